@@ -1,0 +1,327 @@
+package job
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The defaults of hpips/v1.
+const (
+	DefaultMemory  = Size(512 << 20)
+	DefaultDisk    = Size(1 << 30)
+	DefaultOutput  = Size(256 << 20)
+	DefaultTime    = Duration(time.Hour)
+	DefaultQueue   = Duration(10 * time.Minute)
+	DefaultRate    = 0.05
+	DefaultLimit   = 7
+	DefaultRetries = 0
+)
+
+// Error is a specification that cannot be accepted: which field, what is wrong with it, what to write instead.
+type Error struct {
+	Line  int    // in the file, 0 when it is not known
+	Field string // dotted path, "resources.memory"
+	Text  string
+	Hint  string
+}
+
+func (e *Error) Error() string {
+	where := e.Field
+	if e.Line > 0 {
+		where = fmt.Sprintf("line %d: %s", e.Line, e.Field)
+	}
+	return where + ": " + e.Text
+}
+
+// Filled returns the specification with every default written out.
+func (s Spec) Filled() Spec {
+	s.APIVersion = orElse(s.APIVersion, APIVersion)
+	s.Network = orElse(s.Network, "none")
+	s.Resources.CPU = orElse(s.Resources.CPU, 1)
+	s.Resources.Memory = orElse(s.Resources.Memory, DefaultMemory)
+	s.Resources.Disk = orElse(s.Resources.Disk, DefaultDisk)
+	s.Limits.Time = orElse(s.Limits.Time, DefaultTime)
+	s.Limits.Queue = orElse(s.Limits.Queue, DefaultQueue)
+	s.Limits.Output = orElse(s.Limits.Output, DefaultOutput)
+	s.Verify = s.Verify.filled(s.Kind)
+	if s.Over != nil && s.Over.From != "" {
+		over := *s.Over
+		over.Split = orElse(over.Split, "file")
+		s.Over = &over
+	}
+	return s
+}
+
+func (v Verify) filled(kind Kind) Verify {
+	if v.Mode == "" || v.Mode == Auto {
+		v.Mode = None
+		if kind == Map || v.Copies > 1 || v.Rate > 0 {
+			v.Mode = Quorum
+		}
+	}
+	if v.Mode != Quorum {
+		return v
+	}
+	if v.Copies == 0 {
+		v.Copies = 1
+		if kind == Map && v.Rate == 0 {
+			v.Rate = DefaultRate
+		}
+	}
+	v.Limit = orElse(v.Limit, max(DefaultLimit, v.Copies))
+	return v
+}
+
+func orElse[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+// Check says what is wrong with a filled specification, as an *Error. It looks at the words alone, not at what addresses lead to.
+func (s Spec) Check() error {
+	for _, check := range []func(Spec) *Error{checkKind, checkRun, checkOver, checkFiles, checkLimits, checkVerify, checkLater} {
+		if err := check(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkKind(s Spec) *Error {
+	if s.APIVersion != APIVersion {
+		return &Error{Field: "apiVersion", Text: fmt.Sprintf("%q is not known", s.APIVersion), Hint: "write apiVersion: " + APIVersion}
+	}
+	switch s.Kind {
+	case Batch, Map:
+		return nil
+	case MPI, Ray, Service, Boinc, Pin:
+		return &Error{Field: "kind", Text: fmt.Sprintf("%s has no engine in this version", s.Kind), Hint: "this version runs Batch and Map"}
+	case "":
+		return &Error{Field: "kind", Text: "is missing", Hint: "write kind: Batch for one task, kind: Map for many"}
+	}
+	return &Error{Field: "kind", Text: fmt.Sprintf("%q is not known", s.Kind), Hint: "the kinds are Batch and Map"}
+}
+
+func checkRun(s Spec) *Error {
+	if err := s.Run.check("run"); err != nil {
+		return err
+	}
+	if s.Reduce != nil {
+		if s.Kind != Map {
+			return &Error{Field: "reduce", Text: "belongs to a Map", Hint: "write kind: Map, or leave reduce out"}
+		}
+		return s.Reduce.Run.check("reduce.run")
+	}
+	return nil
+}
+
+func (r Run) check(field string) *Error {
+	if r.Image != "" {
+		return &Error{Field: field + ".image", Text: "containers have no engine in this version", Hint: "give a WASI module as " + field + ".wasm"}
+	}
+	if r.Native != "" {
+		return &Error{Field: field + ".native", Text: "native programs have no engine in this version", Hint: "give a WASI module as " + field + ".wasm"}
+	}
+	if r.WASM == "" {
+		return &Error{Field: field + ".wasm", Text: "is missing", Hint: "name a module: a path, or a content address (hpips put prog.wasm prints one)"}
+	}
+	for name := range r.Env {
+		if err := checkEnvName(field+".env."+name, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+func checkEnvName(field, name string) *Error {
+	if !envName.MatchString(name) {
+		return &Error{Field: field, Text: fmt.Sprintf("%q is not a name for an environment variable", name), Hint: "use letters, digits and underscores"}
+	}
+	if strings.HasPrefix(name, "HPIPS_") {
+		return &Error{Field: field, Text: "names that begin with HPIPS_ are set by the network", Hint: "choose another name"}
+	}
+	return nil
+}
+
+func checkOver(s Spec) *Error {
+	if s.Kind != Map {
+		if s.Over != nil {
+			return &Error{Field: "over", Text: "belongs to a Map", Hint: "write kind: Map, or leave over out"}
+		}
+		return nil
+	}
+	o := s.Over
+	if o == nil || (o.From == "" && o.Count == 0 && len(o.Matrix) == 0) {
+		return &Error{Field: "over", Text: "a Map needs something to range over", Hint: "give over: {from: PATH}, {count: N} or {matrix: {…}}"}
+	}
+	given := 0
+	for _, set := range []bool{o.From != "", o.Count != 0, len(o.Matrix) > 0} {
+		if set {
+			given++
+		}
+	}
+	if given > 1 {
+		return &Error{Field: "over", Text: "from, count and matrix exclude one another", Hint: "keep one of them"}
+	}
+	if o.Count < 0 || o.Count > MaxTasks {
+		return &Error{Field: "over.count", Text: fmt.Sprintf("%d tasks are not possible", o.Count), Hint: fmt.Sprintf("1 … %d", MaxTasks)}
+	}
+	if o.From == "" && o.Split != "" {
+		return &Error{Field: "over.split", Text: "there is nothing to split without over.from", Hint: "leave split out"}
+	}
+	if o.From != "" {
+		if _, _, err := ParseSplit(o.Split); err != nil {
+			return &Error{Field: "over.split", Text: err.Error(), Hint: "file, bytes:64MiB, lines:1000 or parts:128"}
+		}
+	}
+	return o.Matrix.check()
+}
+
+func (m OrderedMap) check() *Error {
+	n := 1
+	for _, a := range m {
+		if err := checkEnvName("over.matrix."+a.Name, a.Name); err != nil {
+			return err
+		}
+		if len(a.Values) == 0 {
+			return &Error{Field: "over.matrix." + a.Name, Text: "has no values", Hint: "give a list, [1, 2, 3], or a range, [1..100]"}
+		}
+		if n *= len(a.Values); n > MaxTasks {
+			return &Error{Field: "over.matrix", Text: "has too many combinations", Hint: fmt.Sprintf("%d at most", MaxTasks)}
+		}
+	}
+	return nil
+}
+
+// ParseSplit reads "file", "bytes:N", "lines:N" and "parts:N" into the word and its number (bytes, lines, parts).
+func ParseSplit(s string) (word string, n int64, err error) {
+	word, arg, _ := strings.Cut(s, ":")
+	switch word {
+	case "file":
+		if arg == "" {
+			return word, 0, nil
+		}
+	case "bytes":
+		size, err := ParseSize(arg)
+		if err == nil && size > 0 {
+			return word, int64(size), nil
+		}
+	case "lines", "parts":
+		n, err := strconv.ParseInt(arg, 10, 32)
+		if err == nil && n > 0 {
+			return word, n, nil
+		}
+	}
+	return "", 0, fmt.Errorf("split %q is not known", s)
+}
+
+func checkFiles(s Spec) *Error {
+	for i, in := range s.Inputs {
+		field := fmt.Sprintf("inputs[%d]", i)
+		if in.From == "" {
+			return &Error{Field: field + ".from", Text: "is missing", Hint: "give a path or a content address"}
+		}
+		if err := checkGuestPath(field+".to", in.To); err != nil {
+			return err
+		}
+	}
+	for i, out := range s.Outputs {
+		field := fmt.Sprintf("outputs[%d]", i)
+		if err := checkGuestPath(field+".path", out.Path); err != nil {
+			return err
+		}
+		if out.To != "" && out.To != "ipfs" {
+			return &Error{Field: field + ".to", Text: fmt.Sprintf("%q is not possible in this version", out.To), Hint: "leave it out: outputs go to the store"}
+		}
+	}
+	return nil
+}
+
+func checkGuestPath(field, p string) *Error {
+	if !path.IsAbs(p) || path.Clean(p) != p || p == "/" || strings.ContainsRune(p, 0) {
+		return &Error{Field: field, Text: fmt.Sprintf("%q is not a clean absolute path", p), Hint: "such as /in/data.csv"}
+	}
+	return nil
+}
+
+func checkLimits(s Spec) *Error {
+	r, l := s.Resources, s.Limits
+	switch {
+	case r.CPU < 0 || r.CPU > 1024:
+		return &Error{Field: "resources.cpu", Text: fmt.Sprintf("%d cores are not possible", r.CPU), Hint: "1 … 1024"}
+	case r.CPU > 1:
+		return &Error{Field: "resources.cpu", Text: "a WASM task uses one core", Hint: "split the work into more tasks with kind: Map"}
+	case r.Memory < 64<<10 || r.Memory > 4<<30:
+		return &Error{Field: "resources.memory", Text: r.Memory.String() + " is not possible for a WASM task", Hint: "64KiB … 4GiB"}
+	case r.Disk < 0 || r.Disk > 1<<40:
+		return &Error{Field: "resources.disk", Text: r.Disk.String() + " is not possible", Hint: "0 … 1TiB"}
+	case r.GPU.Count != 0:
+		return &Error{Field: "resources.gpu", Text: "WASM tasks have no GPU in this version", Hint: "leave it out"}
+	case l.Output < 0 || l.Output > 1<<40:
+		return &Error{Field: "limits.output", Text: l.Output.String() + " is not possible", Hint: "0 … 1TiB"}
+	case s.Retries < 0 || s.Retries > 100:
+		return &Error{Field: "retries", Text: fmt.Sprintf("%d is not possible", s.Retries), Hint: "0 … 100"}
+	case s.Parallel < 0:
+		return &Error{Field: "parallel", Text: "is negative", Hint: "leave it out to use every free slot"}
+	}
+	return checkPrice(l.Price)
+}
+
+// checkPrice accepts amounts in HPIPS alone: other assets come with the exchange.
+func checkPrice(price string) *Error {
+	if price == "" {
+		return nil
+	}
+	amount, asset, _ := strings.Cut(price, " ")
+	if v, err := strconv.ParseFloat(amount, 64); err != nil || v < 0 {
+		return &Error{Field: "limits.price", Text: fmt.Sprintf("%q is not an amount", price), Hint: `write "0.50 HPIPS"`}
+	}
+	if asset != "HPIPS" {
+		return &Error{Field: "limits.price", Text: fmt.Sprintf("%q is not in HPIPS", price), Hint: `prices are in HPIPS: write "0.50 HPIPS"`}
+	}
+	return nil
+}
+
+func checkVerify(s Spec) *Error {
+	v := s.Verify
+	switch v.Mode {
+	case None, Quorum:
+	case Jury, Check:
+		return &Error{Field: "verify.mode", Text: fmt.Sprintf("%s has no machinery in this version", v.Mode), Hint: "use quorum or none"}
+	default:
+		return &Error{Field: "verify.mode", Text: fmt.Sprintf("%q is not known", v.Mode), Hint: "use quorum or none"}
+	}
+	if v.Copies < 0 || v.Copies > 15 {
+		return &Error{Field: "verify.copies", Text: fmt.Sprintf("%d is not possible", v.Copies), Hint: "1 … 15"}
+	}
+	if !(v.Rate >= 0 && v.Rate <= 1) {
+		return &Error{Field: "verify.rate", Text: fmt.Sprintf("%v is not a share", v.Rate), Hint: "0 … 1, such as 0.05"}
+	}
+	if v.Limit < 0 || v.Limit > 31 {
+		return &Error{Field: "verify.limit", Text: fmt.Sprintf("%d is not possible", v.Limit), Hint: "1 … 31"}
+	}
+	return nil
+}
+
+// checkLater refuses, by name, what the format knows and this version cannot do.
+func checkLater(s Spec) *Error {
+	if s.Network != "none" {
+		return &Error{Field: "network", Text: fmt.Sprintf("%q is not possible for a WASM task", s.Network), Hint: "write network: none"}
+	}
+	if len(s.Where) > 0 {
+		return &Error{Field: "where", Text: "constraints have no machinery in this version", Hint: "leave it out"}
+	}
+	if len(s.Prefer) > 0 {
+		return &Error{Field: "prefer", Text: "preferences have no machinery in this version", Hint: "leave it out"}
+	}
+	return nil
+}

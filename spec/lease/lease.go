@@ -1,0 +1,130 @@
+// Package lease keeps the words between a requester and a provider: order, quote, the signed lease, and the messages that travel under it.
+// It promises that terms mean the same on both sides: they have one binary form, an identity, and two signatures that anybody can check.
+// It leaves asking and answering to package market, and doing what the messages say to the requester and the provider.
+package lease
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/job"
+)
+
+// The limits of what is read from outside, in bytes.
+const (
+	MaxOrder   = 16 << 10
+	MaxLease   = 16 << 10
+	MaxMessage = 8 << 20
+)
+
+// MaxTerm is the longest time that one lease may run before it is extended.
+const MaxTerm = 24 * time.Hour
+
+// Order asks providers for slots. It is not signed: it binds nobody.
+type Order struct {
+	Job       string        `cbor:"job"`       // the requester's name for the job
+	Requester string        `cbor:"requester"` // peer ID
+	Engine    string        `cbor:"engine"`
+	Resources job.Resources `cbor:"resources"` // of one task
+	Slots     int           `cbor:"slots"`     // wanted at most
+}
+
+// Quote is a provider's answer to an order: what it offers, and until when.
+type Quote struct {
+	Provider string `cbor:"provider"`          // peer ID
+	Owner    string `cbor:"owner"`             // who is paid; nodes of one owner never check one another
+	Network  string `cbor:"network"`           // label of the network the node is in
+	Slots    int    `cbor:"slots"`             // tasks at once
+	Price    uint64 `cbor:"price"`             // uhpips per task-second
+	Load     int    `cbor:"load"`              // leases that share these slots already
+	Until    int64  `cbor:"until"`             // Unix milliseconds
+	Refusal  string `cbor:"refusal,omitempty"` // why there is no offer; then Slots is 0
+}
+
+// Terms is what both sides sign.
+type Terms struct {
+	Order  Order  `cbor:"order"`
+	Quote  Quote  `cbor:"quote"`
+	From   int64  `cbor:"from"`   // Unix milliseconds
+	Until  int64  `cbor:"until"`  // Unix milliseconds
+	Serial uint64 `cbor:"serial"` // 0 at first, one more at each extension
+}
+
+// Lease is signed terms. A provider needs to keep no record of a lease: its own signature proves it.
+type Lease struct {
+	Terms     Terms  `cbor:"terms"`
+	Requester []byte `cbor:"requester"` // signature
+	Provider  []byte `cbor:"provider,omitempty"`
+}
+
+// The reasons for which a lease is not taken as one.
+var (
+	ErrExpired   = errors.New("lease has expired")
+	ErrSignature = errors.New("signature is wrong")
+)
+
+const domain = "hpips/lease/v1\n"
+
+// ID names a lease: the content address of its terms without serial and end, so that an extension keeps it.
+func (t Terms) ID() string {
+	t.Serial, t.Until = 0, 0
+	return canon.ID(canon.MustEncode(t)).String()
+}
+
+// signed returns the bytes that both sides sign.
+func (t Terms) signed() []byte { return append([]byte(domain), canon.MustEncode(t)...) }
+
+// Sign returns the signature of the terms by key.
+func (t Terms) Sign(key crypto.PrivKey) ([]byte, error) {
+	sig, err := key.Sign(t.signed())
+	if err != nil {
+		return nil, fmt.Errorf("sign lease: %w", err)
+	}
+	return sig, nil
+}
+
+// ID is the identity of the lease's terms.
+func (l Lease) ID() string { return l.Terms.ID() }
+
+// CheckRequester checks the terms' shape at the time now (Unix milliseconds) and the requester's signature.
+func (l Lease) CheckRequester(now int64) error {
+	t := l.Terms
+	switch {
+	case t.Order.Slots <= 0 || t.Quote.Slots <= 0 || t.Quote.Slots > t.Order.Slots:
+		return fmt.Errorf("lease: %d slots of %d ordered are not possible", t.Quote.Slots, t.Order.Slots)
+	case t.Until <= t.From || t.Until-t.From > MaxTerm.Milliseconds()*int64(t.Serial+1):
+		return fmt.Errorf("lease: a term of %v is not possible", time.Duration(t.Until-t.From)*time.Millisecond)
+	case t.Until <= now:
+		return fmt.Errorf("lease: %w", ErrExpired)
+	}
+	return check(t, t.Order.Requester, l.Requester)
+}
+
+// Check is CheckRequester and the provider's signature as well.
+func (l Lease) Check(now int64) error {
+	if err := l.CheckRequester(now); err != nil {
+		return err
+	}
+	return check(l.Terms, l.Terms.Quote.Provider, l.Provider)
+}
+
+// check verifies one signature; an ed25519 peer ID holds its public key.
+func check(t Terms, id string, sig []byte) error {
+	p, err := peer.Decode(id)
+	if err != nil {
+		return fmt.Errorf("lease: peer %q: %w", id, err)
+	}
+	key, err := p.ExtractPublicKey()
+	if err != nil {
+		return fmt.Errorf("lease: peer %q holds no key: %w", id, err)
+	}
+	if ok, err := key.Verify(t.signed(), sig); err != nil || !ok {
+		return fmt.Errorf("lease: %w of %s", ErrSignature, id)
+	}
+	return nil
+}
