@@ -1,0 +1,55 @@
+package machine
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+func kernel() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// cpuModel reads /proc/cpuinfo (proc(5)); ARM kernels give no model name there.
+func cpuModel() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	return field(text, "model name")
+}
+
+// memory reads /proc/meminfo (proc(5)), whose figures are in KiB.
+func memory() (total, available int64) {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, 0
+	}
+	return kib(field(text, "MemTotal")), kib(field(text, "MemAvailable"))
+}
+
+// field returns what stands behind the first "name:" of a text of such lines.
+func field(text []byte, name string) string {
+	for line := range bytes.Lines(text) {
+		key, value, ok := strings.Cut(string(line), ":")
+		if ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+func kib(s string) int64 {
+	n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(s, "kB")), 10, 64)
+	if err != nil || n < 0 || n > 1<<52 {
+		return 0
+	}
+	return n << 10
+}

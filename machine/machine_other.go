@@ -1,0 +1,9 @@
+//go:build !linux
+
+package machine
+
+func kernel() string { return "" }
+
+func cpuModel() string { return "" }
+
+func memory() (total, available int64) { return 0, 0 }
