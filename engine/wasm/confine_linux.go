@@ -1,0 +1,157 @@
+package wasm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+
+	"github.com/elastic/go-seccomp-bpf"
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"github.com/landlock-lsm/go-landlock/landlock"
+	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
+)
+
+// confine gives up, for this process and for good, all that a child does not need. It goes on where the kernel lacks a layer, and says so.
+func confine(r reach) []Check {
+	niceDown(r.nice)
+	checks := []Check{limit(r), dieWithParent(), noNewPrivs()}
+	return append(checks, lock(r), filter())
+}
+
+func verdict(name string, err error, good string) Check {
+	if err != nil {
+		return Check{Name: name, Detail: err.Error()}
+	}
+	return Check{Name: name, OK: true, Detail: good}
+}
+
+// limit sets the resource limits. A file past its size is an error to the writer, not a signal.
+func limit(r reach) Check {
+	signal.Ignore(unix.SIGXFSZ)
+	set := func(what int, n uint64) error { return unix.Setrlimit(what, &unix.Rlimit{Cur: n, Max: n}) }
+	err := errors.Join(set(unix.RLIMIT_CORE, 0), set(unix.RLIMIT_NOFILE, 1024), set(unix.RLIMIT_FSIZE, uint64(r.file)))
+	if now, e := addresses(); e == nil {
+		err = errors.Join(err, set(unix.RLIMIT_AS, now+uint64(r.memory)))
+	} else {
+		err = errors.Join(err, e)
+	}
+	if r.seconds > 0 {
+		err = errors.Join(err, set(unix.RLIMIT_CPU, r.seconds))
+	}
+	return verdict("limits", err, "core, files, file size, addresses")
+}
+
+// addresses is what this process has mapped, in bytes. Go maps much that it never touches, and more with the race detector.
+func addresses() (uint64, error) {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	pages, err := strconv.ParseUint(first, 10, 64)
+	return pages * uint64(os.Getpagesize()), err
+}
+
+// niceDown lowers the priority of the threads there are; later ones inherit it. The owner's own programs come first, and when
+// memory runs out, the child goes before them.
+func niceDown(nice int) {
+	if list, err := os.ReadDir("/proc/self/task"); err == nil && nice > 0 {
+		for _, e := range list {
+			if tid, err := strconv.Atoi(e.Name()); err == nil {
+				unix.Setpriority(unix.PRIO_PROCESS, tid, nice)
+			}
+		}
+	}
+	os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
+}
+
+func dieWithParent() Check {
+	var sig int32
+	err := prctlGet(unix.PR_GET_PDEATHSIG, &sig)
+	if err == nil && sig != int32(unix.SIGKILL) {
+		err = errors.New("the parent set no signal")
+	}
+	return verdict("die-with-parent", err, "killed when the node ends")
+}
+
+func noNewPrivs() Check {
+	err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	return verdict("no-new-privs", errors.Join(err, unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)), "set; other processes of this user may not look in")
+}
+
+// Landlock access: files are read and written, folders made and removed; links, pipes, sockets and devices are nobody's to make.
+const (
+	lockRead  landlock.AccessFSSet = ll.AccessFSReadFile | ll.AccessFSReadDir
+	lockFile  landlock.AccessFSSet = ll.AccessFSReadFile
+	lockWrite landlock.AccessFSSet = lockRead | ll.AccessFSWriteFile | ll.AccessFSTruncate | ll.AccessFSMakeReg | ll.AccessFSMakeDir |
+		ll.AccessFSRemoveFile | ll.AccessFSRemoveDir
+)
+
+func lock(r reach) Check {
+	var rules []landlock.Rule
+	for _, p := range r.read {
+		info, err := os.Stat(p)
+		if err != nil {
+			continue // a task that needs it will say so
+		}
+		access := lockFile
+		if info.IsDir() {
+			access = lockRead
+		}
+		rules = append(rules, landlock.PathAccess(access, p))
+	}
+	if r.write != "" {
+		rules = append(rules, landlock.PathAccess(lockWrite, r.write))
+	}
+	version, err := ll.LandlockGetABIVersion()
+	if err != nil || version < 1 {
+		return Check{Name: "landlock", Detail: "the kernel has none: programs are held by WASM, seccomp and a process of their own; use Linux 5.13 or newer with Landlock on"}
+	}
+	err = landlock.V7.BestEffort().Restrict(rules...)
+	return verdict("landlock", err, fmt.Sprintf("ABI %d: files, network, signals", version))
+}
+
+// denied are the calls that neither a WASM program nor the Go runtime under it has a use for: the network, other processes, other
+// programs, the kernel's larger doors, links and devices, and new namespaces.
+var denied = strings.Fields(`
+socket socketpair connect bind listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg
+execve execveat fork vfork clone3 unshare setns ptrace process_vm_readv process_vm_writev kcmp pidfd_open pidfd_getfd pidfd_send_signal
+mount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr swapon swapoff
+bpf perf_event_open io_uring_setup io_uring_enter io_uring_register userfaultfd keyctl add_key request_key
+kexec_load kexec_file_load init_module finit_module delete_module reboot acct quotactl syslog settimeofday clock_settime adjtimex clock_adjtime
+iopl ioperm sethostname setdomainname personality modify_ldt open_by_handle_at name_to_handle_at fanotify_init lookup_dcookie
+symlink symlinkat link linkat mknod mknodat chown fchown lchown fchownat setuid setgid setreuid setregid setresuid setresgid setgroups capset
+memfd_create memfd_secret shmget shmat msgget semget mq_open vmsplice tee splice tkill prctl seccomp setrlimit prlimit64 ioctl`)
+
+// namespaces are the clone flags that make one, CLONE_NEWNS to CLONE_NEWNET.
+var namespaces = []uint64{
+	unix.CLONE_NEWNS, unix.CLONE_NEWCGROUP, unix.CLONE_NEWUTS, unix.CLONE_NEWIPC, unix.CLONE_NEWUSER, unix.CLONE_NEWPID, unix.CLONE_NEWNET,
+}
+
+// filter installs the seccomp filter in all threads. What it denies fails with EPERM.
+func filter() Check {
+	here, err := arch.GetInfo("")
+	if err != nil {
+		return verdict("seccomp", err, "")
+	}
+	group := seccomp.SyscallGroup{Action: seccomp.ActionErrno}
+	for _, name := range denied {
+		if _, known := here.SyscallNames[name]; known {
+			group.Names = append(group.Names, name)
+		}
+	}
+	for _, flag := range namespaces {
+		group.NamesWithCondtions = append(group.NamesWithCondtions, seccomp.NameWithConditions{
+			Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsSet, Value: flag}},
+		})
+	}
+	err = seccomp.LoadFilter(seccomp.Filter{
+		NoNewPrivs: true, Flag: seccomp.FilterFlagTSync,
+		Policy: seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{group}},
+	})
+	return verdict("seccomp", err, fmt.Sprintf("%d system calls denied", len(group.Names)))
+}

@@ -1,0 +1,383 @@
+package wasm
+
+import (
+	"errors"
+	"hash/fnv"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hpips/hpips/engine"
+	"github.com/tetratelabs/wazero/experimental/sys"
+	wsys "github.com/tetratelabs/wazero/sys"
+)
+
+// epoch is 2000-01-01T00:00:00Z in nanoseconds: the time of every file, and where the wall clock starts.
+const epoch = 946684800_000000000
+
+const (
+	maxOpen   = 256  // files that a task may hold open
+	entryCost = 4096 // bytes of disk that a new file or folder counts for
+)
+
+// tree is the file system of a task: folders that exist only here ("/", "/in"), and below them mounts of the host, each reached
+// through an os.Root, which no "..", no absolute name and no symbolic link leaves. Names, order, times and numbers that a program can
+// see are functions of the mounted content alone, so that they are the same on every machine.
+type tree struct {
+	sys.UnimplementedFS
+	root  *node
+	disk  *quota
+	open  int
+	roots []*os.Root // to be closed with the tree
+}
+
+// node is a folder of the tree; with a mount it shows what is on the host, and its own kids on top.
+type node struct {
+	kids  map[string]*node
+	mount *mount
+}
+
+// mount is a file or folder of the host. lazy makes its folder when it is first used.
+type mount struct {
+	root  *os.Root
+	file  string // the one file shown; "" shows the folder
+	write bool
+	lazy  func() (*os.Root, error)
+}
+
+// quota is what a task may still write.
+type quota struct {
+	left    int64
+	refused bool
+}
+
+// take charges n bytes and says whether they were there.
+func (q *quota) take(n int64) bool {
+	if n > q.left {
+		q.refused = true
+		return false
+	}
+	q.left -= n
+	return true
+}
+
+func newTree(disk *quota) *tree { return &tree{root: &node{}, disk: disk} }
+
+// at finds or makes the folder of an absolute guest path.
+func (t *tree) at(guest string) *node {
+	n := t.root
+	for name := range strings.SplitSeq(strings.Trim(path.Clean(guest), "/"), "/") {
+		if name == "" {
+			continue
+		}
+		if n.kids == nil {
+			n.kids = map[string]*node{}
+		}
+		if n.kids[name] == nil {
+			n.kids[name] = &node{}
+		}
+		n = n.kids[name]
+	}
+	return n
+}
+
+// show mounts a host file or folder read-only.
+func (t *tree) show(m engine.Mount) error {
+	info, err := os.Stat(m.Host)
+	if err != nil {
+		return err
+	}
+	dir, file := m.Host, ""
+	if !info.IsDir() {
+		dir, file = filepath.Split(m.Host)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	t.roots = append(t.roots, root)
+	t.at(m.Guest).mount = &mount{root: root, file: file}
+	return nil
+}
+
+// lend mounts a host folder that the task may write.
+func (t *tree) lend(guest, host string) error {
+	root, err := os.OpenRoot(host)
+	if err != nil {
+		return err
+	}
+	t.roots = append(t.roots, root)
+	t.at(guest).mount = &mount{root: root, write: true}
+	return nil
+}
+
+// scratch mounts a folder that is made when it is first used.
+func (t *tree) scratch(guest, host string) {
+	t.at(guest).mount = &mount{write: true, lazy: func() (*os.Root, error) {
+		if err := os.MkdirAll(host, 0o700); err != nil {
+			return nil, err
+		}
+		root, err := os.OpenRoot(host)
+		if err == nil {
+			t.roots = append(t.roots, root)
+		}
+		return root, err
+	}}
+}
+
+func (t *tree) close() {
+	for _, r := range t.roots {
+		r.Close()
+	}
+	t.roots = nil
+}
+
+// place is where a guest path leads.
+type place struct {
+	guest string // absolute and clean
+	node  *node  // set if the path names a folder of the tree itself
+	mount *mount // set if it is on the host
+	name  string // the name below mount.root
+}
+
+func (p place) writable() bool { return p.mount != nil && p.mount.write }
+
+// find resolves a guest path. ".." cannot leave "/", for the path is cleaned as an absolute one.
+func (t *tree) find(guest string) (place, sys.Errno) {
+	if strings.ContainsRune(guest, 0) {
+		return place{}, sys.EINVAL
+	}
+	p := place{guest: path.Clean("/" + guest), node: t.root}
+	rest := p.guest[1:]
+	var last *mount
+	var below string
+	n := t.root
+	for n != nil {
+		if n.mount != nil {
+			last, below = n.mount, rest
+		}
+		p.node = n
+		if rest == "" {
+			break
+		}
+		name, tail, _ := strings.Cut(rest, "/")
+		n, rest = n.kids[name], tail
+		if n == nil {
+			p.node = nil
+		}
+	}
+	if last == nil {
+		if p.node == nil {
+			return p, sys.ENOENT
+		}
+		return p, 0
+	}
+	p.mount, p.name = last, below
+	if p.name == "" {
+		p.name = "."
+	}
+	return p, t.reach(&p)
+}
+
+// reach opens a lazy mount and settles the name of a single file.
+func (t *tree) reach(p *place) sys.Errno {
+	m := p.mount
+	if m.root == nil {
+		root, err := m.lazy()
+		if err != nil {
+			return errno(err)
+		}
+		m.root = root
+	}
+	if m.file != "" {
+		if p.name != "." {
+			return sys.ENOTDIR
+		}
+		p.name = m.file
+		p.node = nil
+	}
+	return 0
+}
+
+// Stat tells size and kind alone; all else is fixed. Links are followed as far as their mount goes.
+func (t *tree) Stat(name string) (wsys.Stat_t, sys.Errno) {
+	p, e := t.find(name)
+	if e != 0 {
+		return wsys.Stat_t{}, e
+	}
+	if p.mount == nil {
+		return stat(p.guest, fs.ModeDir, 0), 0
+	}
+	info, err := p.mount.root.Stat(p.name)
+	if err != nil {
+		return wsys.Stat_t{}, errno(err)
+	}
+	if strings.HasSuffix(name, "/") && !info.IsDir() {
+		return wsys.Stat_t{}, sys.ENOTDIR
+	}
+	return stat(p.guest, info.Mode().Type(), info.Size()), 0
+}
+
+// Lstat is Stat: a program sees no links.
+func (t *tree) Lstat(name string) (wsys.Stat_t, sys.Errno) { return t.Stat(name) }
+
+// Mkdir makes a folder in a writable mount.
+func (t *tree) Mkdir(name string, _ fs.FileMode) sys.Errno {
+	p, e := t.find(name)
+	switch {
+	case e != 0:
+		return e
+	case p.node != nil:
+		return sys.EEXIST
+	case !p.writable():
+		return t.refuse(p, sys.EROFS)
+	case !t.disk.take(entryCost):
+		return sys.EIO
+	}
+	return errno(p.mount.root.Mkdir(p.name, 0o700))
+}
+
+// refuse gives why a path cannot be made in a place that may not be written: it exists, or the place is read-only.
+func (t *tree) refuse(p place, otherwise sys.Errno) sys.Errno {
+	if p.mount != nil {
+		if _, err := p.mount.root.Stat(p.name); err == nil {
+			return sys.EEXIST
+		}
+	}
+	return otherwise
+}
+
+// Rename moves within one writable mount.
+func (t *tree) Rename(from, to string) sys.Errno {
+	a, e := t.find(from)
+	if e != 0 {
+		return e
+	}
+	b, e := t.find(to)
+	switch {
+	case e != 0:
+		return e
+	case a.node != nil || b.node != nil:
+		return sys.EPERM
+	case !a.writable() || !b.writable():
+		return sys.EROFS
+	case a.mount != b.mount:
+		return sys.ENOTSUP
+	}
+	return errno(a.mount.root.Rename(a.name, b.name))
+}
+
+// Rmdir removes an empty folder of a writable mount.
+func (t *tree) Rmdir(name string) sys.Errno { return t.remove(name, true) }
+
+// Unlink removes a file of a writable mount.
+func (t *tree) Unlink(name string) sys.Errno { return t.remove(name, false) }
+
+func (t *tree) remove(name string, dir bool) sys.Errno {
+	p, e := t.find(name)
+	switch {
+	case e != 0:
+		return e
+	case p.node != nil:
+		return sys.EPERM
+	case !p.writable():
+		return sys.EROFS
+	}
+	info, err := p.mount.root.Stat(p.name)
+	switch {
+	case err != nil:
+		return errno(err)
+	case dir && !info.IsDir():
+		return sys.ENOTDIR
+	case !dir && info.IsDir():
+		return sys.EISDIR
+	}
+	return errno(p.mount.root.Remove(p.name))
+}
+
+// Utimens does nothing: times are fixed.
+func (t *tree) Utimens(name string, _, _ int64) sys.Errno {
+	_, e := t.find(name)
+	return e
+}
+
+// Chmod does nothing: WASI has no modes.
+func (t *tree) Chmod(name string, _ fs.FileMode) sys.Errno {
+	_, e := t.find(name)
+	return e
+}
+
+// entries lists a folder, sorted by the bytes of the names.
+func (t *tree) entries(p place) ([]sys.Dirent, sys.Errno) {
+	kinds := map[string]fs.FileMode{}
+	if p.mount != nil {
+		f, err := p.mount.root.Open(p.name)
+		if err != nil {
+			return nil, errno(err)
+		}
+		defer f.Close()
+		list, err := f.ReadDir(-1)
+		if err != nil {
+			return nil, errno(err)
+		}
+		for _, d := range list {
+			kind := d.Type()
+			if kind&fs.ModeSymlink != 0 {
+				if info, err := p.mount.root.Stat(path.Join(p.name, d.Name())); err == nil {
+					kind = info.Mode().Type()
+				}
+			}
+			kinds[d.Name()] = kind
+		}
+	}
+	if p.node != nil {
+		for name, kid := range p.node.kids {
+			kinds[name] = fs.ModeDir
+			if kid.mount != nil && kid.mount.file != "" {
+				kinds[name] = 0
+			}
+		}
+	}
+	out := make([]sys.Dirent, 0, len(kinds))
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		out = append(out, sys.Dirent{Name: name, Type: kinds[name], Ino: inode(path.Join(p.guest, name))})
+	}
+	return out, 0
+}
+
+func stat(guest string, kind fs.FileMode, size int64) wsys.Stat_t {
+	mode := kind | 0o644
+	if kind.IsDir() {
+		mode, size = kind|0o755, 0
+	}
+	return wsys.Stat_t{Dev: 1, Ino: inode(guest), Mode: mode, Nlink: 1, Size: size, Atim: epoch, Mtim: epoch, Ctim: epoch}
+}
+
+// inode numbers a file by its guest path: two names are two files, on every machine alike.
+func inode(guest string) wsys.Inode {
+	h := fnv.New64a()
+	h.Write([]byte(guest))
+	return h.Sum64() | 1
+}
+
+// errno turns an error of the host into one that a program may see. What a Root refuses as an escape looks as if it were not there.
+func errno(err error) sys.Errno {
+	var pe *fs.PathError
+	var le *os.LinkError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &pe):
+		err = pe.Err
+	case errors.As(err, &le):
+		err = le.Err
+	}
+	if err.Error() == "path escapes from parent" {
+		return sys.ENOENT
+	}
+	return sys.UnwrapOSError(err)
+}
