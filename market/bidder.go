@@ -1,0 +1,282 @@
+package market
+
+import (
+	"container/list"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+)
+
+// Capacity is what a node has to sell; the provider is one.
+type Capacity interface {
+	// Free tells what is there now.
+	Free() Free
+	// Hold takes a place for a lease that is about to be countersigned, or notes the later end of one that it holds. It may be repeated.
+	// Its error is told to the buyer.
+	Hold(l lease.Lease) error
+}
+
+// Free is what a node has at one moment.
+type Free struct {
+	Engines   []string
+	Slots     int   // tasks at once
+	Memory    int64 // bytes that tasks may take together
+	Disk      int64 // bytes that tasks may write together
+	Leases    int   // held now
+	MaxLeases int
+	Refusal   string // why nothing is taken now, such as "paused by its owner"; "" when something is
+}
+
+// BidderConfig is how a bidder sells.
+type BidderConfig struct {
+	Owner   string        // who is paid
+	Network string        // label of the network that the node is in
+	Price   uint64        // uhpips per task-second
+	Term    time.Duration // for which a quote holds
+	Quotes  int           // remembered at most
+	PerPeer int           // of these for one peer
+}
+
+// DefaultBidder returns the configuration that suits most.
+func DefaultBidder() BidderConfig {
+	return BidderConfig{Term: 30 * time.Second, Quotes: 4096, PerPeer: 64}
+}
+
+// Bidder sells: it answers orders with quotes and countersigns leases.
+type Bidder struct {
+	log      *slog.Logger
+	key      crypto.PrivKey
+	self     peer.ID
+	now      func() time.Time
+	capacity Capacity
+	cfg      BidderConfig
+	made     book
+}
+
+// NewBidder returns a bidder that signs with the node's key, which must hold its peer ID.
+func NewBidder(log *slog.Logger, key crypto.PrivKey, now func() time.Time, capacity Capacity, cfg BidderConfig) (*Bidder, error) {
+	self, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("bidder: %w", err)
+	}
+	return &Bidder{log: log, key: key, self: self, now: now, capacity: capacity, cfg: cfg, made: newBook(cfg.Quotes, cfg.PerPeer)}, nil
+}
+
+// Answer registers the bidder for the protocols of the market.
+func (b *Bidder) Answer(a Answerer) {
+	a.Handle(QuoteProtocol, lease.MaxOrder, b.Quote)
+	a.Handle(LeaseProtocol, MaxProposal, b.Countersign)
+}
+
+// Quote answers one order. Nothing is reserved by it. A refusal is an answer, not an error.
+func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, error) {
+	var order lease.Order
+	if err := canon.Decode(req, lease.MaxOrder, &order); err != nil {
+		return nil, err
+	}
+	if err := checkOrder(order, from); err != nil {
+		return nil, err
+	}
+	q := lease.Quote{Provider: b.self.String(), Owner: b.cfg.Owner, Network: b.cfg.Network, Price: b.cfg.Price}
+	free, now := b.capacity.Free(), b.now()
+	q.Slots, q.Refusal = offer(order, free)
+	if q.Refusal == "" {
+		q.Load, q.Until = free.Leases, now.Add(b.cfg.Term).UnixMilli()
+		b.made.add(from, quoteKey(order, q), now, q.Until)
+	}
+	return canon.Encode(q)
+}
+
+// offer is the decision on an order: how many slots, or why none.
+func offer(o lease.Order, f Free) (slots int, refusal string) {
+	r := o.Resources
+	switch {
+	case f.Refusal != "":
+		return 0, f.Refusal
+	case !slices.Contains(f.Engines, o.Engine):
+		return 0, fmt.Sprintf("engine %s is not here", clip(o.Engine))
+	case f.Slots <= 0:
+		return 0, "slots: none is offered"
+	case r.GPU.Count > 0:
+		return 0, fmt.Sprintf("gpu: wants %d, has none", r.GPU.Count)
+	case r.CPU > f.Slots:
+		return 0, fmt.Sprintf("cpu: wants %d cores, has %d", r.CPU, f.Slots)
+	case int64(r.Memory) > f.Memory:
+		return 0, fmt.Sprintf("memory: wants %s, has %s free", r.Memory, readable(f.Memory))
+	case int64(r.Disk) > f.Disk:
+		return 0, fmt.Sprintf("disk: wants %s, has %s free", r.Disk, readable(f.Disk))
+	case f.Leases >= f.MaxLeases:
+		return 0, fmt.Sprintf("leases: %d of %d taken", f.Leases, f.MaxLeases)
+	}
+	slots = min(o.Slots, f.Slots/max(1, r.CPU))
+	if r.Memory > 0 {
+		slots = int(min(int64(slots), f.Memory/int64(r.Memory)))
+	}
+	if r.Disk > 0 {
+		slots = int(min(int64(slots), f.Disk/int64(r.Disk)))
+	}
+	return slots, ""
+}
+
+// readable rounds bytes down to the largest unit that leaves a number above 9, so that reasons read well and equal ones count together.
+func readable(n int64) string {
+	for _, unit := range []int64{1 << 30, 1 << 20, 1 << 10} {
+		if n >= 10*unit || (n >= unit && n%unit == 0) {
+			return job.Size(n / unit * unit).String()
+		}
+	}
+	return job.Size(max(n, 0)).String()
+}
+
+// Countersign answers one proposal with the lease that bears both signatures. A new lease must be of a quote that this bidder made to that peer and
+// that still holds; one quote makes one lease. An extension must bring the lease before it. It may be repeated with the same proposal.
+func (b *Bidder) Countersign(_ context.Context, from peer.ID, req []byte) ([]byte, error) {
+	p, err := decodeProposal(req)
+	if err != nil {
+		return nil, err
+	}
+	l, now := p.Lease, b.now()
+	if err := b.checkTerms(l, from, now); err != nil {
+		return nil, err
+	}
+	if l.Terms.Serial == 0 {
+		err = b.made.take(from, quoteKey(l.Terms.Order, l.Terms.Quote), l.ID(), now)
+	} else {
+		err = checkExtension(p, now)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if l.Provider, err = l.Terms.Sign(b.key); err != nil {
+		return nil, err
+	}
+	if err := b.capacity.Hold(l); err != nil {
+		return nil, err
+	}
+	return canon.Encode(l)
+}
+
+// checkTerms holds for new leases and for extensions.
+func (b *Bidder) checkTerms(l lease.Lease, from peer.ID, now time.Time) error {
+	t := l.Terms
+	if err := checkOrder(t.Order, from); err != nil {
+		return err
+	}
+	switch {
+	case t.Quote.Provider != b.self.String():
+		return fmt.Errorf("lease: the quote is of %q, not of this node", clip(t.Quote.Provider))
+	case t.From > now.Add(Skew).UnixMilli() || (t.Serial == 0 && t.From < now.Add(-Skew).UnixMilli()):
+		return fmt.Errorf("lease: it begins at another time than now: the clocks are more than %v apart", Skew)
+	case t.Until > now.Add(lease.MaxTerm+Skew).UnixMilli():
+		return fmt.Errorf("lease: it runs for more than %v from now", lease.MaxTerm)
+	}
+	return l.CheckRequester(now.UnixMilli())
+}
+
+// checkExtension requires the lease before, signed by both and not expired.
+func checkExtension(p Proposal, now time.Time) error {
+	if p.Before == nil {
+		return errors.New("lease: an extension brings the lease before it")
+	}
+	if err := p.Before.Check(now.UnixMilli()); err != nil {
+		return fmt.Errorf("extension: %w", err)
+	}
+	if p.Before.ID() != p.Lease.ID() || p.Before.Terms.Serial+1 != p.Lease.Terms.Serial {
+		return errors.New("extension: it is not of the lease before it")
+	}
+	return nil
+}
+
+// quoteKey names a quote together with the order that it answers.
+func quoteKey(o lease.Order, q lease.Quote) [32]byte {
+	return sha256.Sum256(canon.MustEncode(struct {
+		Order lease.Order `cbor:"o"`
+		Quote lease.Quote `cbor:"q"`
+	}{o, q}))
+}
+
+// book remembers the quotes that were made: a bounded number, and a bounded part of it for each peer. The oldest make room.
+type book struct {
+	mu           sync.Mutex
+	all, perPeer int
+	quotes       map[[32]byte]*list.Element
+	order        *list.List // of *entry, oldest first
+	peers        map[peer.ID]int
+}
+
+type entry struct {
+	key   [32]byte
+	peer  peer.ID
+	until int64
+	lease string // made of it, "" before
+}
+
+func newBook(all, perPeer int) book {
+	return book{all: max(1, all), perPeer: max(1, perPeer), quotes: map[[32]byte]*list.Element{}, order: list.New(), peers: map[peer.ID]int{}}
+}
+
+// add remembers a quote until its end. All quotes hold equally long, so the oldest end first.
+func (k *book) add(p peer.ID, key [32]byte, now time.Time, until int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for e := k.order.Front(); e != nil && e.Value.(*entry).until <= now.UnixMilli(); e = k.order.Front() {
+		k.drop(e)
+	}
+	if _, ok := k.quotes[key]; ok {
+		return
+	}
+	if k.peers[p] >= k.perPeer {
+		k.drop(k.oldestOf(p))
+	} else if len(k.quotes) >= k.all {
+		k.drop(k.order.Front())
+	}
+	k.quotes[key] = k.order.PushBack(&entry{key: key, peer: p, until: until})
+	k.peers[p]++
+}
+
+func (k *book) oldestOf(p peer.ID) *list.Element {
+	e := k.order.Front()
+	for e.Value.(*entry).peer != p {
+		e = e.Next()
+	}
+	return e
+}
+
+func (k *book) drop(e *list.Element) {
+	q := k.order.Remove(e).(*entry)
+	delete(k.quotes, q.key)
+	if k.peers[q.peer]--; k.peers[q.peer] == 0 {
+		delete(k.peers, q.peer)
+	}
+}
+
+// take makes the lease id of a quote; the same lease may be made again.
+func (k *book) take(p peer.ID, key [32]byte, id string, now time.Time) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e, ok := k.quotes[key]
+	if !ok || e.Value.(*entry).peer != p {
+		return errors.New("lease: its quote is not one of this node, or long past; ask for a new one")
+	}
+	q := e.Value.(*entry)
+	switch {
+	case q.until <= now.UnixMilli():
+		return errors.New("lease: its quote has expired; ask for a new one")
+	case q.lease != "" && q.lease != id:
+		return errors.New("lease: another lease was made of this quote; ask for a new one")
+	}
+	q.lease = id
+	return nil
+}

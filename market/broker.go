@@ -1,0 +1,186 @@
+package market
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/lease"
+)
+
+// BrokerConfig is how a broker buys.
+type BrokerConfig struct {
+	Timeout  time.Duration // per peer and question
+	Parallel int           // questions at once
+	Ceiling  uint64        // highest price taken, in uhpips per task-second
+}
+
+// DefaultBroker returns the configuration that suits most.
+func DefaultBroker() BrokerConfig { return BrokerConfig{Timeout: 3 * time.Second, Parallel: 32} }
+
+// Broker buys: it asks peers for quotes and opens leases with those it takes.
+type Broker struct {
+	log  *slog.Logger
+	key  crypto.PrivKey
+	now  func() time.Time
+	peer Caller
+	cfg  BrokerConfig
+}
+
+// NewBroker returns a broker that signs with the node's key and calls peers through caller.
+func NewBroker(log *slog.Logger, key crypto.PrivKey, now func() time.Time, caller Caller, cfg BrokerConfig) *Broker {
+	return &Broker{log: log, key: key, now: now, peer: caller, cfg: cfg}
+}
+
+// Answer is what one peer said to an order: a quote that was checked, or why there is none. A provider's own no is an ErrRefused.
+type Answer struct {
+	Peer  peer.ID
+	Job   string // of the order
+	Quote lease.Quote
+	Err   error
+}
+
+// Ask asks all peers at once for a quote and returns their answers in the order of peers. Order.Requester must be this node.
+// It takes Timeout at most for each Parallel peers; the end of ctx leaves the rest with its error.
+func (b *Broker) Ask(ctx context.Context, order lease.Order, peers []peer.ID) []Answer {
+	answers := make([]Answer, len(peers))
+	var g errgroup.Group
+	g.SetLimit(max(1, b.cfg.Parallel))
+	for i, p := range peers {
+		g.Go(func() error {
+			q, err := b.ask(ctx, order, p)
+			answers[i] = Answer{Peer: p, Job: order.Job, Quote: q, Err: err}
+			return nil
+		})
+	}
+	_ = g.Wait() // no question returns an error: each answer holds its own
+	return answers
+}
+
+func (b *Broker) ask(ctx context.Context, order lease.Order, p peer.ID) (lease.Quote, error) {
+	req, err := canon.Encode(order)
+	if err != nil {
+		return lease.Quote{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+	defer cancel()
+	reply, err := b.peer.Call(ctx, p, QuoteProtocol, req)
+	if err != nil {
+		return lease.Quote{}, fmt.Errorf("quote from %s: %w", p, err)
+	}
+	var q lease.Quote
+	if err := canon.Decode(reply, lease.MaxOrder, &q); err != nil {
+		return lease.Quote{}, fmt.Errorf("quote from %s: %w", p, err)
+	}
+	if err := checkQuote(q, order, p, b.cfg.Ceiling, b.now()); err != nil {
+		return lease.Quote{}, err
+	}
+	return q, nil
+}
+
+// Choose returns the offers to take for so many slots, best first: by price, then by load, then by a hash of job and peer, so that many requesters
+// spread over equal providers. It takes as many as it needs to reach slots, or all.
+func Choose(answers []Answer, slots int) []Answer {
+	type ranked struct {
+		Answer
+		luck [32]byte
+	}
+	var offers []ranked
+	for _, a := range answers {
+		if a.Err == nil && a.Quote.Slots > 0 {
+			offers = append(offers, ranked{a, sha256.Sum256([]byte(a.Job + "\x00" + string(a.Peer)))})
+		}
+	}
+	slices.SortFunc(offers, func(x, y ranked) int {
+		switch {
+		case x.Quote.Price != y.Quote.Price:
+			return compare(x.Quote.Price, y.Quote.Price)
+		case x.Quote.Load != y.Quote.Load:
+			return compare(x.Quote.Load, y.Quote.Load)
+		}
+		return slices.Compare(x.luck[:], y.luck[:])
+	})
+	var taken []Answer
+	for _, o := range offers {
+		if slots <= 0 {
+			break
+		}
+		slots -= o.Quote.Slots
+		taken = append(taken, o.Answer)
+	}
+	return taken
+}
+
+func compare[T int | uint64](a, b T) int {
+	if a < b {
+		return -1
+	}
+	return 1
+}
+
+// Open makes a lease of a quote: it signs the terms, sends them to the provider and checks its signature. An error leaves nothing behind here; the
+// provider frees a lease that nobody begins.
+func (b *Broker) Open(ctx context.Context, p peer.ID, order lease.Order, quote lease.Quote, term time.Duration) (lease.Lease, error) {
+	now := b.now()
+	terms := lease.Terms{Order: order, Quote: quote, From: now.UnixMilli(), Until: now.Add(min(term, lease.MaxTerm)).UnixMilli()}
+	l, err := b.propose(ctx, p, terms, nil)
+	if err != nil {
+		return lease.Lease{}, fmt.Errorf("open lease with %s: %w", p, err)
+	}
+	b.log.Debug("lease opened", "lease", l.ID(), "provider", p, "slots", quote.Slots)
+	return l, nil
+}
+
+// Extend asks the provider to let l run until a later time; it keeps its ID. It may be repeated. On an error l holds as before.
+func (b *Broker) Extend(ctx context.Context, l lease.Lease, until time.Time) (lease.Lease, error) {
+	p, err := peer.Decode(l.Terms.Quote.Provider)
+	if err != nil {
+		return lease.Lease{}, fmt.Errorf("extend lease %s: %w", l.ID(), err)
+	}
+	terms := l.Terms
+	terms.Serial++
+	terms.Until = until.UnixMilli()
+	longer, err := b.propose(ctx, p, terms, &l)
+	if err != nil {
+		return lease.Lease{}, fmt.Errorf("extend lease %s: %w", l.ID(), err)
+	}
+	return longer, nil
+}
+
+// propose signs terms and brings back the provider's signature below the same terms.
+func (b *Broker) propose(ctx context.Context, p peer.ID, terms lease.Terms, before *lease.Lease) (lease.Lease, error) {
+	sig, err := terms.Sign(b.key)
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	req, err := canon.Encode(Proposal{Lease: lease.Lease{Terms: terms, Requester: sig}, Before: before})
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+	defer cancel()
+	reply, err := b.peer.Call(ctx, p, LeaseProtocol, req)
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	var l lease.Lease
+	if err := canon.Decode(reply, lease.MaxLease, &l); err != nil {
+		return lease.Lease{}, err
+	}
+	if !reflect.DeepEqual(l.Terms, terms) {
+		return lease.Lease{}, fmt.Errorf("countersigned lease: the provider changed the terms")
+	}
+	if err := l.Check(b.now().UnixMilli()); err != nil {
+		return lease.Lease{}, fmt.Errorf("countersigned %w", err)
+	}
+	return l, nil
+}
