@@ -1,0 +1,109 @@
+package client
+
+import (
+	"time"
+
+	"github.com/hpips/hpips/spec/job"
+)
+
+// ErrorBody is the body of every answer that is not a success.
+type ErrorBody struct {
+	Error job.Failure `json:"error"`
+}
+
+// Status is what a node tells about itself; its JSON names are a contract (docs/cli.md).
+type Status struct {
+	Version   string    `json:"version"`
+	Node      string    `json:"node"`    // peer ID
+	Owner     string    `json:"owner"`   // whose node it is; nodes of one owner never check one another
+	Network   string    `json:"network"` // label of the network the node is in
+	API       string    `json:"api"`     // host:port
+	Home      string    `json:"home"`
+	Addresses []string  `json:"addresses"` // what others can --join
+	Peers     int       `json:"peers"`     // connected nodes
+	Ready     bool      `json:"ready"`     // a job can be placed
+	Slots     int       `json:"slots"`     // tasks that this node offers to run at once
+	Running   int       `json:"running"`   // tasks that this node runs now
+	Leases    int       `json:"leases"`    // leases that this node serves
+	Jobs      Jobs      `json:"jobs"`
+	Store     Store     `json:"store"`
+	Started   time.Time `json:"started"`
+	Dev       []string  `json:"dev,omitempty"` // peer IDs of all nodes of a development network in this process
+}
+
+// Jobs counts the jobs asked for at this node.
+type Jobs struct {
+	Total  int `json:"total"`
+	Active int `json:"active"` // not yet settled, failed or cancelled
+}
+
+// Store counts what the node's store holds.
+type Store struct {
+	Blocks int64 `json:"blocks"`
+	Bytes  int64 `json:"bytes"`
+	Pins   int64 `json:"pins"`
+}
+
+// Peer is a node that this node is connected to.
+type Peer struct {
+	Node      string    `json:"node"`
+	Addresses []string  `json:"addresses"`
+	Agent     string    `json:"agent"`
+	Transport string    `json:"transport"`
+	Direction string    `json:"direction"`
+	Millis    float64   `json:"latencyMs"`
+	Since     time.Time `json:"since"`
+}
+
+// Finding is one line of a node's self-examination.
+type Finding struct {
+	Name   string `json:"name"`
+	State  string `json:"state"` // ok | warn | fail
+	Text   string `json:"text"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// Entry is a file or a folder of the store.
+type Entry struct {
+	CID  string `json:"cid"`
+	Name string `json:"name,omitempty"`
+	Size int64  `json:"size"` // bytes of content
+	Kind string `json:"kind"` // file | directory | symlink
+}
+
+// Listing is an entry of the store and, of a directory, what is in it.
+type Listing struct {
+	Entry
+	Entries []Entry `json:"entries"`
+}
+
+// Progress tells how far a transfer is. Total is 0 while it is not known.
+type Progress struct {
+	Files int64  `json:"files"`
+	Bytes int64  `json:"bytes"`
+	Total int64  `json:"total"`
+	Name  string `json:"name,omitempty"`
+}
+
+// Transfer is one event of a transfer: how far it is, or, at last, what came of it.
+type Transfer struct {
+	Progress *Progress `json:"progress,omitempty"`
+	Entry    *Entry    `json:"entry,omitempty"`
+}
+
+// Submitted names a job.
+type Submitted struct {
+	Job string `json:"job"`
+}
+
+// Paths asks to bring a file or folder of this machine into the store.
+type Paths struct {
+	Path string `json:"path"` // absolute
+}
+
+// Export asks to write content to a path of this machine.
+type Export struct {
+	Path  string `json:"path"` // absolute
+	Force bool   `json:"force,omitempty"`
+	Idle  int    `json:"idleSeconds,omitempty"` // give up after so many seconds without progress; 0 = 60
+}

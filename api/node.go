@@ -1,0 +1,45 @@
+package api
+
+import (
+	"context"
+	"io"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/hpips/hpips/api/client"
+)
+
+type linesOf struct {
+	Lines int `query:"lines" default:"200" minimum:"1" maximum:"100000" doc:"the last so many lines"`
+}
+
+func (s *Server) nodeRoutes(api huma.API) {
+	huma.Get(api, "/v1/status", func(ctx context.Context, _ *struct{}) (*answer[client.Status], error) {
+		return tell(s.node.Status(ctx))
+	}, named("status", "How the node is"))
+	huma.Get(api, "/v1/peers", func(ctx context.Context, _ *struct{}) (*answer[[]client.Peer], error) {
+		return tell(s.node.Peers(ctx))
+	}, named("peers", "The nodes that this node is connected to"))
+	huma.Get(api, "/v1/doctor", func(ctx context.Context, _ *struct{}) (*answer[[]client.Finding], error) {
+		return tell(s.node.Doctor(ctx))
+	}, named("doctor", "The node examines itself"))
+	huma.Get(api, "/v1/logs", func(_ context.Context, in *linesOf) (*huma.StreamResponse, error) {
+		log, err := s.node.Log(in.Lines)
+		if err != nil {
+			return nil, fail(err)
+		}
+		return &huma.StreamResponse{Body: func(ctx huma.Context) {
+			defer log.Close()
+			ctx.SetHeader("Content-Type", "text/plain; charset=utf-8")
+			ctx.SetStatus(http.StatusOK)
+			if _, err := io.Copy(ctx.BodyWriter(), log); err != nil {
+				s.log.Debug("log was not sent whole", "err", err)
+			}
+		}}, nil
+	}, named("logs", "The end of the node's log"), func(op *huma.Operation) {
+		op.Responses = map[string]*huma.Response{"200": {Description: "lines of text", Content: map[string]*huma.MediaType{
+			"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}},
+		}}}
+	})
+}
