@@ -129,11 +129,17 @@ func (s *scene) meet(o, d vec) (float64, int) {
 		}
 	}
 	w := s.enter(o, d, best)
-	for w.inside {
-		for _, disc := range s.cells[w.z*across+w.x] {
-			x, y, z := o.x-disc.x, o.y-disc.y, o.z-disc.z
+	if !w.inside {
+		return best, who
+	}
+	cellX, cellZ, nextX, nextZ := w.x, w.z, w.nextX, w.nextZ
+	for {
+		list := s.cells[cellZ*across+cellX]
+		for i := range list {
+			b := &list[i]
+			x, y, z := o.x-b.x, o.y-b.y, o.z-b.z
 			q := x*d.x + y*d.y + z*d.z
-			root := q*q - (x*x + y*y + z*z - disc.square)
+			root := q*q - (x*x + y*y + z*z - b.square)
 			if root <= 0 {
 				continue
 			}
@@ -143,14 +149,22 @@ func (s *scene) meet(o, d vec) (float64, int) {
 				t = root - q
 			}
 			if t > near && t < best {
-				best, who = t, disc.number
+				best, who = t, b.number
 			}
 		}
-		if best <= w.step() {
-			break
+		edge := nextX
+		if nextX < nextZ {
+			cellX += w.stepX
+			nextX += w.eachX
+		} else {
+			edge = nextZ
+			cellZ += w.stepZ
+			nextZ += w.eachZ
+		}
+		if best <= edge || edge >= w.out || uint(cellX) >= across || uint(cellZ) >= across {
+			return best, who
 		}
 	}
-	return best, who
 }
 
 // shade gives what is left of the light that comes to o along d from outside: nothing behind paint, metal and lamps,
@@ -222,9 +236,9 @@ type walk struct {
 // enter begins a walk where the ray from o along d enters the box that holds all small balls, unless that is past end.
 func (s *scene) enter(o, d vec, end float64) (w walk) {
 	in, out := 0.0, end
-	in, out = clip(in, out, o.y, d.y, 0, height)
-	in, out = clip(in, out, o.x, d.x, -half, half)
-	in, out = clip(in, out, o.z, d.z, -half, half)
+	in, out = clip(in, out, o.y-height/2, d.y, height/2)
+	in, out = clip(in, out, o.x, d.x, half)
+	in, out = clip(in, out, o.z, d.z, half)
 	if in >= out {
 		return w
 	}
@@ -250,23 +264,17 @@ func (w *walk) step() float64 {
 	return edge
 }
 
-// clip cuts the span from in to out of a ray down to where it lies between low and high along one axis.
-func clip(in, out, o, d, low, high float64) (float64, float64) {
-	if d < 1e-12 && d > -1e-12 {
-		if o < low || o > high {
-			return 1, 0
-		}
-		return in, out
+// clip cuts the span from in to out of a ray down to where it lies within reach of 0 along one axis.
+func clip(in, out, o, d, reach float64) (float64, float64) {
+	if math.Abs(d) < 1e-9 {
+		d = 1e-9
 	}
-	a, b := (low-o)/d, (high-o)/d
-	if a > b {
-		a, b = b, a
+	middle, way := -o/d, math.Abs(reach/d)
+	if middle-way > in {
+		in = middle - way
 	}
-	if a > in {
-		in = a
-	}
-	if b < out {
-		out = b
+	if middle+way < out {
+		out = middle + way
 	}
 	return in, out
 }
@@ -285,18 +293,13 @@ func stride(o, d float64, c int) (step int, next, each float64) {
 
 // heaven is the light of the sky along d, without the sun's disc.
 func heaven(d vec) vec {
-	low := 1 - d.y
-	if d.y < 0 {
-		low = 1
-	}
+	low := 1 - (d.y+math.Abs(d.y))/2
 	low *= low
 	low *= low
 	c := vec{0.10, 0.20, 0.46}.mix(vec{0.92, 0.58, 0.38}, low*low)
 	glow := d.dot(sunWay)
-	if glow < 0 {
-		return c
-	}
+	glow = (glow + math.Abs(glow)) / 2
 	glow *= glow
 	glow *= glow
-	return c.add(vec{0.75, 0.42, 0.18}.scale(glow * glow * 0.9))
+	return c.add(vec{0.68, 0.38, 0.16}.scale(glow * glow))
 }

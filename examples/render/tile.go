@@ -75,8 +75,11 @@ func reduce(root fs.FS, dir string, out io.Writer) error {
 	var pic *image.NRGBA
 	drawn := 0
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
+		if err != nil {
+			return fmt.Errorf("reduce %s: %w", dir, err)
+		}
+		if !d.Type().IsRegular() {
+			return nil
 		}
 		b, err := fs.ReadFile(root, name)
 		if err != nil {

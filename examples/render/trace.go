@@ -70,9 +70,10 @@ func (s *scene) pixel(cam *camera, x, y, samples int) vec {
 		l /= 1 + l
 		bright, square = bright+l, square+l*l
 		n++
-		if n >= 8 && n%4 == 0 {
+		if n%4 == 0 {
 			k := float64(n)
-			if variance := (square - bright*bright/k) / (k * (k - 1)); variance < 0.0065*0.0065 {
+			variance := (square - bright*bright/k) / (k * (k - 1))
+			if variance < seen*seen && n >= 8 || variance < seen*seen/100 {
 				break
 			}
 		}
@@ -80,7 +81,10 @@ func (s *scene) pixel(cam *camera, x, y, samples int) vec {
 	return sum.scale(1 / float64(n))
 }
 
-const bounces = 7
+const (
+	bounces = 7
+	seen    = 0.0065 // error of a pixel's brightness, of 1, that the eye would see
+)
 
 // trace follows one path from the eye until it is lost in the sky, absorbed or too weak to matter, and gives the light
 // that it brings. Matte surfaces ask for the sun directly; smooth ones see it as part of the sky.
