@@ -31,6 +31,9 @@ type Program struct {
 	Args, Env []string
 	// Mounts are shown read-only to every task.
 	Mounts []Mount
+	// Inputs is a host folder of this lease below which the mounts and stdin files of its tasks lie; the child may read it. A task's
+	// file elsewhere works too, and costs a fresh child. "" is none.
+	Inputs string
 	// Limits hold for each task on its own.
 	Limits Limits
 	// Seed is the root of every random byte a task may read.
@@ -50,7 +53,7 @@ type Limits struct {
 	Memory int64
 	// Output is in bytes, standard output and standard error together.
 	Output int64
-	// Disk is in bytes, of all that the task writes into files.
+	// Disk is in bytes, by which the task's files grew, 4 KiB for each file or folder made; deleting gives nothing back.
 	Disk int64
 }
 
@@ -95,10 +98,11 @@ type Outcome struct {
 	Exit int
 	// Message is for people: it names the limit and the flag that raises it, or the trap. Empty for an exit with 0.
 	Message string
-	// Stdout and Stderr hold what the task wrote until its end. A long standard error keeps its first and last parts and says so.
+	// Stdout and Stderr hold what the task wrote until its end; they are empty if it had to be killed (TimedOut, Cancelled, Broken), for
+	// then the only copy may be gone with the child: Stream tells sooner. A long standard error keeps its first and last parts and says so.
 	Stdout, Stderr Blob
 	// Outputs maps each of Task.Outputs to its folder on the host, inside Program.Dir, which stays until Release(ID) or Close. It is nil
-	// for a task that never started. Only regular files and folders are in it.
+	// for a task that never started or had to be killed. Only regular files and folders are in it.
 	Outputs map[string]string
 	Usage   Usage
 }

@@ -119,7 +119,7 @@ func lock(r reach) Check {
 // programs, the kernel's larger doors, links and devices, and new namespaces.
 var denied = strings.Fields(`
 socket socketpair connect bind listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg
-execve execveat fork vfork clone3 unshare setns ptrace process_vm_readv process_vm_writev kcmp pidfd_open pidfd_getfd pidfd_send_signal
+execve execveat fork vfork unshare setns ptrace process_vm_readv process_vm_writev kcmp pidfd_open pidfd_getfd pidfd_send_signal
 mount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr swapon swapoff
 bpf perf_event_open io_uring_setup io_uring_enter io_uring_register userfaultfd keyctl add_key request_key
 kexec_load kexec_file_load init_module finit_module delete_module reboot acct quotactl syslog settimeofday clock_settime adjtimex clock_adjtime
@@ -149,9 +149,11 @@ func filter() Check {
 			Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsSet, Value: flag}},
 		})
 	}
+	// clone3 hides its flags from a filter; told that it is unknown, the C library takes clone instead.
+	unknown := seccomp.SyscallGroup{Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS), Names: []string{"clone3"}}
 	err = seccomp.LoadFilter(seccomp.Filter{
 		NoNewPrivs: true, Flag: seccomp.FilterFlagTSync,
-		Policy: seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{group}},
+		Policy: seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{group, unknown}},
 	})
 	return verdict("seccomp", err, fmt.Sprintf("%d system calls denied", len(group.Names)))
 }

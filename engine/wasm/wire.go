@@ -77,9 +77,6 @@ type report struct {
 	Ready  *ready  `cbor:"1,keyasint,omitempty"`
 	Fault  *fault  `cbor:"2,keyasint,omitempty"`
 	Events []event `cbor:"3,keyasint,omitempty"`
-	// Running is the task that the child works on when the frame is sent, if Busy.
-	Running uint64 `cbor:"4,keyasint,omitempty"`
-	Busy    bool   `cbor:"5,keyasint,omitempty"`
 }
 
 type ready struct {

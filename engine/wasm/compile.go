@@ -1,0 +1,121 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+)
+
+// engineVersion is part of the name of every cache entry; a test holds it equal to go.mod.
+const engineVersion = "wazero-v1.12.0"
+
+// features are what a program may use: WebAssembly 2.0, with SIMD. Threads and relaxed SIMD are not deterministic.
+const features = api.CoreFeaturesV2
+
+// open makes a runtime over a cache folder, and reads and compiles a module, which is quick when the cache has it.
+func open(ctx context.Context, module, cache string) (wazero.Runtime, wazero.CompiledModule, []byte, error) {
+	dir, err := wazero.NewCompilationCacheWithDir(cache)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("compiled code: %w", err)
+	}
+	binary, err := os.ReadFile(module)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("module: %w", err)
+	}
+	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features).WithCompilationCache(dir).
+		WithDebugInfoEnabled(false))
+	code, err := rt.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), binary)
+	if err != nil {
+		return rt, nil, binary, err
+	}
+	return rt, code, binary, nil
+}
+
+// load makes a runtime that can run the module many times.
+func load(ctx context.Context, module, cache string) (wazero.Runtime, wazero.CompiledModule, error) {
+	rt, code, _, err := open(ctx, module, cache)
+	if err != nil {
+		return nil, nil, fmt.Errorf("compiled code: %w", err)
+	}
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, rt); err != nil {
+		return nil, nil, fmt.Errorf("wasi: %w", err)
+	}
+	return rt, code, nil
+}
+
+// compile checks the module and writes its code into the cache folder. A *fault with Program set says what is wrong with it.
+func compile(set *setup) (moduleInfo, *fault) {
+	_, code, binary, err := open(context.Background(), set.Module, set.Cache)
+	switch {
+	case err != nil && binary == nil:
+		return moduleInfo{}, &fault{Message: err.Error()}
+	case !strings.HasPrefix(string(binary), wasmMagic):
+		return moduleInfo{}, bad("it is not WASM: it does not begin with \\0asm and version 1", "give a module built for wasm32-wasi, such as by GOOS=wasip1 GOARCH=wasm go build")
+	case err != nil:
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		return moduleInfo{}, bad("it is not a valid module: "+line, "threads, 64-bit memory and garbage-collected types are not supported; build for wasm32-wasi (preview 1)")
+	}
+	if f := imports(code); f != nil {
+		return moduleInfo{}, f
+	}
+	if start, ok := code.ExportedFunctions()["_start"]; !ok || len(start.ParamTypes())+len(start.ResultTypes()) > 0 {
+		return moduleInfo{}, bad("it exports no _start function", "build a command, not a library: GOOS=wasip1 go build of a main package, or clang --target=wasm32-wasi with a main function")
+	}
+	least, err := minMemory(binary)
+	if err != nil {
+		return moduleInfo{}, bad(err.Error(), "")
+	}
+	return moduleInfo{MinMemory: least}, nil
+}
+
+func bad(message, hint string) *fault {
+	return &fault{Program: true, Message: clip(message), Hint: hint}
+}
+
+// wasiNames are the functions that the host has.
+func wasiNames() ([]string, error) {
+	ctx := context.Background()
+	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
+	defer rt.Close(ctx)
+	host, err := wasi_snapshot_preview1.NewBuilder(rt).Compile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for name := range host.ExportedFunctions() {
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// imports refuses a module that wants more from its host than WASI preview 1.
+func imports(code wazero.CompiledModule) *fault {
+	const hint = "only wasi_snapshot_preview1 is there; build for wasm32-wasi (preview 1), without JavaScript glue"
+	known, err := wasiNames()
+	if err != nil {
+		return &fault{Message: err.Error()}
+	}
+	for _, f := range code.ImportedFunctions() {
+		module, name, _ := f.Import()
+		if module != wasi_snapshot_preview1.ModuleName || !slices.Contains(known, name) {
+			return bad(fmt.Sprintf("it imports %s.%s, which no HPIPS node has", module, name), hint)
+		}
+	}
+	for _, m := range code.ImportedMemories() {
+		module, name, _ := m.Import()
+		return bad(fmt.Sprintf("it imports the memory %s.%s", module, name), hint)
+	}
+	return nil
+}
+
+// errFault ends a child whose setup failed after it has said why.
+var errFault = errors.New("setup failed")
