@@ -1,0 +1,59 @@
+# HPIPS: `make` prints what can be made. Go 1.26, git and make are all that must be there before.
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DEFAULT_GOAL := help
+
+GO      ?= go
+VERSION := $(shell test -e .git && git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/hpips/hpips/cli.Version=$(VERSION)
+
+export CGO_ENABLED ?= 0
+export GOFLAGS     := -buildvcs=false
+
+.PHONY: help setup go demo test bench soak lint gen ui e2e build hpips examples clean
+
+help: ## print this help
+	@echo "HPIPS $(VERSION)"
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: build ## run the main job: two jobs on five nodes of a private network on this machine
+	@bin/hpips demo $(ARGS)
+
+test: ## install what the tests need, then run all of them (lint, unit, race, other systems, e2e)
+	@etc/test.sh
+
+bench: setup build ## measure; the figures of docs/performance.md
+	$(GO) test ./test/bench/... -count=1 -v -timeout 60m -args -full
+
+soak: setup build ## run the long tests with their full counts
+	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test ./test/... -count=1 -v -run Soak -timeout 180m -args -soak
+
+lint: go ## look for faults and for arrows between rooms that point up
+	$(GO) tool -modfile=etc/tools/go.mod golangci-lint run ./...
+
+gen: go ## write generated code anew
+	$(GO) generate ./...
+
+ui: ## build the page
+	@if [ -f ui/web/package.json ]; then cd ui/web && npm ci && npm run build; else echo "ui: no page in this version"; fi
+
+e2e: build ## run the end-to-end tests alone
+	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test ./test/e2e/... -count=1 -timeout 15m
+
+build: hpips examples ## write bin/hpips and examples/NAME/NAME.wasm
+
+clean: ## remove what was built
+	rm -rf bin examples/*/*.wasm examples/hello-as/node_modules
+
+hpips: go
+	@$(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/hpips ./cmd/hpips
+
+examples: go
+	@GO=$(GO) etc/examples.sh
+
+setup: go
+	@etc/setup.sh
+
+go:
+	@$(GO) version >/dev/null 2>&1 || { echo "make: the Go toolchain is missing: install Go 1.26 or newer from https://go.dev/dl" >&2; exit 1; }

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# All tests, quick ones first; stops at the first step that fails and ends with a summary of the steps.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+GO=${GO:-go}
+export GOFLAGS=-buildvcs=false HPIPS_BIN=$PWD/bin/hpips
+
+# Rooms in which several goroutines share state: their tests run under the race detector.
+racy='p2p|requester|provider|engine|store|node|market|verify|api'
+
+summary=()
+began=$SECONDS
+finish() {
+	echo
+	echo "== $1 after $((SECONDS - began)) s"
+	printf '   %s\n' "${summary[@]}"
+}
+
+# step NAME COMMAND...: runs a step and notes its time.
+step() {
+	local name=$1 start=$SECONDS
+	shift
+	echo "== $name"
+	if "$@"; then
+		summary+=("$(printf 'ok    %5d s  %s' $((SECONDS - start)) "$name")")
+		return
+	fi
+	summary+=("$(printf 'FAIL  %5d s  %s' $((SECONDS - start)) "$name")")
+	finish "tests FAILED"
+	exit 1
+}
+
+packages() { # packages [-v] PATTERN: those whose path below the module matches, or does not
+	"$GO" list ./... | grep -E "${@:1:$#-1}" -- "^github.com/hpips/hpips/(${*: -1})(/|\$)"
+}
+
+go_test() { # go_test TIMEOUT FLAGS... -- PACKAGES...
+	[ "${*: -1}" != "--" ] || return 0
+	local flags=() limit=$1
+	shift
+	while [ "$1" != "--" ]; do flags+=("$1") && shift; done
+	shift
+	"$GO" test -p 2 -timeout "$limit" "${flags[@]}" "$@"
+}
+
+other_system() { GOOS=$1 CGO_ENABLED=0 "$GO" build ./...; }
+
+step "set-up" etc/setup.sh
+step "build" make build
+step "vet" "$GO" vet ./...
+step "house rules" go_test 5m -- .
+step "unit tests" go_test 10m -- $(packages -v "$racy|test")
+step "lint" make lint
+CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -- $(packages "$racy")
+step "build for Windows" other_system windows
+step "build for macOS" other_system darwin
+step "end to end" go_test 15m -count=1 -- $(packages "test/e2e|test/swarm|test/chaos")
+finish "all tests passed"
