@@ -1,0 +1,53 @@
+package p2p
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// BenchmarkSession is the time of one small message from alice to bob over TCP on loopback, acked in batches.
+func BenchmarkSession(b *testing.B) {
+	for _, size := range []int{100, 64 << 10} {
+		b.Run(map[int]string{100: "100B", 64 << 10: "64KiB"}[size], func(b *testing.B) {
+			bob := newHost(b, "bob")
+			alice := newHost(b, "alice", joining(bob.Addrs()[0]))
+			serve(b, alice.Serve)
+			there := NewSessions(quiet(), bob, SessionConfig{})
+			n := b.N
+			done := make(chan struct{})
+			there.Accept("work", func(s *Session) {
+				defer close(done)
+				for got := 0; got < n; {
+					m, err := s.Receive(context.Background())
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					if m.Event == EventNone {
+						got++
+						s.Ack(m.Seq)
+					}
+				}
+			})
+			here := NewSessions(quiet(), alice, SessionConfig{})
+			serve(b, there.Serve)
+			serve(b, here.Serve)
+			s := here.Open(bob.ID(), "work")
+			if m, err := s.Receive(within(b, 10*time.Second)); err != nil || m.Event != EventUp {
+				b.Fatal(m, err)
+			}
+			msg := make([]byte, size)
+			b.SetBytes(int64(size))
+			b.ResetTimer()
+			for range b.N {
+				if err := s.Send(context.Background(), msg); err != nil {
+					b.Fatal(err)
+				}
+			}
+			<-done
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
+		})
+	}
+}
