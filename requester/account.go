@@ -1,0 +1,113 @@
+package requester
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+)
+
+// lost counts executions that ended with their provider.
+func (e *errand) lost(n int) {
+	if n > 0 {
+		e.change(func(s *job.Status) { s.Tasks.Lost += n; s.Executions += n })
+	}
+}
+
+// rerun counts tasks that are started again.
+func (e *errand) rerun(n int) {
+	if n > 0 {
+		e.change(func(s *job.Status) { s.Tasks.Rerun += n })
+	}
+}
+
+// ran counts executions that ended without a result that counts.
+func (e *errand) ran(n int) { e.change(func(s *job.Status) { s.Executions += n }) }
+
+// counted adds durable results: how many executions ended, and how many tasks each node is credited with.
+func (e *errand) counted(executions int, taken map[string]int) {
+	e.change(func(s *job.Status) {
+		s.Executions += executions
+		for node, n := range taken {
+			i := slices.IndexFunc(s.Nodes, func(sh job.Share) bool { return sh.Node == node })
+			if i < 0 {
+				i = len(s.Nodes)
+				s.Nodes = append(slices.Clone(s.Nodes), job.Share{Node: node})
+			}
+			s.Nodes[i].Tasks += n
+			s.Tasks.Done += n
+		}
+		shares(s)
+	})
+}
+
+// shares works out each node's part of the tasks done, the largest first.
+func shares(s *job.Status) {
+	for i := range s.Nodes {
+		s.Nodes[i].Share = float64(s.Nodes[i].Tasks) / float64(max(1, s.Tasks.Done))
+	}
+	slices.SortFunc(s.Nodes, func(a, b job.Share) int {
+		if a.Tasks != b.Tasks {
+			return b.Tasks - a.Tasks
+		}
+		return strings.Compare(a.Node, b.Node)
+	})
+}
+
+// ruled counts a decision of several votes and who was odd in it.
+func (e *errand) ruled(v verdict) {
+	if !v.checked && len(v.odd) == 0 {
+		return
+	}
+	e.change(func(s *job.Status) {
+		s.Verified++
+		for _, node := range v.odd {
+			if !slices.Contains(s.Odd, node) {
+				s.Odd = append(slices.Clone(s.Odd), node)
+			}
+		}
+	})
+}
+
+// found notes what the last round of asking brought, for job why.
+func (e *errand) found(s search) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.asked, e.rejected = s.asked, s.rejected
+}
+
+// turnedDown notes a provider that gave the job back.
+func (e *errand) turnedDown(reason string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, r := range e.rejected {
+		if r.Reason == reason {
+			e.rejected[i].Count++
+			return
+		}
+	}
+	e.rejected = append(e.rejected, job.Rejection{Reason: reason, Count: 1})
+}
+
+func (e *errand) refusals() (asked int, rejected []job.Rejection) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.asked, slices.Clone(e.rejected)
+}
+
+// streamed spools a piece of a Batch's output. A second execution repeats what the first said; only what is new is kept.
+func (e *errand) streamed(o lease.Output) {
+	if s := map[int]*spool{1: e.out, 2: e.err}[o.FD]; s != nil {
+		s.write(o.Offset, o.Data)
+	}
+}
+
+// note writes one line of a job's history.
+func (r *Requester) note(ctx context.Context, e *errand, text string) {
+	ev := job.Event{Time: r.now(), State: e.snapshot().State, Text: text}
+	if err := r.journal.addEvent(context.WithoutCancel(ctx), e.id, ev); err != nil {
+		r.log.Warn("History line is not in the journal", "job", e.id, "text", text, "err", err)
+	}
+}

@@ -1,0 +1,331 @@
+package requester
+
+import (
+	"slices"
+	"time"
+
+	"github.com/hpips/hpips/verify"
+)
+
+// board is where the tasks of one phase stand: waiting, out with providers, checked, done. It is pure: time comes in as an argument, and
+// nothing is sent or stored here. A task costs one byte unless something is under way with it.
+//
+//  1. give hands out tasks: first copies that a check needs, then tasks that came back, then new ones, at the tail copies of slow ones.
+//  2. arrived takes an execution off a provider's hands; vote counts its result once it is durable.
+//  3. lost and broken bring tasks back.
+type board struct {
+	rules  rules
+	state  []uint8
+	next   uint64            // the first task that was never out
+	again  []uint64          // tasks that came back
+	checks map[uint64]*check // tasks that want more than one vote
+	out    map[uint64]*flight
+	done   uint64
+}
+
+// rules is what the board must know of the job.
+type rules struct {
+	policy verify.Policy
+	rate   float64  // share of tasks that gets one more copy
+	seed   [32]byte // of the choice which; providers must not know it
+}
+
+// The states of a task on the board.
+const (
+	waiting uint8 = iota
+	busy          // out, or between votes
+	done
+)
+
+// flight is a task that providers hold.
+type flight struct {
+	since   time.Time
+	holders []*hire
+}
+
+// check is a task that wants more than one vote.
+type check struct {
+	policy verify.Policy
+	votes  []verify.Vote
+	want   int // executions that are to be started besides votes and holders
+}
+
+// verdict is what a vote led to.
+type verdict struct {
+	decided   bool // the task is over
+	accepted  bool // by this vote or an earlier one with the same digest
+	digest    [32]byte
+	checked   bool // more than one execution stands behind it
+	odd       []string
+	undecided bool
+}
+
+func newBoard(count uint64, r rules) *board {
+	return &board{rules: r, state: make([]uint8, count), checks: map[uint64]*check{}, out: map[uint64]*flight{}}
+}
+
+// restore marks a task as done in an earlier life.
+func (b *board) restore(i uint64) {
+	if i < uint64(len(b.state)) && b.state[i] != done {
+		b.state[i] = done
+		b.done++
+	}
+}
+
+// finished reports whether every task is done.
+func (b *board) finished() bool { return b.done == uint64(len(b.state)) }
+
+// wanted is the number of tasks that could be given out now.
+func (b *board) wanted() int {
+	n := len(b.again)
+	for _, c := range b.checks {
+		n += c.want
+	}
+	return n + int(uint64(len(b.state))-b.next)
+}
+
+// give hands out up to n tasks to h at the time now. steal is the age from which a task that others hold may be copied; 0 is never.
+func (b *board) give(h *hire, n int, now time.Time, steal time.Duration) []uint64 {
+	var given []uint64
+	take := func(i uint64) {
+		b.hand(i, h, now)
+		given = append(given, i)
+	}
+	for i, c := range b.checks {
+		if len(given) >= n {
+			return given
+		}
+		if c.want > 0 && !b.knows(i, h) {
+			c.want--
+			take(i)
+		}
+	}
+	for len(given) < n && len(b.again) > 0 {
+		i := b.again[len(b.again)-1]
+		b.again = b.again[:len(b.again)-1]
+		if b.state[i] == waiting {
+			take(i)
+		}
+	}
+	for ; len(given) < n && b.next < uint64(len(b.state)); b.next++ {
+		if b.state[b.next] == waiting {
+			take(b.next)
+		}
+	}
+	if len(given) == 0 && steal > 0 {
+		for _, i := range b.slowest(h, n, now.Add(-steal)) {
+			take(i)
+		}
+	}
+	return given
+}
+
+func (b *board) hand(i uint64, h *hire, now time.Time) {
+	if b.state[i] == waiting {
+		b.state[i] = busy
+		if verify.Sampled(b.rules.seed, i, b.rules.rate) || b.rules.policy.Copies > 1 {
+			p := b.rules.policy
+			if p.Copies < 2 {
+				p.Copies = 2
+			}
+			if b.checks[i] == nil {
+				b.checks[i] = &check{policy: p, want: p.Copies - 1}
+			}
+		}
+	}
+	b.hold(i, h, now)
+}
+
+// hold notes that h has task i; the requester calls it for what a provider still holds from an earlier life of either side.
+func (b *board) hold(i uint64, h *hire, now time.Time) {
+	if b.state[i] == waiting {
+		b.state[i] = busy
+	}
+	f := b.out[i]
+	if f == nil {
+		f = &flight{since: now}
+		b.out[i] = f
+	}
+	if !slices.Contains(f.holders, h) {
+		f.holders = append(f.holders, h)
+		h.held[i] = struct{}{}
+	}
+}
+
+// knows reports whether h, or another node of its owner, holds task i or has voted on it.
+func (b *board) knows(i uint64, h *hire) bool {
+	if f := b.out[i]; f != nil && slices.ContainsFunc(f.holders, func(o *hire) bool { return o.owner == h.owner }) {
+		return true
+	}
+	c := b.checks[i]
+	return c != nil && slices.ContainsFunc(c.votes, func(v verify.Vote) bool { return v.Owner == h.owner })
+}
+
+// slowest lists up to n tasks that exactly one other provider has held since before the given time, the oldest first.
+func (b *board) slowest(h *hire, n int, before time.Time) []uint64 {
+	var old []uint64
+	for i, f := range b.out {
+		if len(f.holders) == 1 && f.holders[0] != h && f.since.Before(before) && !b.knows(i, h) {
+			old = append(old, i)
+		}
+	}
+	slices.SortFunc(old, func(x, y uint64) int {
+		if d := b.out[x].since.Compare(b.out[y].since); d != 0 {
+			return d
+		}
+		return int(x) - int(y)
+	})
+	return old[:min(n, len(old))]
+}
+
+// arrived takes task i off h. It reports whether the result is still of use.
+func (b *board) arrived(i uint64, h *hire) bool {
+	if i >= uint64(len(b.state)) {
+		return false
+	}
+	b.drop(i, h)
+	if b.state[i] == done {
+		return false
+	}
+	c := b.checks[i]
+	return c == nil || !slices.ContainsFunc(c.votes, func(v verify.Vote) bool { return v.Node == h.node })
+}
+
+// drop takes task i off h without a result.
+func (b *board) drop(i uint64, h *hire) {
+	delete(h.held, i)
+	f := b.out[i]
+	if f == nil {
+		return
+	}
+	f.holders = slices.DeleteFunc(f.holders, func(o *hire) bool { return o == h })
+	if len(f.holders) == 0 {
+		delete(b.out, i)
+	}
+}
+
+// others lists who besides h holds task i: their copies are to be cancelled once it is decided.
+func (b *board) others(i uint64, h *hire) []*hire {
+	f := b.out[i]
+	if f == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(f.holders), func(o *hire) bool { return o == h })
+}
+
+// vote counts a durable result of task i. owners is how many different owners could be asked now: a check that one owner alone
+// would have to make is given up where the policy asked for one copy, and a failure is believed only from two owners where there are two.
+func (b *board) vote(i uint64, v verify.Vote, owners int) verdict {
+	if b.state[i] == done {
+		return verdict{}
+	}
+	c := b.checks[i]
+	if c == nil {
+		if !v.Failed || owners < 2 || b.rules.policy.Limit < 2 {
+			return b.close(i, verdict{decided: true, accepted: true, digest: v.Digest})
+		}
+		p := b.rules.policy
+		p.Copies = 2
+		c = &check{policy: p}
+		b.checks[i] = c
+	}
+	c.votes = append(c.votes, v)
+	return b.judge(i, c, owners)
+}
+
+func (b *board) judge(i uint64, c *check, owners int) verdict {
+	p := c.policy
+	if owners < 2 && b.rules.policy.Copies < 2 && len(c.votes) == 1 {
+		p.Copies = 1
+	}
+	ruling := verify.Judge(p, c.votes)
+	switch {
+	case ruling.Accepted != nil:
+		return b.close(i, verdict{decided: true, accepted: true, digest: *ruling.Accepted, checked: len(c.votes) > 1, odd: ruling.Odd})
+	case ruling.Undecided:
+		return b.close(i, verdict{decided: true, undecided: true})
+	}
+	under := 0
+	if f := b.out[i]; f != nil {
+		under = len(f.holders)
+	}
+	c.want = max(0, ruling.More-under)
+	return verdict{}
+}
+
+// revote brings back a vote of an earlier life.
+func (b *board) revote(i uint64, v verify.Vote) verdict {
+	if i >= uint64(len(b.state)) || b.state[i] == done {
+		return verdict{}
+	}
+	if b.checks[i] == nil {
+		p := b.rules.policy
+		p.Copies, p.Limit = max(2, p.Copies), max(2, p.Limit)
+		b.checks[i] = &check{policy: p}
+	}
+	b.state[i] = busy
+	b.checks[i].votes = append(b.checks[i].votes, v)
+	return b.judge(i, b.checks[i], 2)
+}
+
+// lonely reports whether a check waits for an owner that is not at work yet.
+func (b *board) lonely(owners int) bool {
+	for _, c := range b.checks {
+		if c.want > 0 && len(c.votes) >= owners {
+			return true
+		}
+	}
+	return false
+}
+
+// relax decides the checks that no second owner can make, when there is one owner only. It returns the tasks that are decided by it.
+func (b *board) relax() map[uint64]verdict {
+	decided := map[uint64]verdict{}
+	for i, c := range b.checks {
+		if len(c.votes) > 0 && b.out[i] == nil {
+			if v := b.judge(i, c, 1); v.decided {
+				decided[i] = v
+			}
+		}
+	}
+	return decided
+}
+
+func (b *board) close(i uint64, v verdict) verdict {
+	b.state[i] = done
+	b.done++
+	delete(b.checks, i)
+	return v
+}
+
+// back brings task i, which no result will come for from h, back to be given again. It reports whether it has to be run again.
+func (b *board) back(i uint64, h *hire) bool {
+	b.drop(i, h)
+	if b.state[i] == done || b.out[i] != nil && b.checks[i] == nil {
+		return false
+	}
+	if c := b.checks[i]; c != nil && (len(c.votes) > 0 || b.out[i] != nil) {
+		c.want++
+		return true
+	}
+	if c := b.checks[i]; c != nil {
+		c.want = max(0, c.policy.Copies-1)
+	}
+	b.state[i] = waiting
+	b.again = append(b.again, i)
+	return true
+}
+
+// lost brings back everything that h holds. It returns the tasks that it held and how many of them have to be run again.
+func (b *board) lost(h *hire) (held []uint64, rerun int) {
+	for i := range h.held {
+		held = append(held, i)
+	}
+	slices.Sort(held)
+	for _, i := range slices.Backward(held) { // again is a stack: the lowest index goes out first
+		if b.back(i, h) {
+			rerun++
+		}
+	}
+	return held, rerun
+}

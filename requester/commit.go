@@ -1,0 +1,242 @@
+package requester
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/verify"
+)
+
+// entry is one result on its way into the journal. Its task's index is the journal's: a phase adds its base to the board's.
+type entry struct {
+	hire    *hire
+	result  job.Result
+	vote    bool // its task is being checked: it is kept as a vote until it is decided
+	promote bool // the task is decided: the vote of this digest becomes its result
+	digest  [32]byte
+	done    func()
+}
+
+// commit writes entries in one transaction and syncs it to the disk: all of them count, or none.
+func (j *journal) commit(ctx context.Context, id string, entries []entry, status job.Status) error {
+	tx, err := j.w.BeginTx(ctx, nil)
+	if err != nil {
+		return j.wrap("commit", err)
+	}
+	defer tx.Rollback()
+	w := commitment{ctx: ctx, tx: tx, job: id, nodes: map[string]int64{}}
+	if err := w.write(entries); err != nil {
+		return j.wrap("commit", err)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE job SET status = ? WHERE id = ?`, mustJSON(status), id); err != nil {
+		return j.wrap("commit", err)
+	}
+	return j.wrap("commit", tx.Commit())
+}
+
+// commitment is one transaction being filled.
+type commitment struct {
+	ctx   context.Context
+	tx    *sql.Tx
+	job   string
+	nodes map[string]int64
+}
+
+// rowsPerInsert is how many results one statement takes: a statement costs as much as some ten rows.
+const rowsPerInsert = 64
+
+func (w *commitment) write(entries []entry) error {
+	var plain []any
+	flush := func() error {
+		n := len(plain) / 4
+		if n == 0 {
+			return nil
+		}
+		_, err := w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO result VALUES `+strings.TrimSuffix(strings.Repeat("(?,?,?,?),", n), ","), plain...)
+		plain = plain[:0]
+		return err
+	}
+	for _, e := range entries {
+		var err error
+		switch {
+		case e.promote:
+			err = w.promote(e)
+		case e.vote:
+			err = w.vote(e)
+		default:
+			var node int64
+			if node, err = w.node(e.hire.node); err == nil {
+				plain = append(plain, w.job, int64(e.result.Index), node, canon.MustEncode(e.result))
+			}
+			if len(plain) == 4*rowsPerInsert && err == nil {
+				err = flush()
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return flush()
+}
+
+func (w *commitment) vote(e entry) error {
+	node, err := w.node(e.hire.node)
+	if err != nil {
+		return err
+	}
+	_, err = w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO vote VALUES (?, ?, ?, ?, ?)`, w.job, int64(e.result.Index), node, e.hire.owner, canon.MustEncode(e.result))
+	return err
+}
+
+// promote makes the first vote with the accepted digest the result of its task.
+func (w *commitment) promote(e entry) error {
+	rows, err := w.tx.QueryContext(w.ctx, `SELECT node, body FROM vote WHERE job = ? AND idx = ? ORDER BY node`, w.job, int64(e.result.Index))
+	if err != nil {
+		return err
+	}
+	votes, err := scanVotes(rows)
+	if err != nil {
+		return err
+	}
+	for _, v := range votes {
+		if v.result.Digest() == e.digest {
+			_, err = w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO result VALUES (?, ?, ?, ?)`, w.job, int64(e.result.Index), v.node, v.body)
+			if err == nil {
+				_, err = w.tx.ExecContext(w.ctx, `DELETE FROM vote WHERE job = ? AND idx = ?`, w.job, int64(e.result.Index))
+			}
+			return err
+		}
+	}
+	return fmt.Errorf("task %d: the accepted vote is not in the journal", e.result.Index)
+}
+
+type cast struct {
+	node   int64
+	body   []byte
+	result job.Result
+}
+
+func scanVotes(rows *sql.Rows) ([]cast, error) {
+	defer rows.Close()
+	var votes []cast
+	for rows.Next() {
+		var v cast
+		if err := rows.Scan(&v.node, &v.body); err != nil {
+			return nil, err
+		}
+		if err := canon.Decode(v.body, lease.MaxMessage, &v.result); err != nil {
+			return nil, err
+		}
+		votes = append(votes, v)
+	}
+	return votes, rows.Err()
+}
+
+// node returns the small number that stands for a peer ID in result rows.
+func (w *commitment) node(peer string) (int64, error) {
+	if n, ok := w.nodes[peer]; ok {
+		return n, nil
+	}
+	if _, err := w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO node (peer) VALUES (?)`, peer); err != nil {
+		return 0, err
+	}
+	var n int64
+	err := w.tx.QueryRowContext(w.ctx, `SELECT id FROM node WHERE peer = ?`, peer).Scan(&n)
+	w.nodes[peer] = n
+	return n, err
+}
+
+// done calls each for the index of every task of the job in [from, to) that has a result.
+func (j *journal) done(ctx context.Context, id string, from, to uint64, each func(index uint64)) error {
+	rows, err := j.r.QueryContext(ctx, `SELECT idx FROM result WHERE job = ? AND idx >= ? AND idx < ?`, id, int64(from), int64(to))
+	if err != nil {
+		return j.wrap("read results", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var index int64
+		if err := rows.Scan(&index); err != nil {
+			return j.wrap("read results", err)
+		}
+		each(uint64(index))
+	}
+	return j.wrap("read results", rows.Err())
+}
+
+// votes calls each for every vote on undecided tasks of the job in [from, to).
+func (j *journal) votes(ctx context.Context, id string, from, to uint64, each func(index uint64, v verify.Vote)) error {
+	rows, err := j.r.QueryContext(ctx, `SELECT vote.idx, node.peer, vote.owner, vote.body FROM vote JOIN node ON node.id = vote.node WHERE job = ? AND idx >= ? AND idx < ?`, id, int64(from), int64(to))
+	if err != nil {
+		return j.wrap("read votes", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var index int64
+		var v verify.Vote
+		var body []byte
+		var result job.Result
+		if err := rows.Scan(&index, &v.Node, &v.Owner, &body); err != nil {
+			return j.wrap("read votes", err)
+		}
+		if err := canon.Decode(body, lease.MaxMessage, &result); err != nil {
+			return j.wrap("read votes", err)
+		}
+		v.Digest, v.Failed = result.Digest(), !result.Succeeded()
+		each(uint64(index), v)
+	}
+	return j.wrap("read votes", rows.Err())
+}
+
+// results calls each for the results of the job in [from, to) in the order of their indexes, until it returns an error.
+func (j *journal) results(ctx context.Context, id string, from, to uint64, each func(node string, r job.Result) error) error {
+	return j.rows(ctx, `SELECT node.peer, result.body FROM result JOIN node ON node.id = result.node WHERE job = ? AND idx >= ? AND idx < ? ORDER BY idx`, id, from, to, each)
+}
+
+func (j *journal) rows(ctx context.Context, query, id string, from, to uint64, each func(node string, r job.Result) error) error {
+	rows, err := j.r.QueryContext(ctx, query, id, int64(from), int64(to))
+	if err != nil {
+		return j.wrap("read results", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var node string
+		var body []byte
+		var result job.Result
+		if err := rows.Scan(&node, &body); err != nil {
+			return j.wrap("read results", err)
+		}
+		if err := canon.Decode(body, lease.MaxMessage, &result); err != nil {
+			return j.wrap("read results", err)
+		}
+		if err := each(node, result); err != nil {
+			return err
+		}
+	}
+	return j.wrap("read results", rows.Err())
+}
+
+// vote returns the vote on a task that has this digest.
+func (j *journal) vote(ctx context.Context, id string, index uint64, digest [32]byte) (job.Result, error) {
+	rows, err := j.r.QueryContext(ctx, `SELECT node, body FROM vote WHERE job = ? AND idx = ? ORDER BY node`, id, int64(index))
+	if err != nil {
+		return job.Result{}, j.wrap("read votes", err)
+	}
+	votes, err := scanVotes(rows)
+	for _, v := range votes {
+		if v.result.Digest() == digest {
+			return v.result, nil
+		}
+	}
+	return job.Result{}, j.wrap("read votes", errors.Join(err, fmt.Errorf("task %d has no vote with the accepted digest", index)))
+}
+
+// unsettled calls each for the votes on tasks of the job in [from, to) that are not decided.
+func (j *journal) unsettled(ctx context.Context, id string, from, to uint64, each func(node string, r job.Result) error) error {
+	return j.rows(ctx, `SELECT node.peer, vote.body FROM vote JOIN node ON node.id = vote.node WHERE job = ? AND idx >= ? AND idx < ? ORDER BY idx`, id, from, to, each)
+}

@@ -1,0 +1,193 @@
+package requester
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/verify"
+)
+
+// errCancelled is the cause with which a person's cancel ends a job.
+var errCancelled = errors.New("cancelled by its owner")
+
+// errand is a job that is being carried: the live side of a journal record.
+type errand struct {
+	id     string
+	spec   job.Spec
+	live   bool
+	secret [32]byte // see newIdentity
+
+	stdin *spool // of a live standard input
+	out   *spool // standard output of a Batch
+	err   *spool // standard error of a Batch
+
+	ended chan struct{} // closed when run has returned
+
+	mu       sync.Mutex
+	status   job.Status
+	changed  chan struct{} // closed and replaced at each change
+	cancel   context.CancelCauseFunc
+	stopped  bool
+	asked    int
+	rejected []job.Rejection
+}
+
+// arm gives the errand what ends it; a stop that came before takes effect now.
+func (e *errand) arm(cancel context.CancelCauseFunc) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cancel = cancel
+	if e.stopped {
+		cancel(errCancelled)
+	}
+}
+
+// stop ends the errand for its owner.
+func (e *errand) stop() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stopped = true
+	if e.cancel != nil {
+		e.cancel(errCancelled)
+	}
+}
+
+// change alters the status and wakes every watch.
+func (e *errand) change(f func(*job.Status)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f(&e.status)
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+// enter moves the job forward to a state; a job never moves back.
+func (e *errand) enter(s job.State) {
+	if order[e.snapshot().State] < order[s] {
+		e.change(func(st *job.Status) { st.State = s })
+	}
+}
+
+var order = map[job.State]int{job.Pending: 0, job.Planned: 1, job.Leased: 2, job.Running: 3, job.Verifying: 4, job.Settled: 5, job.Failed: 5, job.Cancelled: 5}
+
+func (e *errand) snapshot() job.Status {
+	s, _ := e.watch()
+	return s
+}
+
+// watch returns the status and a channel that is closed when it is no longer the latest.
+func (e *errand) watch() (job.Status, <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.status
+	s.Nodes = append([]job.Share{}, s.Nodes...)
+	s.Odd = append([]string(nil), s.Odd...)
+	return s, e.changed
+}
+
+// phase is one round of tasks of a job: its parts, or its reduce.
+type phase struct {
+	number int
+	base   uint64 // of the indexes in the journal and on the wire
+	count  uint64
+	work   lease.Work
+	rules  rules
+	input  func(ctx context.Context, index uint64) (job.Task, error)
+}
+
+// seed is the root of the tasks' random numbers: the same specification gives the same numbers, on every machine and in every run.
+func (e *errand) seed() [32]byte {
+	return sha256.Sum256(append([]byte("hpips/job/seed\n"), canon.MustEncode(e.spec)...))
+}
+
+// newIdentity makes a job's name and the secret behind it. The secret chooses which tasks are checked, so providers must not guess it.
+func newIdentity() (id string, secret [32]byte) {
+	rand.Read(secret[:])
+	public := sha256.Sum256(append([]byte("hpips/job/id\n"), secret[:]...))
+	return hex.EncodeToString(public[:8]), secret
+}
+
+func (e *errand) rules() rules {
+	v := e.spec.Verify
+	p := verify.Policy{Copies: 1, Limit: 1}
+	if v.Mode == job.Quorum {
+		p = verify.Policy{Copies: v.Copies, Limit: v.Limit}
+	}
+	return rules{policy: p, rate: v.Rate, seed: e.secret}
+}
+
+func (e *errand) work(run job.Run, count uint64) lease.Work {
+	w := lease.Work{Module: run.WASM, Args: run.Args, Env: run.Env, Inputs: e.spec.Inputs, Count: count, Stdin: e.spec.Stdin,
+		Resources: e.spec.Resources, Limits: e.spec.Limits, Seed: e.seed()}
+	w.Limits.Price = ""
+	for _, o := range e.spec.Outputs {
+		w.Outputs = append(w.Outputs, o.Path)
+	}
+	return w
+}
+
+// parts is the first phase: the one task of a Batch, or the tasks of a Map.
+func (e *errand) parts(count uint64) phase {
+	p := phase{number: 0, count: count, work: e.work(e.spec.Run, count), rules: e.rules()}
+	p.work.Stream = e.spec.Kind == job.Batch
+	p.work.Live = e.live
+	return p
+}
+
+// reduce is the second phase of a Map: one task that sees the folder whole under /in.
+func (e *errand) reduce(count uint64, whole job.Content) phase {
+	p := phase{number: 1, base: job.ReduceIndex, count: 1, work: e.work(e.spec.Reduce.Run, count), rules: e.rules()}
+	p.work.Inputs = append([]job.Input{{From: whole.CID, To: "/in"}}, e.spec.Inputs...)
+	p.work.Stdin = ""
+	p.input = func(_ context.Context, index uint64) (job.Task, error) {
+		return job.Task{Index: index, Env: map[string]string{}, Path: "/in"}, nil
+	}
+	return p
+}
+
+// describe names a task for people.
+func describe(index uint64, kind job.Kind) string {
+	switch {
+	case index == job.ReduceIndex:
+		return "the reduce"
+	case kind == job.Batch:
+		return "the program"
+	}
+	return fmt.Sprintf("task %d", index)
+}
+
+// failureOf turns the accepted result of a failed task into what a person is told.
+func failureOf(r job.Result, s job.Spec) *job.Failure {
+	who := describe(r.Index, s.Kind)
+	says := func(code job.Code, text, hint string) *job.Failure {
+		if r.Message != "" && code != job.CodeExit {
+			text += ": " + r.Message
+		}
+		return &job.Failure{Code: code, Message: who + " " + text, Hint: hint}
+	}
+	switch r.End {
+	case job.Exited:
+		return says(job.CodeExit, fmt.Sprintf("ended with exit code %d", r.Exit), "see what it said: hpips job logs")
+	case job.Trapped:
+		return says(job.CodeTrap, "trapped", "a fault of the program; see what it said: hpips job logs")
+	case job.TimedOut:
+		return says(job.CodeTime, fmt.Sprintf("passed its time limit of %v", s.Limits.Time), "raise it with --time (limits.time)")
+	case job.OutputFull:
+		return says(job.CodeOutput, fmt.Sprintf("passed its output limit of %v", s.Limits.Output), "raise it with --max-output (limits.output)")
+	case job.MemoryFull:
+		return says(job.CodeMemory, fmt.Sprintf("passed its memory limit of %v", s.Resources.Memory), "raise it with --memory (resources.memory)")
+	case job.DiskFull:
+		return says(job.CodeDisk, fmt.Sprintf("passed its disk limit of %v", s.Resources.Disk), "raise it with --disk (resources.disk)")
+	case job.Refused:
+		return says(job.CodeProgram, "cannot run", "it has to be a WASI module with a _start function")
+	}
+	return says(job.CodeInternal, "could not be run to its end", "see hpips node logs on the providers")
+}

@@ -1,0 +1,292 @@
+package requester
+
+import (
+	"context"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/verify"
+)
+
+// gathering carries one phase of a job: one loop that owns the board and all hires. Everything slow (asking, fetching, committing,
+// extending) runs beside it and comes back through a channel.
+//
+//  1. Take up what the journal has: done tasks, votes, leases.
+//  2. Find providers; give each as many tasks as it has credit for and as its share of the slots is.
+//  3. Take results: fetch large contents, commit in groups, and only then count them and acknowledge.
+//  4. Bring back what providers lost; at the tail, copy what is slow.
+//  5. Until every task is done: then end the leases.
+type gathering struct {
+	r     *Requester
+	e     *errand
+	p     phase
+	board *board
+
+	hires    []*hire
+	inbox    chan delivery
+	gone     chan struct{} // closed when the loop has ended
+	searches chan search
+	seeking  bool
+	nextSeek time.Time
+	fetched  chan fetched
+	fetching int
+	toFetch  []arrival
+	pending  []entry
+	commits  chan []entry
+	results  chan committed
+	writing  bool
+	longer   chan extended
+	retries  map[uint64]int
+	breaks   map[uint64]int
+	spurned  map[peer.ID]time.Time // providers that refused, and until when they are not asked
+	mean     time.Duration         // of the tasks' wall time, smoothed
+	progress time.Time             // when something last went forward
+}
+
+// committed is what became of a group of entries.
+type committed struct {
+	entries []entry
+	err     error
+}
+
+// extended is what became of extending a hire's lease.
+type extended struct {
+	hire  *hire
+	lease lease.Lease
+	err   error
+}
+
+// tick is how often a gathering looks after hires that are down, slow tasks and the queue limit.
+const tick = 250 * time.Millisecond
+
+// backlog is how many results may wait for the journal before the gathering stops reading, so that providers wait instead of memory filling.
+const backlog = 1 << 15
+
+// gather carries a phase until each of its tasks has a result in the journal.
+func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
+	g := &gathering{r: r, e: e, p: p, board: newBoard(p.count, p.rules), inbox: make(chan delivery, 64), gone: make(chan struct{}),
+		searches: make(chan search, 1), fetched: make(chan fetched, maxFetching), commits: make(chan []entry), results: make(chan committed, 1),
+		longer: make(chan extended, 16), retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{}, progress: r.now()}
+	if err := g.restore(ctx); err != nil || g.board.finished() && len(g.pending) == 0 {
+		return err
+	}
+	beside, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); g.write(beside) }()
+	err := g.loop(beside)
+	close(g.gone)
+	stop()
+	<-done
+	g.dismiss(ctx)
+	return err
+}
+
+// restore brings the board to where the journal left it.
+func (g *gathering) restore(ctx context.Context) error {
+	j, id, from := g.r.journal, g.e.id, g.p.base
+	if err := j.done(ctx, id, from, from+g.p.count, func(i uint64) { g.board.restore(i - from) }); err != nil {
+		return err
+	}
+	promote := map[uint64]verdict{}
+	if err := j.votes(ctx, id, from, from+g.p.count, func(i uint64, v verify.Vote) {
+		if ruled := g.board.revote(i-from, v); ruled.decided {
+			promote[i-from] = ruled
+		}
+	}); err != nil {
+		return err
+	}
+	for i, v := range promote {
+		if err := g.decided(ctx, i, v); err != nil {
+			return err
+		}
+	}
+	old, err := j.leases(ctx, id, g.p.number)
+	if err != nil {
+		return err
+	}
+	for _, k := range old {
+		if p, err := peer.Decode(k.Lease.Terms.Quote.Provider); err == nil && k.Lease.Terms.Until > g.r.now().UnixMilli() {
+			g.r.deps.Learn(p, k.Addrs)
+			g.engage(ctx, newHire(k.Lease, p, g.r.link(p), g.r.now()))
+		}
+	}
+	return nil
+}
+
+func (g *gathering) loop(ctx context.Context) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for !g.board.finished() || g.writing || len(g.pending) > 0 {
+		g.seek(ctx)
+		g.flush()
+		inbox := g.inbox
+		if len(g.pending)+len(g.toFetch) > backlog {
+			inbox = nil
+		}
+		var err error
+		select {
+		case d := <-inbox:
+			err = g.take(ctx, d)
+		case c := <-g.results:
+			err = g.count(ctx, c)
+		case f := <-g.fetched:
+			err = g.keep(ctx, f)
+		case s := <-g.searches:
+			g.hired(ctx, s)
+		case x := <-g.longer:
+			g.extended(ctx, x)
+		case <-ticker.C:
+			err = g.tend(ctx)
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		g.dispatch(ctx)
+	}
+	return nil
+}
+
+// write is the journal's side of the loop: one transaction at a time, as many entries in it as came meanwhile.
+func (g *gathering) write(ctx context.Context) {
+	for {
+		select {
+		case entries := <-g.commits:
+			err := g.r.journal.commit(context.WithoutCancel(ctx), g.e.id, entries, g.e.snapshot())
+			g.results <- committed{entries, err}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// flush hands what is pending to the writer, if it is free.
+func (g *gathering) flush() {
+	if g.writing || len(g.pending) == 0 {
+		return
+	}
+	select {
+	case g.commits <- g.pending:
+		g.pending, g.writing = nil, true
+	default: // the writer is about to listen: it is back after its last answer was read
+	}
+}
+
+// seek starts a round of asking providers if there is work for more of them.
+func (g *gathering) seek(ctx context.Context) {
+	now := g.r.now()
+	if g.seeking || now.Before(g.nextSeek) {
+		return
+	}
+	slots, busy := 0, make([]peer.ID, 0, len(g.hires))
+	for _, h := range g.hires {
+		slots += h.slots
+		busy = append(busy, h.peer)
+	}
+	want := g.limit(g.board.wanted()) - slots
+	if g.board.lonely(g.owners()) {
+		want = max(want, 1)
+	}
+	if want <= 0 {
+		return
+	}
+	for p, until := range g.spurned {
+		if now.Before(until) {
+			busy = append(busy, p)
+		}
+	}
+	g.seeking, g.nextSeek = true, now.Add(g.r.cfg.Seek)
+	if len(g.hires) == 0 {
+		g.nextSeek = now.Add(g.r.cfg.Seek / 4)
+	}
+	g.r.reading.Go(func() {
+		s := g.r.seek(ctx, g.e, busy, want)
+		select {
+		case g.searches <- s:
+		case <-g.gone:
+			for _, h := range s.hires {
+				h.link.send(ctx, lease.Message{Lease: h.id, End: &lease.End{}})
+			}
+		}
+	})
+}
+
+// limit is how many of n tasks may be out at once.
+func (g *gathering) limit(n int) int {
+	if g.e.spec.Parallel > 0 {
+		return min(n, g.e.spec.Parallel)
+	}
+	return n
+}
+
+// owners counts the different owners at work.
+func (g *gathering) owners() int {
+	seen := map[string]bool{}
+	for _, h := range g.hires {
+		if h.ready && h.up {
+			seen[h.owner] = true
+		}
+	}
+	return len(seen)
+}
+
+// hired takes in what a round of asking brought.
+func (g *gathering) hired(ctx context.Context, s search) {
+	g.seeking = false
+	g.e.found(s)
+	for _, h := range s.hires {
+		if err := g.r.journal.addLease(ctx, g.e.id, g.p.number, h.lease, g.r.deps.Addrs(h.peer)); err != nil {
+			g.r.log.Warn("Lease is not in the journal: a restart would not take it up", "lease", h.id, "err", err)
+		}
+		g.engage(ctx, h)
+		g.r.log.Debug("Provider hired", "job", g.e.id, "provider", h.node, "slots", h.slots)
+	}
+	if len(s.hires) > 0 {
+		g.progress = g.r.now()
+		g.e.enter(job.Leased)
+	}
+}
+
+// engage begins a lease with its provider.
+func (g *gathering) engage(ctx context.Context, h *hire) {
+	h.up = h.link.join(h.id, lane{to: g.inbox, gone: g.gone})
+	g.hires = append(g.hires, h)
+	g.begin(ctx, h)
+}
+
+func (g *gathering) begin(ctx context.Context, h *hire) {
+	h.ready = false
+	g.send(ctx, h, lease.Message{Lease: h.id, Begin: &lease.Begin{Lease: h.lease, Work: g.p.work}})
+}
+
+// send gives a message to the session, which keeps it until the provider has it. It fails only when the session is closed for good.
+func (g *gathering) send(ctx context.Context, h *hire, m lease.Message) {
+	if err := h.link.send(ctx, m); err != nil && ctx.Err() == nil {
+		g.r.log.Warn("Session is closed", "provider", h.node, "err", err)
+	}
+}
+
+// dismiss ends all leases of the phase.
+func (g *gathering) dismiss(ctx context.Context) {
+	ending := ctx.Err() != nil && context.Cause(ctx) != errCancelled // the process ends: leave everything as it is
+	last := context.WithoutCancel(ctx)
+	for _, h := range g.hires {
+		h.link.leave(h.id)
+		if ending {
+			continue
+		}
+		if !h.up {
+			g.e.lost(h.down)
+		}
+		bounded, cancel := context.WithTimeout(last, time.Second)
+		g.send(bounded, h, lease.Message{Lease: h.id, End: &lease.End{}})
+		cancel()
+		if err := g.r.journal.dropLease(last, h.id); err != nil {
+			g.r.log.Warn("Lease stays in the journal", "lease", h.id, "err", err)
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package requester
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/market"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+)
+
+// Market finds providers and makes leases with them; *market.Broker is one.
+type Market interface {
+	Ask(ctx context.Context, order lease.Order, peers []peer.ID) []market.Answer
+	Open(ctx context.Context, p peer.ID, order lease.Order, quote lease.Quote, term time.Duration) (lease.Lease, error)
+	Extend(ctx context.Context, l lease.Lease, until time.Time) (lease.Lease, error)
+}
+
+// hire is a provider at work for one phase of a job: a lease and what is known of it. It belongs to the gathering's loop.
+type hire struct {
+	lease  lease.Lease
+	id     string // of the lease
+	node   string // peer ID
+	peer   peer.ID
+	owner  string
+	slots  int
+	link   *link
+	held   map[uint64]struct{} // tasks that it has
+	credit int                 // tasks that it wants to have at most
+	ready  bool                // it has answered Begin
+	up     bool                // the session is up
+	since  time.Time           // of the last change of up
+	down   int                 // how many tasks it had when it went down last
+	fed    bool                // it is being fed the live standard input
+	extend bool                // an extension is under way
+}
+
+func newHire(l lease.Lease, p peer.ID, link *link, now time.Time) *hire {
+	q := l.Terms.Quote
+	owner := q.Owner
+	if owner == "" {
+		owner = q.Provider
+	}
+	return &hire{lease: l, id: l.ID(), node: q.Provider, peer: p, owner: owner, slots: q.Slots, link: link,
+		held: map[uint64]struct{}{}, since: now}
+}
+
+// search is what one round of asking providers brought.
+type search struct {
+	hires    []*hire
+	asked    int
+	rejected []job.Rejection
+}
+
+// sample bounds how many providers are asked in one round: the power of many choices does not grow past a few dozen.
+const sample = 64
+
+// seek asks a random sample of the peers that are not in busy for slots and opens leases with the best.
+func (r *Requester) seek(ctx context.Context, e *errand, busy []peer.ID, slots int) search {
+	peers := slices.DeleteFunc(r.deps.Peers(), func(p peer.ID) bool { return slices.Contains(busy, p) })
+	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+	peers = peers[:min(len(peers), sample)]
+	order := lease.Order{Job: e.id, Requester: r.deps.Self.String(), Engine: "wasm", Resources: e.spec.Resources, Slots: slots}
+	answers := r.deps.Market.Ask(ctx, order, peers)
+	s := search{asked: len(peers)}
+	reasons := map[string]int{}
+	for _, a := range answers {
+		if a.Err != nil {
+			reasons[reason(a.Err)]++
+		}
+	}
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	for _, a := range market.Choose(answers, slots) {
+		wait.Go(func() {
+			l, err := r.deps.Market.Open(ctx, a.Peer, order, a.Quote, r.cfg.Term)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				reasons[reason(err)]++
+				return
+			}
+			s.hires = append(s.hires, newHire(l, a.Peer, r.link(a.Peer), r.now()))
+		})
+	}
+	wait.Wait()
+	for text, n := range reasons {
+		s.rejected = append(s.rejected, job.Rejection{Reason: text, Count: n})
+	}
+	slices.SortFunc(s.rejected, func(a, b job.Rejection) int { return strings.Compare(a.Reason, b.Reason) })
+	return s
+}
+
+// reason is why a provider did not come in, in few enough words to be counted.
+func reason(err error) string {
+	var no *market.Refusal
+	switch {
+	case errors.As(err, &no):
+		return no.Reason
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	case errors.Is(err, lease.ErrSignature), errors.Is(err, lease.ErrExpired):
+		return err.Error()
+	}
+	return "not reachable"
+}
+
+// unplaceable says why no provider works on the job.
+func unplaceable(asked int, rejected []job.Rejection, waited time.Duration) *job.Failure {
+	f := &job.Failure{Code: job.CodeUnplaceable, Hint: "see hpips node peers; hpips job why tells the reasons; more time: limits.queue"}
+	if asked == 0 {
+		f.Message = fmt.Sprintf("no provider is known to this node after %v", waited.Round(time.Second))
+		f.Hint = "join a network that has providers: hpips up --join MULTIADDR"
+		return f
+	}
+	var texts []string
+	for _, r := range rejected {
+		texts = append(texts, fmt.Sprintf("%d× %s", r.Count, r.Reason))
+	}
+	if len(texts) == 0 {
+		texts = []string{"too few of them for this verify policy"}
+	}
+	f.Message = fmt.Sprintf("none of %d providers took the job for %v: %s", asked, waited.Round(time.Second), strings.Join(texts, "; "))
+	return f
+}
+
+// link returns the link with a peer, made when it is first needed.
+func (r *Requester) link(p peer.ID) *link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l, ok := r.links[p]; ok {
+		return l
+	}
+	l := newLink(r.log, p, r.deps.Dial(p))
+	r.links[p] = l
+	r.reading.Go(func() { l.serve(r.life) })
+	return l
+}

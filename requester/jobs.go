@@ -1,0 +1,384 @@
+package requester
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/hpips/hpips/market"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+)
+
+// Submit takes a job on. Paths in the specification must have been replaced by content addresses. With live, the standard input comes through
+// Stdin. When it returns, the job is in the journal. A specification that cannot be accepted is a *job.Error.
+func (r *Requester) Submit(ctx context.Context, spec job.Spec, live bool) (id string, err error) {
+	spec = spec.Filled()
+	if err := spec.Check(); err != nil {
+		return "", err
+	}
+	if live && (spec.Kind != job.Batch || spec.Stdin != "") {
+		return "", &job.Error{Field: "stdin", Text: "only a Batch without stdin takes a live standard input", Hint: "leave one of them out"}
+	}
+	id, secret := newIdentity()
+	rec := record{ID: id, Live: live, Secret: secret, Spec: spec,
+		Status: job.Status{Job: id, Name: spec.Name, Kind: spec.Kind, State: job.Pending, Nodes: []job.Share{}, Created: r.now()}}
+	if err := r.journal.addJob(ctx, rec); err != nil {
+		return "", err
+	}
+	e := r.enlist(rec)
+	r.note(ctx, e, "submitted")
+	select {
+	case r.begin <- e:
+		return id, nil
+	case <-r.life.Done():
+		return "", &job.Failure{Code: job.CodeUnavailable, Message: "this node is stopping", Hint: "the job is kept; hpips up takes it up"}
+	}
+}
+
+// enlist makes the live side of a record.
+func (r *Requester) enlist(rec record) *errand {
+	e := &errand{id: rec.ID, spec: rec.Spec, live: rec.Live, secret: rec.Secret, status: rec.Status, changed: make(chan struct{}), ended: make(chan struct{})}
+	if rec.Spec.Kind == job.Batch {
+		for name, s := range map[string]**spool{"in": &e.stdin, "out": &e.out, "err": &e.err} {
+			opened, err := r.spool(rec.ID, name)
+			if err != nil {
+				r.log.Error("Stream cannot be kept", "job", rec.ID, "err", err)
+				continue
+			}
+			*s = opened
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.errands[e.id] = e
+	return e
+}
+
+func (r *Requester) spool(id, name string) (*spool, error) {
+	dir := filepath.Join(r.cfg.Dir, "streams")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("stream folder: %w", err)
+	}
+	return openSpool(filepath.Join(dir, id+"."+name))
+}
+
+func (e *errand) closeSpools() {
+	for _, s := range []*spool{e.stdin, e.out, e.err} {
+		if s != nil {
+			s.end()
+		}
+	}
+}
+
+// forget drops the live side of a job that is over.
+func (r *Requester) forget(e *errand) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.errands, e.id)
+}
+
+// live finds the live side of a job by its whole identity, or nil.
+func (r *Requester) live(id string) *errand {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.errands[id]
+}
+
+// find returns a job's record, its status the latest there is.
+func (r *Requester) find(ctx context.Context, id string) (record, error) {
+	rec, err := r.journal.job(ctx, id)
+	if errors.Is(err, ErrUnknownJob) {
+		return rec, &job.Failure{Code: job.CodeNotFound, Message: err.Error(), Hint: "hpips job ls lists the jobs of this node"}
+	}
+	if err != nil {
+		return rec, err
+	}
+	return r.latest(rec), nil
+}
+
+func (r *Requester) latest(rec record) record {
+	if e := r.live(rec.ID); e != nil {
+		rec.Status = e.snapshot()
+		rec.Status.Seconds = r.now().Sub(rec.Status.Created).Seconds()
+	}
+	return rec
+}
+
+// Job returns the status of a job, named by its identity or a prefix of it.
+func (r *Requester) Job(ctx context.Context, id string) (job.Status, error) {
+	rec, err := r.find(ctx, id)
+	return rec.Status, err
+}
+
+// Spec returns what was asked.
+func (r *Requester) Spec(ctx context.Context, id string) (job.Spec, error) {
+	rec, err := r.find(ctx, id)
+	return rec.Spec, err
+}
+
+// Jobs lists all jobs, the newest first.
+func (r *Requester) Jobs(ctx context.Context) ([]job.Status, error) {
+	recs, err := r.journal.jobs(ctx, false)
+	list := make([]job.Status, 0, len(recs))
+	for _, rec := range slices.Backward(recs) {
+		list = append(list, r.latest(rec).Status)
+	}
+	return list, err
+}
+
+// Watch sends the status now and at each change; a slow reader misses states in between, never the last one. The channel is closed after a
+// final state, or when ctx or the requester ends.
+func (r *Requester) Watch(ctx context.Context, id string) (<-chan job.Status, error) {
+	rec, err := r.find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan job.Status, 1)
+	r.reading.Go(func() {
+		defer close(out)
+		e := r.live(rec.ID)
+		for e != nil {
+			s, changed := e.watch()
+			s.Seconds = r.now().Sub(s.Created).Seconds()
+			if s.State.Final() {
+				break
+			}
+			select {
+			case out <- s:
+			case <-ctx.Done():
+				return
+			case <-r.life.Done():
+				return
+			}
+			select {
+			case <-changed:
+			case <-e.ended:
+				e = nil
+			case <-ctx.Done():
+				return
+			case <-r.life.Done():
+				return
+			}
+		}
+		if e != nil {
+			<-e.ended // so that the journal has it too
+		}
+		if last, err := r.find(ctx, rec.ID); err == nil && last.Status.State.Final() {
+			select {
+			case out <- last.Status:
+			case <-ctx.Done():
+			}
+		}
+	})
+	return out, nil
+}
+
+// Why explains where a job stands.
+func (r *Requester) Why(ctx context.Context, id string) (job.Why, error) {
+	rec, err := r.find(ctx, id)
+	if err != nil {
+		return job.Why{}, err
+	}
+	w := job.Why{Job: rec.ID, State: rec.Status.State, Rejected: []job.Rejection{}}
+	if w.Events, err = r.journal.events(ctx, rec.ID); err != nil {
+		return job.Why{}, err
+	}
+	if e := r.live(rec.ID); e != nil {
+		asked, rejected := e.refusals()
+		w.Asked, w.Rejected = asked, append(w.Rejected, rejected...)
+		for _, n := range rejected {
+			w.Accepted -= n.Count
+		}
+		w.Accepted = max(0, w.Accepted+asked)
+	}
+	w.Summary = summary(rec.Status, w)
+	return w, nil
+}
+
+// summary says in one sentence where a job stands.
+func summary(s job.Status, w job.Why) string {
+	done := fmt.Sprintf("%d of %d tasks are done", s.Tasks.Done, s.Tasks.Total)
+	switch {
+	case s.Error != nil:
+		return s.Error.Message
+	case s.State == job.Settled:
+		return fmt.Sprintf("all %d tasks are done, on %d nodes", s.Tasks.Done, len(s.Nodes))
+	case s.State == job.Pending:
+		return "its input is being found and cut into tasks"
+	case s.State == job.Planned && w.Asked == 0:
+		return "no provider is known to this node yet: join a network with hpips up --join"
+	case s.State == job.Planned:
+		return fmt.Sprintf("%d providers were asked, none has taken it yet", w.Asked)
+	case s.State == job.Verifying:
+		return "its result is being put together"
+	}
+	return done
+}
+
+// Preview asks providers for quotes on a specification, without leasing anything: who could run it.
+func (r *Requester) Preview(ctx context.Context, spec job.Spec) (job.Why, error) {
+	spec = spec.Filled()
+	if err := spec.Check(); err != nil {
+		return job.Why{}, err
+	}
+	w := job.Why{State: job.Pending, Rejected: []job.Rejection{}}
+	peers := r.deps.Peers()
+	counts := map[string]int{}
+	order := lease.Order{Job: "preview", Requester: r.deps.Self.String(), Engine: "wasm", Resources: spec.Resources, Slots: 1}
+	for _, a := range r.deps.Market.Ask(ctx, order, peers) {
+		if a.Err != nil {
+			counts[reason(a.Err)]++
+			continue
+		}
+		w.Accepted++
+	}
+	w.Asked = len(peers)
+	for text, n := range counts {
+		w.Rejected = append(w.Rejected, job.Rejection{Reason: text, Count: n})
+	}
+	w.Summary = fmt.Sprintf("%d of %d providers could run it", w.Accepted, w.Asked)
+	return w, nil
+}
+
+// Ready reports whether a job could be placed now: a provider offers a slot for the smallest task.
+func (r *Requester) Ready(ctx context.Context) bool {
+	order := lease.Order{Job: "ready", Requester: r.deps.Self.String(), Engine: "wasm", Resources: job.Spec{}.Filled().Resources, Slots: 1}
+	return slices.ContainsFunc(r.deps.Market.Ask(ctx, order, r.deps.Peers()), func(a market.Answer) bool { return a.Err == nil })
+}
+
+// Logs returns what the tasks of a job said on standard error and how they ended; task -1 is all of them. Executions of tasks that are
+// still being checked are among them.
+func (r *Requester) Logs(ctx context.Context, id string, task int64) ([]job.Log, error) {
+	rec, err := r.find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	from, to := uint64(0), uint64(job.ReduceIndex+1)
+	if task >= 0 {
+		from, to = uint64(task), uint64(task)+1
+	}
+	logs := []job.Log{}
+	add := func(node string, x job.Result) error {
+		logs = append(logs, job.Log{Task: x.Index, Node: node, End: x.End, Exit: x.Exit, Message: x.Message, Stderr: string(x.Stderr), Usage: x.Usage})
+		return nil
+	}
+	if err := r.journal.results(ctx, rec.ID, from, to, add); err != nil {
+		return nil, err
+	}
+	return logs, r.journal.unsettled(ctx, rec.ID, from, to, add)
+}
+
+// Output sends the standard output (FD 1) and error (FD 2) of a Batch from the beginning, then as they come. The channel is closed at
+// the end of the job, or when ctx or the requester ends.
+func (r *Requester) Output(ctx context.Context, id string) (<-chan job.Chunk, error) {
+	rec, err := r.find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if rec.Spec.Kind != job.Batch {
+		return nil, &job.Failure{Code: job.CodeUsage, Message: "only a Batch streams its output", Hint: "hpips job results " + rec.ID}
+	}
+	e := r.live(rec.ID)
+	if e == nil || e.out == nil || e.err == nil {
+		return r.replay(ctx, rec)
+	}
+	out := make(chan job.Chunk)
+	both := make(chan struct{}, 2)
+	for fd, s := range map[int]*spool{1: e.out, 2: e.err} {
+		r.reading.Go(func() {
+			defer func() { both <- struct{}{} }()
+			_ = s.follow(ctx, r.life.Done(), func(offset int64, data []byte, _ bool) error { // its errors end the stream, as its end does
+				select {
+				case out <- job.Chunk{FD: fd, Offset: offset, Data: slices.Clone(data)}:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-r.life.Done():
+					return io.EOF
+				}
+			})
+		})
+	}
+	r.reading.Go(func() { <-both; <-both; close(out) })
+	return out, nil
+}
+
+// replay sends the output of a Batch that is over, from its result.
+func (r *Requester) replay(ctx context.Context, rec record) (<-chan job.Chunk, error) {
+	var chunks []job.Chunk
+	err := r.journal.results(ctx, rec.ID, 0, 1, func(_ string, x job.Result) error {
+		chunks = append(chunks, job.Chunk{FD: 2, Data: x.Stderr}, job.Chunk{FD: 1, Data: x.Stdout.Inline})
+		if x.Stdout.CID == "" {
+			return nil
+		}
+		root, err := cid.Decode(x.Stdout.CID)
+		if err != nil {
+			return err
+		}
+		f, err := r.deps.Store.Open(ctx, root)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		data, err := io.ReadAll(f)
+		chunks[len(chunks)-1].Data = data
+		return err
+	})
+	out := make(chan job.Chunk, len(chunks))
+	for _, c := range chunks {
+		out <- c
+	}
+	close(out)
+	return out, err
+}
+
+// Stdin streams in into the live standard input of a job until EOF. An end of ctx before that ends the input too.
+func (r *Requester) Stdin(ctx context.Context, id string, in io.Reader) error {
+	rec, err := r.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	e := r.live(rec.ID)
+	if !rec.Live || e == nil || e.stdin == nil {
+		return &job.Failure{Code: job.CodeUsage, Message: "job " + rec.ID + " takes no live standard input", Hint: "it was not submitted with one, or it is over"}
+	}
+	return e.stdin.fill(in)
+}
+
+// Cancel ends a job; its providers stop within a second. A job that is over stays as it is.
+func (r *Requester) Cancel(ctx context.Context, id string) error {
+	rec, err := r.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	e := r.live(rec.ID)
+	if e == nil {
+		return nil
+	}
+	e.stop()
+	select {
+	case <-e.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Rerun submits the specification of a job once more.
+func (r *Requester) Rerun(ctx context.Context, id string) (newID string, err error) {
+	rec, err := r.find(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if rec.Live {
+		return "", &job.Failure{Code: job.CodeUsage, Message: "job " + rec.ID + " read a live standard input, which is gone", Hint: "run it again with --stdin FILE"}
+	}
+	return r.Submit(ctx, rec.Spec, false)
+}

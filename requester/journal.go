@@ -1,0 +1,260 @@
+package requester
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
+
+	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+)
+
+// ErrUnknownJob is returned for an identity that no job of this node has.
+var ErrUnknownJob = errors.New("unknown job")
+
+// schema is version 1 of the journal. A result row is a task that counts; a vote row is an execution whose task is still being checked.
+const schema = `
+CREATE TABLE IF NOT EXISTS job (id TEXT PRIMARY KEY, created INTEGER NOT NULL, live INTEGER NOT NULL, secret BLOB NOT NULL, spec BLOB NOT NULL, status BLOB NOT NULL, final INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS event (job TEXT NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS event_job ON event (job, at);
+CREATE TABLE IF NOT EXISTS part (job TEXT NOT NULL, idx INTEGER NOT NULL, path TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (job, idx)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS node (id INTEGER PRIMARY KEY, peer TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS result (job TEXT NOT NULL, idx INTEGER NOT NULL, node INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (job, idx)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS vote (job TEXT NOT NULL, idx INTEGER NOT NULL, node INTEGER NOT NULL, owner TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (job, idx, node)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lease (id TEXT PRIMARY KEY, job TEXT NOT NULL, phase INTEGER NOT NULL, body BLOB NOT NULL, addrs TEXT NOT NULL);
+PRAGMA user_version = 1;`
+
+// journal keeps jobs, results and leases in SQLite, so that whatever is in it survives a kill at any instant.
+// Writing goes through one connection whose commits are synced to the disk; reading never waits for writing (WAL).
+type journal struct {
+	w, r *sql.DB
+	path string
+}
+
+func openJournal(dir string) (*journal, error) {
+	j := &journal{path: filepath.Join(dir, "node.db")}
+	var err error
+	if j.w, err = openDB(j.path, 1); err != nil {
+		return nil, err
+	}
+	if _, err := j.w.Exec(schema); err != nil {
+		j.w.Close()
+		return nil, fmt.Errorf("journal %s: %w", j.path, err)
+	}
+	if j.r, err = openDB(j.path, 4); err != nil {
+		j.w.Close()
+		return nil, err
+	}
+	return j, nil
+}
+
+func openDB(path string, conns int) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(10000)&_pragma=cache_size(-8000)&_txlock=immediate")
+	if err != nil {
+		return nil, fmt.Errorf("journal %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(conns)
+	return db, nil
+}
+
+func (j *journal) Close() error { return errors.Join(j.r.Close(), j.w.Close()) }
+
+// wrap names the journal in an error, and the remedy where the disk is full.
+func (j *journal) wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if strings.Contains(err.Error(), "disk is full") || strings.Contains(err.Error(), "no space left") {
+		return &job.Failure{Code: job.CodeDisk, Message: fmt.Sprintf("journal %s: the disk is full", j.path), Hint: "free some space; nothing that was counted is lost, and hpips up takes the job up again"}
+	}
+	return fmt.Errorf("journal %s: %s: %w", j.path, op, err)
+}
+
+// record is one job as the journal has it.
+type record struct {
+	ID     string
+	Live   bool // its standard input is streamed
+	Secret [32]byte
+	Spec   job.Spec
+	Status job.Status
+}
+
+func (j *journal) addJob(ctx context.Context, r record) error {
+	spec, status := canon.MustEncode(r.Spec), mustJSON(r.Status)
+	_, err := j.w.ExecContext(ctx, `INSERT INTO job (id, created, live, secret, spec, status, final) VALUES (?, ?, ?, ?, ?, ?, 0)`,
+		r.ID, r.Status.Created.UnixNano(), r.Live, r.Secret[:], spec, status)
+	return j.wrap("add job", err)
+}
+
+func (j *journal) saveStatus(ctx context.Context, s job.Status) error {
+	_, err := j.w.ExecContext(ctx, `UPDATE job SET status = ?, final = ? WHERE id = ?`, mustJSON(s), s.State.Final(), s.Job)
+	return j.wrap("save status", err)
+}
+
+// job finds a job by its identity or a prefix that only one job has.
+func (j *journal) job(ctx context.Context, id string) (record, error) {
+	rows, err := j.r.QueryContext(ctx, `SELECT id, live, secret, spec, status FROM job WHERE substr(id, 1, ?) = ? LIMIT 2`, len(id), id)
+	if err != nil {
+		return record{}, j.wrap("read job", err)
+	}
+	found, err := scanJobs(rows)
+	switch {
+	case err != nil:
+		return record{}, j.wrap("read job", err)
+	case len(found) == 0 || id == "":
+		return record{}, fmt.Errorf("job %q: %w", id, ErrUnknownJob)
+	case len(found) > 1:
+		return record{}, fmt.Errorf("job %q: more than one job begins so: %w", id, ErrUnknownJob)
+	}
+	return found[0], nil
+}
+
+// jobs lists all jobs, or only those that are not over, the oldest first.
+func (j *journal) jobs(ctx context.Context, openOnly bool) ([]record, error) {
+	rows, err := j.r.QueryContext(ctx, `SELECT id, live, secret, spec, status FROM job WHERE final = 0 OR NOT ? ORDER BY created`, openOnly)
+	if err != nil {
+		return nil, j.wrap("list jobs", err)
+	}
+	found, err := scanJobs(rows)
+	return found, j.wrap("list jobs", err)
+}
+
+func scanJobs(rows *sql.Rows) ([]record, error) {
+	defer rows.Close()
+	var found []record
+	for rows.Next() {
+		var r record
+		var secret, spec, status []byte
+		if err := rows.Scan(&r.ID, &r.Live, &secret, &spec, &status); err != nil {
+			return nil, err
+		}
+		copy(r.Secret[:], secret)
+		if err := errors.Join(canon.Decode(spec, 2*job.MaxSpec, &r.Spec), json.Unmarshal(status, &r.Status)); err != nil {
+			return nil, err
+		}
+		found = append(found, r)
+	}
+	return found, rows.Err()
+}
+
+func (j *journal) addEvent(ctx context.Context, id string, e job.Event) error {
+	_, err := j.w.ExecContext(ctx, `INSERT INTO event VALUES (?, ?, ?, ?)`, id, e.Time.UnixNano(), e.State, e.Text)
+	return j.wrap("add event", err)
+}
+
+func (j *journal) events(ctx context.Context, id string) ([]job.Event, error) {
+	rows, err := j.r.QueryContext(ctx, `SELECT at, state, text FROM event WHERE job = ? ORDER BY at, rowid`, id)
+	if err != nil {
+		return nil, j.wrap("read events", err)
+	}
+	defer rows.Close()
+	var events []job.Event
+	for rows.Next() {
+		var e job.Event
+		var at int64
+		if err := rows.Scan(&at, &e.State, &e.Text); err != nil {
+			return nil, j.wrap("read events", err)
+		}
+		e.Time = time.Unix(0, at)
+		events = append(events, e)
+	}
+	return events, j.wrap("read events", rows.Err())
+}
+
+// part is what one task of a Map is given.
+type part struct {
+	Path    string
+	Content job.Content
+}
+
+// addParts writes the parts of a job in one transaction: all are there, or none.
+func (j *journal) addParts(ctx context.Context, id string, parts func(yield func(part) error) error) (n uint64, err error) {
+	tx, err := j.w.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, j.wrap("add parts", err)
+	}
+	defer tx.Rollback()
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO part VALUES (?, ?, ?, ?)`)
+	if err != nil {
+		return 0, j.wrap("add parts", err)
+	}
+	err = parts(func(p part) error {
+		_, err := insert.ExecContext(ctx, id, n, p.Path, canon.MustEncode(p.Content))
+		n++
+		return j.wrap("add parts", err)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, j.wrap("add parts", tx.Commit())
+}
+
+func (j *journal) part(ctx context.Context, id string, index uint64) (part, error) {
+	var p part
+	var body []byte
+	err := j.r.QueryRowContext(ctx, `SELECT path, body FROM part WHERE job = ? AND idx = ?`, id, index).Scan(&p.Path, &body)
+	if err == nil {
+		err = canon.Decode(body, lease.MaxMessage, &p.Content)
+	}
+	return p, j.wrap("read part", err)
+}
+
+func (j *journal) countParts(ctx context.Context, id string) (n uint64, err error) {
+	err = j.r.QueryRowContext(ctx, `SELECT count(*) FROM part WHERE job = ?`, id).Scan(&n)
+	return n, j.wrap("count parts", err)
+}
+
+func (j *journal) addLease(ctx context.Context, id string, phase int, l lease.Lease, addrs []string) error {
+	_, err := j.w.ExecContext(ctx, `INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?)`, l.ID(), id, phase, canon.MustEncode(l), strings.Join(addrs, " "))
+	return j.wrap("add lease", err)
+}
+
+func (j *journal) dropLease(ctx context.Context, leaseID string) error {
+	_, err := j.w.ExecContext(ctx, `DELETE FROM lease WHERE id = ?`, leaseID)
+	return j.wrap("drop lease", err)
+}
+
+// kept is a lease of an earlier life of this process.
+type kept struct {
+	Lease lease.Lease
+	Addrs []string
+}
+
+func (j *journal) leases(ctx context.Context, id string, phase int) ([]kept, error) {
+	rows, err := j.r.QueryContext(ctx, `SELECT body, addrs FROM lease WHERE job = ? AND phase = ?`, id, phase)
+	if err != nil {
+		return nil, j.wrap("read leases", err)
+	}
+	defer rows.Close()
+	var found []kept
+	for rows.Next() {
+		var k kept
+		var body []byte
+		var addrs string
+		if err := rows.Scan(&body, &addrs); err != nil {
+			return nil, j.wrap("read leases", err)
+		}
+		if err := canon.Decode(body, lease.MaxLease, &k.Lease); err != nil {
+			return nil, j.wrap("read leases", err)
+		}
+		k.Addrs = strings.Fields(addrs)
+		found = append(found, k)
+	}
+	return found, j.wrap("read leases", rows.Err())
+}
+
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain fields only
+	}
+	return b
+}

@@ -1,0 +1,207 @@
+// Package requester carries jobs from submission to settlement: it plans, leases, dispatches, gathers, verifies and settles, and keeps a journal of it.
+// It promises that a killed process takes up every unfinished job where the journal left it: no task that counted is lost or counted twice.
+// It leaves running tasks to providers, finding and leasing them to market, moving bytes to p2p and store, and the rules of checking to verify.
+package requester
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/spec/job"
+)
+
+// Config says how patient a requester is.
+type Config struct {
+	Dir      string        // holds the journal and the spools of streams
+	Term     time.Duration // of one lease, before it is extended
+	Patience time.Duration // with a provider whose session is down, before its tasks are given to others
+	Seek     time.Duration // between two rounds of asking providers
+	Fetch    time.Duration // without progress, before the content of a result is given up
+}
+
+// Default returns the configuration for a home folder.
+func Default(dir string) Config {
+	return Config{Dir: dir, Term: time.Hour, Patience: 5 * time.Second, Seek: 2 * time.Second, Fetch: time.Minute}
+}
+
+// Check refuses what cannot work.
+func (c Config) Check() error {
+	if c.Dir == "" || c.Term < time.Second || c.Patience <= 0 || c.Seek <= 0 || c.Fetch <= 0 {
+		return fmt.Errorf("requester config: dir, term, patience, seek and fetch must be set: %+v", c)
+	}
+	return nil
+}
+
+// Deps are the rooms that a requester works with.
+type Deps struct {
+	Self   peer.ID
+	Peers  func() []peer.ID               // who could be a provider now
+	Dial   func(peer.ID) Session          // opens the one session with a provider, or returns it
+	Addrs  func(peer.ID) []string         // where a provider was last seen
+	Learn  func(p peer.ID, addr []string) // addresses from an earlier life
+	Market Market
+	Store  Store
+}
+
+// Requester carries jobs.
+type Requester struct {
+	log     *slog.Logger
+	cfg     Config
+	deps    Deps
+	journal *journal
+	now     func() time.Time
+
+	life    context.Context // of Serve; ends with it
+	end     context.CancelFunc
+	reading sync.WaitGroup // links and watches
+
+	mu      sync.Mutex
+	links   map[peer.ID]*link
+	errands map[string]*errand
+	begin   chan *errand
+}
+
+// New opens the journal in cfg.Dir. Nothing is carried before Serve.
+func New(log *slog.Logger, deps Deps, cfg Config) (*Requester, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	j, err := openJournal(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &Requester{log: log, cfg: cfg, deps: deps, journal: j, now: time.Now,
+		links: map[peer.ID]*link{}, errands: map[string]*errand{}, begin: make(chan *errand)}
+	r.life, r.end = context.WithCancel(context.Background())
+	return r, nil
+}
+
+// Close ends every watch and link and closes the journal. Serve must have returned.
+func (r *Requester) Close() error {
+	r.end()
+	r.mu.Lock()
+	for _, l := range r.links {
+		l.session.Close()
+	}
+	r.mu.Unlock()
+	r.reading.Wait()
+	return r.journal.Close()
+}
+
+// String names the service.
+func (r *Requester) String() string { return "requester" }
+
+// Serve takes up the unfinished jobs of the journal, then carries those that are submitted, until ctx ends. Jobs that are under way then
+// stay in the journal as they are.
+func (r *Requester) Serve(ctx context.Context) error {
+	var carrying sync.WaitGroup
+	defer carrying.Wait()
+	open, err := r.journal.jobs(ctx, true)
+	if err != nil {
+		return err
+	}
+	for _, rec := range open {
+		e := r.enlist(rec)
+		if e.stdin != nil {
+			e.stdin.end() // whoever fed it was attached to the process that is gone
+		}
+		carrying.Go(func() { r.run(ctx, e) })
+	}
+	sweep := time.NewTicker(time.Minute)
+	defer sweep.Stop()
+	for {
+		select {
+		case e := <-r.begin:
+			carrying.Go(func() { r.run(ctx, e) })
+		case <-sweep.C:
+			r.sweep()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// sweep closes links that no job uses.
+func (r *Requester) sweep() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for p, l := range r.links {
+		if l.idle() {
+			l.session.Close()
+			delete(r.links, p)
+		}
+	}
+}
+
+// run carries a job and writes down how it ended.
+func (r *Requester) run(ctx context.Context, e *errand) {
+	defer close(e.ended)
+	carry, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	e.arm(cancel)
+	err := r.carry(carry, e)
+	if ctx.Err() != nil && err != nil && !errors.Is(context.Cause(carry), errCancelled) {
+		return // the process ends, the job does not
+	}
+	if errors.Is(context.Cause(carry), errCancelled) {
+		err = errCancelled
+	}
+	r.conclude(context.WithoutCancel(ctx), e, err)
+}
+
+// carry is the story of a job. Each line is passed once; after a restart those that the journal has seen pass quickly.
+func (r *Requester) carry(ctx context.Context, e *errand) error {
+	count, err := r.plan(ctx, e) // pending → planned
+	if err != nil {
+		return err
+	}
+	if err := r.gather(ctx, e, e.parts(count)); err != nil { // planned → leased → running → verifying
+		return err
+	}
+	if e.spec.Reduce == nil {
+		return r.deliver(ctx, e, count)
+	}
+	whole, err := r.partsDir(ctx, e, count, true)
+	if err != nil {
+		return err
+	}
+	if err := r.gather(ctx, e, e.reduce(count, whole)); err != nil {
+		return err
+	}
+	return r.deliverReduced(ctx, e) // → settled
+}
+
+// conclude gives a job its final state.
+func (r *Requester) conclude(ctx context.Context, e *errand, err error) {
+	final, text := job.Settled, "settled"
+	var failure *job.Failure
+	switch {
+	case err == nil:
+	case errors.Is(err, errCancelled):
+		final, text = job.Cancelled, "cancelled by its owner"
+		failure = &job.Failure{Code: job.CodeCancelled, Message: "job " + e.id + " was cancelled", Hint: "start it again: hpips job rerun " + e.id}
+	case errors.As(err, &failure):
+		final, text = job.Failed, failure.Message
+	default:
+		final, text = job.Failed, err.Error()
+		failure = &job.Failure{Code: job.CodeInternal, Message: err.Error(), Hint: "see hpips node logs"}
+	}
+	e.change(func(s *job.Status) {
+		s.State, s.Error, s.Seconds = final, failure, r.now().Sub(s.Created).Seconds()
+		if failure != nil && s.ExitCode == 0 {
+			s.ExitCode = failure.ExitCode(0)
+		}
+	})
+	e.closeSpools()
+	if err := r.journal.saveStatus(ctx, e.snapshot()); err != nil {
+		r.log.Error("Cannot write down how the job ended", "job", e.id, "err", err)
+	}
+	r.note(ctx, e, text)
+	r.forget(e)
+}

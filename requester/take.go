@@ -1,0 +1,264 @@
+package requester
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hpips/hpips/p2p"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/verify"
+)
+
+// maxBreaks is how often a task may break its sandbox or its provider before the job gives up on it.
+const maxBreaks = 6
+
+// spurn is how long a provider that refused a job is not asked again.
+const spurn = 30 * time.Second
+
+// arrival is a result that came in, before it is durable.
+type arrival struct {
+	hire   *hire
+	result job.Result // its index is the board's
+	done   func()
+}
+
+// take handles one delivery of a link.
+func (g *gathering) take(ctx context.Context, d delivery) error {
+	h := g.hire(d.lease)
+	if h == nil {
+		d.done()
+		return nil
+	}
+	if d.event != p2p.EventNone {
+		g.event(ctx, h, d.event)
+		return nil
+	}
+	switch m := d.msg; {
+	case m.Results != nil:
+		return g.arrivals(ctx, h, m.Results.Results, d.done)
+	case m.Held != nil:
+		g.heldBy(h, m.Held)
+	case m.Credit != nil:
+		h.credit = clampCredit(m.Credit.Tasks)
+	case m.Output != nil:
+		g.e.streamed(*m.Output)
+	case m.Refused != nil:
+		d.done()
+		return g.refused(ctx, h, *m.Refused)
+	}
+	d.done()
+	return nil
+}
+
+func (g *gathering) hire(id string) *hire {
+	for _, h := range g.hires {
+		if h.id == id {
+			return h
+		}
+	}
+	return nil
+}
+
+// clampCredit keeps a provider's wish within what this node is willing to have out with it.
+func clampCredit(n int) int { return max(1, min(n, 1<<14)) }
+
+func (g *gathering) event(ctx context.Context, h *hire, e p2p.Event) {
+	now := g.r.now()
+	switch e {
+	case p2p.EventUp:
+		h.up, h.since = true, now
+	case p2p.EventDown:
+		if h.up {
+			h.down = len(h.held)
+		}
+		h.up, h.since = false, now
+	case p2p.EventRestarted:
+		held, rerun := g.board.lost(h)
+		h.fed = false
+		g.e.lost(len(held))
+		g.e.rerun(rerun)
+		g.begin(ctx, h)
+	}
+}
+
+// heldBy takes a provider's word for what it has, after either side began anew.
+func (g *gathering) heldBy(h *hire, held *lease.Held) {
+	h.ready, h.credit = true, clampCredit(held.Credit)
+	has := make(map[uint64]bool, len(held.Tasks))
+	for _, i := range held.Tasks {
+		if i -= g.p.base; i < g.p.count {
+			has[i] = true
+			if _, known := h.held[i]; !known && g.board.state[i] != done {
+				g.board.hold(i, h, g.r.now())
+			}
+		}
+	}
+	for i := range h.held {
+		if !has[i] {
+			g.board.back(i, h)
+		}
+	}
+	g.progress = g.r.now()
+}
+
+// arrivals takes results off the board and sends them on to be fetched or committed. done is called when the last of them is processed.
+func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result, done func()) error {
+	left := 1
+	one := func() {
+		if left--; left == 0 {
+			done()
+		}
+	}
+	g.progress = g.r.now()
+	g.e.enter(job.Running)
+	for _, result := range results {
+		result.Index -= g.p.base
+		if !g.board.arrived(result.Index, h) {
+			continue
+		}
+		left++
+		a := arrival{hire: h, result: result, done: one}
+		if again, err := g.unfinished(a); err != nil || again {
+			one()
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		g.smooth(time.Duration(result.Usage.Wall))
+		if needsFetch(result) {
+			g.toFetch = append(g.toFetch, a)
+			continue
+		}
+		g.commit(a)
+	}
+	g.fetch(ctx)
+	one()
+	return nil
+}
+
+// unfinished deals with an execution that is no result: one that broke, was lost or stopped, or failed with retries left. Its task is run again.
+func (g *gathering) unfinished(a arrival) (again bool, err error) {
+	i, r := a.result.Index, a.result
+	switch {
+	case r.End == job.Broken || r.End == job.Lost || r.End == job.Stopped:
+		if g.breaks[i]++; g.breaks[i] > maxBreaks {
+			r.Index += g.p.base
+			return true, failureOf(r, g.e.spec)
+		}
+	case !r.Succeeded() && r.End != job.Refused && g.retries[i] < g.e.spec.Retries:
+		g.retries[i]++
+	default:
+		return false, nil
+	}
+	g.e.ran(1)
+	if g.board.back(i, a.hire) {
+		g.e.rerun(1)
+	}
+	return true, nil
+}
+
+// smooth follows the tasks' wall time.
+func (g *gathering) smooth(wall time.Duration) {
+	if g.mean == 0 {
+		g.mean = wall
+		return
+	}
+	g.mean += (wall - g.mean) / 16
+}
+
+// commit puts a result on its way into the journal.
+func (g *gathering) commit(a arrival) {
+	r := a.result
+	r.Index += g.p.base
+	vote := g.board.checks[a.result.Index] != nil || !r.Succeeded()
+	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, done: a.done})
+}
+
+// count counts results that are durable now.
+func (g *gathering) count(ctx context.Context, c committed) error {
+	g.writing = false
+	if c.err != nil {
+		return c.err
+	}
+	owners := g.owners()
+	taken := map[string]int{}
+	for _, en := range c.entries {
+		if en.promote {
+			continue
+		}
+		i := en.result.Index - g.p.base
+		v := verify.Vote{Node: en.hire.node, Owner: en.hire.owner, Failed: !en.result.Succeeded()}
+		if en.vote {
+			v.Digest = en.result.Digest()
+		}
+		ruled := g.board.vote(i, v, owners)
+		if ruled.decided {
+			g.recall(ctx, i)
+			if en.vote {
+				if err := g.decided(ctx, i, ruled); err != nil {
+					return err
+				}
+			}
+			if ruled.accepted {
+				taken[en.hire.node]++
+			}
+		}
+		en.done()
+	}
+	g.e.counted(len(c.entries), taken)
+	return nil
+}
+
+// decided ends a task that had votes: its result is promoted, and a failed one fails the job.
+func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
+	index := i + g.p.base
+	if v.undecided {
+		return &job.Failure{Code: job.CodeVerification, Message: fmt.Sprintf("%s: %d executions gave no majority", describe(index, g.e.spec.Kind), g.p.rules.policy.Limit),
+			Hint: "is the program deterministic? hpips job logs shows each execution"}
+	}
+	g.e.ruled(v)
+	promote := entry{promote: true, digest: v.digest, result: job.Result{Index: index}}
+	accepted, err := g.r.journal.vote(ctx, g.e.id, index, v.digest)
+	if err != nil {
+		return err
+	}
+	if !accepted.Succeeded() {
+		if err := g.r.journal.commit(ctx, g.e.id, []entry{promote}, g.e.snapshot()); err != nil {
+			return err
+		}
+		g.e.change(func(s *job.Status) { s.ExitCode = failureOf(accepted, g.e.spec).ExitCode(accepted.Exit) })
+		if g.e.spec.Kind == job.Batch && accepted.End == job.Exited {
+			return nil // its exit code is its result
+		}
+		return failureOf(accepted, g.e.spec)
+	}
+	g.pending = append(g.pending, promote)
+	return nil
+}
+
+// recall cancels the copies of a decided task that others still have.
+func (g *gathering) recall(ctx context.Context, i uint64) {
+	for _, h := range g.board.others(i, nil) {
+		g.board.drop(i, h)
+		if h.up {
+			g.send(ctx, h, lease.Message{Lease: h.id, Cancel: &lease.Cancel{Tasks: []uint64{i + g.p.base}}})
+		}
+	}
+}
+
+// refused ends a lease that its provider will not work on.
+func (g *gathering) refused(ctx context.Context, h *hire, no lease.Refused) error {
+	if no.Program {
+		return &job.Failure{Code: job.CodeProgram, Message: no.Reason, Hint: no.Hint}
+	}
+	g.r.log.Info("Provider gives a job back", "job", g.e.id, "provider", h.node, "reason", no.Reason)
+	g.e.turnedDown(no.Reason)
+	g.spurned[h.peer] = g.r.now().Add(spurn)
+	_, rerun := g.board.lost(h)
+	g.e.rerun(rerun)
+	g.drop(ctx, h)
+	return nil
+}
