@@ -83,7 +83,9 @@ func (s *Session) unlink(l *link, cause error) {
 	}
 	s.link, s.since = nil, time.Now()
 	s.lastError = printable(cause.Error(), maxReason)
-	s.in.event(EventDown)
+	if !s.closed {
+		s.in.event(EventDown)
+	}
 	signal(s.news)
 	signal(s.wake)
 }
