@@ -1,0 +1,177 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ipfs/boxo/datastore/dshelp"
+	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore"
+
+	"github.com/hpips/hpips/store/storetest"
+)
+
+func openTestBlocks(t *testing.T, dir string) *blocks {
+	t.Helper()
+	b, err := openBlocks(slog.New(slog.DiscardHandler), dir, Default().SmallBlock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestBlocks(t *testing.T) {
+	storetest.Run(t, storetest.Maker{
+		Open: func(t *testing.T, dir string) storetest.Store { return openTestBlocks(t, dir) },
+		Damage: func(t *testing.T, dir string, c cid.Cid) {
+			t.Helper()
+			b := openTestBlocks(t, dir)
+			path := b.path(c.Hash())
+			must(t, b.Close())
+			if data, err := os.ReadFile(path); err == nil {
+				data[len(data)/2] ^= 1
+				must(t, os.WriteFile(path, data, 0o600))
+				return
+			}
+			db, err := sql.Open("sqlite", filepath.Join(dir, "index.db"))
+			must(t, err)
+			r, err := db.Exec("UPDATE small SET data = zeroblob(length(data)) WHERE mh = ?", []byte(c.Hash()))
+			must(t, err)
+			if n, _ := r.RowsAffected(); n != 1 {
+				t.Fatalf("damaged %d rows", n)
+			}
+			must(t, db.Close())
+		},
+	})
+}
+
+// The machine of alice loses power: her store was never closed, and files written since
+// the last flush are cut short or gone.
+func TestUncleanStop(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	first := openTestBlocks(t, dir)
+	flushed, whole, cut := storetest.Block(t, 1, 1<<20), storetest.Block(t, 2, 1<<20), storetest.Block(t, 3, 1<<20)
+	smallFlushed, smallLost := storetest.Block(t, 4, 100), storetest.Block(t, 5, 100)
+	gone := storetest.Block(t, 6, 1<<20)
+	must(t, first.Put(ctx, flushed))
+	must(t, first.Put(ctx, gone))
+	must(t, first.Put(ctx, smallFlushed))
+	must(t, first.Flush(ctx))
+	must(t, first.Put(ctx, whole))
+	must(t, first.Put(ctx, cut))
+	must(t, first.Put(ctx, smallLost))
+	// No Close: the process is gone. Let go of the files only.
+	must(t, errors.Join(first.index.close(), first.big.Close()))
+	must(t, os.Truncate(first.path(cut.Cid().Hash()), 1000))
+	must(t, os.Remove(first.path(gone.Cid().Hash())))
+
+	second := openTestBlocks(t, dir)
+	for name, row := range map[string]struct {
+		c    cid.Cid
+		want bool
+	}{
+		"flushed":                  {flushed.Cid(), true},
+		"small, flushed":           {smallFlushed.Cid(), true},
+		"unflushed but whole":      {whole.Cid(), true},
+		"unflushed and cut short":  {cut.Cid(), false},
+		"unflushed, in memory":     {smallLost.Cid(), false},
+		"flushed, file taken away": {gone.Cid(), false},
+	} {
+		if _, err := second.Get(ctx, row.c); (err == nil) != row.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n, size := second.totals(); n != 3 || size != 2<<20+100 {
+		t.Errorf("totals %d blocks, %d bytes", n, size)
+	}
+	must(t, second.Close())
+	if _, err := os.Stat(filepath.Join(dir, dirtyMark)); !os.IsNotExist(err) {
+		t.Errorf("the mark outlived a clean close: %v", err)
+	}
+}
+
+// fullDisk refuses writes while full is set.
+type fullDisk struct {
+	datastore.Datastore
+	full bool
+}
+
+func (f *fullDisk) Put(ctx context.Context, key datastore.Key, value []byte) error {
+	if f.full {
+		return &os.PathError{Op: "write", Path: "block", Err: syscall.ENOSPC}
+	}
+	return f.Datastore.Put(ctx, key, value)
+}
+
+func TestDiskRefuses(t *testing.T) {
+	ctx := t.Context()
+	b := openTestBlocks(t, t.TempDir())
+	disk := &fullDisk{b.big, true}
+	b.big = disk
+	block := storetest.Block(t, 1, 1<<20)
+	err := b.Put(ctx, block)
+	if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), b.dir) || !strings.Contains(err.Error(), "free some space") {
+		t.Errorf("the error should name path and remedy: %v", err)
+	}
+	if has, err := b.Has(ctx, block.Cid()); has || err != nil {
+		t.Errorf("half a block is there: %v, %v", has, err)
+	}
+	disk.full = false
+	must(t, b.Put(ctx, block))
+	must(t, b.Close())
+}
+
+// A commit that the disk refuses keeps its small blocks in memory, takes no more, and
+// succeeds once there is room.
+func TestCommitIsTriedAgain(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	b := openTestBlocks(t, dir)
+	first, second := storetest.Block(t, 1, 100), storetest.Block(t, 2, 100)
+	must(t, b.Put(ctx, first))
+	_, err := b.index.db.Exec("CREATE TRIGGER full BEFORE INSERT ON small BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+	must(t, err)
+	if err := b.Flush(ctx); err == nil {
+		t.Fatal("a refused commit was reported as done")
+	}
+	if err := b.Put(ctx, second); err == nil {
+		t.Error("a block was taken although the last ones could not be written")
+	}
+	if _, err := b.Get(ctx, first.Cid()); err != nil {
+		t.Errorf("a block that waits for the disk should be readable: %v", err)
+	}
+	_, err = b.index.db.Exec("DROP TRIGGER full")
+	must(t, err)
+	must(t, b.Put(ctx, second))
+	must(t, b.Close())
+	b = openTestBlocks(t, dir)
+	for _, c := range []cid.Cid{first.Cid(), second.Cid()} {
+		if _, err := b.Get(ctx, c); err != nil {
+			t.Error(err)
+		}
+	}
+	must(t, b.Close())
+}
+
+func TestPathIsFlatfs(t *testing.T) {
+	b := openTestBlocks(t, t.TempDir())
+	block := storetest.Block(t, 1, 1<<20)
+	must(t, b.Put(t.Context(), block))
+	if info, err := os.Stat(b.path(block.Cid().Hash())); err != nil || info.Size() != 1<<20 {
+		t.Errorf("key %s is not at the path that sync uses: %v", dshelp.MultihashToDsKey(block.Cid().Hash()), err)
+	}
+	must(t, b.Close())
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

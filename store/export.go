@@ -1,0 +1,219 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+)
+
+// Export writes the file or directory c to hostPath, fetching what is missing. It is all or
+// nothing: a temporary neighbour is renamed at the end. A target that exists is ErrExists;
+// content of more than limit bytes (0 is no limit) is ErrTooLarge; a name or symbolic link
+// that could reach outside the target is ErrUnsafe.
+func (s *Store) Export(ctx context.Context, c cid.Cid, hostPath string, limit int64, progress func(Progress)) error {
+	return s.export(ctx, c, hostPath, limit, progress, false)
+}
+
+// Replace is Export over a target that may exist.
+func (s *Store) Replace(ctx context.Context, c cid.Cid, hostPath string, limit int64, progress func(Progress)) error {
+	return s.export(ctx, c, hostPath, limit, progress, true)
+}
+
+func (s *Store) export(ctx context.Context, c cid.Cid, hostPath string, limit int64, progress func(Progress), over bool) error {
+	release, err := s.gate.enter(ctx)
+	if err != nil {
+		return fmt.Errorf("export %s: %w", c, err)
+	}
+	defer release()
+	if !over {
+		if err := vacant(hostPath); err != nil {
+			return fmt.Errorf("export %s: %w", c, err)
+		}
+	}
+	all, err := s.walk(ctx, c)
+	if err != nil {
+		return s.missing("export", c, err)
+	}
+	var total uint64
+	for _, n := range all {
+		if total += n.size; limit > 0 && total > uint64(limit) {
+			return fmt.Errorf("export %s: %w: more than %d bytes", c, ErrTooLarge, limit)
+		}
+	}
+	if !s.whole.has(c) {
+		if _, err := s.pull(ctx, c, nil); err != nil {
+			return err
+		}
+	}
+	e := &exporting{s: s, meter: newMeter(progress, int64(total)), left: limit}
+	if limit <= 0 {
+		e.left = 1<<63 - 1
+	}
+	if err := e.run(ctx, all, hostPath, over); err != nil {
+		return fmt.Errorf("export %s to %s: %w", c, hostPath, explain(err, hostPath))
+	}
+	e.meter.done()
+	return nil
+}
+
+func vacant(hostPath string) error {
+	_, err := os.Lstat(hostPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return hint(fmt.Errorf("%s: %w", hostPath, ErrExists), "choose another path, or allow it to be overwritten")
+}
+
+// exporting is one export under way.
+type exporting struct {
+	s     *Store
+	meter *meter
+	left  int64 // bytes still allowed
+}
+
+// run builds a neighbour of the target and renames it:
+//  1. a fresh folder next to the target, seen through os.Root, which nothing leaves;
+//  2. the tree inside it, folders before what is in them;
+//  3. the rename.
+func (e *exporting) run(ctx context.Context, all []node, hostPath string, over bool) (err error) {
+	hostPath = filepath.Clean(hostPath)
+	if all[0].kind == Symlink {
+		return fmt.Errorf("%w: a symbolic link alone", ErrUnsafe)
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(hostPath), ".hpips-export-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+	root, err := os.OpenRoot(temp)
+	if err != nil {
+		return err
+	}
+	const top = "content"
+	for _, n := range all {
+		if err = e.write(ctx, root, path.Join(top, n.path), n); err != nil {
+			break
+		}
+	}
+	if err = errors.Join(err, root.Close()); err != nil {
+		return err
+	}
+	return place(filepath.Join(temp, top), hostPath, temp, over)
+}
+
+// place renames the finished tree to its target; an old one is moved into temp first, and
+// back when the rename fails.
+func place(made, target, temp string, over bool) error {
+	if !over {
+		if err := vacant(target); err != nil {
+			return err
+		}
+		return os.Rename(made, target)
+	}
+	old := filepath.Join(temp, "old")
+	moved := os.Rename(target, old)
+	if moved != nil && !errors.Is(moved, fs.ErrNotExist) {
+		return moved
+	}
+	err := os.Rename(made, target)
+	if err != nil && moved == nil {
+		err = errors.Join(err, os.Rename(old, target))
+	}
+	return err
+}
+
+func (e *exporting) write(ctx context.Context, root *os.Root, at string, n node) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	switch n.kind {
+	case Directory:
+		if err := root.Mkdir(filepath.FromSlash(at), 0o755); err != nil {
+			return fmt.Errorf("folder %q: %w", n.path, err)
+		}
+		return nil
+	case Symlink:
+		if err := checkTarget(n.path, n.target); err != nil {
+			return err
+		}
+		if err := root.Symlink(filepath.FromSlash(n.target), filepath.FromSlash(at)); err != nil {
+			return fmt.Errorf("symbolic link %q: %w", n.path, err)
+		}
+	default:
+		if err := e.file(ctx, root, filepath.FromSlash(at), n); err != nil {
+			return fmt.Errorf("file %q: %w", n.path, err)
+		}
+	}
+	e.meter.add(1, 0, n.path)
+	return nil
+}
+
+func (e *exporting) file(ctx context.Context, root *os.Root, at string, n node) error {
+	r, err := e.s.Open(ctx, n.cid)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	f, err := root.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = r.WriteTo(&meteredFile{to: f, e: e})
+	return errors.Join(err, f.Close())
+}
+
+// meteredFile counts what is written and stops past the limit.
+type meteredFile struct {
+	to io.Writer
+	e  *exporting
+}
+
+// Write writes all of p or fails.
+func (w *meteredFile) Write(p []byte) (int, error) {
+	if int64(len(p)) > w.e.left {
+		return 0, fmt.Errorf("%w: more bytes than allowed", ErrTooLarge)
+	}
+	n, err := w.to.Write(p)
+	w.e.left -= int64(n)
+	w.e.meter.add(0, int64(n), "")
+	return n, err
+}
+
+// checkTarget refuses a symbolic link that could leave the tree. Only leading ".." are
+// allowed, and no more than the link is deep: "a/../.." is safe as a text but not when "a"
+// is itself a link.
+func checkTarget(at, target string) error {
+	bad := func() error { return fmt.Errorf("%w: symbolic link %q to %q", ErrUnsafe, at, target) }
+	if target == "" || len(target) > maxPath || strings.ContainsRune(target, 0) ||
+		strings.HasPrefix(target, "/") || filepath.IsAbs(target) || filepath.VolumeName(target) != "" ||
+		filepath.Separator == '\\' && strings.ContainsRune(target, '\\') {
+		return bad()
+	}
+	up, down := 0, false
+	for _, name := range strings.Split(target, "/") {
+		switch {
+		case name == "" || name == ".":
+		case name == ".." && down:
+			return bad()
+		case name == "..":
+			up++
+		default:
+			down = true
+		}
+	}
+	if up > strings.Count(at, "/") {
+		return bad()
+	}
+	return nil
+}

@@ -1,0 +1,243 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	blockfmt "github.com/ipfs/go-block-format"
+
+	"github.com/ipfs/boxo/exchange"
+	"github.com/ipfs/boxo/verifcid"
+	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// What one pull asks for at a time. The bytes cover 50 ms at 300 MiB/s twice over; the
+// count bounds memory when links lie about sizes.
+const (
+	batchWants = 16
+	maxBatches = 16
+	pullBytes  = 32 << 20
+	leastClaim = 16 << 10 // bytes that a want counts at least
+	dialTime   = 10 * time.Second
+)
+
+// Fetch brings the whole DAG under c to this disk, asking only for blocks that are missing,
+// makes it durable, and returns the bytes of blocks that came from peers. The peers named
+// in from are connected to first when they are not. When ctx ends by its deadline the
+// error is ErrNotFound and tells how many peers were asked. It may be called again and
+// goes on where it stopped.
+func (s *Store) Fetch(ctx context.Context, c cid.Cid, progress func(Progress), from ...peer.ID) (int64, error) {
+	release, err := s.gate.enter(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("fetch %s: %w", c, err)
+	}
+	defer release()
+	if s.whole.has(c) {
+		return 0, nil
+	}
+	s.connect(ctx, from)
+	mark := s.blocks.mark()
+	n, err := s.pull(ctx, c, progress)
+	if flushErr := s.blocks.flushSince(ctx, mark); err == nil && flushErr != nil {
+		return n, fmt.Errorf("fetch %s: %w", c, flushErr)
+	}
+	return n, err
+}
+
+// connect dials the peers that are not connected, all at once; bitswap asks every
+// connected peer. A peer that cannot be reached is only logged: another may have it.
+func (s *Store) connect(ctx context.Context, from []peer.ID) {
+	if s.host == nil || len(from) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	_ = inParallel(8, from, func(p peer.ID) error {
+		if p == s.host.ID() {
+			return nil
+		}
+		if err := s.host.Connect(ctx, s.host.Peerstore().PeerInfo(p)); err != nil {
+			s.log.Debug("peer with content not reached", "peer", p, "error", err)
+		}
+		return nil
+	})
+}
+
+// pull is one walk over a DAG: a stack of wants, of which a window is on the wire.
+type pull struct {
+	s       *Store
+	fetcher exchange.Fetcher // nil when offline
+	meter   *meter
+	seen    *cid.Set
+	todo    []want
+	flying  int // batches on the wire
+	bytes   uint64
+	total   int64 // bytes of blocks seen, those already here too
+	landed  chan landing
+}
+
+// landing is a batch that came back.
+type landing struct {
+	claim uint64
+	below []want
+	bytes int64
+	err   error
+}
+
+func (s *Store) pull(ctx context.Context, root cid.Cid, progress func(Progress)) (int64, error) {
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p := &pull{s: s, meter: newMeter(progress, 0), seen: cid.NewSet(), landed: make(chan landing, maxBatches),
+		todo: []want{{cid: root}}}
+	if s.swap != nil {
+		p.fetcher = s.swap.NewSession(within)
+	}
+	err := p.run(within)
+	cancel()
+	for ; p.flying > 0; p.flying-- {
+		<-p.landed
+	}
+	n := p.meter.done()
+	if err != nil {
+		if cause := ctx.Err(); cause != nil {
+			err = cause
+		}
+		return n, s.missing("fetch", root, err)
+	}
+	s.whole.note(root, p.total)
+	return n, nil
+}
+
+func (p *pull) run(ctx context.Context) error {
+	for {
+		if err := p.launch(ctx); err != nil {
+			return err
+		}
+		if p.flying == 0 {
+			return nil
+		}
+		l := <-p.landed
+		p.flying--
+		p.bytes -= l.claim
+		if l.err != nil {
+			return l.err
+		}
+		p.todo = append(p.todo, l.below...)
+		p.total += l.bytes
+		if most := p.s.cfg.MaxFetch; most > 0 && p.total > most {
+			return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, most)
+		}
+	}
+}
+
+// launch fills the window with batches of missing blocks.
+func (p *pull) launch(ctx context.Context) error {
+	for p.flying < maxBatches && p.bytes < pullBytes && len(p.todo) > 0 {
+		batch, claim, err := p.missing(ctx)
+		if err != nil {
+			return err
+		}
+		if len(batch) == 0 {
+			continue
+		}
+		if p.fetcher == nil {
+			return ipld.ErrNotFound{Cid: batch[0]}
+		}
+		p.flying++
+		p.bytes += claim
+		go func() { // waited for by pull, which counts flying down
+			l := p.get(ctx, batch)
+			l.claim = claim
+			p.landed <- l
+		}()
+	}
+	return nil
+}
+
+// missing pops wants until a batch of blocks that are not here is full; blocks that are
+// here are walked on the way.
+func (p *pull) missing(ctx context.Context) (batch []cid.Cid, claim uint64, err error) {
+	for len(batch) < batchWants && claim < pullBytes/4 && len(p.todo) > 0 {
+		w := p.todo[len(p.todo)-1]
+		p.todo = p.todo[:len(p.todo)-1]
+		if !p.seen.Visit(w.cid) {
+			continue
+		}
+		if err := verifcid.ValidateCid(verifcid.DefaultAllowlist, w.cid); err != nil {
+			return nil, 0, fmt.Errorf("block %s: %w", w.cid, err)
+		}
+		here, err := p.local(ctx, w.cid)
+		if err != nil {
+			return nil, 0, err
+		}
+		if !here {
+			batch = append(batch, w.cid)
+			claim += min(max(w.size, leastClaim), chunkSize)
+		}
+	}
+	return batch, claim, ctx.Err()
+}
+
+func (p *pull) local(ctx context.Context, c cid.Cid) (bool, error) {
+	bs := p.s.service.Blockstore()
+	if c.Prefix().Codec == cid.Raw {
+		size, err := bs.GetSize(ctx, c)
+		if ipld.IsNotFound(err) {
+			return false, nil
+		}
+		p.total += int64(size)
+		return err == nil, err
+	}
+	block, err := bs.Get(ctx, c)
+	if ipld.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	below, err := linksOf(block)
+	p.todo = append(p.todo, below...)
+	p.total += int64(len(block.RawData()))
+	return true, err
+}
+
+// get asks for a batch, puts what comes, and gathers the links.
+func (p *pull) get(ctx context.Context, batch []cid.Cid) (l landing) {
+	found, err := p.fetcher.GetBlocks(ctx, batch)
+	if err != nil {
+		return landing{err: err}
+	}
+	n := 0
+	for block := range found {
+		if err := p.take(ctx, block); err != nil {
+			return landing{err: err}
+		}
+		below, err := linksOf(block)
+		if err != nil {
+			return landing{err: err}
+		}
+		n++
+		l.below = append(l.below, below...)
+		l.bytes += int64(len(block.RawData()))
+	}
+	if n < len(batch) {
+		l.err = errors.Join(ctx.Err())
+		if l.err == nil {
+			l.err = ipld.ErrNotFound{Cid: batch[0]}
+		}
+	}
+	return l
+}
+
+// take stores a block, whose hash bitswap has checked, and offers it to peers that wait.
+func (p *pull) take(ctx context.Context, block blockfmt.Block) error {
+	if err := p.s.blocks.Put(ctx, block); err != nil {
+		return err
+	}
+	p.meter.add(1, int64(len(block.RawData())), "")
+	return p.s.swap.NotifyNewBlocks(ctx, block)
+}

@@ -1,0 +1,233 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+	"github.com/multiformats/go-multihash"
+)
+
+// Pin is a root that the collection of garbage spares, with all below it.
+type Pin struct {
+	CID   cid.Cid
+	Name  string
+	Since time.Time
+}
+
+// Pin brings what is missing of the DAG under c, makes it durable and holds it. Pinning
+// again renames. One upload is one pin: each costs two syncs of the disk.
+func (s *Store) Pin(ctx context.Context, c cid.Cid, name string) error {
+	release, err := s.gate.enter(ctx)
+	if err != nil {
+		return fmt.Errorf("pin %s: %w", c, err)
+	}
+	defer release()
+	if !s.whole.has(c) {
+		if _, err := s.pull(ctx, c, nil); err != nil {
+			return err
+		}
+	}
+	if err := s.blocks.Flush(ctx); err != nil {
+		return fmt.Errorf("pin %s: %w", c, err)
+	}
+	if err := s.blocks.index.pin(ctx, c, name, time.Now().Unix()); err != nil {
+		return fmt.Errorf("pin %s: %w", c, explain(err, s.dir))
+	}
+	return nil
+}
+
+// Unpin lets go of c; its blocks stay until GC. A root that is not pinned is ErrNotFound.
+func (s *Store) Unpin(ctx context.Context, c cid.Cid) error {
+	was, err := s.blocks.index.unpin(ctx, c)
+	if err != nil {
+		return fmt.Errorf("unpin %s: %w", c, explain(err, s.dir))
+	}
+	if !was {
+		return fmt.Errorf("unpin %s: pin %w", c, ErrNotFound)
+	}
+	return nil
+}
+
+// Pins lists all pins, oldest first.
+func (s *Store) Pins(ctx context.Context) ([]Pin, error) {
+	rows, err := s.blocks.index.db.QueryContext(ctx, "SELECT cid, name, since FROM pins ORDER BY since, cid")
+	if err != nil {
+		return nil, fmt.Errorf("pins: %w", err)
+	}
+	defer rows.Close()
+	var pins []Pin
+	for rows.Next() {
+		var raw []byte
+		var since int64
+		var p Pin
+		if err := rows.Scan(&raw, &p.Name, &since); err != nil {
+			return nil, fmt.Errorf("pins: %w", err)
+		}
+		if p.CID, err = cid.Cast(raw); err != nil {
+			return nil, fmt.Errorf("pins: %w", err)
+		}
+		p.Since = time.Unix(since, 0)
+		pins = append(pins, p)
+	}
+	return pins, rows.Err()
+}
+
+// Reserve keeps GC away until release is called: hold it from an Add to its Pin, and while
+// unpinned content is in use. Reserves may be nested and shared; release may be called again.
+func (s *Store) Reserve(ctx context.Context) (release func(), err error) { return s.gate.enter(ctx) }
+
+// Collected counts what GC removed.
+type Collected struct {
+	Blocks int64
+	Bytes  int64
+}
+
+// GC removes every block that no pin reaches. It waits until no reserve is held, and what
+// needs one waits for it; an end of ctx while waiting changes nothing.
+func (s *Store) GC(ctx context.Context) (Collected, error) {
+	open, err := s.gate.close(ctx)
+	if err != nil {
+		return Collected{}, fmt.Errorf("collect garbage: the store is in use: %w", err)
+	}
+	defer open()
+	before := Collected{}
+	before.Blocks, before.Bytes = s.blocks.totals()
+	live, err := s.reachable(ctx)
+	if err != nil {
+		return Collected{}, fmt.Errorf("collect garbage: %w", err)
+	}
+	if err := s.blocks.Flush(ctx); err != nil {
+		return Collected{}, fmt.Errorf("collect garbage: %w", err)
+	}
+	err = s.blocks.index.keys(ctx, false, func(page []multihash.Multihash) error {
+		var dead []multihash.Multihash
+		for _, h := range page {
+			if !live[keyOf(h)] {
+				dead = append(dead, h)
+			}
+		}
+		if len(dead) == 0 {
+			return nil
+		}
+		return s.blocks.remove(ctx, dead...)
+	})
+	if err != nil {
+		return Collected{}, fmt.Errorf("collect garbage: %w", err)
+	}
+	n, size := s.blocks.totals()
+	return Collected{Blocks: before.Blocks - n, Bytes: before.Bytes - size}, s.blocks.index.shrink(ctx)
+}
+
+// keyOf shortens a multihash to a map key: itself when it is short, else its sha2-256.
+func keyOf(h multihash.Multihash) [sha256.Size]byte {
+	if len(h) == 34 && h[0] == multihash.SHA2_256 {
+		return [sha256.Size]byte(h[2:])
+	}
+	return sha256.Sum256(h)
+}
+
+// reachable marks the blocks under all pins, asking no peer.
+func (s *Store) reachable(ctx context.Context) (map[[sha256.Size]byte]bool, error) {
+	pins, err := s.Pins(ctx)
+	if err != nil {
+		return nil, err
+	}
+	live := make(map[[sha256.Size]byte]bool)
+	var todo []cid.Cid
+	for _, p := range pins {
+		todo = append(todo, p.CID)
+	}
+	for len(todo) > 0 {
+		c := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if live[keyOf(c.Hash())] {
+			continue
+		}
+		live[keyOf(c.Hash())] = true
+		if c.Prefix().Codec == cid.Raw {
+			continue
+		}
+		block, err := s.blocks.Get(ctx, c)
+		if ipld.IsNotFound(err) {
+			s.log.Warn("a pinned block is missing", "cid", c)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		below, err := linksOf(block)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range below {
+			todo = append(todo, w.cid)
+		}
+	}
+	return live, ctx.Err()
+}
+
+// gate lets many in, or one collector alone.
+type gate struct {
+	mu         sync.Mutex
+	inside     int
+	collecting bool
+	changed    chan struct{} // closed and replaced at each change that somebody may wait for
+}
+
+// turn wakes those who wait; mu is held.
+func (g *gate) turn() {
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// wait takes mu and returns holding it once ok() holds.
+func (g *gate) wait(ctx context.Context, ok func() bool) error {
+	g.mu.Lock()
+	for !ok() {
+		changed := g.changed
+		g.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		g.mu.Lock()
+	}
+	return nil
+}
+
+func (g *gate) enter(ctx context.Context) (leave func(), err error) {
+	if err := g.wait(ctx, func() bool { return !g.collecting }); err != nil {
+		return nil, err
+	}
+	g.inside++
+	g.mu.Unlock()
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.inside--
+			g.turn()
+		})
+	}, nil
+}
+
+func (g *gate) close(ctx context.Context) (open func(), err error) {
+	if err := g.wait(ctx, func() bool { return !g.collecting && g.inside == 0 }); err != nil {
+		return nil, err
+	}
+	g.collecting = true
+	g.mu.Unlock()
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.collecting = false
+		g.turn()
+	}, nil
+}

@@ -1,0 +1,224 @@
+// Package store keeps content-addressed bytes: the blocks on this disk, files and
+// directories as UnixFS over them, the pins that hold them, and the exchange with other
+// peers by bitswap. It promises the CIDs of the profile unixfs-v1-2025 (equal to Kubo's),
+// that what Flush or Pin has returned for survives a power cut, and that a damaged block
+// is dropped, never used. It leaves to others who should hold what, and who pays.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/ipfs/boxo/bitswap"
+	"github.com/ipfs/boxo/bitswap/client"
+	"github.com/ipfs/boxo/bitswap/network/bsnet"
+	"github.com/ipfs/boxo/blockservice"
+	"github.com/ipfs/boxo/blockstore"
+	"github.com/ipfs/boxo/exchange"
+	"github.com/ipfs/boxo/ipld/merkledag"
+	uio "github.com/ipfs/boxo/ipld/unixfs/io"
+	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Profile is the name of the import settings; every node must use the same.
+const Profile = "unixfs-v1-2025"
+
+const (
+	chunkSize = 1 << 20   // bytes of file content in one leaf
+	fanOut    = 1024      // links of one node of a file
+	shardAt   = 256 << 10 // a directory block above this size is sharded
+	shardFan  = 256       // children of one shard of a directory
+)
+
+// Config says how a Store works. The zero value is not valid; start from Default.
+type Config struct {
+	SmallBlock  int   // bytes; blocks up to this size live in SQLite, larger ones in files
+	Outstanding int   // bytes in flight to one peer before it has taken them
+	Workers     int   // goroutines that answer peers
+	MaxEntries  int   // files and directories that one tree may have
+	MaxFetch    int64 // bytes that one Fetch may bring; 0 is no limit
+}
+
+// Default returns the settings measured to be good on a home PC.
+func Default() Config {
+	return Config{
+		SmallBlock:  32 << 10,
+		Outstanding: 16 << 20, // 9 times faster than the default of 1 MiB at 50 ms
+		Workers:     8,
+		MaxEntries:  2_000_000,
+	}
+}
+
+// Check reports the first field that cannot work.
+func (c Config) Check() error {
+	switch {
+	case c.SmallBlock < 0 || c.SmallBlock > 256<<10:
+		return fmt.Errorf("store config: SmallBlock %d is not in 0…262144", c.SmallBlock)
+	case c.Outstanding < 1<<20:
+		return fmt.Errorf("store config: Outstanding %d is below one block (1048576)", c.Outstanding)
+	case c.Workers < 1:
+		return fmt.Errorf("store config: Workers %d is below 1", c.Workers)
+	case c.MaxEntries < 1:
+		return fmt.Errorf("store config: MaxEntries %d is below 1", c.MaxEntries)
+	case c.MaxFetch < 0:
+		return fmt.Errorf("store config: MaxFetch %d is negative", c.MaxFetch)
+	}
+	return nil
+}
+
+// Store is one node's store. All methods may be called at the same time.
+type Store struct {
+	log     *slog.Logger
+	dir     string
+	cfg     Config
+	host    host.Host // nil when offline
+	lock    *flock.Flock
+	blocks  *blocks
+	swap    *bitswap.Bitswap // nil when offline
+	service blockservice.BlockService
+	dag     ipld.DAGService
+	gate    gate
+	whole   wholes
+	chunks  chan struct{} // one token per chunk being hashed and written
+	buffers sync.Pool     // *[]byte of chunkSize
+}
+
+var profileOnce sync.Once // boxo keeps the profile in process-wide variables
+
+// Open opens the store under dir, creating it when absent, and serves its blocks to the
+// peers of h; with h nil it works offline. After an unclean stop the blocks written since
+// the last flush are verified before Open returns. The caller must Close it.
+func Open(log *slog.Logger, dir string, h host.Host, cfg Config) (*Store, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	profileOnce.Do(uio.UnixFS_v1_2025.ApplyGlobals)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open store: %w", explain(err, dir))
+	}
+	lock := flock.New(filepath.Join(dir, "lock"))
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("open store %s: %w", dir, explain(err, dir))
+	case !ok:
+		return nil, hint(fmt.Errorf("open store %s: in use by another process", dir),
+			"stop the other daemon, or choose another home with --home")
+	}
+	b, err := openBlocks(log, dir, cfg.SmallBlock)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), lock.Close())
+	}
+	workers := min(max(runtime.GOMAXPROCS(0), 2), 8)
+	s := &Store{log: log, dir: dir, cfg: cfg, host: h, lock: lock, blocks: b,
+		chunks: make(chan struct{}, workers+1)}
+	s.buffers.New = func() any { b := make([]byte, chunkSize); return &b }
+	s.gate.changed = make(chan struct{})
+	s.whole.roots = make(map[cid.Cid]int64)
+	b.onDrop = s.whole.forget
+	s.join()
+	return s, nil
+}
+
+// join puts the exchange and the DAG service over the blocks.
+func (s *Store) join() {
+	local := blockstore.NewIdStore(s.blocks)
+	var ex exchange.Interface
+	if s.host != nil {
+		s.swap = bitswap.New(context.Background(), bsnet.NewFromIpfsHost(s.host), nowhere{}, local,
+			bitswap.MaxOutstandingBytesPerPeer(s.cfg.Outstanding),
+			bitswap.EngineBlockstoreWorkerCount(s.cfg.Workers),
+			bitswap.EngineTaskWorkerCount(s.cfg.Workers),
+			bitswap.TaskWorkerCount(s.cfg.Workers),
+			bitswap.ProviderSearchDelay(time.Second),
+			bitswap.WithoutDuplicatedBlockStats(),
+			bitswap.WithClientOption(client.WithDefaultProviderQueryManager(false)),
+		)
+		ex = s.swap
+	}
+	s.service = blockservice.New(local, ex, blockservice.WriteThrough(true))
+	s.dag = merkledag.NewDAGService(s.service)
+}
+
+// nowhere is the content discovery of a node that asks only the peers it is connected to.
+type nowhere struct{}
+
+// FindProvidersAsync knows no provider.
+func (nowhere) FindProvidersAsync(context.Context, cid.Cid, int) <-chan peer.AddrInfo {
+	none := make(chan peer.AddrInfo)
+	close(none)
+	return none
+}
+
+// Close stops the exchange, flushes, and releases the folder. It is called once.
+func (s *Store) Close() error {
+	var errs []error
+	if s.swap != nil {
+		errs = append(errs, s.swap.Close())
+	}
+	errs = append(errs, s.blocks.Close(), s.lock.Close())
+	return errors.Join(errs...)
+}
+
+// Flush makes every block put so far durable.
+func (s *Store) Flush(ctx context.Context) error { return s.blocks.Flush(ctx) }
+
+// Has tells whether the block c itself is on this disk; it asks nobody.
+func (s *Store) Has(ctx context.Context, c cid.Cid) (bool, error) {
+	return s.service.Blockstore().Has(ctx, c)
+}
+
+// Stat counts what the store holds.
+type Stat struct {
+	Blocks int64
+	Bytes  int64 // of blocks, not of disk
+	Pins   int
+}
+
+// Stat reports counts without reading any block.
+func (s *Store) Stat(ctx context.Context) (Stat, error) {
+	n, size := s.blocks.totals()
+	pins, err := s.blocks.index.countPins(ctx)
+	return Stat{Blocks: n, Bytes: size, Pins: pins}, err
+}
+
+// wholes remembers, within this process, roots whose DAG is known to be complete on this
+// disk, with its bytes of blocks, so that a pin after an add does not walk it again.
+type wholes struct {
+	mu    sync.Mutex
+	roots map[cid.Cid]int64
+}
+
+const maxWholes = 4096
+
+func (w *wholes) note(c cid.Cid, size int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.roots) >= maxWholes {
+		clear(w.roots)
+	}
+	w.roots[c] = size
+}
+
+func (w *wholes) has(c cid.Cid) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.roots[c]
+	return ok
+}
+
+func (w *wholes) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.roots)
+}
