@@ -1,0 +1,229 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hpips/hpips/engine"
+)
+
+// spinning is a task that tells when it runs.
+func spinning(id uint64) engine.Task {
+	return engine.Task{ID: id, Args: []string{"spin"}, Stream: true}
+}
+
+// whenItSpins is a ledger that calls f once when task id has begun.
+func whenItSpins(id uint64, f func()) *Ledger {
+	l, told := NewLedger(), false
+	l.OnChunk = func(got uint64, _ []byte) {
+		if got == id && !told {
+			told = true
+			f()
+		}
+	}
+	return l
+}
+
+// cancelOneOfFifty is the story of the issue: one of fifty computes for ever, alice cancels it, and the other 49 are right.
+func cancelOneOfFifty(t *testing.T, kit Kit) {
+	s := open(t, kit, nil)
+	var tasks []engine.Task
+	for id := uint64(1); id <= 50; id++ {
+		tasks = append(tasks, index(id))
+	}
+	tasks[17] = spinning(18)
+	l := run(t, s, whenItSpins(18, func() { s.Cancel(18) }), tasks...)
+	good := 0
+	for id, o := range l.Of {
+		switch {
+		case id == 18 && o.End != engine.Cancelled:
+			t.Errorf("the cancelled task: %s", o.End)
+		case right(o):
+			good++
+		}
+	}
+	if good != 49 {
+		t.Errorf("%d right results, want 49", good)
+	}
+	s.Cancel(18) // again, and an unknown one: nothing happens
+	s.Cancel(12345)
+	if o := run(t, s, nil, index(60)).Of[60]; !right(o) {
+		t.Errorf("after the cancel: %v", o)
+	}
+}
+
+// cancelRunning measures that a running task is dead within 100 ms, and that waiting ones can be dropped behind its back.
+func cancelRunning(t *testing.T, kit Kit) {
+	s := open(t, kit, nil)
+	var asked time.Time
+	l := whenItSpins(1, func() {
+		s.Cancel(3)
+		asked = time.Now()
+		s.Cancel(1)
+	})
+	var took time.Duration
+	l.OnDone = func(o engine.Outcome) {
+		if o.ID == 1 {
+			took = time.Since(asked)
+		}
+	}
+	run(t, s, l, spinning(1), index(2), index(3), index(4))
+	if l.Of[1].End != engine.Cancelled || l.Of[3].End != engine.Cancelled {
+		t.Errorf("cancelled tasks: %s, %s", l.Of[1].End, l.Of[3].End)
+	}
+	if !right(l.Of[2]) || !right(l.Of[4]) {
+		t.Errorf("the others: %v, %v", l.Of[2], l.Of[4])
+	}
+	if took > 100*time.Millisecond {
+		t.Errorf("the cancel took %s", took)
+	}
+	t.Logf("cancel took %s", took)
+}
+
+func contextEnds(t *testing.T, kit Kit) {
+	s := open(t, kit, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	tasks := []engine.Task{index(1), spinning(2), index(3)}
+	l := whenItSpins(2, cancel)
+	if err := s.Run(ctx, tasks, l); err != nil {
+		t.Fatal(err)
+	}
+	l.check(t, tasks)
+	if !right(l.Of[1]) || l.Of[2].End != engine.Cancelled || l.Of[3].End != engine.Cancelled {
+		t.Errorf("ends %s, %s, %s", l.Of[1].End, l.Of[2].End, l.Of[3].End)
+	}
+	if o := run(t, s, nil, index(4)).Of[4]; !right(o) {
+		t.Errorf("the next Run: %v", o)
+	}
+}
+
+func timeLimit(t *testing.T, kit Kit) {
+	s := open(t, kit, func(p *engine.Program) { p.Limits.Time = 300 * time.Millisecond })
+	start := time.Now()
+	l := run(t, s, nil, index(1), act(2, "spin"), index(3))
+	took := time.Since(start)
+	if o := l.Of[2]; o.End != engine.TimedOut || !strings.Contains(o.Message, "limit of 300ms; raise it with --time") {
+		t.Errorf("the endless task: %s %q", o.End, o.Message)
+	}
+	if !right(l.Of[1]) || !right(l.Of[3]) {
+		t.Errorf("the others: %v, %v", l.Of[1], l.Of[3])
+	}
+	if took < 300*time.Millisecond {
+		t.Errorf("the limit of 300ms ended a task in %s", took)
+	}
+}
+
+func crash(t *testing.T, kit Kit) {
+	s := open(t, kit, nil)
+	l := run(t, s, whenItSpins(2, func() { kit.Crash(t, s) }), index(1), spinning(2), index(3), index(4))
+	if o := l.Of[2]; o.End != engine.Broken || !strings.Contains(o.Message, "sandbox died") {
+		t.Errorf("the task in the crashed sandbox: %s %q", o.End, o.Message)
+	}
+	for _, id := range []uint64{1, 3, 4} {
+		if !right(l.Of[id]) {
+			t.Errorf("task %d: %v", id, l.Of[id])
+		}
+	}
+}
+
+// pause holds a running task for longer than its time limit, which does not count it.
+func pause(t *testing.T, kit Kit) {
+	if !kit.Pauses {
+		t.Skip("this system cannot stop a process where it is")
+	}
+	s := open(t, kit, func(p *engine.Program) { p.Limits.Time = 200 * time.Millisecond })
+	began, ended := make(chan struct{}), make(chan struct{})
+	l := whenItSpins(1, func() {
+		if err := s.Pause(); err != nil {
+			t.Error(err)
+		}
+		close(began)
+	})
+	l.OnDone = func(o engine.Outcome) { close(ended) }
+	finished := make(chan error, 1)
+	go func() { finished <- s.Run(t.Context(), []engine.Task{spinning(1)}, l) }()
+	<-began
+	select {
+	case <-ended:
+		t.Error("a paused task came to its time limit")
+	case <-time.After(400 * time.Millisecond):
+	}
+	if err := s.Resume(); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(<-finished, l.Err); err != nil {
+		t.Fatal(err)
+	}
+	if l.Of[1].End != engine.TimedOut {
+		t.Errorf("after Resume: %s", l.Of[1].End)
+	}
+	// Paused again, nothing starts; resumed, all is well.
+	if err := errors.Join(s.Pause(), s.Pause()); err != nil {
+		t.Error(err)
+	}
+	next := NewLedger()
+	go func() { finished <- s.Run(t.Context(), []engine.Task{index(2)}, next) }()
+	select {
+	case <-finished:
+		t.Error("a task ran while paused")
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := errors.Join(s.Resume(), s.Resume(), <-finished); err != nil {
+		t.Fatal(err)
+	}
+	if !right(next.Of[2]) {
+		t.Errorf("after the second Resume: %v", next.Of[2])
+	}
+}
+
+func closes(t *testing.T, kit Kit) {
+	var dir string
+	s := open(t, kit, func(p *engine.Program) { dir = p.Dir })
+	closed := make(chan error, 1)
+	l := whenItSpins(2, func() { go func() { closed <- s.Close() }() })
+	write := act(1, "write", "/out/x", "y")
+	write.Outputs = []string{"/out"}
+	run(t, s, l, write, spinning(2), index(3))
+	if l.Of[2].End != engine.Cancelled || l.Of[3].End != engine.Cancelled {
+		t.Errorf("ends %s, %s", l.Of[2].End, l.Of[3].End)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
+		t.Errorf("a closed sandbox left %v, %v", left, err)
+	}
+}
+
+func badProgram(t *testing.T, kit Kit) {
+	p := kit.Bad(t)
+	p.Lease, p.Dir, p.Limits = t.Name(), t.TempDir(), limits
+	_, err := kit.Engine.Open(t.Context(), p)
+	var bad *engine.ProgramError
+	if !errors.As(err, &bad) || bad.Message == "" || bad.Hint == "" {
+		t.Errorf("Open says %v", err)
+	}
+}
+
+// twoLeases lets bob's task die while alice's runs in another sandbox of the same program.
+func twoLeases(t *testing.T, kit Kit) {
+	alice := open(t, kit, func(p *engine.Program) { p.Lease += "/alice" })
+	bob := open(t, kit, func(p *engine.Program) { p.Lease += "/bob" })
+	l := whenItSpins(1, func() {
+		run(t, bob, whenItSpins(1, func() { bob.Cancel(1) }), spinning(1))
+		if o := run(t, bob, nil, index(5)).Of[5]; !right(o) {
+			t.Errorf("bob: %v", o)
+		}
+		alice.Cancel(2)
+		alice.Cancel(1)
+	})
+	run(t, alice, l, spinning(1), index(2), index(3))
+	if l.Of[1].End != engine.Cancelled || l.Of[2].End != engine.Cancelled || !right(l.Of[3]) {
+		t.Errorf("alice: %s, %s, %v", l.Of[1].End, l.Of[2].End, l.Of[3])
+	}
+}
