@@ -16,9 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/ipfs/boxo/ipld/merkledag"
 	"github.com/ipfs/boxo/ipld/unixfs"
@@ -434,7 +432,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// file makes a UnixFS file node of the given claims, for trees that carol forges.
+// forged puts a directory node with any links, for trees that carol forges.
 func forged(t testing.TB, s *Store, links ...*ipld.Link) cid.Cid {
 	t.Helper()
 	n := unixfs.EmptyDirNode()
@@ -445,6 +443,3 @@ func forged(t testing.TB, s *Store, links ...*ipld.Link) cid.Cid {
 	must(t, s.blocks.Put(t.Context(), n))
 	return n.Cid()
 }
-
-var _ = time.Second
-var _ = syscall.ENOSPC
