@@ -15,9 +15,9 @@ import (
 
 func main() {
 	acts := map[string]func([]string) error{
-		"args": args, "env": env, "exit": exit, "cat": cat, "read": read, "write": write, "list": list, "stderr": stderr, "flood": flood,
+		"args": args, "env": env, "exit": exit, "cat": cat, "read": read, "show": show, "write": write, "list": list, "stderr": stderr, "flood": flood,
 		"grow": grow, "spin": spin, "sleep": sleep, "world": world, "fill": fill, "deep": deep, "files": files, "panic": boom, "rename": rename,
-		"lines": lines, "index": index, "count": count, "trap": trap, "one": read1,
+		"lines": lines, "index": index, "count": count, "trap": trap,
 	}
 	act := acts[os.Args[1]]
 	if act == nil {
@@ -52,14 +52,16 @@ func count([]string) error {
 	return err
 }
 
-// trap runs out of the engine's stack, which the runtime cannot turn into a panic of Go's.
+// unreachable is the instruction of that name.
+func unreachable()
+
 func trap([]string) error {
 	unreachable()
 	return nil
 }
 
-// read1 prints a file, or fails.
-func read1(a []string) error {
+// read prints a file, or fails.
+func read(a []string) error {
 	b, err := os.ReadFile(a[0])
 	if err == nil {
 		_, err = os.Stdout.Write(b)
@@ -77,8 +79,8 @@ func lines([]string) error {
 	return in.Err()
 }
 
-// read prints files, or why it cannot.
-func read(a []string) error {
+// show prints files, or why it cannot.
+func show(a []string) error {
 	for _, name := range a {
 		b, err := os.ReadFile(name)
 		if err != nil {
