@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -94,19 +95,28 @@ func (h *Host) Call(ctx context.Context, to peer.ID, proto protocol.ID, req []by
 	return nil, &RemoteError{Peer: to, Proto: proto, Text: printable(string(body), maxErrorText), Busy: status == replyBusy}
 }
 
-// exchangeOnce writes the request and reads the answer. A peer that refuses early stops reading, so the answer counts
-// even where the request could not be written to its end.
+// exchangeOnce writes the request and reads the answer. A peer that refuses early stops reading, so the answer is read
+// while the request is still being written, and counts even where that comes to nothing.
 func exchangeOnce(s network.Stream, req []byte) (status byte, body []byte, err error) {
-	_, werr := s.Write(append(binary.AppendUvarint(nil, uint64(len(req))), req...))
-	if werr == nil {
-		werr = s.CloseWrite()
-	}
-	r := bufio.NewReader(s)
-	if status, err = r.ReadByte(); err != nil {
-		if werr != nil {
-			err = werr
+	written := make(chan error, 1)
+	go func() {
+		_, err := s.Write(append(binary.AppendUvarint(nil, uint64(len(req))), req...))
+		if err == nil {
+			err = s.CloseWrite()
 		}
-		return 0, nil, err
+		written <- err
+	}()
+	status, body, err = readAnswer(bufio.NewReader(s))
+	_ = s.SetWriteDeadline(time.Now()) // what is not written by now is not wanted
+	if werr := <-written; err != nil && werr != nil && !errors.Is(werr, os.ErrDeadlineExceeded) {
+		err = werr
+	}
+	return status, body, err
+}
+
+func readAnswer(r *bufio.Reader) (status byte, body []byte, err error) {
+	if status, err = r.ReadByte(); err != nil {
+		return 0, nil, noEOF(err)
 	}
 	if status > replyBusy {
 		return 0, nil, fmt.Errorf("answer has unknown status %d", status)
