@@ -1,0 +1,363 @@
+package provider
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/store"
+)
+
+// The size of one Results message.
+const (
+	maxResults     = 512
+	maxResultBytes = 1 << 20
+)
+
+// inline writes the inputs that came inside messages, for the tasks of one shift.
+func (p *Provider) inline(s *shift) {
+	for _, k := range s.tasks {
+		if k.Input == nil || k.Input.CID != "" || k.input != "" {
+			continue
+		}
+		p.mu.Lock()
+		p.ids++
+		host := filepath.Join(s.t.dir, "in", fmt.Sprint(p.ids))
+		p.mu.Unlock()
+		err := os.MkdirAll(filepath.Dir(host), 0o700)
+		if err == nil {
+			err = os.WriteFile(host, k.Input.Inline, 0o600)
+		}
+		if err != nil {
+			p.answer(s.t, []*task{k}, []job.Result{{Index: k.Index, End: job.Broken, Message: fmt.Sprintf("input of task %d: %v", k.Index, err)}}, keep{})
+			continue
+		}
+		p.mu.Lock()
+		k.input, k.bytes = host, int64(len(k.Input.Inline))
+		p.disk += k.bytes
+		s.t.aheadBytes += k.bytes
+		p.mu.Unlock()
+	}
+}
+
+// sink takes what the sandbox tells of one shift. A slow session slows the sandbox down.
+type sink struct {
+	p *Provider
+	s *shift
+}
+
+// Done turns outcomes into results and sends them.
+func (k *sink) Done(outcomes []engine.Outcome) {
+	p, t := k.p, k.s.t
+	answered, told := p.closeOut(k.s, outcomes)
+	release := p.reserve(t, told)
+	defer release()
+	var results []job.Result
+	var links []store.Link
+	first, bytes := 0, 0
+	flush := func(to int) {
+		if to > first {
+			p.answer(t, answered[first:to], results, p.pin(t, links))
+		}
+		first, bytes, results, links = to, 0, nil, nil
+	}
+	for i := range told {
+		r, kept := p.result(t, answered[i], &told[i])
+		results, links = append(results, r), append(links, kept...)
+		if bytes += len(r.Stdout.Inline) + len(r.Stderr) + 128; len(results) == maxResults || bytes > maxResultBytes {
+			flush(i + 1)
+		}
+	}
+	flush(len(told))
+	for i := range outcomes {
+		if o := &outcomes[i]; o.Stdout.Path != "" || o.Stderr.Path != "" || len(o.Outputs) > 0 {
+			k.s.box.sandbox.Release(o.ID)
+		}
+	}
+}
+
+// reserve keeps content in the store from being collected between its adding and its pin, where outcomes have any.
+func (p *Provider) reserve(t *tenant, outcomes []engine.Outcome) (release func()) {
+	for i := range outcomes {
+		if outcomes[i].Stdout.Path == "" && len(outcomes[i].Outputs) == 0 {
+			continue
+		}
+		release, err := p.store.Reserve(t.ctx)
+		if err != nil {
+			break // the lease ends
+		}
+		return release
+	}
+	return func() {}
+}
+
+// closeOut notes which tasks of a shift have ended and returns those that are to be answered, with their outcomes.
+func (p *Provider) closeOut(s *shift, outcomes []engine.Outcome) (answered []*task, told []engine.Outcome) {
+	t := s.t
+	var paths []string
+	answered, told = make([]*task, 0, len(outcomes)), make([]engine.Outcome, 0, len(outcomes))
+	p.mu.Lock()
+	for _, o := range outcomes {
+		i := o.ID - s.base
+		if i >= uint64(len(s.tasks)) {
+			continue
+		}
+		k := s.tasks[i]
+		k.box = nil
+		if o.End != engine.Cancelled {
+			s.ended++
+		}
+		switch {
+		case t.over || k.cancelled:
+			t.drop(k)
+		case o.End == engine.Cancelled && k.returned:
+			k.state, k.returned = waiting, false
+			t.ready = append(t.ready, k)
+			p.work.Signal()
+			continue // its input stays
+		case o.End == engine.Cancelled: // the provider stops
+			t.drop(k)
+		default:
+			k.state = answering
+			answered, told = append(answered, k), append(told, o)
+		}
+		if path := p.unstage(t, k); path != "" {
+			paths = append(paths, path)
+		}
+	}
+	p.mu.Unlock()
+	for _, path := range paths {
+		p.remove(path)
+	}
+	return answered, told
+}
+
+// Output passes on a piece of a streaming task.
+func (k *sink) Output(id uint64, fd int, offset int64, data []byte) {
+	t := k.s.t
+	i := id - k.s.base
+	if i >= uint64(len(k.s.tasks)) {
+		return
+	}
+	m := lease.Message{Lease: t.id, Output: &lease.Output{Task: k.s.tasks[i].Index, FD: fd, Offset: offset, Data: data}}
+	k.p.send(t, m, parcel{})
+}
+
+// send queues a message for the requester of t and waits while the queue is jammed. It reports whether the message was queued.
+func (p *Provider) send(t *tenant, m lease.Message, with parcel) bool {
+	b, err := m.Encode()
+	if err != nil {
+		p.log.Error("Message cannot be written", "lease", t.id, "err", err)
+		return false
+	}
+	p.mu.Lock()
+	l := t.link
+	p.mu.Unlock()
+	with.msg, with.t = b, t
+	return l.put(t.ctx, with) == nil
+}
+
+// answer sends the results of tasks. What cannot be sent because the session is gone is forgotten: the requester assigns it again.
+func (p *Provider) answer(t *tenant, tasks []*task, results []job.Result, kept keep) {
+	var paths []string
+	p.mu.Lock()
+	for i, k := range tasks {
+		k.state = answering
+		p.ended[results[i].End]++
+		if path := p.unstage(t, k); path != "" {
+			paths = append(paths, path)
+		}
+	}
+	p.mu.Unlock()
+	for _, path := range paths {
+		p.remove(path)
+	}
+	m := lease.Message{Lease: t.id, Results: &lease.Results{Results: results}}
+	if p.send(t, m, parcel{tasks: tasks, keep: kept}) {
+		return
+	}
+	p.letGo(kept)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, k := range tasks {
+		t.drop(k)
+	}
+}
+
+// handOver notes that a message is about to be given to the session: from now on its requester may know the results.
+func (p *Provider) handOver(m parcel) {
+	if len(m.tasks) == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, k := range m.tasks {
+		k.state = sent
+	}
+}
+
+// answered forgets tasks whose results the session has; those that the requester has assigned once more begin anew.
+func (p *Provider) answered(m parcel) {
+	if len(m.tasks) == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, k := range m.tasks {
+		m.t.drop(k)
+		if k.again != nil && !m.t.over && m.t.tasks[k.Index] == nil {
+			m.t.enqueue(*k.again)
+		}
+	}
+	if !m.t.over {
+		p.wake(m.t)
+	}
+}
+
+// compose writes a note as things stand now; nil if there is nothing to tell any more.
+func (p *Provider) compose(n note) []byte {
+	m := lease.Message{Lease: n.lease}
+	p.mu.Lock()
+	t := p.tenants[n.lease]
+	switch {
+	case n.what == refusedNote:
+		m.Refused = &n.refusal
+	case t == nil || !t.begun:
+	case n.what == heldNote:
+		t.credit = t.wish()
+		m.Held = &lease.Held{Tasks: t.indexes(), Credit: t.credit}
+	case n.what == creditNote:
+		t.credit = t.wish()
+		m.Credit = &lease.Credit{Tasks: t.credit}
+	}
+	p.mu.Unlock()
+	if m.Refused == nil && m.Held == nil && m.Credit == nil {
+		return nil
+	}
+	b, err := m.Encode()
+	if err != nil {
+		p.log.Error("Message cannot be written", "lease", n.lease, "err", err)
+	}
+	return b
+}
+
+// result is what a requester is told of an outcome. Large contents go to the store: what has to be kept of them is returned besides.
+func (p *Provider) result(t *tenant, k *task, o *engine.Outcome) (job.Result, []store.Link) {
+	r := job.Result{Index: k.Index, End: end(o.End), Message: o.Message, Stderr: excerpt(o.Stderr),
+		Usage: job.Usage{CPU: o.Usage.CPU.Nanoseconds(), Wall: o.Usage.Wall.Nanoseconds(), Memory: o.Usage.Memory}}
+	if o.End == engine.Exited {
+		r.Exit = o.Exit
+	}
+	var links []store.Link
+	keepAs := func(path string) (job.Content, error) {
+		e, err := p.store.AddPath(t.ctx, path, nil)
+		if err != nil {
+			return job.Content{}, err
+		}
+		l := e.Link()
+		l.Name = fmt.Sprintf("%s-%d-%d", t.id, k.id, len(links))
+		links = append(links, l)
+		return job.Content{CID: e.CID.String(), Size: int64(e.Size)}, nil
+	}
+	err := p.contents(o, &r, keepAs)
+	if err != nil {
+		return job.Result{Index: k.Index, End: job.Broken, Message: fmt.Sprintf("result of task %d cannot be kept on this node: %v", k.Index, err), Usage: r.Usage}, nil
+	}
+	return r, links
+}
+
+// contents fills in standard output and output folders.
+func (p *Provider) contents(o *engine.Outcome, r *job.Result, keepAs func(path string) (job.Content, error)) (err error) {
+	if o.Stdout.Path == "" && len(o.Outputs) == 0 {
+		r.Stdout = job.Content{Inline: o.Stdout.Inline, Size: int64(len(o.Stdout.Inline))}
+		return nil
+	}
+	p.mu.Lock()
+	free := p.cfg.Disk - p.disk
+	p.mu.Unlock()
+	if free <= o.Stdout.Size {
+		return errors.New("the disk that this node gives to tasks is full")
+	}
+	r.Stdout = job.Content{Inline: o.Stdout.Inline, Size: int64(len(o.Stdout.Inline))}
+	if o.Stdout.Path != "" {
+		if r.Stdout, err = keepAs(o.Stdout.Path); err != nil {
+			return err
+		}
+	}
+	for guest, host := range o.Outputs {
+		c, err := keepAs(host)
+		if err != nil {
+			return err
+		}
+		if r.Outputs == nil {
+			r.Outputs = map[string]job.Content{}
+		}
+		r.Outputs[guest] = c
+	}
+	return nil
+}
+
+// pin holds contents until the message that names them is processed, under a root of their own: what is pinned by others stays theirs.
+func (p *Provider) pin(t *tenant, links []store.Link) keep {
+	if len(links) == 0 {
+		return keep{}
+	}
+	var bytes int64
+	for _, l := range links {
+		bytes += int64(l.Size)
+	}
+	root, err := p.store.Dir(t.ctx, links)
+	if err == nil {
+		err = p.store.Pin(t.ctx, root.CID, "results of lease "+t.id)
+	}
+	if err != nil {
+		if t.ctx.Err() == nil {
+			p.log.Warn("Results are not pinned", "lease", t.id, "err", err)
+		}
+		return keep{}
+	}
+	p.mu.Lock()
+	p.disk += bytes
+	p.mu.Unlock()
+	return keep{root.CID, bytes}
+}
+
+// end gives the requester's word for the engine's.
+func end(e engine.End) job.End {
+	switch e {
+	case engine.Exited:
+		return job.Exited
+	case engine.Trapped:
+		return job.Trapped
+	case engine.TimedOut:
+		return job.TimedOut
+	case engine.OutputFull:
+		return job.OutputFull
+	case engine.MemoryFull:
+		return job.MemoryFull
+	case engine.DiskFull:
+		return job.DiskFull
+	case engine.Cancelled:
+		return job.Stopped
+	}
+	return job.Broken
+}
+
+// excerpt is the part of a standard error that travels.
+func excerpt(b engine.Blob) []byte {
+	if b.Path == "" {
+		return b.Inline
+	}
+	f, err := os.Open(b.Path)
+	if err != nil {
+		return b.Inline
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, job.InlineLimit)) // as much as can be read
+	return text
+}

@@ -1,0 +1,262 @@
+// Package provider keeps the work that this machine does for others: leases held, tasks waiting and running, results on their way back.
+// It promises that a lease's tasks run in sandboxes of their own and within its limits, that leases share the slots fairly, that every task it took
+// is answered exactly once as long as the lease lives, and that no requester can fill the disk past its cap or hold slots without a session.
+// It leaves the terms of leases to market, the running itself to the engines, content to store, and carrying messages to p2p.
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/market"
+	"github.com/hpips/hpips/p2p"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/store"
+)
+
+// Config says what a provider gives and how patient it is.
+type Config struct {
+	Dir      string        // its own folder, emptied at start
+	Slots    int           // tasks at once
+	Memory   int64         // bytes that running tasks may take together
+	Disk     int64         // bytes of inputs and results that it keeps at once
+	Leases   int           // held at once
+	Idle     int           // sandboxes that each slot keeps for leases it has worked for
+	Stagers  int           // inputs that are fetched at once
+	Patience time.Duration // with a lease whose session is down, or does not take results
+	Grace    time.Duration // from a lease's signature to its beginning
+	Stall    time.Duration // without progress, before content is given up
+}
+
+// Default returns the configuration for a folder: a slot and 1 GiB for each core.
+func Default(dir string) Config {
+	n := runtime.NumCPU()
+	return Config{Dir: dir, Slots: n, Memory: max(int64(n)<<30, 4<<30), Disk: 20 << 30, Leases: 32, Idle: 2, Stagers: 4,
+		Patience: 10 * time.Minute, Grace: time.Minute, Stall: 2 * time.Minute}
+}
+
+// Check refuses what cannot work.
+func (c Config) Check() error {
+	switch {
+	case c.Dir == "":
+		return errors.New("provider config: dir is empty")
+	case c.Slots < 1 || c.Memory < 1 || c.Disk < 1 || c.Leases < 1 || c.Stagers < 1 || c.Idle < 1:
+		return fmt.Errorf("provider config: slots, memory, disk, leases, stagers and idle must be above 0: %+v", c)
+	case c.Patience <= 0 || c.Grace <= 0 || c.Stall <= 0:
+		return fmt.Errorf("provider config: patience, grace and stall must be above 0: %+v", c)
+	}
+	return nil
+}
+
+// Session is the provider's end of the message log with one requester; *p2p.Session is one.
+type Session interface {
+	Peer() peer.ID
+	Send(ctx context.Context, msg []byte) error
+	Receive(ctx context.Context) (p2p.Message, error)
+	Ack(seq uint64)
+	Unacked() int
+	Close()
+}
+
+// Sessions brings the sessions that requesters open.
+type Sessions interface {
+	Accept(name string, fn func(Session))
+}
+
+// Over makes the sessions of a host fit.
+func Over(s *p2p.Sessions) Sessions { return host{s} }
+
+type host struct{ s *p2p.Sessions }
+
+// Accept passes sessions on.
+func (h host) Accept(name string, fn func(Session)) {
+	h.s.Accept(name, func(s *p2p.Session) { fn(s) })
+}
+
+// Store is what a provider needs of the content store.
+type Store interface {
+	Resolve(ctx context.Context, ref string) (cid.Cid, error)
+	Fetch(ctx context.Context, c cid.Cid, progress func(store.Progress), from ...peer.ID) (int64, error)
+	Export(ctx context.Context, c cid.Cid, hostPath string, limit int64, progress func(store.Progress)) error
+	AddPath(ctx context.Context, hostPath string, progress func(store.Progress)) (store.Entry, error)
+	Dir(ctx context.Context, links []store.Link) (store.Entry, error)
+	Reserve(ctx context.Context) (release func(), err error)
+	Pin(ctx context.Context, c cid.Cid, name string) error
+	Unpin(ctx context.Context, c cid.Cid) error
+}
+
+// Provider works for others.
+type Provider struct {
+	log     *slog.Logger
+	self    peer.ID
+	store   Store
+	engines map[string]engine.Engine
+	cfg     Config
+
+	arrivals chan Session
+	over     chan struct{}  // closed when Serve ends
+	pausing  sync.Mutex     // one Pause, Resume or start of a batch at a time
+	doing    sync.WaitGroup // links, preparations, burials
+
+	mu        sync.Mutex
+	work      *sync.Cond // a task is ready, the mode changed, or it is over
+	stage     *sync.Cond // a task wants staging, or it is over
+	closing   bool
+	mode      Mode
+	tenants   map[string]*tenant
+	turns     []*tenant // those that have begun, in the order in which they are served
+	turn      int       // whose turn it is
+	stageTurn int       // whose turn it is to be staged for
+	idle      int       // slots without work
+	links     map[*link]struct{}
+	departed  graves
+	boxes     map[*box]struct{} // running ones
+	ids       uint64            // of engine tasks
+	folders   uint64            // of leases
+	memory    int64             // bytes of running tasks
+	disk      int64             // bytes staged and kept
+	passed    int               // how often the one whose turn it is was passed over for want of memory
+	ended     map[job.End]uint64
+}
+
+// New makes a provider for the node self. It takes sessions and runs tasks only while Serve runs.
+func New(log *slog.Logger, self peer.ID, sessions Sessions, store Store, engines map[string]engine.Engine, cfg Config) (*Provider, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	p := &Provider{log: log, self: self, store: store, engines: engines, cfg: cfg,
+		arrivals: make(chan Session), over: make(chan struct{}), tenants: map[string]*tenant{}, links: map[*link]struct{}{},
+		boxes: map[*box]struct{}{}, ended: map[job.End]uint64{}, mode: Open}
+	p.work, p.stage = sync.NewCond(&p.mu), sync.NewCond(&p.mu)
+	sessions.Accept(lease.Session, func(s Session) {
+		select {
+		case p.arrivals <- s:
+		case <-p.over:
+		}
+	})
+	return p, nil
+}
+
+// String names the service.
+func (p *Provider) String() string { return "provider" }
+
+// Serve works until ctx ends, once. The story of a task:
+//
+//  1. A session brings Begin: the lease is checked, its program and shared inputs are staged (take.go, stage.go).
+//  2. Assign brings tasks; those with inputs by address are staged, then they are ready.
+//  3. A slot takes a batch of the lease whose turn it is and runs it in a sandbox of that lease (worker.go).
+//  4. Outcomes become results, which go back over the session (collect.go, link.go).
+//  5. End, the end of the term, or a requester that stays away ends the lease: what it runs is stopped, what it kept is deleted (tend.go).
+func (p *Provider) Serve(ctx context.Context) error {
+	if err := p.clear(); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, p.close)
+	defer stop()
+	var slots sync.WaitGroup
+	for range p.cfg.Slots {
+		w := &worker{p: p}
+		slots.Go(func() { w.serve(ctx) })
+	}
+	for range p.cfg.Stagers {
+		slots.Go(p.stageAhead)
+	}
+	p.attend(ctx)
+	p.close()
+	slots.Wait()
+	p.departAll()
+	p.doing.Wait()
+	return nil
+}
+
+// attend takes in sessions and looks after what only time brings about, until ctx ends.
+func (p *Provider) attend(ctx context.Context) {
+	defer close(p.over)
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case s := <-p.arrivals:
+			l := p.join(s)
+			p.doing.Go(func() { l.serve(ctx) })
+			p.doing.Go(func() { l.write(ctx) })
+		case now := <-ticker.C:
+			p.tend(now)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// clear empties the folder: no lease of an earlier life has anything there that is still wanted.
+func (p *Provider) clear() error {
+	if err := os.RemoveAll(p.cfg.Dir); err != nil {
+		return fmt.Errorf("provider: clear %s: %w", p.cfg.Dir, err)
+	}
+	if err := os.MkdirAll(filepath.Join(p.cfg.Dir, "leases"), 0o700); err != nil {
+		return fmt.Errorf("provider: make %s: %w (is the home folder writable?)", p.cfg.Dir, err)
+	}
+	return nil
+}
+
+// close wakes all that wait, for the last time.
+func (p *Provider) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closing = true
+	p.work.Broadcast()
+	p.stage.Broadcast()
+}
+
+// Free tells the market what there is; it makes a Provider a market.Capacity.
+func (p *Provider) Free() market.Free {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := market.Free{Slots: p.cfg.Slots, Memory: p.cfg.Memory, Disk: max(0, p.cfg.Disk-p.disk),
+		Leases: len(p.tenants), MaxLeases: p.cfg.Leases, Refusal: p.mode.refusal()}
+	f.Engines = slices.Sorted(maps.Keys(p.engines))
+	return f
+}
+
+// Hold keeps a place for a lease until it begins, for Grace at most, or notes the later end of one that is here.
+func (p *Provider) Hold(l lease.Lease) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	id := l.ID()
+	if t := p.tenants[id]; t != nil {
+		t.extend(l)
+		return nil
+	}
+	if err := p.room(); err != nil {
+		return err
+	}
+	p.tenants[id] = p.newTenant(l)
+	return nil
+}
+
+// room refuses a further lease when there is none. Needs p.mu.
+func (p *Provider) room() error {
+	switch {
+	case p.closing:
+		return errors.New("this node is stopping")
+	case p.mode != Open:
+		return errors.New(p.mode.refusal())
+	case len(p.tenants) >= p.cfg.Leases:
+		return fmt.Errorf("leases: %d of %d taken", len(p.tenants), p.cfg.Leases)
+	}
+	return nil
+}

@@ -1,0 +1,250 @@
+package provider
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/store"
+)
+
+// maxModule is the size in bytes of the largest program.
+const maxModule = 64 << 20
+
+// The bounds of what is staged ahead for one lease.
+const (
+	aheadTasks = 256
+	aheadLeast = 2 // tasks, however large their inputs are
+	aheadBytes = 256 << 20
+)
+
+// errStalled is why content is given up.
+var errStalled = errors.New("nobody sent any of it in time")
+
+// prepare brings a lease's program and what all its tasks share to this disk. A failure ends the lease.
+func (p *Provider) prepare(t *tenant) {
+	program, mounts, stdin, err := p.bring(t)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case t.over:
+	case err != nil:
+		p.turnOut(t, lease.Refused{Reason: err.Error(), Hint: "is the node that has this content up? hpips node peers shows it"})
+	default:
+		t.program.Module, t.program.Key = program.Module, program.Key
+		t.program.Mounts, t.stdin = mounts, stdin
+		t.prepared = true
+		p.wake(t)
+	}
+}
+
+func (p *Provider) bring(t *tenant) (program engine.Program, mounts []engine.Mount, stdin string, err error) {
+	if err := os.MkdirAll(t.dir, 0o700); err != nil {
+		return program, nil, "", fmt.Errorf("lease folder: %w", err)
+	}
+	program.Module = filepath.Join(t.dir, "module")
+	if err := p.share(t, "program", t.work.Module, program.Module, maxModule); err != nil {
+		return program, nil, "", err
+	}
+	if program.Key, err = digest(program.Module); err != nil {
+		return program, nil, "", err
+	}
+	for i, in := range t.work.Inputs {
+		host := filepath.Join(t.dir, fmt.Sprint("input-", i))
+		if err := p.share(t, "input", in.From, host, t.program.Limits.Disk); err != nil {
+			return program, nil, "", err
+		}
+		mounts = append(mounts, engine.Mount{Guest: in.To, Host: host})
+	}
+	if t.work.Stdin != "" {
+		stdin = filepath.Join(t.dir, "stdin")
+		if err := p.share(t, "standard input", t.work.Stdin, stdin, t.program.Limits.Disk); err != nil {
+			return program, nil, "", err
+		}
+	}
+	return program, mounts, stdin, nil
+}
+
+// share brings content that all tasks of a lease use; it counts until the lease ends.
+func (p *Provider) share(t *tenant, what, ref, host string, limit int64) error {
+	n, err := p.fetch(t.ctx, ref, host, limit, t.peer)
+	p.mu.Lock()
+	t.kept += n
+	p.disk += n
+	p.mu.Unlock()
+	if errors.Is(err, store.ErrTooLarge) {
+		return fmt.Errorf("%s %s: it is larger than %s", what, ref, engine.Bytes(limit))
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", what, ref, err)
+	}
+	return nil
+}
+
+func digest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// fetch brings content to a new path of this disk and returns its size in bytes. It gives up past limit bytes, after Stall without progress, or when
+// this node's disk for tasks is full.
+func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, from peer.ID) (int64, error) {
+	p.mu.Lock()
+	free := p.cfg.Disk - p.disk
+	p.mu.Unlock()
+	if free <= 0 {
+		return 0, errors.New("the disk that this node gives to tasks is full")
+	}
+	limit = min(limit, free)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stall := time.AfterFunc(p.cfg.Stall, func() { cancel(errStalled) })
+	defer stall.Stop()
+	var size atomic.Int64
+	moved := func(s store.Progress) {
+		stall.Reset(p.cfg.Stall)
+		size.Store(s.Bytes)
+		if s.Bytes > limit+limit/8+(1<<20) { // blocks weigh a little more than their content
+			cancel(store.ErrTooLarge)
+		}
+	}
+	err := func() error {
+		c, err := p.store.Resolve(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if _, err := p.store.Fetch(ctx, c, moved, from); err != nil {
+			return err
+		}
+		size.Store(0)
+		return p.store.Export(ctx, c, host, limit, moved)
+	}()
+	if cause := context.Cause(ctx); err != nil && (errors.Is(cause, errStalled) || errors.Is(cause, store.ErrTooLarge)) {
+		err = cause
+	}
+	if err != nil {
+		return 0, err
+	}
+	return size.Load(), nil
+}
+
+// stageAhead brings inputs of waiting tasks until the provider stops. Several run at once.
+func (p *Provider) stageAhead() {
+	for {
+		t, k, ctx := p.nextRaw()
+		if t == nil {
+			return
+		}
+		limit := t.program.Limits.Disk
+		host := filepath.Join(t.dir, "in", fmt.Sprint(k.id))
+		err := os.MkdirAll(filepath.Dir(host), 0o700)
+		var n int64
+		if err == nil {
+			n, err = p.fetch(ctx, k.Input.CID, host, limit, t.peer)
+		}
+		p.staged(t, k, host, n, err)
+		k.stop()
+		t.doing.Done()
+	}
+}
+
+// nextRaw waits for a task that wants staging, one tenant after the other.
+func (p *Provider) nextRaw() (*tenant, *task, context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.closing {
+		for i := range p.turns {
+			at := (p.stageTurn + i) % len(p.turns)
+			t := p.turns[at]
+			if len(t.raw) == 0 || t.ahead >= aheadTasks || (t.ahead >= aheadLeast && t.aheadBytes > aheadBytes) {
+				continue
+			}
+			p.stageTurn = at + 1
+			k := t.raw[0]
+			t.raw = t.raw[1:]
+			p.ids++
+			k.id, k.state = p.ids, staging
+			t.ahead++
+			t.doing.Add(1)
+			var ctx context.Context
+			ctx, k.stop = context.WithCancel(t.ctx)
+			return t, k, ctx
+		}
+		p.stage.Wait()
+	}
+	return nil, nil, nil
+}
+
+// staged takes in what became of staging a task.
+func (p *Provider) staged(t *tenant, k *task, host string, n int64, err error) {
+	p.mu.Lock()
+	k.input, k.bytes = host, n
+	t.aheadBytes += n
+	p.disk += n
+	switch {
+	case t.over || k.cancelled:
+		t.drop(k)
+		path := p.unstage(t, k)
+		p.mu.Unlock()
+		p.remove(path)
+		return
+	case err == nil:
+		k.state = waiting
+		t.ready = append(t.ready, k)
+		p.wake(t)
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	r := job.Result{Index: k.Index, End: job.Broken, Message: fmt.Sprintf("input %s: %v", k.Input.CID, err)}
+	if errors.Is(err, store.ErrTooLarge) {
+		r.End, r.Message = job.DiskFull, fmt.Sprintf("input %s is larger than the %s of disk that a task may take; raise it with --disk",
+			k.Input.CID, engine.Bytes(t.program.Limits.Disk))
+	}
+	p.answer(t, []*task{k}, []job.Result{r}, keep{})
+}
+
+// unstage stops counting a task's input and returns what is to be removed. Needs p.mu.
+func (p *Provider) unstage(t *tenant, k *task) (path string) {
+	if path = k.input; path == "" {
+		return ""
+	}
+	k.input = ""
+	p.disk -= k.bytes
+	t.aheadBytes -= k.bytes
+	k.bytes = 0
+	if k.Input.CID != "" {
+		t.ahead--
+		p.stage.Signal()
+	}
+	return path
+}
+
+func (p *Provider) remove(path string) {
+	if path == "" {
+		return
+	}
+	if err := os.RemoveAll(path); err != nil {
+		p.log.Warn("Input of an ended task stays", "path", path, "err", err)
+	}
+}

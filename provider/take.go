@@ -1,0 +1,277 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+)
+
+// take does what one message of a requester says. Its error means bytes that no requester sends.
+func (p *Provider) take(ctx context.Context, l *link, data []byte) error {
+	m, err := lease.DecodeMessage(data)
+	if err != nil {
+		return err
+	}
+	switch {
+	case m.Begin != nil:
+		p.begin(ctx, l, m.Lease, *m.Begin)
+	case m.Assign != nil:
+		p.assign(l, m.Lease, m.Assign.Tasks)
+	case m.Cancel != nil:
+		p.cancel(l, m.Lease, m.Cancel.Tasks)
+	case m.Stdin != nil:
+		p.feed(l, m.Lease, *m.Stdin)
+	case m.End != nil:
+		p.mu.Lock()
+		if t := p.tenantOf(l, m.Lease); t != nil {
+			p.depart(t, "")
+		}
+		p.mu.Unlock()
+	default:
+		return errors.New("a provider's word came from a requester")
+	}
+	return nil
+}
+
+// tenantOf is the tenant that l speaks for. Needs p.mu.
+func (p *Provider) tenantOf(l *link, id string) *tenant {
+	if t := p.tenants[id]; t != nil && t.begun && t.link == l {
+		return t
+	}
+	return nil
+}
+
+// begin starts work under a lease, or goes on with it, and answers with what is held.
+func (p *Provider) begin(ctx context.Context, l *link, id string, b lease.Begin) {
+	if err := p.checkLease(l, id, b.Lease); err != nil {
+		l.refuse(id, lease.Refused{Reason: err.Error(), Hint: "make a new lease"})
+		return
+	}
+	if err := p.checkWork(b); err != nil {
+		l.refuse(id, lease.Refused{Reason: err.Error()})
+		return
+	}
+	if err := checkGuest(b.Work); err != nil {
+		l.refuse(id, lease.Refused{Reason: err.Error(), Hint: "correct the job", Program: true})
+		return
+	}
+	key := string(canon.MustEncode(b.Work))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.tenants[id]
+	switch {
+	case t == nil:
+		if err := p.room(); err != nil {
+			l.refuse(id, lease.Refused{Reason: err.Error(), Hint: "ask again later"})
+			return
+		}
+		t = p.newTenant(b.Lease)
+		p.tenants[id] = t
+		fallthrough
+	case !t.begun:
+		t.begin(ctx, b.Work, key, p.engines[b.Lease.Terms.Order.Engine])
+		p.turns = append(p.turns, t)
+		t.doing.Add(1)
+		p.doing.Go(func() {
+			defer t.doing.Done()
+			p.prepare(t)
+		})
+	case t.key != key:
+		l.refuse(id, lease.Refused{Reason: "the lease has begun with other work", Hint: "make a new lease"})
+		return
+	}
+	t.extend(b.Lease)
+	t.link, t.away, t.lost = l, time.Time{}, false
+	l.tell(note{lease: id, what: heldNote})
+}
+
+// checkLease requires a lease that both sides have signed, that has not expired, and that is this requester's with this provider.
+func (p *Provider) checkLease(l *link, id string, s lease.Lease) error {
+	now := time.Now().UnixMilli()
+	switch {
+	case s.Terms.Order.Requester != l.session.Peer().String():
+		return errors.New("lease: it is of another requester")
+	case s.Terms.Quote.Provider != p.self.String():
+		return errors.New("lease: it is with another provider")
+	case s.ID() != id:
+		return errors.New("lease: it has another name")
+	}
+	return s.Check(now)
+}
+
+// checkWork requires work that the lease is about and that this node can do.
+func (p *Provider) checkWork(b lease.Begin) error {
+	w, order := b.Work, b.Lease.Terms.Order
+	output := engine.Limits{Output: int64(w.Limits.Output)}.OrDefault().Output
+	switch {
+	case p.engines[order.Engine] == nil:
+		return fmt.Errorf("engine %q is not here", order.Engine)
+	case w.Resources.Memory > order.Resources.Memory || w.Resources.Disk > order.Resources.Disk || w.Resources.CPU > order.Resources.CPU ||
+		w.Resources.Memory < 0 || w.Resources.Disk < 0 || w.Resources.GPU != order.Resources.GPU:
+		return errors.New("work: it wants more than the lease gives")
+	case engine.Limits{Memory: int64(w.Resources.Memory)}.OrDefault().Memory > p.cfg.Memory:
+		return fmt.Errorf("memory: wants %s, has %s", w.Resources.Memory, engine.Bytes(p.cfg.Memory))
+	case w.Limits.Time < 0 || w.Limits.Output < 0:
+		return errors.New("work: a limit is negative")
+	case output > p.cfg.Disk/int64(p.cfg.Slots):
+		return fmt.Errorf("disk: an output of %s is more than this node keeps", engine.Bytes(output))
+	}
+	return nil
+}
+
+// checkGuest refuses names that no sandbox can show.
+func checkGuest(w lease.Work) error {
+	for name, value := range w.Env {
+		if err := checkVariable(name, value); err != nil {
+			return err
+		}
+	}
+	for _, a := range w.Args {
+		if strings.ContainsRune(a, 0) {
+			return errors.New("an argument contains a zero byte")
+		}
+	}
+	for _, in := range w.Inputs {
+		if err := checkPath(in.To); err != nil {
+			return fmt.Errorf("input %s: %w", in.From, err)
+		}
+	}
+	for _, out := range w.Outputs {
+		if err := checkPath(out); err != nil {
+			return fmt.Errorf("output: %w", err)
+		}
+	}
+	return nil
+}
+
+func checkVariable(name, value string) error {
+	if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(value, 0) {
+		return fmt.Errorf("%q is not a name for an environment variable, or its value contains a zero byte", name)
+	}
+	return nil
+}
+
+func checkPath(g string) error {
+	if !path.IsAbs(g) || path.Clean(g) != g || g == "/" || strings.ContainsRune(g, 0) {
+		return fmt.Errorf("%q is not a clean absolute path", g)
+	}
+	return nil
+}
+
+// checkTask refuses a task that no requester of this program gives.
+func checkTask(j job.Task) error {
+	for name, value := range j.Env {
+		if err := checkVariable(name, value); err != nil {
+			return err
+		}
+	}
+	if j.Path != "" {
+		if err := checkPath(j.Path); err != nil {
+			return err
+		}
+	}
+	if j.Input != nil && (j.Path == "" || len(j.Input.Inline) > job.InlineLimit) {
+		return errors.New("its input has no path, or is too large to be inline")
+	}
+	return nil
+}
+
+// assign takes in tasks; those that are held are passed over.
+func (p *Provider) assign(l *link, id string, tasks []job.Task) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.tenantOf(l, id)
+	if t == nil {
+		if why := p.departed.why(id); why != "" {
+			l.refuse(id, lease.Refused{Reason: why, Hint: "make a new lease"})
+		}
+		return // or Begin is still to come, and Held will tell that these are not here
+	}
+	for _, j := range tasks {
+		if err := checkTask(j); err != nil {
+			p.turnOut(t, lease.Refused{Reason: fmt.Sprintf("task %d: %v", j.Index, err), Program: true})
+			return
+		}
+		if k := t.tasks[j.Index]; k != nil {
+			if k.state == sent {
+				k.again = &j // it was answered, and the requester wants it once more
+			}
+			continue
+		}
+		if len(t.tasks) >= maxTasks || t.held > maxInline {
+			p.turnOut(t, lease.Refused{Reason: fmt.Sprintf("more tasks than the %d that were asked for", t.credit), Hint: "keep to the credit"})
+			return
+		}
+		t.enqueue(j)
+	}
+	p.wake(t)
+}
+
+// wake calls those that have something to do for t. Needs p.mu.
+func (p *Provider) wake(t *tenant) {
+	if len(t.raw) > 0 {
+		p.stage.Broadcast()
+	}
+	if len(t.ready) > 0 {
+		p.work.Broadcast()
+	}
+}
+
+// cancel takes tasks back. Those that wait are forgotten, those that run are stopped.
+func (p *Provider) cancel(l *link, id string, indexes []uint64) {
+	type victim struct {
+		box *box
+		id  uint64
+	}
+	var victims []victim
+	var paths []string
+	p.mu.Lock()
+	if t := p.tenantOf(l, id); t != nil {
+		gone := map[*task]bool{}
+		for _, i := range indexes {
+			k := t.tasks[i]
+			if k == nil {
+				continue
+			}
+			switch k.state {
+			case waiting:
+				gone[k] = true
+				t.drop(k)
+			case staging:
+				k.cancelled = true
+				k.stop()
+			case running:
+				k.cancelled = true
+				if k.box != nil {
+					victims = append(victims, victim{k.box, k.id})
+				}
+			case sent:
+				k.again = nil
+			case answering:
+			}
+		}
+		if len(gone) > 0 {
+			isGone := func(k *task) bool { return gone[k] }
+			for k := range gone {
+				paths = append(paths, p.unstage(t, k))
+			}
+			t.raw, t.ready = slices.DeleteFunc(t.raw, isGone), slices.DeleteFunc(t.ready, isGone)
+		}
+	}
+	p.mu.Unlock()
+	for _, v := range victims {
+		v.box.sandbox.Cancel(v.id)
+	}
+	for _, path := range paths {
+		p.remove(path)
+	}
+}

@@ -1,0 +1,367 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/spec/lease"
+)
+
+// worker is one slot: it takes a batch of the lease whose turn it is, runs it in its own sandbox for that lease, and takes the next.
+type worker struct {
+	p     *Provider
+	boxes []*box // the last used first
+}
+
+// box is a sandbox of one slot for one lease.
+type box struct {
+	t       *tenant
+	sandbox engine.Sandbox
+	dir     string
+	once    sync.Once
+}
+
+// close ends the sandbox and removes its folder. It may be repeated.
+func (b *box) close(log *slog.Logger) {
+	b.once.Do(func() {
+		if err := errors.Join(b.sandbox.Close(), os.RemoveAll(b.dir)); err != nil {
+			log.Warn("Sandbox did not end cleanly", "lease", b.t.id, "err", err)
+		}
+	})
+}
+
+// shift is a batch of one lease in one slot.
+type shift struct {
+	t      *tenant
+	box    *box
+	tasks  []*task
+	base   uint64 // tasks[i].id is base+i
+	ended  int    // tasks that came to an end of their own; needs Provider.mu
+	memory int64
+}
+
+func (w *worker) serve(ctx context.Context) {
+	for {
+		s := w.p.next()
+		if s == nil {
+			break
+		}
+		if err := w.run(s); err != nil && ctx.Err() == nil {
+			w.p.log.Warn("Sandbox failed", "lease", s.t.id, "err", err)
+		}
+		w.p.finish(s)
+	}
+	for _, b := range w.boxes {
+		b.close(w.p.log)
+	}
+}
+
+// next waits for work; nil when the provider stops.
+func (p *Provider) next() *shift {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle++
+	defer func() { p.idle-- }()
+	for !p.closing {
+		if t := p.pick(); t != nil {
+			return p.cut(t)
+		}
+		p.work.Wait()
+	}
+	return nil
+}
+
+// maxPassed is how often a lease may be passed over because other leases' tasks have the memory that it needs.
+const maxPassed = 64
+
+// pick chooses the lease whose turn it is among those with something to do. One whose tasks do not fit into the memory that is left is passed over a
+// bounded number of times; then nothing else starts before it. Needs p.mu.
+func (p *Provider) pick() *tenant {
+	if p.mode == Paused {
+		return nil
+	}
+	blocked := false
+	for i := range p.turns {
+		at := (p.turn + i) % len(p.turns)
+		t := p.turns[at]
+		if !t.hungry() {
+			continue
+		}
+		if p.memory+t.program.Limits.Memory > p.cfg.Memory && p.memory > 0 {
+			blocked = true
+			continue
+		}
+		switch {
+		case !blocked:
+			p.turn, p.passed = at+1, 0
+		case p.passed >= maxPassed:
+			return nil
+		default:
+			p.passed++
+		}
+		return t
+	}
+	return nil
+}
+
+// hungry reports whether a slot could work for t now.
+func (t *tenant) hungry() bool {
+	return t.prepared && len(t.ready) > 0 && t.running < t.slots && (t.opened || !t.opening) && t.link.queued.Load() < congested
+}
+
+// cut takes a batch off the ready tasks of t. Needs p.mu.
+func (p *Provider) cut(t *tenant) *shift {
+	n := batch(t.mean, len(t.ready), t.slots)
+	if t.work.Live || t.work.Stream {
+		n = 1
+	}
+	s := &shift{t: t, tasks: slices.Clone(t.ready[:n]), memory: t.program.Limits.Memory}
+	t.ready = t.ready[n:]
+	for _, k := range s.tasks {
+		k.state, k.box, k.returned = running, nil, false
+	}
+	t.running++
+	t.opening = !t.opened
+	p.memory += s.memory
+	t.doing.Add(1)
+	return s
+}
+
+// finish gives back what a shift had.
+func (p *Provider) finish(s *shift) {
+	t := s.t
+	p.mu.Lock()
+	t.running--
+	t.opening = false
+	p.memory -= s.memory
+	if s.box != nil {
+		delete(p.boxes, s.box)
+	}
+	paths := p.unstarted(s)
+	if !t.over {
+		if now := t.wish(); changed(t.credit, now) {
+			t.link.tell(note{lease: t.id, what: creditNote})
+		}
+	}
+	p.work.Broadcast()
+	p.mu.Unlock()
+	for _, path := range paths {
+		p.remove(path)
+	}
+	t.doing.Done()
+}
+
+// unstarted puts back what a shift could not start because it had no sandbox. It returns what is to be removed. Needs p.mu.
+func (p *Provider) unstarted(s *shift) (paths []string) {
+	if s.box != nil {
+		return nil // each task had its outcome
+	}
+	for _, k := range s.tasks {
+		switch {
+		case k.state != running:
+		case k.cancelled || s.t.over:
+			s.t.drop(k)
+			paths = append(paths, p.unstage(s.t, k))
+		default:
+			k.state = waiting
+			s.t.ready = append(s.t.ready, k)
+		}
+	}
+	return paths
+}
+
+// run runs a shift. Its error is one of this machine; every task has its outcome even then, or goes back to the ready ones.
+func (w *worker) run(s *shift) error {
+	t := s.t
+	b, err := w.box(t)
+	if err != nil {
+		w.p.unopened(t, err)
+		return nil
+	}
+	tasks := w.p.start(s, b)
+	if len(tasks) == 0 {
+		return nil
+	}
+	watch := w.p.watch(s)
+	began := time.Now()
+	err = b.sandbox.Run(t.ctx, tasks, &sink{p: w.p, s: s})
+	took := time.Since(began)
+	watch()
+	w.p.mu.Lock()
+	t.learn(took, s.ended)
+	w.p.mu.Unlock()
+	if err != nil {
+		w.discard(b)
+	}
+	return err
+}
+
+// unopened ends a lease for which no sandbox can be had.
+func (p *Provider) unopened(t *tenant, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var fault *engine.ProgramError
+	switch {
+	case t.over || p.closing:
+	case errors.As(err, &fault):
+		p.turnOut(t, lease.Refused{Reason: fmt.Sprintf("program %s: %s", t.work.Module, fault.Message), Hint: fault.Hint, Program: true})
+	default:
+		p.turnOut(t, lease.Refused{Reason: "sandbox: " + err.Error(), Hint: "hpips node doctor on that node tells more"})
+	}
+}
+
+// box returns this slot's sandbox for t, a new one if there is none.
+func (w *worker) box(t *tenant) (*box, error) {
+	if i := slices.IndexFunc(w.boxes, func(b *box) bool { return b.t == t }); i >= 0 {
+		b := w.boxes[i]
+		w.boxes = slices.Insert(slices.Delete(w.boxes, i, i+1), 0, b)
+		return b, nil
+	}
+	p := w.p
+	p.mu.Lock()
+	p.folders++
+	program := t.program
+	program.Dir = filepath.Join(t.dir, fmt.Sprint("box-", p.folders))
+	p.mu.Unlock()
+	if err := os.MkdirAll(program.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	sandbox, err := t.engine.Open(t.ctx, program)
+	if err != nil {
+		return nil, err
+	}
+	b := &box{t: t, sandbox: sandbox, dir: program.Dir}
+	p.mu.Lock()
+	t.boxes = append(t.boxes, b)
+	t.opened = true
+	p.work.Broadcast()
+	p.mu.Unlock()
+	w.boxes = slices.Insert(w.boxes, 0, b)
+	for len(w.boxes) > p.cfg.Idle {
+		w.discard(w.boxes[len(w.boxes)-1])
+	}
+	return b, nil
+}
+
+// discard closes a sandbox for good.
+func (w *worker) discard(b *box) {
+	same := func(o *box) bool { return o == b }
+	w.boxes = slices.DeleteFunc(w.boxes, same)
+	w.p.mu.Lock()
+	b.t.boxes = slices.DeleteFunc(b.t.boxes, same)
+	w.p.mu.Unlock()
+	b.close(w.p.log)
+}
+
+// start turns a shift into what the sandbox runs. What was cancelled meanwhile is left out; what cannot be written to disk is answered as broken.
+func (p *Provider) start(s *shift, b *box) []engine.Task {
+	t := s.t
+	p.inline(s)
+	p.pausing.Lock()
+	defer p.pausing.Unlock()
+	p.mu.Lock()
+	s.tasks = slices.DeleteFunc(s.tasks, func(k *task) bool {
+		if k.cancelled {
+			t.drop(k)
+			defer p.remove(p.unstage(t, k))
+		}
+		return k.cancelled || k.state != running
+	})
+	s.box, s.base = b, p.ids+1
+	p.ids += uint64(len(s.tasks))
+	tasks := make([]engine.Task, len(s.tasks))
+	spools := map[uint64]*spool{}
+	for i, k := range s.tasks {
+		k.box, k.id = b, s.base+uint64(i)
+		tasks[i] = t.task(k)
+		if t.work.Live {
+			spools[k.id] = t.spool(k.Index)
+		}
+	}
+	p.boxes[b] = struct{}{}
+	paused := p.mode == Paused
+	p.mu.Unlock()
+	for i := range tasks {
+		if sp := spools[tasks[i].ID]; sp != nil {
+			tasks[i].Stdin, tasks[i].StdinOpen = sp.path, true
+			if err := sp.tell(b.sandbox, tasks[i].ID); err != nil {
+				p.log.Warn("Standard input cannot be written", "lease", t.id, "err", err)
+			}
+		}
+	}
+	if paused {
+		if err := b.sandbox.Pause(); err != nil {
+			p.log.Warn("Sandbox does not pause", "err", err)
+		}
+	}
+	return tasks
+}
+
+// task is k as the sandbox sees it.
+func (t *tenant) task(k *task) engine.Task {
+	env := make([]string, 0, 2+len(k.Env))
+	env = append(env, fmt.Sprint("HPIPS_INDEX=", k.Index))
+	if k.Path != "" {
+		env = append(env, "HPIPS_INPUT="+k.Path)
+	}
+	e := engine.Task{ID: k.id, Env: append(env, environment(k.Env)...), Stdin: t.stdin, Outputs: t.work.Outputs, Stream: t.work.Stream}
+	if k.input != "" {
+		e.Mounts = []engine.Mount{{Guest: k.Path, Host: k.input}}
+	}
+	return e
+}
+
+// watch gives back tasks that a shift has not started when it takes much longer than was thought and others have nothing to do or wait for the slot.
+// The function that it returns ends the watch.
+func (p *Provider) watch(s *shift) (end func()) {
+	if len(s.tasks) < 3 {
+		return func() {}
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(longest)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				p.takeBack(s)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() { close(stop); <-done }
+}
+
+// takeBack leaves a shift the task that runs and the one after it, whose outcomes may be on their way.
+func (p *Provider) takeBack(s *shift) {
+	p.mu.Lock()
+	wanted := p.idle > 0
+	for _, t := range p.turns {
+		wanted = wanted || (t != s.t && t.hungry())
+	}
+	var ids []uint64
+	left := 0
+	for i, k := range s.tasks {
+		if !wanted || k.box != s.box || k.id != s.base+uint64(i) {
+			continue
+		}
+		if left++; left > 2 && !k.returned {
+			k.returned = true
+			ids = append(ids, k.id)
+		}
+	}
+	p.mu.Unlock()
+	for _, id := range slices.Backward(ids) {
+		s.box.sandbox.Cancel(id)
+	}
+}
