@@ -126,7 +126,7 @@ func (s *Server) jobStreams(api huma.API) {
 		}
 		return respond(func(e *events) error {
 			defer stop()
-			return relay(ctx, e, changes, func(st job.Status) (job.Status, bool) { return st, true })
+			return relay(ctx, e, changes, func(st job.Status) error { return e.send("", st) })
 		}), nil
 	}, named("watch-job", "A job's status now and at every change, until it is final"), streams(api, job.Status{}))
 	huma.Get(api, "/v1/jobs/{id}/output", func(ctx context.Context, in *outputFrom) (*huma.StreamResponse, error) {
@@ -139,7 +139,7 @@ func (s *Server) jobStreams(api huma.API) {
 		from := map[int]int64{1: in.Stdout, 2: in.Stderr}
 		return respond(func(e *events) error {
 			defer stop()
-			return relay(ctx, e, chunks, func(c job.Chunk) (job.Chunk, bool) { return after(c, from[c.FD]) })
+			return relay(ctx, e, chunks, func(c job.Chunk) error { return sendFrom(e, c, from[c.FD]) })
 		}), nil
 	}, named("job-output", "What a Batch job writes, from its beginning or an offset on, until its end"), streams(api, job.Chunk{}))
 	huma.Post(api, "/v1/jobs/{id}/stdin", func(ctx context.Context, in *stdinOf) (*answer[none], error) {
@@ -147,15 +147,23 @@ func (s *Server) jobStreams(api huma.API) {
 	}, named("job-stdin", "Stream the standard input of a job that was handed in live"), takesBytes)
 }
 
-// after is the part of a chunk from offset on; false if there is none.
-func after(c job.Chunk, offset int64) (job.Chunk, bool) {
-	if skip := offset - c.Offset; skip > 0 {
-		if skip >= int64(len(c.Data)) {
-			return c, false
-		}
-		c.Offset, c.Data = offset, c.Data[skip:]
+// maxChunk is the largest piece of output in one event, in bytes.
+const maxChunk = 256 << 10
+
+// sendFrom sends the part of a chunk from offset on, in pieces that a reader can hold.
+func sendFrom(e *events, c job.Chunk, offset int64) error {
+	if skip := min(offset-c.Offset, int64(len(c.Data))); skip > 0 {
+		c.Offset, c.Data = c.Offset+skip, c.Data[skip:]
 	}
-	return c, true
+	for len(c.Data) > 0 {
+		piece := c
+		piece.Data = c.Data[:min(len(c.Data), maxChunk)]
+		if err := e.send("", piece); err != nil {
+			return err
+		}
+		c.Offset, c.Data = c.Offset+int64(len(piece.Data)), c.Data[len(piece.Data):]
+	}
+	return nil
 }
 
 // readSpec reads a specification as strictly as from a file and fills its defaults in.

@@ -66,8 +66,8 @@ func respond(write func(*events) error) *huma.StreamResponse {
 	}}
 }
 
-// relay sends what comes through a channel, and a sign of life where nothing comes, until the channel closes.
-func relay[T any](ctx context.Context, e *events, from <-chan T, take func(T) (T, bool)) error {
+// relay passes on what comes through a channel, and sends a sign of life where nothing comes, until the channel closes.
+func relay[T any](ctx context.Context, e *events, from <-chan T, pass func(T) error) error {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	for {
@@ -81,9 +81,7 @@ func relay[T any](ctx context.Context, e *events, from <-chan T, take func(T) (T
 			if !ok {
 				return nil
 			}
-			if v, ok = take(v); ok {
-				err = e.send("", v)
-			}
+			err = pass(v)
 		}
 		if err != nil {
 			return err

@@ -67,7 +67,7 @@ func noNode(home string) *job.Failure {
 	return &job.Failure{
 		Code:    job.CodeUnavailable,
 		Message: "no node runs on " + home,
-		Hint:    "start one in another terminal: hpips up (or name its home with --home DIR)",
+		Hint:    "start one in another terminal: hpips up --home " + home,
 	}
 }
 

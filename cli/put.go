@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/spec/job"
+)
+
+func (s *shell) putCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "put PATH",
+		Short: "Bring a file or folder into the store and print its content address",
+		Long:  "Bring a file or folder into the node's store and print its content address (CID). PATH - is the standard input.",
+		Args:  exactly(1, "one path"),
+		Example: `  hpips put photos/
+  CID=$(hpips put -q prog.wasm)`,
+		RunE: func(c *cobra.Command, args []string) error {
+			api, err := s.open()
+			if err != nil {
+				return err
+			}
+			defer api.Close()
+			var e client.Entry
+			if args[0] == "-" {
+				e, err = api.PutBytes(c.Context(), s.in)
+			} else {
+				e, err = s.put(c.Context(), api, args[0])
+			}
+			if err != nil {
+				return err
+			}
+			return s.show(e, e.CID, func(w io.Writer) { fmt.Fprintf(w, "%s\t%s\t%s\n", e.CID, bytesText(e.Size), args[0]) })
+		},
+	}
+}
+
+// put brings one path into the store, with a bar.
+func (s *shell) put(ctx context.Context, api *client.Client, name string) (client.Entry, error) {
+	if _, err := os.Stat(name); err != nil {
+		return client.Entry{}, cannotRead(name, err)
+	}
+	whole, err := filepath.Abs(name)
+	if err != nil {
+		return client.Entry{}, err
+	}
+	step, end := s.transferBar("put " + filepath.Base(whole))
+	defer end()
+	return api.Put(ctx, whole, step)
+}
+
+func cannotRead(name string, err error) *job.Failure {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &job.Failure{Code: job.CodeNotFound, Message: name + " is not there", Hint: "check the path"}
+	}
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s cannot be read: %v", name, err), Hint: "check its permissions"}
+}
+
+func (s *shell) getCommand() *cobra.Command {
+	var target string
+	var force bool
+	timeout := time.Minute
+	c := &cobra.Command{
+		Use:   "get CID [-O PATH]",
+		Short: "Write content to this PC",
+		Long:  "Write the file or folder behind a content address (CID, ipfs://CID/path) to PATH; -O - writes a file to the standard output.",
+		Args:  exactly(1, "one content address"),
+		Example: `  hpips get bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi -O photos
+  hpips get ipfs://bafy…/readme.txt -O -`,
+		RunE: func(c *cobra.Command, args []string) error {
+			api, err := s.open()
+			if err != nil {
+				return err
+			}
+			defer api.Close()
+			if target == "-" {
+				return s.cat(c.Context(), api, args[0], timeout)
+			}
+			if target == "" {
+				target = path.Base(strings.TrimSuffix(args[0], "/"))
+			}
+			e, err := s.get(c.Context(), api, args[0], target, force, timeout)
+			if err != nil {
+				return err
+			}
+			told := struct {
+				client.Entry
+				Path string `json:"path"`
+			}{e, absolute(target, workingDir())}
+			return s.show(told, e.CID, func(w io.Writer) { fmt.Fprintf(w, "%s\t%s\t%s\n", e.CID, bytesText(e.Size), target) })
+		},
+	}
+	c.Flags().StringVarP(&target, "out", "O", "", "where to write it (default ./CID); - is the standard output")
+	c.Flags().BoolVar(&force, "force", false, "replace what is there")
+	c.Flags().DurationVar(&timeout, "timeout", timeout, "give up after so long without progress")
+	return c
+}
+
+// get writes content to target and returns its entry.
+func (s *shell) get(ctx context.Context, api *client.Client, address, target string, force bool, idle time.Duration) (client.Entry, error) {
+	whole, err := filepath.Abs(target)
+	if err != nil {
+		return client.Entry{}, err
+	}
+	if err := free(target, force); err != nil {
+		return client.Entry{}, err
+	}
+	step, end := s.transferBar("get " + filepath.Base(whole))
+	defer end()
+	to := client.Export{Path: whole, Force: true, Idle: max(1, int(idle/time.Second))}
+	return api.Get(ctx, address, to, step)
+}
+
+// free reports, as a failure, that something stands at target: anything but an empty folder.
+func free(target string, force bool) error {
+	fi, err := os.Lstat(target)
+	if force || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return cannotRead(target, err)
+	}
+	if fi.IsDir() {
+		if names, err := os.ReadDir(target); err == nil && len(names) == 0 {
+			return nil
+		}
+	}
+	return &job.Failure{Code: job.CodeUsage, Message: target + " exists already", Hint: "choose another place, or replace it with --force"}
+}
+
+// cat copies a file of the store to the standard output.
+func (s *shell) cat(ctx context.Context, api *client.Client, address string, idle time.Duration) error {
+	r, err := api.Read(ctx, address, idle)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := io.Copy(s.out, r); err != nil {
+		return fmt.Errorf("get %s: %w", address, err)
+	}
+	return nil
+}
+
+func (s *shell) lsCommand() *cobra.Command {
+	timeout := time.Minute
+	c := &cobra.Command{
+		Use:     "ls CID",
+		Short:   "What a content address leads to",
+		Args:    exactly(1, "one content address"),
+		Example: "  hpips ls bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi",
+		RunE: func(c *cobra.Command, args []string) error {
+			api, err := s.open()
+			if err != nil {
+				return err
+			}
+			defer api.Close()
+			l, err := api.List(c.Context(), args[0], timeout)
+			if err != nil {
+				return err
+			}
+			rows := l.Entries
+			if l.Kind != "directory" {
+				rows = []client.Entry{l.Entry}
+			}
+			return s.show(l, listed(rows), func(w io.Writer) {
+				for _, e := range rows {
+					size, name := bytesText(e.Size), e.Name
+					if e.Kind == "directory" {
+						size, name = "-", name+"/" // what is below is not looked up
+					}
+					fmt.Fprintf(w, "%s\t%s\t%s\n", e.CID, size, name)
+				}
+			})
+		},
+	}
+	c.Flags().DurationVar(&timeout, "timeout", timeout, "give up after so long without progress")
+	return c
+}
+
+func listed(rows []client.Entry) string {
+	ids := make([]string, len(rows))
+	for i, e := range rows {
+		ids[i] = e.CID
+	}
+	return strings.Join(ids, "\n")
+}

@@ -1,0 +1,253 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/hpips/hpips/api"
+	"github.com/hpips/hpips/p2p"
+	"github.com/hpips/hpips/spec/job"
+)
+
+// ConfigFile is the configuration's name in a home.
+const ConfigFile = "config.toml"
+
+// configVersion is the only version of the file that this program reads and writes.
+const configVersion = 1
+
+// Config is all that can be said about a node; flags of up override the file.
+type Config struct {
+	Home    string    // absolute
+	Version string    // of the program
+	Stderr  io.Writer // where the log goes besides its file
+	Child   []string  // how the program starts itself as a sandbox; nil: the running binary with "wasm-child"
+
+	Listen []string // multiaddrs
+	Join   []string // multiaddrs with /p2p/ID
+	MDNS   bool     // look for nodes on the local network
+	Label  string   // name of the network that this node is in; nodes of one network do not check one another
+
+	API string // host:port of this machine's loopback
+
+	Provide bool     // run tasks for others and for itself
+	Slots   int      // tasks at once; 0: one per core
+	Memory  job.Size // that running tasks may take together; 0: 1 GiB per slot, 4 GiB at least
+	Disk    job.Size // of inputs and results of tasks; 0: 20 GiB, or 80 % of what is free
+
+	LogLevel  string // debug | info | warn | error
+	LogFormat string // text | json, on standard error; the file is always JSON
+}
+
+// Default is the configuration of a new home.
+func Default(home string) Config {
+	d := p2p.Default()
+	return Config{Home: home, Version: d.Version, Stderr: io.Discard, Listen: d.Listen, MDNS: true, Label: "lan",
+		API: api.Default().Address, Provide: true, LogLevel: "info", LogFormat: "text"}
+}
+
+// file is the shape of config.toml. Fields that are left out keep their defaults.
+type file struct {
+	Version int `toml:"version"`
+	Network struct {
+		Listen []string `toml:"listen"`
+		Join   []string `toml:"join"`
+		MDNS   *bool    `toml:"mdns"`
+		Label  string   `toml:"label"`
+	} `toml:"network"`
+	API struct {
+		Address string `toml:"address"`
+	} `toml:"api"`
+	Work struct {
+		Provide *bool  `toml:"provide"`
+		Slots   int    `toml:"slots"`
+		Memory  string `toml:"memory"`
+		Disk    string `toml:"disk"`
+	} `toml:"work"`
+	Log struct {
+		Level  string `toml:"level"`
+		Format string `toml:"format"`
+	} `toml:"log"`
+}
+
+// template is what a new home's config.toml says.
+const template = `# The configuration of this HPIPS node. Flags of "hpips up" override it. What is commented out shows the default.
+version = 1
+
+[network]
+# listen = ["/ip4/0.0.0.0/tcp/4711", "/ip4/0.0.0.0/udp/4711/quic-v1"]
+# join = []          # addresses of nodes of the network to join, as "hpips status" prints them there
+# mdns = true        # look for nodes on the local network
+# label = "lan"      # name of the network that this node is in
+
+[api]
+# address = "127.0.0.1:4712"
+
+[work]
+# provide = true     # run tasks
+# slots = 0          # tasks at once; 0 = one per core
+# memory = ""        # of running tasks together, such as "8GiB"; empty = 1 GiB per slot
+# disk = ""          # of inputs and results of tasks, such as "20GiB"
+
+[log]
+# level = "info"     # debug | info | warn | error
+# format = "text"    # text | json
+`
+
+// Load reads the configuration of a home, strictly; a home without one has the defaults.
+func Load(home string) (Config, error) {
+	c := Default(home)
+	name := filepath.Join(home, ConfigFile)
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, &job.Failure{Code: job.CodeUsage, Message: "the configuration cannot be read: " + err.Error(), Hint: "check the owner of " + home}
+	}
+	if err := c.read(text); err != nil {
+		return c, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s: %v", name, err), Hint: "correct it, or delete it to get a new one with all defaults"}
+	}
+	return c, nil
+}
+
+func (c *Config) read(text []byte) error {
+	var f file
+	meta, err := toml.NewDecoder(bytes.NewReader(text)).Decode(&f)
+	if err != nil {
+		return err
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return fmt.Errorf("unknown field %s", unknown[0])
+	}
+	if f.Version != configVersion {
+		return fmt.Errorf("version %d is not known, this program reads version %d", f.Version, configVersion)
+	}
+	if f.Network.Listen != nil {
+		c.Listen = f.Network.Listen
+	}
+	c.Join = f.Network.Join
+	set(&c.MDNS, f.Network.MDNS)
+	set(&c.Provide, f.Work.Provide)
+	c.Label = orElse(f.Network.Label, c.Label)
+	c.API = orElse(f.API.Address, c.API)
+	c.Slots = f.Work.Slots
+	c.LogLevel, c.LogFormat = orElse(f.Log.Level, c.LogLevel), orElse(f.Log.Format, c.LogFormat)
+	for _, size := range []struct {
+		name, text string
+		to         *job.Size
+	}{{"work.memory", f.Work.Memory, &c.Memory}, {"work.disk", f.Work.Disk, &c.Disk}} {
+		if size.text == "" {
+			continue
+		}
+		if *size.to, err = job.ParseSize(size.text); err != nil {
+			return fmt.Errorf("%s: %w", size.name, err)
+		}
+	}
+	return nil
+}
+
+func set(to *bool, v *bool) {
+	if v != nil {
+		*to = *v
+	}
+}
+
+func orElse(v, fallback string) string {
+	if v != "" {
+		return v
+	}
+	return fallback
+}
+
+// Flags are the words of the command line that override the file.
+type Flags struct {
+	Changed    func(flag string) bool
+	Join       []string
+	API        string
+	Listen     []string
+	Slots      int
+	NoProvider bool
+	NoMDNS     bool
+}
+
+// Over returns c as the flags want it.
+func (f Flags) Over(c Config) Config {
+	if f.Changed("join") {
+		c.Join = append(append([]string{}, c.Join...), f.Join...)
+	}
+	if f.Changed("api") {
+		c.API = f.API
+	}
+	if f.Changed("listen") {
+		c.Listen = f.Listen
+	}
+	if f.Changed("slots") {
+		c.Slots = f.Slots
+		if f.Slots == 0 {
+			c.Slots = -1 // Check tells
+		}
+	}
+	if f.NoProvider {
+		c.Provide = false
+	}
+	if f.NoMDNS {
+		c.MDNS = false
+	}
+	return c
+}
+
+// Check says what is wrong with a configuration, in words for people.
+func (c Config) Check() error {
+	wrong := func(message, hint string) error {
+		return &job.Failure{Code: job.CodeUsage, Message: message, Hint: hint}
+	}
+	switch {
+	case !filepath.IsAbs(c.Home):
+		return wrong(fmt.Sprintf("home %q is not an absolute path", c.Home), "name it with --home DIR")
+	case c.Slots < 0 || c.Slots > 1024:
+		return wrong(fmt.Sprintf("--slots %d is not possible", max(c.Slots, 0)), "1 … 1024; to run no tasks at all: --no-provider")
+	case c.Memory < 0 || c.Disk < 0:
+		return wrong("work.memory and work.disk cannot be negative", "leave them out")
+	case len(c.Listen) == 0:
+		return wrong("there is no address to listen on", "write --listen /ip4/0.0.0.0/tcp/4711")
+	}
+	if _, err := parseLevel(c.LogLevel); err != nil {
+		return wrong(err.Error(), "write --log-level debug, info, warn or error")
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return wrong(fmt.Sprintf("log format %q is not known", c.LogFormat), "write --log-format text or json")
+	}
+	for _, a := range c.Join {
+		if !strings.HasPrefix(a, "/") {
+			return wrong(fmt.Sprintf("--join %q is not a multiaddress", a), "copy an address that hpips status prints on the other PC: /ip4/…/tcp/…/p2p/…")
+		}
+	}
+	if err := c.network().Check(); err != nil {
+		return wrong(err.Error(), "addresses look like /ip4/192.168.1.7/tcp/4711, those to join end in /p2p/ID")
+	}
+	return api.Config{Address: c.API, Token: strings.Repeat("x", tokenBytes)}.Check()
+}
+
+// network is the part of p2p.
+func (c Config) network() p2p.Config {
+	n := p2p.Default()
+	n.Listen, n.Join, n.MDNS, n.Version, n.IncludeSelf = c.Listen, c.Join, c.MDNS, c.Version, c.Provide
+	return n
+}
+
+// slots is how many tasks run at once.
+func (c Config) slots() int {
+	if c.Slots > 0 {
+		return c.Slots
+	}
+	return runtime.GOMAXPROCS(0)
+}

@@ -1,0 +1,216 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/wasm"
+	"github.com/hpips/hpips/machine"
+	"github.com/hpips/hpips/market"
+	"github.com/hpips/hpips/p2p"
+	"github.com/hpips/hpips/provider"
+	"github.com/hpips/hpips/requester"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/store"
+)
+
+// member is one node of a house: keys, host, store, and its conductors. Each keeps to its own folder and its own sockets.
+type member struct {
+	log       *slog.Logger
+	dir       string
+	owner     string
+	label     string
+	key       crypto.PrivKey
+	host      *p2p.Host
+	sessions  *p2p.Sessions
+	store     *store.Store
+	engine    *wasm.Engine
+	provider  *provider.Provider   // nil for a node that runs no tasks
+	requester *requester.Requester // nil for the further nodes of a development network
+	closers   []func() error       // in the order of opening
+}
+
+// openMember builds a node bottom-up; what was opened before an error is closed again.
+func openMember(log *slog.Logger, dir string, cfg Config, request bool) (_ *member, err error) {
+	m := &member{log: log, dir: dir, label: cfg.Label}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.close())
+		}
+	}()
+	if err := m.identify(); err != nil {
+		return nil, err
+	}
+	if err := m.join(cfg); err != nil {
+		return nil, err
+	}
+	if cfg.Provide {
+		if err := m.provide(cfg); err != nil {
+			return nil, err
+		}
+	}
+	if request {
+		if err := m.request(); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// identify reads or makes the keys.
+func (m *member) identify() error {
+	var err error
+	if m.key, err = loadKey(m.dir, "node.key"); err != nil {
+		return err
+	}
+	owner, err := loadKey(m.dir, "owner.key")
+	if err != nil {
+		return err
+	}
+	m.owner, err = ownerLabel(owner)
+	return err
+}
+
+// join opens the ground: host, sessions, store.
+func (m *member) join(cfg Config) error {
+	host, err := p2p.New(m.log.With("room", "p2p"), m.key, cfg.network())
+	if err != nil {
+		return asUsage(err, "choose free addresses with --listen, such as --listen /ip4/0.0.0.0/tcp/0")
+	}
+	m.host = host
+	m.opened(host.Close)
+	m.sessions = p2p.NewSessions(m.log.With("room", "p2p"), host, p2p.DefaultSessions())
+	blocks, err := store.Open(m.log.With("room", "store"), filepath.Join(m.dir, "blocks"), host.Libp2p(), store.Default())
+	if err != nil {
+		return err
+	}
+	m.store = blocks
+	m.opened(blocks.Close)
+	return nil
+}
+
+// asUsage gives an error of opening the words for people.
+func asUsage(err error, hint string) error {
+	return &job.Failure{Code: job.CodeUnavailable, Message: err.Error(), Hint: hint}
+}
+
+// provide builds what runs tasks: engine, provider, and the bidder that sells its slots.
+func (m *member) provide(cfg Config) error {
+	child := cfg.Child
+	if child == nil {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("node: where this program is: %w", err)
+		}
+		child = []string{self, "wasm-child"}
+	}
+	cache := filepath.Join(m.dir, "cache", "wasm")
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	var err error
+	if m.engine, err = wasm.New(m.log.With("room", "engine"), wasm.Config{Command: child, Cache: cache}); err != nil {
+		return err
+	}
+	p, err := provider.New(m.log.With("room", "provider"), m.host.ID(), provider.Over(m.sessions), m.store,
+		map[string]engine.Engine{m.engine.Name(): m.engine}, m.providing(cfg))
+	if err != nil {
+		return err
+	}
+	m.provider = p
+	terms := market.DefaultBidder()
+	terms.Owner, terms.Network = m.owner, m.label
+	bidder, err := market.NewBidder(m.log.With("room", "market"), m.key, time.Now, p, terms)
+	if err != nil {
+		return err
+	}
+	answers := &answerer{host: m.host}
+	bidder.Answer(answers)
+	return answers.err
+}
+
+// providing is what this node gives.
+func (m *member) providing(cfg Config) provider.Config {
+	c := provider.Default(filepath.Join(m.dir, "tasks"))
+	c.Slots = cfg.slots()
+	c.Memory = max(int64(c.Slots)<<30, 4<<30)
+	if cfg.Memory > 0 {
+		c.Memory = int64(cfg.Memory)
+	}
+	if free := machine.Read(m.dir).DiskFree; free > 0 {
+		c.Disk = max(1, min(c.Disk, free/5*4))
+	}
+	if cfg.Disk > 0 {
+		c.Disk = int64(cfg.Disk)
+	}
+	return c
+}
+
+// answerer registers calls with the host and keeps the first error.
+type answerer struct {
+	host *p2p.Host
+	err  error
+}
+
+// Handle registers one protocol.
+func (a *answerer) Handle(proto protocol.ID, max int, fn func(ctx context.Context, from peer.ID, req []byte) ([]byte, error)) {
+	a.err = errors.Join(a.err, a.host.Handle(proto, max, fn))
+}
+
+// request builds what hands jobs in: the broker and the requester.
+func (m *member) request() error {
+	broker := market.NewBroker(m.log.With("room", "market"), m.key, time.Now, m.host, market.DefaultBroker())
+	known := m.host.Libp2p().Peerstore()
+	r, err := requester.New(m.log.With("room", "requester"), requester.Deps{
+		Self:   m.host.ID(),
+		Peers:  func() []peer.ID { return m.host.Candidates(market.QuoteProtocol) },
+		Dial:   func(p peer.ID) requester.Session { return m.sessions.Open(p, lease.Session) },
+		Market: broker,
+		Store:  m.store,
+		Addrs: func(p peer.ID) []string {
+			var out []string
+			for _, a := range known.Addrs(p) {
+				out = append(out, a.String())
+			}
+			return out
+		},
+		Learn: func(p peer.ID, addrs []string) {
+			for _, text := range addrs {
+				if a, err := ma.NewMultiaddr(text); err == nil {
+					known.AddAddr(p, a, peerstore.RecentlyConnectedAddrTTL)
+				}
+			}
+		},
+	}, requester.Default(m.dir))
+	if err != nil {
+		return err
+	}
+	m.requester = r
+	m.opened(r.Close)
+	return nil
+}
+
+func (m *member) opened(undo func() error) { m.closers = append(m.closers, undo) }
+
+// close closes in reverse what was opened. It may be repeated.
+func (m *member) close() error {
+	var errs []error
+	for i := len(m.closers) - 1; i >= 0; i-- {
+		errs = append(errs, m.closers[i]())
+	}
+	m.closers = nil
+	return errors.Join(errs...)
+}
