@@ -128,10 +128,17 @@ func TestProgramsAreTasksAndReduces(t *testing.T) {
 			if row.want == "" {
 				return
 			}
-			for _, args := range [][]string{row.args, {"reduce"}} { // with the tasks' own arguments, or by name
-				out, complaint, code := guest(t, r, m, parts, "", nil, args...)
+			for _, way := range []struct {
+				env  map[string]string
+				args []string
+			}{
+				{map[string]string{"HPIPS_INDEX": "1000000", "HPIPS_COUNT": "3", "HPIPS_INPUT": "/in"}, row.args}, // as a requester runs it
+				{nil, row.args},           // by hand
+				{nil, []string{"reduce"}}, // by name
+			} {
+				out, complaint, code := guest(t, r, m, parts, "", way.env, way.args...)
 				if code != 0 || !strings.HasPrefix(out, row.want) || len(row.want) > 8 && out != row.want {
-					t.Errorf("reduce %q: %.80q, code %d: %s", args, out, code, complaint)
+					t.Errorf("reduce %v: %.80q, code %d: %s", way, out, code, complaint)
 				}
 			}
 		})

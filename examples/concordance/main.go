@@ -28,8 +28,7 @@ func main() {
 	}
 }
 
-// run reads the command line and does the one thing that it asks for. A task of a map is known by HPIPS_INDEX; with
-// neither an index nor an input of its own the program takes the parts that HPIPS lays under /in.
+// run reads the command line and does the one thing that it asks for.
 func run(args []string, getenv func(string) string, out io.Writer) error {
 	top, args, err := topFlag(args)
 	if err != nil {
@@ -45,10 +44,10 @@ func run(args []string, getenv func(string) string, out io.Writer) error {
 		err = reduce(t, os.DirFS(dir), dir)
 	case len(args) > 0:
 		err = count(t, args[0])
+	case reducing(getenv):
+		err = reduce(t, os.DirFS("/in"), "/in")
 	case getenv("HPIPS_INPUT") != "":
 		err = count(t, getenv("HPIPS_INPUT"))
-	case getenv("HPIPS_INDEX") == "" && isDir("/in"):
-		err = reduce(t, os.DirFS("/in"), "/in")
 	default:
 		return fmt.Errorf("no input\n%s", usage)
 	}
@@ -59,6 +58,18 @@ func run(args []string, getenv func(string) string, out io.Writer) error {
 		return t.writeTop(out, top)
 	}
 	return t.write(out)
+}
+
+// reducing tells whether this is the reduce of a map: HPIPS runs it under an index past those of all parts. By hand,
+// without an index, it is one where parts lie under /in.
+func reducing(getenv func(string) string) bool {
+	index, count := getenv("HPIPS_INDEX"), getenv("HPIPS_COUNT")
+	if index == "" {
+		return getenv("HPIPS_INPUT") == "" && isDir("/in")
+	}
+	i, err1 := strconv.ParseUint(index, 10, 64)
+	n, err2 := strconv.ParseUint(count, 10, 64)
+	return err1 == nil && err2 == nil && i >= n
 }
 
 // topFlag takes "-top N" off the front of args; 0 means all.

@@ -23,13 +23,10 @@ func main() {
 }
 
 func run(args []string, getenv func(string) string, out io.Writer) error {
-	index, count := getenv("HPIPS_INDEX"), getenv("HPIPS_COUNT")
-	if fi, err := os.Stat("/in"); index == "" && err == nil && fi.IsDir() && len(args) < 2 {
-		args = []string{"reduce", "/in"}
-	}
-	if len(args) > 0 && args[0] == "reduce" {
+	byName := len(args) > 0 && args[0] == "reduce"
+	if byName || reducing(getenv) {
 		dir := "/in"
-		if len(args) > 1 {
+		if byName && len(args) > 1 {
 			dir = args[1]
 		}
 		total, err := reduce(os.DirFS(dir), dir)
@@ -41,12 +38,25 @@ func run(args []string, getenv func(string) string, out io.Writer) error {
 	if len(args) != 1 {
 		return fmt.Errorf("one argument is needed\n%s", usage)
 	}
-	low, high, err := share(args[0], index, count)
+	low, high, err := share(args[0], getenv("HPIPS_INDEX"), getenv("HPIPS_COUNT"))
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(out, countPrimes(low, high))
 	return err
+}
+
+// reducing tells whether this is the reduce of a map: HPIPS runs it under an index past those of all parts. By hand,
+// without an index, it is one where parts lie under /in.
+func reducing(getenv func(string) string) bool {
+	index, count := getenv("HPIPS_INDEX"), getenv("HPIPS_COUNT")
+	if index == "" {
+		fi, err := os.Stat("/in")
+		return err == nil && fi.IsDir()
+	}
+	i, err1 := strconv.ParseUint(index, 10, 64)
+	n, err2 := strconv.ParseUint(count, 10, 64)
+	return err1 == nil && err2 == nil && i >= n
 }
 
 const mostLimit = 1 << 50

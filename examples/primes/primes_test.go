@@ -58,8 +58,8 @@ func TestBadInputIsNamed(t *testing.T) {
 		{[]string{"many"}, "", "", `LIMIT "many"`},
 		{[]string{"-5"}, "", "", `LIMIT "-5"`},
 		{[]string{"1125899906842625"}, "", "", "LIMIT"},
-		{[]string{"10"}, "0", "0", "HPIPS_COUNT"},
-		{[]string{"10"}, "3", "3", "HPIPS_INDEX"},
+		{[]string{"10"}, "0", "none", "HPIPS_COUNT"},
+		{[]string{"10"}, "3", "3", "reduce /in"},
 		{[]string{"10"}, "x", "3", "HPIPS_INDEX"},
 		{[]string{"reduce", "/nowhere"}, "", "", "nowhere"},
 	} {

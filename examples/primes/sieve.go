@@ -1,9 +1,6 @@
 package main
 
-import (
-	"math/bits"
-	"slices"
-)
+import "math/bits"
 
 // window is how many odd numbers are sieved at a time: 32 KiB of bits, the size of a core's first cache.
 const window = 32 << 10 * 8
@@ -57,12 +54,21 @@ func strike(field []uint64, low, n uint64, base []uint64) uint64 {
 	return uint64(struck)
 }
 
-// basePrimes gives the odd primes p with p*p < limit, in order.
+// basePrimes gives the odd primes p with p*p < limit, in order, by the plain sieve.
 func basePrimes(limit uint64) []uint64 {
+	end := uint64(1)
+	for end*end < limit {
+		end++
+	}
+	composite := make([]bool, end)
 	var base []uint64
-	for n := uint64(3); n*n < limit; n += 2 {
-		if !slices.ContainsFunc(base, func(p uint64) bool { return p*p <= n && n%p == 0 }) {
-			base = append(base, n)
+	for n := uint64(3); n < end; n += 2 {
+		if composite[n] {
+			continue
+		}
+		base = append(base, n)
+		for m := n * n; m < end; m += 2 * n {
+			composite[m] = true
 		}
 	}
 	return base

@@ -28,14 +28,27 @@ func main() {
 	}
 }
 
+// reducing tells whether this is the reduce of a map: HPIPS runs it under an index past those of all parts. By hand,
+// without an index, it is one where parts lie under /in.
+func reducing(getenv func(string) string) bool {
+	index, count := getenv("HPIPS_INDEX"), getenv("HPIPS_COUNT")
+	if index == "" {
+		fi, err := os.Stat("/in")
+		return err == nil && fi.IsDir()
+	}
+	i, err1 := strconv.ParseUint(index, 10, 64)
+	n, err2 := strconv.ParseUint(count, 10, 64)
+	return err1 == nil && err2 == nil && i >= n
+}
+
 // order is what the arguments ask for: a picture, how often each pixel is sampled, and the grid of tiles.
 type order struct{ width, height, samples, across, down int }
 
 func run(args []string, getenv func(string) string, out io.Writer) error {
-	index := getenv("HPIPS_INDEX")
-	if len(args) > 0 && args[0] == "reduce" {
+	byName := len(args) > 0 && args[0] == "reduce"
+	if byName || reducing(getenv) {
 		dir := "/in"
-		if len(args) > 1 {
+		if byName && len(args) > 1 {
 			dir = args[1]
 		}
 		return reduce(os.DirFS(dir), dir, out)
@@ -44,10 +57,8 @@ func run(args []string, getenv func(string) string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	index := getenv("HPIPS_INDEX")
 	if index == "" {
-		if fi, err := os.Stat("/in"); err == nil && fi.IsDir() {
-			return reduce(os.DirFS("/in"), "/in", out)
-		}
 		whole := tile{picW: o.width, picH: o.height, w: o.width, h: o.height}
 		whole.draw(o.samples)
 		return png.Encode(out, whole.picture())

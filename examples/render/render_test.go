@@ -94,7 +94,8 @@ func TestBadOrdersAreRefused(t *testing.T) {
 		{"10 10 1 11 1", "", "", "do not fit"},
 		{"1 2 3 4 5 6", "", "", "6 arguments"},
 		{"16 16 1 2 2", "0", "5", "--over count:4"},
-		{"16 16 1 2 2", "4", "4", "HPIPS_INDEX"},
+		{"16 16 1 2 2", "-1", "4", "HPIPS_INDEX"},
+		{"16 16 1 2 2", "4", "4", "reduce /in"},
 	} {
 		env := map[string]string{"HPIPS_INDEX": row.index, "HPIPS_COUNT": row.count}
 		err := run(strings.Fields(row.args), func(k string) string { return env[k] }, &bytes.Buffer{})
