@@ -79,7 +79,7 @@ func (p *Provider) bring(t *tenant) (program engine.Program, mounts []engine.Mou
 
 // share brings content that all tasks of a lease use; it counts until the lease ends.
 func (p *Provider) share(t *tenant, what, ref, host string, limit int64) error {
-	n, err := p.fetch(t.ctx, ref, host, limit, t.peer)
+	n, err := p.fetch(t.ctx, ref, host, limit, 0, t.peer)
 	p.mu.Lock()
 	t.kept += n
 	p.disk += n
@@ -106,9 +106,9 @@ func digest(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// fetch brings content to a new path of this disk and returns its size in bytes. It gives up past limit bytes, after Stall without progress, or when
-// this node's disk for tasks is full.
-func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, from peer.ID) (int64, error) {
+// fetch brings content to a new path of this disk and returns its size in bytes. It gives up past limit bytes, after Stall (or most,
+// if that is set and shorter) without progress, or when this node's disk for tasks is full.
+func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, most time.Duration, from peer.ID) (int64, error) {
 	p.mu.Lock()
 	free := p.cfg.Disk - p.disk
 	p.mu.Unlock()
@@ -116,13 +116,17 @@ func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, fro
 		return 0, errors.New("the disk that this node gives to tasks is full")
 	}
 	limit = min(limit, free)
+	patience := p.cfg.Stall
+	if most > 0 {
+		patience = min(patience, most)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stall := time.AfterFunc(p.cfg.Stall, func() { cancel(errStalled) })
+	stall := time.AfterFunc(patience, func() { cancel(errStalled) })
 	defer stall.Stop()
 	var size atomic.Int64
 	moved := func(s store.Progress) {
-		stall.Reset(p.cfg.Stall)
+		stall.Reset(patience)
 		size.Store(s.Bytes)
 		if s.Bytes > limit+limit/8+(1<<20) { // blocks weigh a little more than their content
 			cancel(store.ErrTooLarge)
@@ -160,7 +164,7 @@ func (p *Provider) stageAhead() {
 		err := os.MkdirAll(filepath.Dir(host), 0o700)
 		var n int64
 		if err == nil {
-			n, err = p.fetch(ctx, k.Input.CID, host, limit, t.peer)
+			n, err = p.fetch(ctx, k.Input.CID, host, limit, t.program.Limits.Time, t.peer)
 		}
 		p.staged(t, k, host, n, err)
 		k.stop()

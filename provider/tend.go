@@ -34,7 +34,7 @@ func (p *Provider) tend(now time.Time) {
 	}
 	var idle []*link
 	for _, l := range links {
-		if !busy[l] && !l.down.IsZero() && now.Sub(l.down) > p.cfg.Patience {
+		if !busy[l] && !l.down.IsZero() && now.Sub(l.down) > 2*p.cfg.Patience { // its requester closes it earlier, if there is one
 			idle = append(idle, l)
 		}
 	}

@@ -75,9 +75,11 @@ func opens(t testing.TB, change ...func(*Config)) *bob {
 	return b
 }
 
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 // begin starts a process of bob's.
 func (b *bob) begin(cfg Config) {
-	p, err := New(slog.New(slog.DiscardHandler), b.me.id, b.doors, b.shelf, map[string]engine.Engine{"fake": b.engine}, cfg)
+	p, err := New(quiet(), b.me.id, b.doors, b.shelf, map[string]engine.Engine{"fake": b.engine}, cfg)
 	if err != nil {
 		b.t.Fatal(err)
 	}
