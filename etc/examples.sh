@@ -43,15 +43,15 @@ c_example() {
 
 rust_example() {
 	stale hello-rust/hello-rust.wasm hello-rust/hello.rs || return 0
-	local rustc target
+	local rustc target linker
 	for rustc in rustc /usr/bin/rustc; do
 		command -v "$rustc" >/dev/null || continue
 		for target in wasm32-wasip1 wasm32-wasi; do
 			ls "$("$rustc" --print sysroot)/lib/rustlib/$target/lib"/libstd-* >/dev/null 2>&1 || continue
-			set -- --edition 2021 --target "$target" -C opt-level=2 -C strip=symbols
-			command -v rust-lld >/dev/null || ! command -v wasm-ld >/dev/null || set -- "$@" -C linker=wasm-ld
-			"$rustc" "$@" -o hello-rust/hello-rust.wasm hello-rust/hello.rs
-			return 0
+			for linker in rust-lld wasm-ld; do # rustup brings its own linker, Debian's is lld's
+				"$rustc" --edition 2021 --target "$target" -C opt-level=2 -C strip=symbols -C linker="$linker" \
+					-o hello-rust/hello-rust.wasm hello-rust/hello.rs 2>/dev/null && return 0
+			done
 		done
 	done
 	left_out hello-rust "no rustc with a WASI target (rustup target add wasm32-wasip1; Debian: rustc libstd-rust-dev-wasm32 lld)"
