@@ -43,6 +43,17 @@ func (e *errand) counted(executions int, taken map[string]int) {
 	})
 }
 
+// recount takes the tasks done from the journal, which after a kill knows of more than the last status.
+func (r *Requester) recount(ctx context.Context, e *errand) error {
+	taken, err := r.journal.shares(ctx, e.id)
+	if err != nil {
+		return err
+	}
+	e.change(func(s *job.Status) { s.Tasks.Done, s.Nodes = 0, []job.Share{} })
+	e.counted(0, taken)
+	return nil
+}
+
 // shares works out each node's part of the tasks done, the largest first.
 func shares(s *job.Status) {
 	for i := range s.Nodes {

@@ -37,17 +37,18 @@ const (
 	done
 )
 
-// flight is a task that providers hold.
+// flight is a task that providers hold, or whose result is on its way into the journal.
 type flight struct {
 	since   time.Time
 	holders []*hire
+	coming  []string // owners whose results have arrived and are not durable yet
 }
 
 // check is a task that wants more than one vote.
 type check struct {
 	policy verify.Policy
 	votes  []verify.Vote
-	want   int // executions that are to be started besides votes and holders
+	want   int // executions that are to be started besides votes, holders and results on their way
 }
 
 // verdict is what a vote led to.
@@ -154,7 +155,7 @@ func (b *board) hold(i uint64, h *hire, now time.Time) {
 
 // knows reports whether h, or another node of its owner, holds task i or has voted on it.
 func (b *board) knows(i uint64, h *hire) bool {
-	if f := b.out[i]; f != nil && slices.ContainsFunc(f.holders, func(o *hire) bool { return o.owner == h.owner }) {
+	if f := b.out[i]; f != nil && (slices.Contains(f.coming, h.owner) || slices.ContainsFunc(f.holders, func(o *hire) bool { return o.owner == h.owner })) {
 		return true
 	}
 	c := b.checks[i]
@@ -165,7 +166,7 @@ func (b *board) knows(i uint64, h *hire) bool {
 func (b *board) slowest(h *hire, n int, before time.Time) []uint64 {
 	var old []uint64
 	for i, f := range b.out {
-		if len(f.holders) == 1 && f.holders[0] != h && f.since.Before(before) && !b.knows(i, h) {
+		if len(f.holders) == 1 && len(f.coming) == 0 && f.holders[0] != h && f.since.Before(before) && !b.knows(i, h) {
 			old = append(old, i)
 		}
 	}
@@ -178,28 +179,57 @@ func (b *board) slowest(h *hire, n int, before time.Time) []uint64 {
 	return old[:min(n, len(old))]
 }
 
-// arrived takes task i off h. It reports whether the result is still of use.
+// arrived takes task i off h: its result is on its way into the journal now. It reports whether the result is still of use.
 func (b *board) arrived(i uint64, h *hire) bool {
 	if i >= uint64(len(b.state)) {
 		return false
 	}
+	known := b.votedBy(i, h.owner)
 	b.drop(i, h)
-	if b.state[i] == done {
+	if b.state[i] == done || known {
 		return false
 	}
+	f := b.out[i]
+	if f == nil {
+		f = &flight{}
+		b.out[i] = f
+	}
+	f.coming = append(f.coming, h.owner)
+	return true
+}
+
+// votedBy reports whether a result of this owner for task i has arrived or counts already.
+func (b *board) votedBy(i uint64, owner string) bool {
+	if f := b.out[i]; f != nil && slices.Contains(f.coming, owner) {
+		return true
+	}
 	c := b.checks[i]
-	return c == nil || !slices.ContainsFunc(c.votes, func(v verify.Vote) bool { return v.Node == h.node })
+	return c != nil && slices.ContainsFunc(c.votes, func(v verify.Vote) bool { return v.Owner == owner })
 }
 
 // drop takes task i off h without a result.
 func (b *board) drop(i uint64, h *hire) {
 	delete(h.held, i)
+	if f := b.out[i]; f != nil {
+		f.holders = slices.DeleteFunc(f.holders, func(o *hire) bool { return o == h })
+		b.sweep(i, f)
+	}
+}
+
+// landed takes a result of an owner off those on their way.
+func (b *board) landed(i uint64, owner string) {
 	f := b.out[i]
 	if f == nil {
 		return
 	}
-	f.holders = slices.DeleteFunc(f.holders, func(o *hire) bool { return o == h })
-	if len(f.holders) == 0 {
+	if k := slices.Index(f.coming, owner); k >= 0 {
+		f.coming = slices.Delete(f.coming, k, k+1)
+	}
+	b.sweep(i, f)
+}
+
+func (b *board) sweep(i uint64, f *flight) {
+	if len(f.holders)+len(f.coming) == 0 {
 		delete(b.out, i)
 	}
 }
@@ -216,6 +246,7 @@ func (b *board) others(i uint64, h *hire) []*hire {
 // vote counts a durable result of task i. owners is how many different owners could be asked now: a check that one owner alone
 // would have to make is given up where the policy asked for one copy, and a failure is believed only from two owners where there are two.
 func (b *board) vote(i uint64, v verify.Vote, owners int) verdict {
+	b.landed(i, v.Owner)
 	if b.state[i] == done {
 		return verdict{}
 	}
@@ -247,7 +278,7 @@ func (b *board) judge(i uint64, c *check, owners int) verdict {
 	}
 	under := 0
 	if f := b.out[i]; f != nil {
-		under = len(f.holders)
+		under = len(f.holders) + len(f.coming)
 	}
 	c.want = max(0, ruling.More-under)
 	return verdict{}
@@ -300,15 +331,16 @@ func (b *board) close(i uint64, v verdict) verdict {
 
 // back brings task i, which no result will come for from h, back to be given again. It reports whether it has to be run again.
 func (b *board) back(i uint64, h *hire) bool {
+	b.landed(i, h.owner)
 	b.drop(i, h)
 	if b.state[i] == done || b.out[i] != nil && b.checks[i] == nil {
 		return false
 	}
-	if c := b.checks[i]; c != nil && (len(c.votes) > 0 || b.out[i] != nil) {
-		c.want++
-		return true
-	}
 	if c := b.checks[i]; c != nil {
+		if len(c.votes) > 0 || b.out[i] != nil {
+			c.want++
+			return true
+		}
 		c.want = max(0, c.policy.Copies-1)
 	}
 	b.state[i] = waiting

@@ -3,7 +3,6 @@ package requester
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -221,22 +220,41 @@ func (j *journal) rows(ctx context.Context, query, id string, from, to uint64, e
 	return j.wrap("read results", rows.Err())
 }
 
-// vote returns the vote on a task that has this digest.
-func (j *journal) vote(ctx context.Context, id string, index uint64, digest [32]byte) (job.Result, error) {
-	rows, err := j.r.QueryContext(ctx, `SELECT node, body FROM vote WHERE job = ? AND idx = ? ORDER BY node`, id, int64(index))
-	if err != nil {
-		return job.Result{}, j.wrap("read votes", err)
-	}
-	votes, err := scanVotes(rows)
-	for _, v := range votes {
-		if v.result.Digest() == digest {
-			return v.result, nil
+// vote returns the vote on a task that has this digest, and the node that cast it.
+func (j *journal) vote(ctx context.Context, id string, index uint64, digest [32]byte) (node string, r job.Result, err error) {
+	found := false
+	err = j.unsettled(ctx, id, index, index+1, func(n string, x job.Result) error {
+		if !found && x.Digest() == digest {
+			node, r, found = n, x, true
 		}
+		return nil
+	})
+	if err == nil && !found {
+		err = j.wrap("read votes", fmt.Errorf("task %d has no vote with the accepted digest", index))
 	}
-	return job.Result{}, j.wrap("read votes", errors.Join(err, fmt.Errorf("task %d has no vote with the accepted digest", index)))
+	return node, r, err
+}
+
+// shares counts the results of a job by node.
+func (j *journal) shares(ctx context.Context, id string) (map[string]int, error) {
+	rows, err := j.r.QueryContext(ctx, `SELECT node.peer, count(*) FROM result JOIN node ON node.id = result.node WHERE job = ? GROUP BY node.peer`, id)
+	if err != nil {
+		return nil, j.wrap("count results", err)
+	}
+	defer rows.Close()
+	found := map[string]int{}
+	for rows.Next() {
+		var node string
+		var n int
+		if err := rows.Scan(&node, &n); err != nil {
+			return nil, j.wrap("count results", err)
+		}
+		found[node] = n
+	}
+	return found, j.wrap("count results", rows.Err())
 }
 
 // unsettled calls each for the votes on tasks of the job in [from, to) that are not decided.
 func (j *journal) unsettled(ctx context.Context, id string, from, to uint64, each func(node string, r job.Result) error) error {
-	return j.rows(ctx, `SELECT node.peer, vote.body FROM vote JOIN node ON node.id = vote.node WHERE job = ? AND idx >= ? AND idx < ? ORDER BY idx`, id, from, to, each)
+	return j.rows(ctx, `SELECT node.peer, vote.body FROM vote JOIN node ON node.id = vote.node WHERE job = ? AND idx >= ? AND idx < ? ORDER BY idx, vote.node`, id, from, to, each)
 }

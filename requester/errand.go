@@ -29,7 +29,8 @@ type errand struct {
 	out   *spool // standard output of a Batch
 	err   *spool // standard error of a Batch
 
-	ended chan struct{} // closed when run has returned
+	resumed func()        // to be called when the leases of an earlier life are taken up
+	ended   chan struct{} // closed when run has returned
 
 	mu       sync.Mutex
 	status   job.Status

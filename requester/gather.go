@@ -70,13 +70,15 @@ func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 	g := &gathering{r: r, e: e, p: p, board: newBoard(p.count, p.rules), inbox: make(chan delivery, 64), gone: make(chan struct{}),
 		searches: make(chan search, 1), fetched: make(chan fetched, maxFetching), commits: make(chan []entry), results: make(chan committed, 1),
 		longer: make(chan extended, 16), retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{}, progress: r.now()}
-	if err := g.restore(ctx); err != nil || g.board.finished() && len(g.pending) == 0 {
+	err := g.restore(ctx)
+	e.resumed()
+	if err != nil || g.board.finished() && len(g.pending) == 0 {
 		return err
 	}
 	beside, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); g.write(beside) }()
-	err := g.loop(beside)
+	err = g.loop(beside)
 	close(g.gone)
 	stop()
 	<-done

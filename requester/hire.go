@@ -141,6 +141,6 @@ func (r *Requester) link(p peer.ID) *link {
 	}
 	l := newLink(r.log, p, r.deps.Dial(p))
 	r.links[p] = l
-	r.reading.Go(func() { l.serve(r.life) })
+	r.reading.Go(func() { l.serve(r.life, r.resumed) })
 	return l
 }

@@ -29,10 +29,11 @@ func (r *Requester) Submit(ctx context.Context, spec job.Spec, live bool) (id st
 	id, secret := newIdentity()
 	rec := record{ID: id, Live: live, Secret: secret, Spec: spec,
 		Status: job.Status{Job: id, Name: spec.Name, Kind: spec.Kind, State: job.Pending, Nodes: []job.Share{}, Created: r.now()}}
+	e := r.enlist(rec) // before the journal has it, so that Serve never takes it for one of an earlier life
 	if err := r.journal.addJob(ctx, rec); err != nil {
+		r.forget(e)
 		return "", err
 	}
-	e := r.enlist(rec)
 	r.note(ctx, e, "submitted")
 	select {
 	case r.begin <- e:
@@ -44,7 +45,7 @@ func (r *Requester) Submit(ctx context.Context, spec job.Spec, live bool) (id st
 
 // enlist makes the live side of a record.
 func (r *Requester) enlist(rec record) *errand {
-	e := &errand{id: rec.ID, spec: rec.Spec, live: rec.Live, secret: rec.Secret, status: rec.Status, changed: make(chan struct{}), ended: make(chan struct{})}
+	e := &errand{id: rec.ID, spec: rec.Spec, live: rec.Live, secret: rec.Secret, status: rec.Status, changed: make(chan struct{}), resumed: func() {}, ended: make(chan struct{})}
 	if rec.Spec.Kind == job.Batch {
 		for name, s := range map[string]**spool{"in": &e.stdin, "out": &e.out, "err": &e.err} {
 			opened, err := r.spool(rec.ID, name)

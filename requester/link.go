@@ -53,8 +53,13 @@ func newLink(log *slog.Logger, p peer.ID, s Session) *link {
 	return &link{log: log, peer: p, session: s, lanes: map[string]lane{}, settled: map[uint64]struct{}{}}
 }
 
-// serve reads until the session is closed or ctx ends.
-func (l *link) serve(ctx context.Context) {
+// serve reads until the session is closed or ctx ends, beginning when ready is closed.
+func (l *link) serve(ctx context.Context, ready <-chan struct{}) {
+	select {
+	case <-ready:
+	case <-ctx.Done():
+		return
+	}
 	for {
 		m, err := l.session.Receive(ctx)
 		if err != nil {

@@ -65,6 +65,7 @@ type Requester struct {
 	links   map[peer.ID]*link
 	errands map[string]*errand
 	begin   chan *errand
+	resumed chan struct{} // closed when every job of an earlier life has its leases again: only then links are read
 }
 
 // New opens the journal in cfg.Dir. Nothing is carried before Serve.
@@ -77,7 +78,7 @@ func New(log *slog.Logger, deps Deps, cfg Config) (*Requester, error) {
 		return nil, err
 	}
 	r := &Requester{log: log, cfg: cfg, deps: deps, journal: j, now: time.Now,
-		links: map[peer.ID]*link{}, errands: map[string]*errand{}, begin: make(chan *errand)}
+		links: map[peer.ID]*link{}, errands: map[string]*errand{}, begin: make(chan *errand), resumed: make(chan struct{})}
 	r.life, r.end = context.WithCancel(context.Background())
 	return r, nil
 }
@@ -103,16 +104,29 @@ func (r *Requester) Serve(ctx context.Context) error {
 	var carrying sync.WaitGroup
 	defer carrying.Wait()
 	open, err := r.journal.jobs(ctx, true)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		return err
 	}
+	var resuming sync.WaitGroup
 	for _, rec := range open {
+		if r.live(rec.ID) != nil {
+			continue // submitted a moment ago: it comes through begin
+		}
 		e := r.enlist(rec)
 		if e.stdin != nil {
 			e.stdin.end() // whoever fed it was attached to the process that is gone
 		}
-		carrying.Go(func() { r.run(ctx, e) })
+		resuming.Add(1)
+		e.resumed = sync.OnceFunc(resuming.Done)
+		carrying.Go(func() {
+			defer e.resumed()
+			r.run(ctx, e)
+		})
 	}
+	carrying.Go(func() {
+		resuming.Wait()
+		close(r.resumed)
+	})
 	sweep := time.NewTicker(time.Minute)
 	defer sweep.Stop()
 	for {
@@ -159,6 +173,9 @@ func (r *Requester) run(ctx context.Context, e *errand) {
 func (r *Requester) carry(ctx context.Context, e *errand) error {
 	count, err := r.plan(ctx, e) // pending → planned
 	if err != nil {
+		return err
+	}
+	if err := r.recount(ctx, e); err != nil {
 		return err
 	}
 	if err := r.gather(ctx, e, e.parts(count)); err != nil { // planned → leased → running → verifying

@@ -184,11 +184,12 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 		return c.err
 	}
 	owners := g.owners()
-	taken := map[string]int{}
+	executions, taken := 0, map[string]int{}
 	for _, en := range c.entries {
 		if en.promote {
 			continue
 		}
+		executions++
 		i := en.result.Index - g.p.base
 		v := verify.Vote{Node: en.hire.node, Owner: en.hire.owner, Failed: !en.result.Succeeded()}
 		if en.vote {
@@ -197,18 +198,15 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 		ruled := g.board.vote(i, v, owners)
 		if ruled.decided {
 			g.recall(ctx, i)
-			if en.vote {
-				if err := g.decided(ctx, i, ruled); err != nil {
-					return err
-				}
-			}
-			if ruled.accepted {
+			if !en.vote {
 				taken[en.hire.node]++
+			} else if err := g.decided(ctx, i, ruled); err != nil {
+				return err
 			}
 		}
 		en.done()
 	}
-	g.e.counted(len(c.entries), taken)
+	g.e.counted(executions, taken)
 	return nil
 }
 
@@ -221,10 +219,11 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 	}
 	g.e.ruled(v)
 	promote := entry{promote: true, digest: v.digest, result: job.Result{Index: index}}
-	accepted, err := g.r.journal.vote(ctx, g.e.id, index, v.digest)
+	node, accepted, err := g.r.journal.vote(ctx, g.e.id, index, v.digest)
 	if err != nil {
 		return err
 	}
+	g.e.counted(0, map[string]int{node: 1})
 	if !accepted.Succeeded() {
 		if err := g.r.journal.commit(ctx, g.e.id, []entry{promote}, g.e.snapshot()); err != nil {
 			return err

@@ -1,0 +1,467 @@
+package requester
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multihash"
+
+	"github.com/hpips/hpips/market"
+	"github.com/hpips/hpips/p2p"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/store"
+)
+
+// town is a network of fake providers around one requester, with a fake store. It is honest: messages pass through their real bytes, in
+// order, and are kept until acknowledged.
+type town struct {
+	t     *testing.T
+	dir   string
+	mu    sync.Mutex
+	folk  []*worker
+	shelf *shelf
+}
+
+func newTown(t *testing.T, names ...string) *town {
+	tn := &town{t: t, dir: t.TempDir(), shelf: newShelf()}
+	for _, name := range names {
+		tn.arrive(name)
+	}
+	return tn
+}
+
+// arrive adds a provider with one slot that answers tasks at once.
+func (tn *town) arrive(name string) *worker {
+	tn.t.Helper()
+	seed := sha256.Sum256([]byte(name))
+	key, _, err := crypto.GenerateEd25519Key(bytes.NewReader(seed[:]))
+	if err != nil {
+		tn.t.Fatal(err)
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		tn.t.Fatal(err)
+	}
+	w := &worker{name: name, id: id, slots: 1, credit: 4, here: true, answer: echo}
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	tn.folk = append(tn.folk, w)
+	return w
+}
+
+func (tn *town) peers() []peer.ID {
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	var ids []peer.ID
+	for _, w := range tn.folk {
+		if w.present() {
+			ids = append(ids, w.id)
+		}
+	}
+	return ids
+}
+
+func (tn *town) find(id peer.ID) *worker {
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	i := slices.IndexFunc(tn.folk, func(w *worker) bool { return w.id == id })
+	return tn.folk[i]
+}
+
+// open starts alice's requester on the town's folder.
+func (tn *town) open() *Requester {
+	tn.t.Helper()
+	cfg := Default(tn.dir)
+	r, err := New(slog.New(slog.DiscardHandler), Deps{Self: "alice", Peers: tn.peers, Dial: func(p peer.ID) Session { return tn.find(p).dial() },
+		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf}, cfg)
+	if err != nil {
+		tn.t.Fatal(err)
+	}
+	return r
+}
+
+// life runs a requester until the returned stop.
+func (tn *town) life() (*Requester, func()) {
+	r := tn.open()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Serve(ctx) }()
+	return r, func() {
+		cancel()
+		if err := <-done; err != nil {
+			tn.t.Error(err)
+		}
+		if err := r.Close(); err != nil {
+			tn.t.Error(err)
+		}
+	}
+}
+
+// Ask, Open and Extend make the town a Market.
+func (tn *town) Ask(_ context.Context, order lease.Order, peers []peer.ID) []market.Answer {
+	var answers []market.Answer
+	for _, p := range peers {
+		w := tn.find(p)
+		a := market.Answer{Peer: p, Job: order.Job, Quote: lease.Quote{Provider: p.String(), Owner: w.name, Slots: min(w.slots, order.Slots)}}
+		if w.refuses != "" {
+			a.Err = &market.Refusal{Reason: w.refuses}
+		}
+		answers = append(answers, a)
+	}
+	return answers
+}
+
+func (tn *town) Open(_ context.Context, p peer.ID, order lease.Order, q lease.Quote, term time.Duration) (lease.Lease, error) {
+	now := time.Now()
+	return lease.Lease{Terms: lease.Terms{Order: order, Quote: q, From: now.UnixNano(), Until: now.Add(term).UnixMilli()}}, nil
+}
+
+func (tn *town) Extend(_ context.Context, l lease.Lease, until time.Time) (lease.Lease, error) {
+	l.Terms.Serial, l.Terms.Until = l.Terms.Serial+1, until.UnixMilli()
+	return l, nil
+}
+
+// worker is one fake provider.
+type worker struct {
+	name          string
+	id            peer.ID
+	slots, credit int
+	refuses       string // in its quotes
+
+	mu     sync.Mutex
+	here   bool
+	mute   bool // takes tasks and does not answer
+	held   map[string][]job.Task
+	work   map[string]lease.Work
+	ran    []uint64
+	answer func(w lease.Work, t job.Task) *job.Result // nil is no answer ever
+	line   *wire
+}
+
+// echo answers with the task's index as its standard output.
+func echo(_ lease.Work, t job.Task) *job.Result {
+	return &job.Result{Index: t.Index, End: job.Exited, Stdout: text(fmt.Sprintf("out %d\n", t.Index))}
+}
+
+func text(s string) job.Content { return job.Content{Inline: []byte(s), Size: int64(len(s))} }
+
+func (w *worker) present() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.here
+}
+
+// dial opens a new line; what was not acknowledged on the old one comes again, as after a restart of alice.
+func (w *worker) dial() Session {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := w.line
+	w.line = &wire{w: w, wake: make(chan struct{}, 1)}
+	if old != nil {
+		for _, m := range old.kept {
+			w.line.push(m.Data, p2p.EventNone)
+		}
+	}
+	if w.here {
+		w.line.push(nil, p2p.EventUp)
+	}
+	return w.line
+}
+
+// vanish cuts the line for good.
+func (w *worker) vanish() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.here, w.held = false, nil
+	if w.line != nil {
+		w.line.push(nil, p2p.EventDown)
+	}
+}
+
+// restart forgets everything, as a new process.
+func (w *worker) restart() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held, w.work, w.mute = nil, nil, false
+	w.line.push(nil, p2p.EventRestarted)
+}
+
+// speak answers everything that is held.
+func (w *worker) speak() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mute = false
+	for id := range w.held {
+		w.do(id)
+	}
+}
+
+// take handles one message of alice. w.mu is held.
+func (w *worker) take(m lease.Message) {
+	if w.held == nil {
+		w.held, w.work = map[string][]job.Task{}, map[string]lease.Work{}
+	}
+	switch {
+	case m.Begin != nil:
+		w.work[m.Lease] = m.Begin.Work
+		held := &lease.Held{Credit: w.credit}
+		for _, t := range w.held[m.Lease] {
+			held.Tasks = append(held.Tasks, t.Index)
+		}
+		w.say(lease.Message{Lease: m.Lease, Held: held})
+	case m.Assign != nil:
+		if _, ok := w.work[m.Lease]; ok {
+			w.held[m.Lease] = append(w.held[m.Lease], m.Assign.Tasks...)
+		}
+		if !w.mute {
+			w.do(m.Lease)
+		}
+	case m.Cancel != nil:
+		w.held[m.Lease] = slices.DeleteFunc(w.held[m.Lease], func(t job.Task) bool { return slices.Contains(m.Cancel.Tasks, t.Index) })
+	case m.End != nil:
+		delete(w.held, m.Lease)
+		delete(w.work, m.Lease)
+	}
+}
+
+func (w *worker) do(id string) {
+	var results []job.Result
+	w.held[id] = slices.DeleteFunc(w.held[id], func(t job.Task) bool {
+		r := w.answer(w.work[id], t)
+		if r == nil {
+			return false
+		}
+		w.ran = append(w.ran, t.Index)
+		results = append(results, *r)
+		return true
+	})
+	if len(results) > 0 {
+		w.say(lease.Message{Lease: id, Results: &lease.Results{Results: results}})
+	}
+}
+
+func (w *worker) say(m lease.Message) {
+	b, err := m.Encode()
+	if err != nil {
+		panic(err)
+	}
+	w.line.push(b, p2p.EventNone)
+}
+
+// wire is alice's end of the session with a worker.
+type wire struct {
+	w    *worker
+	wake chan struct{}
+
+	mu     sync.Mutex
+	seq    uint64
+	queue  []p2p.Message
+	kept   []p2p.Message // sent and not acknowledged
+	closed bool
+}
+
+func (l *wire) push(data []byte, e p2p.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := p2p.Message{Data: data, Event: e}
+	if e == p2p.EventNone {
+		l.seq++
+		m.Seq = l.seq
+		l.kept = append(l.kept, m)
+	}
+	l.queue = append(l.queue, m)
+	l.poke()
+}
+
+func (l *wire) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *wire) Send(_ context.Context, msg []byte) error {
+	m, err := lease.DecodeMessage(msg)
+	if err != nil {
+		return err
+	}
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.w.here && l.w.line == l {
+		l.w.take(m)
+	}
+	return nil
+}
+
+func (l *wire) Receive(ctx context.Context) (p2p.Message, error) {
+	for {
+		l.mu.Lock()
+		if l.closed {
+			l.mu.Unlock()
+			return p2p.Message{}, errors.New("closed")
+		}
+		if len(l.queue) > 0 {
+			m := l.queue[0]
+			l.queue = l.queue[1:]
+			l.mu.Unlock()
+			return m, nil
+		}
+		l.mu.Unlock()
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return p2p.Message{}, ctx.Err()
+		}
+	}
+}
+
+func (l *wire) Ack(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept = slices.DeleteFunc(l.kept, func(m p2p.Message) bool { return m.Seq <= seq })
+}
+
+func (l *wire) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.poke()
+}
+
+// shelf is a store in memory. A file's address is its hash; a directory is a file that lists its entries.
+type shelf struct {
+	mu   sync.Mutex
+	kept map[cid.Cid][]byte
+	dirs map[cid.Cid][]store.Link
+}
+
+func newShelf() *shelf {
+	return &shelf{kept: map[cid.Cid][]byte{}, dirs: map[cid.Cid][]store.Link{}}
+}
+
+func address(codec uint64, data []byte) cid.Cid {
+	h, err := multihash.Sum(data, multihash.SHA2_256, -1)
+	if err != nil {
+		panic(err)
+	}
+	return cid.NewCidV1(codec, h)
+}
+
+func (s *shelf) AddBytes(_ context.Context, data []byte) (store.Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := address(cid.Raw, data)
+	s.kept[c] = slices.Clone(data)
+	return store.Entry{CID: c, Kind: store.Regular, Size: uint64(len(data)), Total: uint64(len(data))}, nil
+}
+
+func (s *shelf) Add(ctx context.Context, r io.Reader) (store.Entry, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return store.Entry{}, err
+	}
+	return s.AddBytes(ctx, data)
+}
+
+func (s *shelf) AddFiles(ctx context.Context, files iter.Seq2[string, []byte]) ([]store.Link, error) {
+	var links []store.Link
+	for name, data := range files {
+		e, err := s.AddBytes(ctx, data)
+		if err != nil {
+			return nil, err
+		}
+		e.Name = name
+		links = append(links, e.Link())
+	}
+	return links, nil
+}
+
+func (s *shelf) Dir(_ context.Context, links []store.Link) (store.Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	links = slices.Clone(links)
+	slices.SortFunc(links, func(a, b store.Link) int { return strings.Compare(a.Name, b.Name) })
+	c := address(cid.DagProtobuf, fmt.Append(nil, links))
+	s.dirs[c] = links
+	return store.Entry{CID: c, Kind: store.Directory}, nil
+}
+
+func (s *shelf) Tree(_ context.Context, c cid.Cid) ([]store.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tree("", c), nil
+}
+
+func (s *shelf) tree(path string, c cid.Cid) []store.File {
+	links, ok := s.dirs[c]
+	if !ok {
+		return []store.File{{Path: path, CID: c, Size: uint64(len(s.kept[c])), Kind: store.Regular}}
+	}
+	var files []store.File
+	for _, l := range links {
+		files = append(files, s.tree(strings.TrimPrefix(path+"/"+l.Name, "/"), l.CID)...)
+	}
+	return files
+}
+
+func (s *shelf) Resolve(_ context.Context, ref string) (cid.Cid, error) {
+	return cid.Decode(strings.TrimPrefix(ref, "ipfs://"))
+}
+
+type book struct{ *bytes.Reader }
+
+func (book) Close() error   { return nil }
+func (b book) Size() uint64 { return uint64(b.Reader.Size()) }
+
+func (s *shelf) Open(_ context.Context, c cid.Cid) (store.Reader, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	data, ok := s.kept[c]
+	if !ok {
+		return nil, store.ErrNotFound
+	}
+	return book{bytes.NewReader(data)}, nil
+}
+
+func (s *shelf) Fetch(ctx context.Context, c cid.Cid, _ func(store.Progress), _ ...peer.ID) (int64, error) {
+	s.mu.Lock()
+	_, file := s.kept[c]
+	_, dir := s.dirs[c]
+	s.mu.Unlock()
+	if file || dir {
+		return 0, nil
+	}
+	<-ctx.Done() // as a network in which nobody has it
+	return 0, ctx.Err()
+}
+
+func (s *shelf) Pin(context.Context, cid.Cid, string) error { return nil }
+
+// files reads a directory of the shelf by name.
+func (s *shelf) files(t *testing.T, address string) map[string]string {
+	t.Helper()
+	c, err := cid.Decode(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, f := range s.tree("", c) {
+		found[f.Path] = string(s.kept[f.CID])
+	}
+	return found
+}
