@@ -12,9 +12,9 @@ type Status struct {
 	Executions int                `json:"executions"` // started
 	Verified   int                `json:"verified"`   // tasks whose result was checked by another copy
 	Nodes      []Share            `json:"nodes"`
-	Seconds    float64            `json:"seconds"`            // from submission to the end, or to now
-	Result     string             `json:"result"`             // content address, "" until there is one
-	Outputs    map[string]Content `json:"outputs,omitempty"`  // of a Batch: guest path → what was written there
+	Seconds    float64            `json:"seconds"`           // from submission to the end, or to now
+	Result     string             `json:"result"`            // content address, "" until there is one
+	Outputs    map[string]Content `json:"outputs,omitempty"` // of a Batch: guest path → what was written there
 	ExitCode   int                `json:"exitCode"`
 	Error      *Failure           `json:"error,omitempty"`
 	Created    time.Time          `json:"created"`
