@@ -69,7 +69,9 @@ func (s *Store) adding(ctx context.Context, what string, build func() (Entry, er
 	if err != nil {
 		return Entry{}, fmt.Errorf("%s: %w", what, err)
 	}
-	s.whole.note(e.CID, int64(e.Total))
+	if e.CID.Defined() {
+		s.whole.note(e.CID, int64(e.Total))
+	}
 	return e, nil
 }
 
