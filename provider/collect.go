@@ -131,9 +131,7 @@ func (p *Provider) closeOut(s *shift, outcomes []engine.Outcome) (answered []*ta
 		}
 	}
 	p.mu.Unlock()
-	for _, path := range paths {
-		p.remove(path)
-	}
+	p.remove(paths...)
 	return answered, told
 }
 
@@ -174,9 +172,7 @@ func (p *Provider) answer(t *tenant, tasks []*task, results []job.Result, kept k
 		}
 	}
 	p.mu.Unlock()
-	for _, path := range paths {
-		p.remove(path)
-	}
+	p.remove(paths...)
 	m := lease.Message{Lease: t.id, Results: &lease.Results{Results: results}}
 	if p.send(t, m, parcel{tasks: tasks, keep: kept}) {
 		return

@@ -244,11 +244,14 @@ func (p *Provider) unstage(t *tenant, k *task) (path string) {
 	return path
 }
 
-func (p *Provider) remove(path string) {
-	if path == "" {
-		return
-	}
-	if err := os.RemoveAll(path); err != nil {
-		p.log.Warn("Input of an ended task stays", "path", path, "err", err)
+// remove deletes inputs of ended tasks; "" stands for none.
+func (p *Provider) remove(paths ...string) {
+	for _, path := range paths {
+		if path == "" {
+			continue
+		}
+		if err := os.RemoveAll(path); err != nil {
+			p.log.Warn("Input of an ended task stays", "path", path, "err", err)
+		}
 	}
 }

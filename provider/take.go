@@ -228,42 +228,32 @@ func (p *Provider) wake(t *tenant) {
 
 // cancel takes tasks back. Those that wait are forgotten, those that run are stopped.
 func (p *Provider) cancel(l *link, id string, indexes []uint64) {
-	type victim struct {
-		box *box
-		id  uint64
-	}
-	var victims []victim
+	var victims []*task
 	var paths []string
 	p.mu.Lock()
 	if t := p.tenantOf(l, id); t != nil {
 		gone := map[*task]bool{}
 		for _, i := range indexes {
 			k := t.tasks[i]
-			if k == nil {
-				continue
-			}
-			switch k.state {
-			case waiting:
+			switch {
+			case k == nil:
+			case k.state == waiting:
 				gone[k] = true
 				t.drop(k)
-			case staging:
+				paths = append(paths, p.unstage(t, k))
+			case k.state == staging:
 				k.cancelled = true
 				k.stop()
-			case running:
+			case k.state == running:
 				k.cancelled = true
 				if k.box != nil {
-					victims = append(victims, victim{k.box, k.id})
+					victims = append(victims, &task{box: k.box, id: k.id})
 				}
-			case sent:
+			case k.state == sent:
 				k.again = nil
-			case answering:
 			}
 		}
-		if len(gone) > 0 {
-			isGone := func(k *task) bool { return gone[k] }
-			for k := range gone {
-				paths = append(paths, p.unstage(t, k))
-			}
+		if isGone := func(k *task) bool { return gone[k] }; len(gone) > 0 {
 			t.raw, t.ready = slices.DeleteFunc(t.raw, isGone), slices.DeleteFunc(t.ready, isGone)
 		}
 	}
@@ -271,7 +261,5 @@ func (p *Provider) cancel(l *link, id string, indexes []uint64) {
 	for _, v := range victims {
 		v.box.sandbox.Cancel(v.id)
 	}
-	for _, path := range paths {
-		p.remove(path)
-	}
+	p.remove(paths...)
 }

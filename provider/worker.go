@@ -153,9 +153,7 @@ func (p *Provider) finish(s *shift) {
 	}
 	p.work.Broadcast()
 	p.mu.Unlock()
-	for _, path := range paths {
-		p.remove(path)
-	}
+	p.remove(paths...)
 	t.doing.Done()
 }
 
@@ -263,38 +261,28 @@ func (w *worker) discard(b *box) {
 
 // start turns a shift into what the sandbox runs. What was cancelled meanwhile is left out; what cannot be written to disk is answered as broken.
 func (p *Provider) start(s *shift, b *box) []engine.Task {
-	t := s.t
 	p.inline(s)
 	p.pausing.Lock()
 	defer p.pausing.Unlock()
 	p.mu.Lock()
-	s.tasks = slices.DeleteFunc(s.tasks, func(k *task) bool {
-		if k.cancelled {
-			t.drop(k)
-			defer p.remove(p.unstage(t, k))
-		}
-		return k.cancelled || k.state != running
-	})
-	s.box, s.base = b, p.ids+1
-	p.ids += uint64(len(s.tasks))
-	tasks := make([]engine.Task, len(s.tasks))
-	spools := map[uint64]*spool{}
+	paths := p.place(s, b)
+	tasks, spools := make([]engine.Task, len(s.tasks)), make([]*spool, len(s.tasks))
 	for i, k := range s.tasks {
-		k.box, k.id = b, s.base+uint64(i)
-		tasks[i] = t.task(k)
-		if t.work.Live {
-			spools[k.id] = t.spool(k.Index)
+		tasks[i] = s.t.task(k)
+		if s.t.work.Live {
+			spools[i] = s.t.spool(k.Index)
 		}
 	}
-	p.boxes[b] = struct{}{}
 	paused := p.mode == Paused
 	p.mu.Unlock()
-	for i := range tasks {
-		if sp := spools[tasks[i].ID]; sp != nil {
-			tasks[i].Stdin, tasks[i].StdinOpen = sp.path, true
-			if err := sp.tell(b.sandbox, tasks[i].ID); err != nil {
-				p.log.Warn("Standard input cannot be written", "lease", t.id, "err", err)
-			}
+	p.remove(paths...)
+	for i, sp := range spools {
+		if sp == nil {
+			continue
+		}
+		tasks[i].Stdin, tasks[i].StdinOpen = sp.path, true
+		if err := sp.tell(b.sandbox, tasks[i].ID); err != nil {
+			p.log.Warn("Standard input cannot be written", "lease", s.t.id, "err", err)
 		}
 	}
 	if paused {
@@ -303,6 +291,24 @@ func (p *Provider) start(s *shift, b *box) []engine.Task {
 		}
 	}
 	return tasks
+}
+
+// place numbers the tasks of a shift for its sandbox and drops those that were cancelled. It returns what is to be removed. Needs p.mu.
+func (p *Provider) place(s *shift, b *box) (paths []string) {
+	s.tasks = slices.DeleteFunc(s.tasks, func(k *task) bool {
+		if k.cancelled {
+			s.t.drop(k)
+			paths = append(paths, p.unstage(s.t, k))
+		}
+		return k.cancelled || k.state != running
+	})
+	s.box, s.base = b, p.ids+1
+	p.ids += uint64(len(s.tasks))
+	for i, k := range s.tasks {
+		k.box, k.id = b, s.base+uint64(i)
+	}
+	p.boxes[b] = struct{}{}
+	return paths
 }
 
 // task is k as the sandbox sees it.
