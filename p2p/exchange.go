@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -29,6 +30,7 @@ const (
 	askFirst = 200 * time.Millisecond
 	askLast  = 30 * time.Second
 	askOf    = 3 // peers asked in one round
+	askers   = 8 // peers asked at the same time, so that one that is slow to answer stops nobody
 )
 
 // peersRequest asks for at most Want records.
@@ -65,6 +67,16 @@ func (h *Host) givePeers(_ context.Context, from peer.ID, req []byte) ([]byte, e
 
 // exchange asks for peers until ctx ends.
 func (h *Host) exchange(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	free := make(chan struct{}, askers)
+	ask := func(p peer.ID) {
+		select {
+		case free <- struct{}{}:
+			wg.Go(func() { h.ask(ctx, p); <-free })
+		case <-ctx.Done():
+		}
+	}
 	round := 0
 	t := time.NewTimer(askFirst)
 	defer t.Stop()
@@ -73,12 +85,12 @@ func (h *Host) exchange(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case p := <-h.fresh:
-			h.ask(ctx, p)
+			ask(p)
 			round = 0
 			t.Reset(jitter(askFirst))
 		case <-t.C:
 			for _, p := range h.someSpeakers() {
-				h.ask(ctx, p)
+				ask(p)
 			}
 			round++
 			t.Reset(jitter(backoff(askFirst, askLast, round)))

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/event"
@@ -178,6 +177,3 @@ func (h *Host) watch() {
 		}
 	}
 }
-
-// measureEvery is how often the round trip to each peer is taken.
-const measureEvery = time.Minute

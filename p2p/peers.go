@@ -142,23 +142,30 @@ func (h *Host) changed(e event.EvtPeerConnectednessChanged) {
 	h.mu.Unlock()
 }
 
-// measure takes the round trip to every peer now and then.
+const (
+	measureNew = 5 * time.Second // how soon a peer's first round trip is taken
+	measureAll = 12              // every so many rounds everyone's is
+)
+
+// measure takes the round trip to new peers soon, and to all now and then.
 func (h *Host) measure(ctx context.Context) {
-	tick := time.NewTicker(measureEvery)
+	tick := time.NewTicker(measureNew)
 	defer tick.Stop()
-	for {
-		var wg sync.WaitGroup
-		free := make(chan struct{}, 4)
-		for _, p := range h.host.Network().Peers() {
-			free <- struct{}{}
-			wg.Go(func() { h.pingOnce(ctx, p); <-free })
-		}
-		wg.Wait()
+	for round := 0; ; round++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+		var wg sync.WaitGroup
+		free := make(chan struct{}, 4)
+		for _, p := range h.host.Network().Peers() {
+			if round%measureAll == 0 || h.host.Peerstore().LatencyEWMA(p) == 0 {
+				free <- struct{}{}
+				wg.Go(func() { h.pingOnce(ctx, p); <-free })
+			}
+		}
+		wg.Wait()
 	}
 }
 

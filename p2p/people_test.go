@@ -113,6 +113,7 @@ type town struct {
 	links   map[*street]bool
 	blocked map[[2]peer.ID]bool // who cannot dial whom
 	dialled int
+	delay   time.Duration // one way
 	gate    chan struct{} // closed: bytes flow
 }
 
@@ -162,6 +163,9 @@ func (d door) Write(p []byte) (int, error) {
 	d.n.mu.Unlock()
 	select {
 	case <-gate:
+		if d.n.delay > 0 {
+			<-time.After(d.n.delay)
+		}
 		return d.Conn.Write(p)
 	case <-d.gone:
 		return 0, net.ErrClosed

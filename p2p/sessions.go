@@ -169,14 +169,17 @@ func (a *Sessions) All() []State {
 // Serve runs the sessions until ctx ends. Peers are not told, so that they hold on until this node's process is back;
 // the sessions' methods return ErrClosed from then on. Call it once.
 func (a *Sessions) Serve(ctx context.Context) error {
+	// What serves the sessions ends after they are closed, so that nobody takes the end for a lost link.
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
 	a.mu.Lock()
 	if a.ctx != nil || a.over {
 		a.mu.Unlock()
 		return errors.New("sessions: served already")
 	}
-	a.ctx = ctx
+	a.ctx = inner
 	for _, s := range a.open {
-		a.wg.Go(func() { s.keep(ctx) })
+		a.wg.Go(func() { s.keep(inner) })
 	}
 	a.mu.Unlock()
 	a.net.serveWires(a.serveWire, a.kick)
@@ -192,6 +195,7 @@ func (a *Sessions) Serve(ctx context.Context) error {
 	for _, s := range left {
 		s.end(false, "this node stopped")
 	}
+	cancel()
 	a.wg.Wait()
 	return ctx.Err()
 }
