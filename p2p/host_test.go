@@ -353,3 +353,36 @@ func TestBucket(t *testing.T) {
 		t.Errorf("passes %v, want %v", got, want)
 	}
 }
+
+// Two on the same local network find each other without an address; carol's network has another label.
+func TestFoundByMDNS(t *testing.T) {
+	if !multicast() {
+		t.Skip("no network interface with multicast on this machine")
+	}
+	label := fmt.Sprintf("test-%x", time.Now().UnixNano())
+	on := func(label string) func(*Config) {
+		return func(c *Config) {
+			c.Listen, c.MDNS, c.Label = []string{"/ip4/0.0.0.0/tcp/0"}, true, label
+		}
+	}
+	alice, bob, carol := newHost(t, "alice", on(label)), newHost(t, "bob", on(label)), newHost(t, "carol", on(label[:8]))
+	for _, h := range []*Host{alice, bob, carol} {
+		serve(t, h.Serve)
+	}
+	eventually(t, 20*time.Second, "alice and bob find each other", func() bool {
+		return slices.Contains(alice.Candidates(), bob.ID()) && slices.Contains(bob.Candidates(), alice.ID())
+	})
+	if got := carol.Peers(); len(got) != 0 {
+		t.Errorf("carol, of another network, has peers %v", got)
+	}
+}
+
+func multicast() bool {
+	all, err := net.Interfaces()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(all, func(i net.Interface) bool {
+		return i.Flags&net.FlagMulticast != 0 && i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0
+	})
+}

@@ -18,9 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// libp2p's QUIC listeners keep one goroutine of the shared transport until the process ends.
-		goleak.IgnoreTopFunction("github.com/quic-go/quic-go.(*Transport).runSendQueue"))
+	goleak.VerifyTestMain(m)
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
