@@ -61,26 +61,43 @@ func (h *fakeHouse) Watch(_ context.Context, id string) (<-chan job.Status, erro
 	close(c)
 	return c, nil
 }
-func (h *fakeHouse) Output(context.Context, string) (<-chan job.Chunk, error) {
+func (h *fakeHouse) Output(_ context.Context, id string) (<-chan job.Chunk, error) {
+	if id != "a1" {
+		return nil, missing(id)
+	}
 	c := make(chan job.Chunk, 2)
 	c <- job.Chunk{FD: 1, Data: []byte("hello ")}
 	c <- job.Chunk{FD: 1, Offset: 6, Data: []byte("world")}
 	close(c)
 	return c, nil
 }
-func (h *fakeHouse) Stdin(_ context.Context, _ string, r io.Reader) error {
+func (h *fakeHouse) Stdin(_ context.Context, id string, r io.Reader) error {
+	if id != "a1" {
+		return missing(id)
+	}
 	text, err := io.ReadAll(r)
 	h.stdin <- string(text)
 	return err
 }
-func (h *fakeHouse) Cancel(context.Context, string) error { return nil }
-func (h *fakeHouse) Rerun(context.Context, string) (string, error) {
+func (h *fakeHouse) Cancel(_ context.Context, id string) error {
+	if id != "a1" {
+		return missing(id)
+	}
+	return nil
+}
+func (h *fakeHouse) Rerun(_ context.Context, id string) (string, error) {
+	if id != "a1" {
+		return "", missing(id)
+	}
 	return "b2", nil
 }
 func (h *fakeHouse) Why(_ context.Context, id string) (job.Why, error) {
 	return job.Why{Job: id, Summary: "it runs"}, nil
 }
-func (h *fakeHouse) Logs(_ context.Context, _ string, task int64) ([]job.Log, error) {
+func (h *fakeHouse) Logs(_ context.Context, id string, task int64) ([]job.Log, error) {
+	if id != "a1" {
+		return nil, missing(id)
+	}
 	return []job.Log{{Task: uint64(max(task, 0)), Stderr: "oh"}}, nil
 }
 

@@ -27,7 +27,7 @@ type exporting struct {
 }
 
 func (s *Server) contentRoutes(api huma.API) {
-	huma.Post(api, "/v1/content", func(ctx context.Context, in *upload) (*answer[client.Entry], error) {
+	huma.Post(api, "/v1/content", func(ctx context.Context, in *Upload) (*answer[client.Entry], error) {
 		return tell(s.content.Add(ctx, in.body))
 	}, named("add-content", "Bring the request's body into the store as one file"), takesBytes)
 	huma.Post(api, "/v1/content/import", func(ctx context.Context, in *importing) (*huma.StreamResponse, error) {

@@ -26,7 +26,8 @@ func tell[T any](v T, err error) (*answer[T], error) {
 // none is the body of a success that has nothing to tell.
 type none struct{}
 
-type byJob struct {
+// ByJob names a job; it is exported because reflection does not look into other embedded structs.
+type ByJob struct {
 	ID string `path:"id" maxLength:"128" doc:"a job's name, or the beginning of one that only one job has"`
 }
 
@@ -36,28 +37,28 @@ type submission struct {
 }
 
 type taskOf struct {
-	byJob
+	ByJob
 	Task int64 `query:"task" default:"-1" minimum:"-1" doc:"index of one task; -1 = all"`
 }
 
 type outputFrom struct {
-	byJob
+	ByJob
 	Stdout int64 `query:"stdout" minimum:"0" doc:"offset in standard output to begin at"`
 	Stderr int64 `query:"stderr" minimum:"0" doc:"offset in standard error to begin at"`
 }
 
-// upload reads a body as it comes, without a limit of size or time.
-type upload struct{ body io.Reader }
+// Upload reads a body as it comes, without a limit of size or time.
+type Upload struct{ body io.Reader }
 
 // Resolve keeps the body's reader.
-func (u *upload) Resolve(ctx huma.Context) []error {
+func (u *Upload) Resolve(ctx huma.Context) []error {
 	u.body = ctx.BodyReader()
 	return nil
 }
 
 type stdinOf struct {
-	byJob
-	upload
+	ByJob
+	Upload
 }
 
 func (s *Server) routes(api huma.API) {
@@ -98,26 +99,26 @@ func (s *Server) jobRoutes(api huma.API) {
 	huma.Get(api, "/v1/jobs", func(ctx context.Context, _ *struct{}) (*answer[[]job.Status], error) {
 		return tell(s.jobs.Jobs(ctx))
 	}, named("list-jobs", "All jobs, the newest first"))
-	huma.Get(api, "/v1/jobs/{id}", func(ctx context.Context, in *byJob) (*answer[job.Status], error) {
+	huma.Get(api, "/v1/jobs/{id}", func(ctx context.Context, in *ByJob) (*answer[job.Status], error) {
 		return tell(s.jobs.Job(ctx, in.ID))
 	}, named("show-job", "How a job is"))
-	huma.Get(api, "/v1/jobs/{id}/why", func(ctx context.Context, in *byJob) (*answer[job.Why], error) {
+	huma.Get(api, "/v1/jobs/{id}/why", func(ctx context.Context, in *ByJob) (*answer[job.Why], error) {
 		return tell(s.jobs.Why(ctx, in.ID))
 	}, named("explain-job", "Where a job stands, and why"))
 	huma.Get(api, "/v1/jobs/{id}/logs", func(ctx context.Context, in *taskOf) (*answer[[]job.Log], error) {
 		return tell(s.jobs.Logs(ctx, in.ID, in.Task))
 	}, named("job-logs", "What tasks said and how they ended"))
-	huma.Post(api, "/v1/jobs/{id}/cancel", func(ctx context.Context, in *byJob) (*answer[none], error) {
+	huma.Post(api, "/v1/jobs/{id}/cancel", func(ctx context.Context, in *ByJob) (*answer[none], error) {
 		return tell(none{}, s.jobs.Cancel(ctx, in.ID))
 	}, named("cancel-job", "Stop a job"))
-	huma.Post(api, "/v1/jobs/{id}/rerun", func(ctx context.Context, in *byJob) (*answer[client.Submitted], error) {
+	huma.Post(api, "/v1/jobs/{id}/rerun", func(ctx context.Context, in *ByJob) (*answer[client.Submitted], error) {
 		id, err := s.jobs.Rerun(ctx, in.ID)
 		return tell(client.Submitted{Job: id}, err)
 	}, named("rerun-job", "Hand the same job in again"))
 }
 
 func (s *Server) jobStreams(api huma.API) {
-	huma.Get(api, "/v1/jobs/{id}/events", func(ctx context.Context, in *byJob) (*huma.StreamResponse, error) {
+	huma.Get(api, "/v1/jobs/{id}/events", func(ctx context.Context, in *ByJob) (*huma.StreamResponse, error) {
 		ctx, stop := context.WithCancel(ctx)
 		changes, err := s.jobs.Watch(ctx, in.ID)
 		if err != nil {
