@@ -73,7 +73,7 @@ func run(args []string, getenv func(string) string, out io.Writer) error {
 
 // parse reads up to five numbers; those left out keep their defaults.
 func parse(args []string) (order, error) {
-	o := order{960, 540, 16, 8, 5}
+	o := order{960, 540, 12, 8, 5}
 	places := []struct {
 		at   *int
 		name string

@@ -62,8 +62,8 @@ func (s *scene) pixel(cam *camera, x, y, samples int) vec {
 		}
 		o, d := cam.ray(float64(x)+p.even[0], float64(y)+p.even[1], &p.random)
 		light := s.trace(o, d, &p)
-		if l := light.luminance(); l > 12 {
-			light = light.scale(12 / l)
+		if l := light.luminance(); l > brightest {
+			light = light.scale(brightest / l)
 		}
 		sum = sum.add(light)
 		l := light.luminance()
@@ -84,6 +84,8 @@ func (s *scene) pixel(cam *camera, x, y, samples int) vec {
 const (
 	bounces = 7
 	seen    = 0.0065 // error of a pixel's brightness, of 1, that the eye would see
+	// A path that is brighter than white film is cut down to this: one in a hundred of them would be a bright grain.
+	brightest = 4
 )
 
 // trace follows one path from the eye until it is lost in the sky, absorbed or too weak to matter, and gives the light
