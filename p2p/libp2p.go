@@ -50,7 +50,7 @@ func newLibp2p(key crypto.PrivKey, cfg Config) (host.Host, error) {
 		libp2p.ConnectionManager(conns),
 		libp2p.ConnectionGater(gater{cfg.Overlay}),
 		libp2p.AddrsFactory(func(as []ma.Multiaddr) []ma.Multiaddr { return without(as, cfg.Overlay) }),
-		libp2p.DialRanker(rankTCPFirst),
+		libp2p.SwarmOpts(swarm.WithDialRanker(rankTCPFirst)),
 		libp2p.WithDialTimeout(10 * time.Second),
 		libp2p.DisableMetrics(), // 3 MB of counters nobody reads; the node measures what it shows
 	}
