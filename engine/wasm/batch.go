@@ -117,6 +117,7 @@ func (b *batch) serve(ctx context.Context, p *process) {
 		case r, ok := <-p.reports:
 			if !ok {
 				b.bury(p)
+				b.deliver() // before the next child, which takes a while to start
 				return
 			}
 			b.hear(p, r)
@@ -262,10 +263,10 @@ func (b *batch) first(now time.Time) {
 
 // hear takes a report. A child that answers what it was not asked is killed.
 func (b *batch) hear(p *process, r report) {
-	if b.lied != "" {
-		return
-	}
 	for _, e := range r.Events {
+		if b.lied != "" {
+			return
+		}
 		if e.Chunk != nil {
 			b.deliver()
 			if i, ok := b.index[e.Chunk.ID]; ok && !b.isEnded(i) && b.tasks[i].Stream {
@@ -281,7 +282,12 @@ func (b *batch) hear(p *process, r report) {
 		}
 		i := b.pop()
 		if !b.isEnded(i) {
-			full := b.outcome(i, o)
+			full, err := b.outcome(i, o)
+			if err != nil {
+				b.lied = err.Error()
+				full = broken(o.ID, "the sandbox died: "+b.lied)
+				p.stop()
+			}
 			b.s.mu.Lock()
 			b.end(i, full)
 			b.s.mu.Unlock()
@@ -322,8 +328,8 @@ func (b *batch) deliver() {
 	}
 }
 
-// outcome turns the child's words into the contract's, and checks that what it left on disk is what it may leave.
-func (b *batch) outcome(i int, o *outcome) engine.Outcome {
+// outcome turns the child's words into the contract's. It errors if what the child left on disk is not what it says, or may leave.
+func (b *batch) outcome(i int, o *outcome) (engine.Outcome, error) {
 	t, dir := &b.tasks[i], b.s.prog.Dir
 	out := engine.Outcome{
 		ID: o.ID, End: o.End, Exit: o.Exit, Message: o.Message,
@@ -334,21 +340,21 @@ func (b *batch) outcome(i int, o *outcome) engine.Outcome {
 	if o.Stdout.Spilled {
 		out.Stdout = engine.Blob{Path: stdoutFile(dir, t.ID), Size: o.Stdout.Size}
 		if info, err := os.Lstat(out.Stdout.Path); err != nil || !info.Mode().IsRegular() || info.Size() != o.Stdout.Size {
-			return broken(t.ID, "its standard output is not where it should be")
+			return out, fmt.Errorf("the standard output of task %d is not where it should be", o.ID)
 		}
 	}
 	if len(t.Outputs) == 0 || o.End == engine.Broken || o.End == engine.Cancelled {
-		return out
+		return out, nil
 	}
 	out.Outputs = make(map[string]string, len(t.Outputs))
 	for n, guest := range t.Outputs {
 		host := outputDir(dir, t.ID, n)
 		if err := plainFiles(host); err != nil {
-			return broken(t.ID, err.Error())
+			return out, err
 		}
 		out.Outputs[guest] = host
 	}
-	return out
+	return out, nil
 }
 
 func broken(id uint64, why string) engine.Outcome {

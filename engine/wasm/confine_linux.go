@@ -17,9 +17,26 @@ import (
 
 // confine gives up, for this process and for good, all that a child does not need. It goes on where the kernel lacks a layer, and says so.
 func confine(r reach) []Check {
+	closeInherited()
 	niceDown(r.nice)
 	checks := []Check{limit(r), dieWithParent(), noNewPrivs()}
 	return append(checks, lock(r), filter())
+}
+
+// closeInherited closes files that came with the process: whoever started the node may have left some open. The Go runtime keeps its own.
+func closeInherited() {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range list {
+		fd, err := strconv.Atoi(e.Name())
+		to, gone := os.Readlink("/proc/self/fd/" + e.Name())
+		if err != nil || gone != nil || fd <= 2 || strings.HasPrefix(to, "anon_inode:") || strings.HasPrefix(to, "/sys/fs/cgroup/") {
+			continue
+		}
+		unix.Close(fd)
+	}
 }
 
 func verdict(name string, err error, good string) Check {

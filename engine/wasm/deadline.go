@@ -85,7 +85,7 @@ func (b *batch) bury(p *process) {
 	case closed:
 		b.settle(head, engine.Cancelled, "")
 	case p.starved():
-		b.settle(head, engine.MemoryFull, "")
+		b.settle(head, engine.MemoryFull, "the program took more than the "+engine.Bytes(reserve)+" that a sandbox has beyond its memory: tables or calls grow without end")
 	default:
 		b.settle(head, engine.Broken, "the sandbox died: "+why)
 		b.s.eng.log.Warn("a sandbox died", "task", b.tasks[head].ID, "why", why)

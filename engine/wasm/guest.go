@@ -289,9 +289,11 @@ func trap(err error) string {
 	return clip("the program trapped: " + s)
 }
 
+// clip makes s fit for a message: short, and valid UTF-8.
 func clip(s string) string {
+	s = strings.ToValidUTF8(s, "?")
 	if len(s) > maxText/2 {
-		return s[:maxText/2]
+		return strings.ToValidUTF8(s[:maxText/2], "")
 	}
 	return s
 }

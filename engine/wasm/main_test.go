@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -19,8 +20,15 @@ import (
 
 // TestMain lets the test binary be its own child, as the hpips binary is.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "wasm-child" {
-		os.Exit(Child())
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "wasm-child":
+			os.Exit(Child())
+		case "wasm-liar":
+			os.Exit(liar(os.Args[2]))
+		case "wasm-node":
+			os.Exit(loneNode(os.Args[2:]))
+		}
 	}
 	code := m.Run()
 	os.RemoveAll(shared.dir)
@@ -101,11 +109,15 @@ func program(t testing.TB, module string) engine.Program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := sha256.Sum256(b)
 	return engine.Program{
-		Lease: t.Name(), Module: module, Key: hex.EncodeToString(sum[:]), Dir: t.TempDir(),
+		Lease: t.Name(), Module: module, Key: keyOf(b), Dir: t.TempDir(),
 		Limits: engine.Limits{Memory: 256 << 20, Output: 1 << 20, Disk: 4 << 20},
 	}
+}
+
+func keyOf(module []byte) string {
+	sum := sha256.Sum256(module)
+	return hex.EncodeToString(sum[:])
 }
 
 func openSandbox(t testing.TB, p engine.Program) engine.Sandbox {
@@ -186,4 +198,28 @@ func one(t testing.TB, p engine.Program, task engine.Task) engine.Outcome {
 		task.ID = 1
 	}
 	return runAll(t, openSandbox(t, p), task).byID[task.ID]
+}
+
+// loneNode is what TestChildDiesWithNode kills: it runs an endless task and prints its child's number.
+func loneNode(args []string) int {
+	self, err := os.Executable()
+	if err != nil {
+		return 1
+	}
+	e, err := New(slog.New(slog.NewTextHandler(io.Discard, nil)), Config{Command: []string{self, "wasm-child"}, Cache: args[1]})
+	if err != nil {
+		return 1
+	}
+	b, err := os.ReadFile(args[0])
+	if err != nil {
+		return 1
+	}
+	s, err := e.Open(context.Background(), engine.Program{Lease: "l", Module: args[0], Key: keyOf(b), Dir: args[2]})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println(s.(*sandbox).current().cmd.Process.Pid)
+	s.Run(context.Background(), []engine.Task{indexed(1, "loop")}, newLedger())
+	return 0
 }

@@ -17,12 +17,12 @@ type outbox struct {
 	coder *coder
 	to    io.Writer
 
-	mu      sync.Mutex
-	events  []event
-	size    int
-	first   time.Time
-	timer   *time.Timer
-	err     error
+	mu     sync.Mutex
+	events []event
+	size   int
+	first  time.Time
+	timer  *time.Timer
+	err    error
 }
 
 func newOutbox(c *coder, to io.Writer) *outbox {

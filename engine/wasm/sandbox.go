@@ -21,13 +21,13 @@ type sandbox struct {
 
 	run sync.Mutex // held by Run
 
-	mu      sync.Mutex
-	child   *process // nil when none lives
-	batch   *batch   // of the Run under way
-	early   []feedOrder
-	paused  bool
-	closed  bool
-	wake    chan struct{}
+	mu     sync.Mutex
+	child  *process // nil when none lives
+	batch  *batch   // of the Run under way
+	early  []feedOrder
+	paused bool
+	closed bool
+	wake   chan struct{}
 }
 
 // maxEarly is how many feeds are kept for tasks that Run has not seen yet.

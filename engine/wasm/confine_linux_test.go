@@ -1,0 +1,153 @@
+package wasm
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestProbe wants every wall of the sandbox to stand: a kernel without one fails here by its name.
+func TestProbe(t *testing.T) {
+	checks, err := newEngine(t).Probe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, c := range checks {
+		seen[c.Name] = true
+		if !c.OK || c.Detail == "" {
+			t.Errorf("%s: %s", c.Name, c.Detail)
+		}
+		t.Logf("%-28s %v %s", c.Name, c.OK, c.Detail)
+	}
+	for _, name := range []string{"landlock", "seccomp", "limits", "no-new-privs", "die-with-parent", "compiler", "cannot open a socket", "cannot read /etc/passwd"} {
+		if !seen[name] {
+			t.Errorf("%s was not tried", name)
+		}
+	}
+}
+
+// TestChildHasNothing looks into the child from outside: no environment, no open files but its pipes, no way up in rights.
+func TestChildHasNothing(t *testing.T) {
+	t.Setenv("HPIPS_SECRET", "the owner's key")
+	secret, err := syscall.Open(os.Args[0], syscall.O_RDONLY, 0) // without close-on-exec
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(secret)
+	s := openSandbox(t, program(t, assemble(t, tinyWat)))
+	pid := s.(*sandbox).current().cmd.Process.Pid
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	if environ, err := os.ReadFile(proc + "environ"); err == nil {
+		if got := strings.Split(strings.Trim(string(environ), "\x00"), "\x00"); len(got) > 2 || strings.Contains(string(environ), "SECRET") {
+			t.Errorf("environment %q", got)
+		}
+	} else if !os.IsPermission(err) {
+		t.Error(err)
+	}
+	if list, err := os.ReadDir(proc + "fd"); err == nil {
+		for _, e := range list {
+			to, err := os.Readlink(proc + "fd/" + e.Name())
+			if err != nil {
+				t.Error(err)
+			}
+			own := strings.HasPrefix(to, "/sys/fs/cgroup/") // the Go runtime reads its CPU quota there
+			if !own && !strings.HasPrefix(to, "pipe:") && !strings.HasPrefix(to, "anon_inode:") {
+				t.Errorf("file %s is %s", e.Name(), to)
+			}
+		}
+	} else if !os.IsPermission(err) {
+		t.Error(err)
+	}
+	status, err := os.ReadFile(proc + "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2"} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("status lacks %q", want)
+		}
+	}
+	tasks, err := os.ReadDir(proc + "task")
+	if err != nil || len(tasks) < 2 {
+		t.Fatalf("%d threads, %v", len(tasks), err)
+	}
+	for _, e := range tasks { // the walls stand around every thread
+		status, err := os.ReadFile(proc + "task/" + e.Name() + "/status")
+		if err == nil && !strings.Contains(string(status), "Seccomp:\t2") {
+			t.Errorf("thread %s has no filter", e.Name())
+		}
+	}
+}
+
+// gone waits until a process is no more.
+func gone(t *testing.T, pid int) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(5 * time.Second)
+	for {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(b), ") Z ") {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("process %d still lives: %s", pid, b)
+		}
+	}
+}
+
+// TestChildDiesWithNode kills a node by SIGKILL while its child computes for ever.
+func TestChildDiesWithNode(t *testing.T) {
+	node := exec.Command(os.Args[0], "wasm-node", assemble(t, "testdata/trap.wat"), filepath.Join(workshop(t), "cache"), t.TempDir())
+	out, err := node.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	node.Wait()
+	gone(t, pid)
+}
+
+// TestChildEndsWithItsPipe closes the pipe of an idle child: it goes by itself, on systems without a signal at the parent's death too.
+func TestChildEndsWithItsPipe(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "wasm-child")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		cmd.Process.Kill()
+		t.Error("it goes on without its node")
+	}
+}
