@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -196,118 +194,6 @@ func TestRealRestartOnAnotherPort(t *testing.T) {
 		}
 	}
 	t.Errorf("alice saw %v, want up down restarted up", events)
-}
-
-// relay forwards TCP connections to a host until it is told to hold every byte.
-type relay struct {
-	net.Listener
-	to   string
-	mu   sync.Mutex
-	gate chan struct{}
-	wg   sync.WaitGroup
-}
-
-func newRelay(t *testing.T, to string) *relay {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{Listener: l, to: to, gate: make(chan struct{})}
-	close(r.gate)
-	ctx, cancel := context.WithCancel(context.Background())
-	r.wg.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			r.wg.Go(func() { r.forward(ctx, in) })
-		}
-	})
-	t.Cleanup(func() { cancel(); l.Close(); r.wg.Wait() })
-	return r
-}
-
-func (r *relay) forward(ctx context.Context, in net.Conn) {
-	out, err := net.Dial("tcp", r.to)
-	if err != nil {
-		in.Close()
-		return
-	}
-	stop := context.AfterFunc(ctx, func() { in.Close(); out.Close() })
-	defer stop()
-	var wg sync.WaitGroup
-	for _, c := range [][2]net.Conn{{in, out}, {out, in}} {
-		wg.Go(func() {
-			defer c[1].Close()
-			buf := make([]byte, 32<<10)
-			for {
-				n, err := c[0].Read(buf)
-				r.mu.Lock()
-				gate := r.gate
-				r.mu.Unlock()
-				select {
-				case <-gate:
-				case <-ctx.Done():
-					return
-				}
-				if _, werr := c[1].Write(buf[:n]); err != nil || werr != nil {
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
-func (r *relay) hold()    { r.mu.Lock(); r.gate = make(chan struct{}); r.mu.Unlock() }
-func (r *relay) release() { r.mu.Lock(); close(r.gate); r.mu.Unlock() }
-
-// The way to bob swallows everything for a while, without an error: the session is down after the silence, and goes on
-// when the way is free, with nothing lost.
-func TestRealPauseAndResume(t *testing.T) {
-	bob := newHost(t, "bob")
-	port, err := bob.Libp2p().Addrs()[0].ValueForProtocol(6)
-	if err != nil {
-		t.Fatal(err)
-	}
-	way := newRelay(t, "127.0.0.1:"+port)
-	alice := newHost(t, "alice", joining(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d/p2p/%s", way.Addr().(*net.TCPAddr).Port, bob.ID())))
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	if err := alice.dial(ctx, alice.join[0]); err != nil {
-		t.Fatal(err)
-	}
-	got := make(chan string, 100)
-	there := NewSessions(quiet(), bob, brisk)
-	there.Accept("work", func(s *Session) {
-		for m, err := s.Receive(ctx); err == nil; m, err = s.Receive(ctx) {
-			if m.Event == EventNone {
-				got <- string(m.Data)
-				s.Ack(m.Seq)
-			}
-		}
-	})
-	here := NewSessions(quiet(), alice, brisk)
-	serve(t, there.Serve)
-	serve(t, here.Serve)
-	s := here.Open(bob.ID(), "work")
-	if err := s.Send(ctx, []byte("one")); err != nil {
-		t.Fatal(err)
-	}
-	if g := <-got; g != "one" {
-		t.Fatalf("got %q", g)
-	}
-	way.hold()
-	if err := s.Send(ctx, []byte("two")); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 10*time.Second, "the session is down", func() bool { return !s.State().Up })
-	way.release()
-	eventually(t, 20*time.Second, "the session is up", func() bool { return s.State().Up && s.Unacked() == 0 })
-	if g := <-got; g != "two" || len(got) != 0 {
-		t.Errorf("got %q and %d more, want two, once", g, len(got))
-	}
 }
 
 // frames strings frames together as a peer may send them.
