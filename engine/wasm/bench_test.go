@@ -45,3 +45,64 @@ func (c *counter) Done(outcomes []engine.Outcome) {
 }
 
 func (c *counter) Output(uint64, int, int64, []byte) {}
+
+// BenchmarkSingle runs one tiny task per Run: what a batch of one costs, there and back.
+func BenchmarkSingle(b *testing.B) {
+	s := openSandbox(b, program(b, assemble(b, tinyWat)))
+	n := uint64(0)
+	for b.Loop() {
+		n++
+		c := &counter{}
+		if err := s.Run(context.Background(), []engine.Task{{ID: n, Env: []string{"HPIPS_INDEX=" + strconv.FormatUint(n, 10)}}}, c); err != nil || c.good != 1 {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkGo runs a program built by Go, whose start is most of its work.
+func BenchmarkGo(b *testing.B) {
+	p := program(b, guest(b))
+	p.Args = []string{"index"}
+	s := openSandbox(b, p)
+	b.ResetTimer()
+	tasks := make([]engine.Task, b.N)
+	for i := range tasks {
+		tasks[i] = engine.Task{ID: uint64(i + 1), Env: []string{"HPIPS_INDEX=" + strconv.Itoa(i+1)}}
+	}
+	c := &counter{}
+	if err := s.Run(context.Background(), tasks, c); err != nil || c.good != b.N {
+		b.Fatal(c.good, err)
+	}
+}
+
+// BenchmarkFiles runs a program that reads a mounted file and writes one.
+func BenchmarkFiles(b *testing.B) {
+	s := openSandbox(b, program(b, guest(b)))
+	b.ResetTimer()
+	tasks := make([]engine.Task, b.N)
+	for i := range tasks {
+		tasks[i] = engine.Task{ID: uint64(i + 1), Args: []string{"write", "/out/x", strconv.Itoa(i + 1)}, Outputs: []string{"/out"}}
+	}
+	c := &counter{}
+	if err := s.Run(context.Background(), tasks, c); err != nil || c.good != b.N {
+		b.Fatal(c.good, err)
+	}
+}
+
+// BenchmarkStart opens a sandbox of a compiled program and closes it again.
+func BenchmarkStart(b *testing.B) {
+	for name, module := range map[string]string{"tiny": assemble(b, tinyWat), "go": guest(b)} {
+		b.Run(name, func(b *testing.B) {
+			e, p := newEngine(b), program(b, module)
+			for b.Loop() {
+				s, err := e.Open(context.Background(), p)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -18,7 +18,7 @@ import (
 // Config.Command names calls it and nothing else.
 func Child() int {
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(reserve / 4)
+	debug.SetMemoryLimit(reserve / 2)
 	code, err := newCoder()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -78,11 +78,14 @@ func (c *child) serve() error {
 // reach is what a child of this setup may touch.
 func (s *setup) reach() reach {
 	r := reach{read: s.Read, nice: s.Nice, memory: reserve}
+	if info, err := os.Stat(s.Module); err == nil {
+		r.memory += perModule * info.Size()
+	}
 	switch s.Mode {
 	case modeCompile:
-		r.write, r.memory, r.file, r.seconds = s.Cache, 2*reserve, 1<<30, 600
+		r.write, r.memory, r.file, r.seconds = s.Cache, 4<<30, 1<<30, 600
 	case modeRun:
-		r.write, r.memory, r.file = s.Dir, reserve+s.Limits.Memory, max(s.Limits.Output, s.Limits.Disk)+pageSize
+		r.write, r.memory, r.file = s.Dir, r.memory+s.Limits.Memory, max(s.Limits.Output, s.Limits.Disk)+pageSize
 	}
 	return r
 }

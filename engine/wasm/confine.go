@@ -21,5 +21,8 @@ type reach struct {
 	nice    int
 }
 
-// reserve is what a child may take beyond the program's own memory: for the module, its code, and the Go runtime.
-const reserve = 2 << 30
+// reserve is what a child may take beyond the program's own memory and what its module needs: tables, calls, and the Go runtime.
+const reserve = 512 << 20
+
+// perModule is how many bytes a child may take for each byte of its module: decoded, compiled, mapped.
+const perModule = 16

@@ -167,10 +167,13 @@ func filter() Check {
 		})
 	}
 	// clone3 hides its flags from a filter; told that it is unknown, the C library takes clone instead.
-	unknown := seccomp.SyscallGroup{Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS), Names: []string{"clone3"}}
+	groups := []seccomp.SyscallGroup{group}
+	if _, known := here.SyscallNames["clone3"]; known {
+		groups = append(groups, seccomp.SyscallGroup{Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS), Names: []string{"clone3"}})
+	}
 	err = seccomp.LoadFilter(seccomp.Filter{
 		NoNewPrivs: true, Flag: seccomp.FilterFlagTSync,
-		Policy: seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{group, unknown}},
+		Policy: seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: groups},
 	})
 	return verdict("seccomp", err, fmt.Sprintf("%d system calls denied", len(group.Names)))
 }

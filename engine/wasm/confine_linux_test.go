@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tetratelabs/wazero/experimental/sys"
+	"golang.org/x/sys/unix"
 )
 
 // TestProbe wants every wall of the sandbox to stand: a kernel without one fails here by its name.
@@ -149,5 +153,46 @@ func TestChildEndsWithItsPipe(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		cmd.Process.Kill()
 		t.Error("it goes on without its node")
+	}
+}
+
+// TestFullDisk writes where no space is left: the program sees an error, and the task is not judged by what it does then.
+func TestFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := newTree(&quota{left: 1 << 20})
+	f := &file{tree: tree, f: full, write: true}
+	defer f.Close()
+	if _, e := f.Pwrite([]byte("x"), 0); e != sys.EIO {
+		t.Errorf("the program sees %v", e)
+	}
+	if !errors.Is(tree.fault, syscall.ENOSPC) {
+		t.Errorf("kept %v", tree.fault)
+	}
+}
+
+// TestNice wants every thread of a child at the priority asked for.
+func TestNice(t *testing.T) {
+	e, _ := ownEngine(t, func(c *Config) { c.Nice = 11 })
+	s, err := e.Open(t.Context(), program(t, assemble(t, tinyWat)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	pid := s.(*sandbox).current().cmd.Process.Pid
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range list {
+		tid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if prio, err := unix.Getpriority(unix.PRIO_PROCESS, tid); err != nil || prio != 20-11 {
+			t.Errorf("thread %d: nice %d, %v", tid, 20-prio, err)
+		}
 	}
 }

@@ -29,7 +29,7 @@ func (t *tree) OpenFile(name string, flag sys.Oflag, _ fs.FileMode) (sys.File, s
 	info, err := p.mount.root.Stat(p.name)
 	switch {
 	case err != nil && (errno(err) != sys.ENOENT || flag&sys.O_CREAT == 0):
-		return nil, errno(err)
+		return nil, t.errno(err)
 	case err == nil && info.IsDir():
 		return t.openDir(p, flag)
 	case err == nil && !info.Mode().IsRegular():
@@ -62,7 +62,7 @@ func (t *tree) openRegular(p place, flag sys.Oflag, fresh bool) (sys.File, sys.E
 	}
 	f, err := p.mount.root.OpenFile(p.name, mode, 0o600)
 	if err != nil {
-		return nil, errno(err)
+		return nil, t.errno(err)
 	}
 	t.open++
 	return &file{tree: t, f: f, guest: p.guest, read: flag&sys.O_WRONLY == 0, write: write && flag&(sys.O_RDWR|sys.O_WRONLY) != 0, append: flag&sys.O_APPEND != 0}, 0
@@ -107,7 +107,7 @@ func (f *file) SetAppend(on bool) sys.Errno { f.append = on; return 0 }
 func (f *file) size() (int64, sys.Errno) {
 	info, err := f.f.Stat()
 	if err != nil {
-		return 0, errno(err)
+		return 0, f.tree.errno(err)
 	}
 	return info.Size(), 0
 }
@@ -139,7 +139,7 @@ func (f *file) Pread(buf []byte, off int64) (int, sys.Errno) {
 	if err == io.EOF {
 		err = nil
 	}
-	return n, errno(err)
+	return n, f.tree.errno(err)
 }
 
 // Seek moves the position.
@@ -192,7 +192,7 @@ func (f *file) Pwrite(buf []byte, off int64) (int, sys.Errno) {
 		return 0, e
 	}
 	n, err := f.f.WriteAt(buf, off)
-	return n, errno(err)
+	return n, f.tree.errno(err)
 }
 
 // grow charges for a file that becomes size bytes long.
@@ -218,7 +218,7 @@ func (f *file) Truncate(size int64) sys.Errno {
 	if e := f.grow(size); e != 0 {
 		return e
 	}
-	return errno(f.f.Truncate(size))
+	return f.tree.errno(f.f.Truncate(size))
 }
 
 // Sync, Datasync and Utimens have nothing to do: a task's files need not outlive the machine's power.
@@ -233,7 +233,7 @@ func (f *file) Utimens(_, _ int64) sys.Errno { return 0 }
 // Close may be called once.
 func (f *file) Close() sys.Errno {
 	f.tree.open--
-	return errno(f.f.Close())
+	return f.tree.errno(f.f.Close())
 }
 
 // dir is an open folder, listed when it is first read and again after each rewind.

@@ -33,6 +33,7 @@ type tree struct {
 	disk  *quota
 	open  int
 	roots []*os.Root // to be closed with the tree
+	fault error      // what failed on the host that is not the program's doing: a full disk, a broken one
 }
 
 // node is a folder of the tree; with a mount it shows what is on the host, and its own kids on top.
@@ -189,7 +190,7 @@ func (t *tree) reach(p *place) sys.Errno {
 	if m.root == nil {
 		root, err := m.lazy()
 		if err != nil {
-			return errno(err)
+			return t.errno(err)
 		}
 		m.root = root
 	}
@@ -214,7 +215,7 @@ func (t *tree) Stat(name string) (wsys.Stat_t, sys.Errno) {
 	}
 	info, err := p.mount.root.Stat(p.name)
 	if err != nil {
-		return wsys.Stat_t{}, errno(err)
+		return wsys.Stat_t{}, t.errno(err)
 	}
 	if strings.HasSuffix(name, "/") && !info.IsDir() {
 		return wsys.Stat_t{}, sys.ENOTDIR
@@ -238,7 +239,7 @@ func (t *tree) Mkdir(name string, _ fs.FileMode) sys.Errno {
 	case !t.disk.take(entryCost):
 		return sys.EIO
 	}
-	return errno(p.mount.root.Mkdir(p.name, 0o700))
+	return t.errno(p.mount.root.Mkdir(p.name, 0o700))
 }
 
 // refuse gives why a path cannot be made in a place that may not be written: it exists, or the place is read-only.
@@ -268,7 +269,7 @@ func (t *tree) Rename(from, to string) sys.Errno {
 	case a.mount != b.mount:
 		return sys.ENOTSUP
 	}
-	return errno(a.mount.root.Rename(a.name, b.name))
+	return t.errno(a.mount.root.Rename(a.name, b.name))
 }
 
 // Rmdir removes an empty folder of a writable mount.
@@ -290,13 +291,13 @@ func (t *tree) remove(name string, dir bool) sys.Errno {
 	info, err := p.mount.root.Stat(p.name)
 	switch {
 	case err != nil:
-		return errno(err)
+		return t.errno(err)
 	case dir && !info.IsDir():
 		return sys.ENOTDIR
 	case !dir && info.IsDir():
 		return sys.EISDIR
 	}
-	return errno(p.mount.root.Remove(p.name))
+	return t.errno(p.mount.root.Remove(p.name))
 }
 
 // Utimens does nothing: times are fixed.
@@ -317,12 +318,12 @@ func (t *tree) entries(p place) ([]sys.Dirent, sys.Errno) {
 	if p.mount != nil {
 		f, err := p.mount.root.Open(p.name)
 		if err != nil {
-			return nil, errno(err)
+			return nil, t.errno(err)
 		}
 		defer f.Close()
 		list, err := f.ReadDir(-1)
 		if err != nil {
-			return nil, errno(err)
+			return nil, t.errno(err)
 		}
 		for _, d := range list {
 			kind := d.Type()
@@ -362,6 +363,16 @@ func inode(guest string) wsys.Inode {
 	h := fnv.New64a()
 	h.Write([]byte(guest))
 	return h.Sum64() | 1
+}
+
+// errno is what a program may see of an error of the host. One that no program can cause is kept: the task is not to blame for what it
+// does then.
+func (t *tree) errno(err error) sys.Errno {
+	e := errno(err)
+	if e == sys.EIO && t.fault == nil {
+		t.fault = err
+	}
+	return e
 }
 
 // errno turns an error of the host into one that a program may see. What a Root refuses as an escape looks as if it were not there.

@@ -132,7 +132,7 @@ func (r *runner) reset(t *taskOrder, in *inlet) {
 	r.id, r.streaming = t.ID, t.Stream
 	r.outputLeft, r.disk = r.set.Limits.Output, quota{left: r.set.Limits.Disk}
 	r.stopped, r.why, r.clock, r.random = "", "", 0, nil
-	r.mem.peak, r.mem.refused = 0, false
+	r.mem.peak, r.mem.refused, r.files.fault = 0, false, nil
 	r.index = ""
 	for _, e := range t.Env {
 		if v, ok := strings.CutPrefix(e, "HPIPS_INDEX="); ok {
@@ -269,6 +269,8 @@ func (r *runner) end(err error) (engine.End, int, string) {
 	}
 	failed := err != nil || code != 0
 	switch {
+	case r.files.fault != nil:
+		return engine.Broken, -1, clip("this machine's disk failed the task: " + r.files.fault.Error())
 	case failed && r.mem.refused:
 		return engine.MemoryFull, -1, limits.Excess(engine.MemoryFull)
 	case failed && r.disk.refused:

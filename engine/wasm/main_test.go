@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/hpips/hpips/engine"
+	"go.uber.org/goleak"
 )
 
 // TestMain lets the test binary be its own child, as the hpips binary is.
@@ -31,6 +32,10 @@ func TestMain(m *testing.M) {
 		}
 	}
 	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	os.RemoveAll(shared.dir)
 	os.Exit(code)
 }

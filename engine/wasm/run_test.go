@@ -169,12 +169,38 @@ func TestSleepTakesNoTime(t *testing.T) {
 // TestDeepRecursion ends a program that has no end of its own, whichever stack it fills first.
 func TestDeepRecursion(t *testing.T) {
 	p := program(t, guest(t))
-	p.Args = []string{"deep"}
+	p.Args, p.Limits.Memory = []string{"deep"}, 48<<20
 	o := one(t, p, engine.Task{})
 	if o.End == engine.Exited && o.Exit == 0 || o.End == engine.Broken {
 		t.Errorf("%s %d %q", o.End, o.Exit, o.Message)
 	}
 	t.Logf("%s %d %q", o.End, o.Exit, o.Message)
+}
+
+// TestHostFails has the folder of a sandbox spoilt by someone else: that is not the program's fault.
+func TestHostFails(t *testing.T) {
+	p := program(t, guest(t))
+	if err := os.WriteFile(filepath.Join(p.Dir, "tasks"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := newEngine(t).Open(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l := runAll(t, s,
+		engine.Task{ID: 1, Args: []string{"flood", "1"}},
+		engine.Task{ID: 2, Args: []string{"write", "/out/x", "y"}, Outputs: []string{"/out"}},
+		engine.Task{ID: 3, Args: []string{"exit", "0"}},
+		engine.Task{ID: 4, Args: []string{"exit", "0"}, Mounts: []engine.Mount{{Guest: "/in", Host: filepath.Join(p.Dir, "gone")}}})
+	for id, says := range map[uint64]string{1: "output cannot be kept", 2: "output /out", 4: "mount /in"} {
+		if o := l.byID[id]; o.End != engine.Broken || !strings.Contains(o.Message, says) {
+			t.Errorf("task %d: %s %q", id, o.End, o.Message)
+		}
+	}
+	if l.byID[3].End != engine.Exited {
+		t.Errorf("a task without files: %s %q", l.byID[3].End, l.byID[3].Message)
+	}
 }
 
 // TestInterruptedTyping feeds lines to a program while an earlier task is cancelled and the child replaced.
