@@ -33,7 +33,6 @@ type tenant struct {
 	work    lease.Work
 	key     string // canonical bytes of work
 	program engine.Program
-	shared  []engine.Mount
 	stdin   string // host path of the standard input of all tasks
 	engine  engine.Engine
 	ctx     context.Context // the tenant's life
@@ -81,7 +80,6 @@ type task struct {
 	box       *box   // that runs it
 	cancelled bool   // by the requester
 	returned  bool   // taken back from its batch, to be run in another
-	good      bool   // its answer succeeded
 	again     *job.Task
 	stop      context.CancelFunc // of its staging
 }

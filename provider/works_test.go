@@ -39,7 +39,7 @@ func (w *works) Open(_ context.Context, p engine.Program) (engine.Sandbox, error
 		return nil, err
 	}
 	if key, err := digest(p.Module); err != nil || key != p.Key {
-		return nil, fmt.Errorf("key %s of a module with %s, %v", p.Key, key, err)
+		return nil, fmt.Errorf("key %s of a module with %s, %w", p.Key, key, err)
 	}
 	run := programs()[string(module)]
 	if string(module) == "machine at fault" {
