@@ -143,7 +143,7 @@ func (d *demo) carry(ctx context.Context, spec job.Spec, watch func(job.Status))
 	if err != nil {
 		return job.Status{}, nil, err
 	}
-	step, end := s.progress(id)
+	step, end := s.progress()
 	st, err := s.watch(ctx, id, func(st job.Status) {
 		if step != nil {
 			step(st)

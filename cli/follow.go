@@ -157,19 +157,10 @@ func code(st job.Status) int {
 	return st.ExitCode
 }
 
-// progress returns a step that shows a job's way: a line that is redrawn on a terminal, one short line per state elsewhere.
-func (s *shell) progress(id string) (step func(job.Status), end func()) {
-	if s.formal() || s.quiet {
+// progress returns a step that shows a job's way in a line that is redrawn on a terminal; elsewhere there is none.
+func (s *shell) progress() (step func(job.Status), end func()) {
+	if s.formal() || s.quiet || !terminal(s.err) {
 		return nil, func() {}
-	}
-	if !terminal(s.err) {
-		var told job.State
-		return func(st job.Status) {
-			if st.State != told && !st.State.Final() {
-				told = st.State
-				s.note("job %s %s", id, st.State)
-			}
-		}, func() {}
 	}
 	drawn := false
 	step = func(st job.Status) {

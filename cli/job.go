@@ -311,7 +311,7 @@ func (s *shell) jobWaitCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		step, end := s.progress(st.Job)
+		step, end := s.progress()
 		last, err := s.watch(ctx, st.Job, step)
 		end()
 		if ctx.Err() != nil {

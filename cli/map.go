@@ -62,10 +62,8 @@ the result; it gets the same arguments unless --reduce-arg is given.`,
 }
 
 func (s *shell) attendMap(ctx context.Context, api *client.Client, id string) error {
-	step, end := s.progress(id)
-	if step != nil {
-		s.note("job %s  (Ctrl-C detaches; the job goes on)", id)
-	}
+	step, end := s.progress()
+	s.note("job %s  (Ctrl-C detaches; the job goes on)", id)
 	st, err := s.watch(ctx, id, step)
 	end()
 	if ctx.Err() != nil {

@@ -93,15 +93,20 @@ func (a *asked) parse(c *cobra.Command, args []string) (module string, rest []st
 	module, rest = args[0], args[1:]
 	if c.ArgsLenAtDash() != 0 { // "hpips run -- prog.wasm -x" leaves everything to the program
 		if err := c.Flags().Parse(rest); err != nil {
-			f, ok := usage(c, err.Error()).(*job.Failure)
-			if ok {
-				f.Hint = "put -- before the program's own arguments: " + c.CommandPath() + " " + module + " -- " + strings.Join(rest, " ")
-			}
-			return "", nil, f
+			return "", nil, notOurs(c, module, rest, err)
 		}
 		rest = c.Flags().Args()
 	}
 	return module, rest, nil
+}
+
+// notOurs is the complaint about a flag behind the module; one that is unknown may be meant for the program.
+func notOurs(c *cobra.Command, module string, rest []string, err error) error {
+	f := &job.Failure{Code: job.CodeUsage, Message: err.Error(), Hint: "see " + c.CommandPath() + " --help"}
+	if strings.HasPrefix(err.Error(), "unknown") && !slices.Contains(rest, "--") {
+		f.Hint = "if it is the program's, put -- before it: " + c.CommandPath() + " " + module + " -- " + strings.Join(rest, " ")
+	}
+	return f
 }
 
 // fill writes what the flags say into the specification, paths as they were typed.
