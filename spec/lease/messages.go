@@ -8,7 +8,7 @@ import (
 )
 
 // Session is the name of the p2p session that carries messages under leases.
-const Session = "work/1"
+const Session = "work-1"
 
 // Work is what all tasks of a lease have in common.
 type Work struct {
