@@ -24,7 +24,7 @@ func program(t *testing.T, name string) (wazero.Runtime, wazero.CompiledModule) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := wazero.NewRuntime(t.Context())
+	r := wazero.NewRuntimeWithConfig(t.Context(), wazero.NewRuntimeConfigInterpreter()) // to compile takes longer than these runs
 	t.Cleanup(func() { _ = r.Close(t.Context()) })
 	wasi_snapshot_preview1.MustInstantiate(t.Context(), r)
 	compiled, err := r.CompileModule(t.Context(), code)
