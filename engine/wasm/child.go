@@ -18,7 +18,7 @@ import (
 // Config.Command names calls it and nothing else.
 func Child() int {
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(reserve / 2)
+	debug.SetMemoryLimit(reserve / 4)
 	code, err := newCoder()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -22,7 +22,7 @@ type reach struct {
 }
 
 // reserve is what a child may take beyond the program's own memory and what its module needs: tables, calls, and the Go runtime.
-const reserve = 512 << 20
+const reserve = 1 << 30
 
 // perModule is how many bytes a child may take for each byte of its module: decoded, compiled, mapped.
 const perModule = 16

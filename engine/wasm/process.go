@@ -62,7 +62,7 @@ func (e *Engine) launch(ctx context.Context, set *setup) (*process, error) {
 // where the kernel kills it with its parent, the parent is that thread.
 func (p *process) begin() error {
 	p.cmd = exec.Command(p.eng.cfg.Command[0], p.eng.cfg.Command[1:]...)
-	p.cmd.Env = []string{"GOMAXPROCS=2", "GOTRACEBACK=single"}
+	p.cmd.Env = []string{"GOMAXPROCS=2", "GOTRACEBACK=single", "MALLOC_ARENA_MAX=1"} // the last where the C library makes the threads
 	detach(p.cmd)
 	in, errIn := p.cmd.StdinPipe()
 	out, errOut := p.cmd.StdoutPipe()
@@ -188,7 +188,7 @@ func (p *process) why() string {
 // starved says that the child died for want of memory beyond the program's own: tables, open files, the engine's stack.
 func (p *process) starved() bool {
 	s := p.tail.String()
-	return strings.Contains(s, "out of memory") || strings.Contains(s, "cannot allocate memory") || strings.Contains(s, "newosproc")
+	return strings.Contains(s, "out of memory") || strings.Contains(s, "cannot allocate memory") || strings.Contains(s, "address space")
 }
 
 // tail keeps the first and the last kilobytes written to it.

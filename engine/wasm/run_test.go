@@ -166,17 +166,6 @@ func TestSleepTakesNoTime(t *testing.T) {
 	}
 }
 
-// TestDeepRecursion ends a program that has no end of its own, whichever stack it fills first.
-func TestDeepRecursion(t *testing.T) {
-	p := program(t, guest(t))
-	p.Args, p.Limits.Memory = []string{"deep"}, 48<<20
-	o := one(t, p, engine.Task{})
-	if o.End == engine.Exited && o.Exit == 0 || o.End == engine.Broken {
-		t.Errorf("%s %d %q", o.End, o.Exit, o.Message)
-	}
-	t.Logf("%s %d %q", o.End, o.Exit, o.Message)
-}
-
 // TestHostFails has the folder of a sandbox spoilt by someone else: that is not the program's fault.
 func TestHostFails(t *testing.T) {
 	p := program(t, guest(t))

@@ -16,7 +16,7 @@ import (
 func main() {
 	acts := map[string]func([]string) error{
 		"args": args, "env": env, "exit": exit, "cat": cat, "read": read, "show": show, "write": write, "list": list, "stderr": stderr, "flood": flood,
-		"grow": grow, "spin": spin, "sleep": sleep, "world": world, "fill": fill, "deep": deep, "files": files, "panic": boom, "rename": rename,
+		"grow": grow, "spin": spin, "sleep": sleep, "world": world, "fill": fill, "files": files, "panic": boom, "rename": rename,
 		"lines": lines, "index": index, "count": count, "trap": trap,
 	}
 	act := acts[os.Args[1]]
@@ -238,18 +238,6 @@ func files(a []string) error {
 			return err
 		}
 	}
-}
-
-func deep([]string) error {
-	fmt.Print(down(1))
-	return nil
-}
-
-func down(n int) int {
-	if n == 0 {
-		return 0
-	}
-	return down(n+1) + 1
 }
 
 func boom([]string) error { panic("boom") }
