@@ -2,8 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	blockfmt "github.com/ipfs/go-block-format"
@@ -23,6 +23,7 @@ const (
 	pullBytes  = 32 << 20
 	leastClaim = 16 << 10 // bytes that a want counts at least
 	dialTime   = 10 * time.Second
+	stallTime  = 10 * time.Second // without any block, after which wants are said anew
 )
 
 // Fetch brings the whole DAG under c to this disk, asking only for blocks that are missing,
@@ -70,8 +71,11 @@ func (s *Store) connect(ctx context.Context, from []peer.ID) {
 // pull is one walk over a DAG: a stack of wants, of which a window is on the wire.
 type pull struct {
 	s       *Store
+	session context.Context  // of the fetcher; ended and replaced after a stall
+	end     func()           // ends it
 	fetcher exchange.Fetcher // nil when offline
 	meter   *meter
+	came    atomic.Int64 // blocks that came from peers
 	seen    *cid.Set
 	todo    []want
 	flying  int // batches on the wire
@@ -82,22 +86,19 @@ type pull struct {
 
 // landing is a batch that came back.
 type landing struct {
-	claim uint64
-	below []want
-	bytes int64
-	err   error
+	claim  uint64
+	below  []want
+	bytes  int64
+	absent []want // wanted in a session that was ended for a stall
+	err    error
 }
 
 func (s *Store) pull(ctx context.Context, root cid.Cid, progress func(Progress)) (int64, error) {
-	within, cancel := context.WithCancel(ctx)
-	defer cancel()
 	p := &pull{s: s, meter: newMeter(progress, 0), seen: cid.NewSet(), landed: make(chan landing, maxBatches),
 		todo: []want{{cid: root}}}
-	if s.swap != nil {
-		p.fetcher = s.swap.NewSession(within)
-	}
-	err := p.run(within)
-	cancel()
+	p.begin(ctx)
+	err := p.run(ctx)
+	p.end()
 	for ; p.flying > 0; p.flying-- {
 		<-p.landed
 	}
@@ -112,7 +113,21 @@ func (s *Store) pull(ctx context.Context, root cid.Cid, progress func(Progress))
 	return n, nil
 }
 
+// begin opens a session of the exchange.
+func (p *pull) begin(ctx context.Context) {
+	p.session, p.end = context.WithCancel(ctx)
+	if p.s.swap != nil {
+		p.fetcher = p.s.swap.NewSession(p.session)
+	}
+}
+
+// run keeps the window full until nothing is left. When no block at all comes for a while
+// it ends the session and says what is missing in a fresh one: a peer may have promised
+// and not sent, and a session of boxo can forget wants (boxo issue 1064).
 func (p *pull) run(ctx context.Context) error {
+	watch := time.NewTicker(stallTime)
+	defer watch.Stop()
+	var before int64
 	for {
 		if err := p.launch(ctx); err != nil {
 			return err
@@ -120,18 +135,49 @@ func (p *pull) run(ctx context.Context) error {
 		if p.flying == 0 {
 			return nil
 		}
-		l := <-p.landed
-		p.flying--
-		p.bytes -= l.claim
-		if l.err != nil {
-			return l.err
-		}
-		p.todo = append(p.todo, l.below...)
-		p.total += l.bytes
-		if most := p.s.cfg.MaxFetch; most > 0 && p.total > most {
-			return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, most)
+		select {
+		case l := <-p.landed:
+			p.flying--
+			if err := p.land(ctx, l); err != nil {
+				return err
+			}
+		case <-watch.C:
+			if now := p.came.Load(); now > before {
+				before = now
+				continue
+			}
+			p.s.log.Debug("fetch stalls, asking anew", "batches", p.flying)
+			p.end()
+			for p.flying > 0 {
+				l := <-p.landed
+				p.flying--
+				if err := p.land(ctx, l); err != nil {
+					return err
+				}
+			}
+			p.begin(ctx)
 		}
 	}
+}
+
+// land takes in what a batch brought.
+func (p *pull) land(ctx context.Context, l landing) error {
+	p.bytes -= l.claim
+	if l.err != nil {
+		return l.err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, w := range l.absent {
+		p.seen.Remove(w.cid)
+	}
+	p.todo = append(append(p.todo, l.below...), l.absent...)
+	p.total += l.bytes
+	if most := p.s.cfg.MaxFetch; most > 0 && p.total > most {
+		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, most)
+	}
+	return nil
 }
 
 // launch fills the window with batches of missing blocks.
@@ -145,12 +191,13 @@ func (p *pull) launch(ctx context.Context) error {
 			continue
 		}
 		if p.fetcher == nil {
-			return ipld.ErrNotFound{Cid: batch[0]}
+			return ipld.ErrNotFound{Cid: batch[0].cid}
 		}
 		p.flying++
 		p.bytes += claim
+		session, fetcher := p.session, p.fetcher
 		go func() { // waited for by pull, which counts flying down
-			l := p.get(ctx, batch)
+			l := p.get(session, fetcher, batch)
 			l.claim = claim
 			p.landed <- l
 		}()
@@ -160,7 +207,7 @@ func (p *pull) launch(ctx context.Context) error {
 
 // missing pops wants until a batch of blocks that are not here is full; blocks that are
 // here are walked on the way.
-func (p *pull) missing(ctx context.Context) (batch []cid.Cid, claim uint64, err error) {
+func (p *pull) missing(ctx context.Context) (batch []want, claim uint64, err error) {
 	for len(batch) < batchWants && claim < pullBytes/4 && len(p.todo) > 0 {
 		w := p.todo[len(p.todo)-1]
 		p.todo = p.todo[:len(p.todo)-1]
@@ -175,7 +222,7 @@ func (p *pull) missing(ctx context.Context) (batch []cid.Cid, claim uint64, err 
 			return nil, 0, err
 		}
 		if !here {
-			batch = append(batch, w.cid)
+			batch = append(batch, w)
 			claim += min(max(w.size, leastClaim), chunkSize)
 		}
 	}
@@ -205,39 +252,46 @@ func (p *pull) local(ctx context.Context, c cid.Cid) (bool, error) {
 	return true, err
 }
 
-// get asks for a batch, puts what comes, and gathers the links.
-func (p *pull) get(ctx context.Context, batch []cid.Cid) (l landing) {
-	found, err := p.fetcher.GetBlocks(ctx, batch)
-	if err != nil {
+// get asks for a batch, puts what comes, and gathers the links and what did not come.
+func (p *pull) get(session context.Context, fetcher exchange.Fetcher, batch []want) (l landing) {
+	waiting := make(map[cid.Cid]want, len(batch))
+	keys := make([]cid.Cid, 0, len(batch))
+	for _, w := range batch {
+		waiting[w.cid] = w
+		keys = append(keys, w.cid)
+	}
+	found, err := fetcher.GetBlocks(session, keys)
+	if err != nil && session.Err() == nil {
 		return landing{err: err}
 	}
-	n := 0
-	for block := range found {
-		if err := p.take(ctx, block); err != nil {
-			return landing{err: err}
+	if err == nil {
+		for block := range found {
+			below, err := p.take(session, block)
+			if err != nil {
+				return landing{err: err}
+			}
+			delete(waiting, block.Cid())
+			l.below = append(l.below, below...)
+			l.bytes += int64(len(block.RawData()))
 		}
-		below, err := linksOf(block)
-		if err != nil {
-			return landing{err: err}
-		}
-		n++
-		l.below = append(l.below, below...)
-		l.bytes += int64(len(block.RawData()))
 	}
-	if n < len(batch) {
-		l.err = errors.Join(ctx.Err())
-		if l.err == nil {
-			l.err = ipld.ErrNotFound{Cid: batch[0]}
-		}
+	for _, w := range waiting {
+		l.absent = append(l.absent, w)
 	}
 	return l
 }
 
-// take stores a block, whose hash bitswap has checked, and offers it to peers that wait.
-func (p *pull) take(ctx context.Context, block blockfmt.Block) error {
-	if err := p.s.blocks.Put(ctx, block); err != nil {
-		return err
+// take stores a block, whose hash bitswap has checked, offers it to peers that wait, and
+// gives its links.
+func (p *pull) take(session context.Context, block blockfmt.Block) ([]want, error) {
+	below, err := linksOf(block)
+	if err != nil {
+		return nil, err
 	}
+	if err := p.s.blocks.Put(context.WithoutCancel(session), block); err != nil {
+		return nil, err
+	}
+	p.came.Add(1)
 	p.meter.add(1, int64(len(block.RawData())), "")
-	return p.s.swap.NotifyNewBlocks(ctx, block)
+	return below, p.s.swap.NotifyNewBlocks(context.WithoutCancel(session), block)
 }

@@ -142,6 +142,9 @@ func (s *Store) join() {
 			bitswap.TaskWorkerCount(s.cfg.Workers),
 			bitswap.ProviderSearchDelay(time.Second),
 			bitswap.WithoutDuplicatedBlockStats(),
+			// On a busy machine a timeout of 5 s passes although the answer is on its way; the
+			// pretended DONT_HAVE then takes the peer out of the session and wants are forgotten.
+			bitswap.SetSimulateDontHavesOnTimeout(false),
 			bitswap.WithClientOption(client.WithDefaultProviderQueryManager(false)),
 		)
 		ex = s.swap
