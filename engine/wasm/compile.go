@@ -81,8 +81,8 @@ func bad(message, hint string) *fault {
 	return &fault{Program: true, Message: clip(message), Hint: hint}
 }
 
-// wasiNames are the functions that the host has.
-func wasiNames() ([]string, error) {
+// wasi are the functions that the host has.
+func wasi() (map[string]api.FunctionDefinition, error) {
 	ctx := context.Background()
 	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
 	defer rt.Close(ctx)
@@ -90,24 +90,24 @@ func wasiNames() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for name := range host.ExportedFunctions() {
-		names = append(names, name)
-	}
-	return names, nil
+	return host.ExportedFunctions(), nil
 }
 
 // imports refuses a module that wants more from its host than WASI preview 1.
 func imports(code wazero.CompiledModule) *fault {
 	const hint = "only wasi_snapshot_preview1 is there; build for wasm32-wasi (preview 1), without JavaScript glue"
-	known, err := wasiNames()
+	known, err := wasi()
 	if err != nil {
 		return &fault{Message: err.Error()}
 	}
 	for _, f := range code.ImportedFunctions() {
 		module, name, _ := f.Import()
-		if module != wasi_snapshot_preview1.ModuleName || !slices.Contains(known, name) {
+		have := known[name]
+		if module != wasi_snapshot_preview1.ModuleName || have == nil {
 			return bad(fmt.Sprintf("it imports %s.%s, which no HPIPS node has", module, name), hint)
+		}
+		if !slices.Equal(f.ParamTypes(), have.ParamTypes()) || !slices.Equal(f.ResultTypes(), have.ResultTypes()) {
+			return bad(fmt.Sprintf("it imports %s.%s with other parameters than WASI gives it", module, name), hint)
 		}
 	}
 	for _, m := range code.ImportedMemories() {

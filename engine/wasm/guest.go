@@ -307,12 +307,15 @@ func (r *runner) wall() (int64, int32) {
 }
 
 func (r *runner) nano() int64 {
-	r.clock += tick
+	r.clock = min(r.clock+tick, lastTick)
 	return r.clock
 }
 
+// lastTick is where the clock stops: 73 years on, so that no sum of it overflows.
+const lastTick = 1 << 61
+
 // sleep returns at once and moves the clock.
-func (r *runner) sleep(ns int64) { r.clock += max(ns, 0) }
+func (r *runner) sleep(ns int64) { r.clock = min(r.clock+min(max(ns, 0), lastTick), lastTick) }
 
 // read gives random bytes: ChaCha8 keyed by the lease's seed and the task's index, so that every attempt on every machine reads the same.
 func (r *runner) read(p []byte) (int, error) {

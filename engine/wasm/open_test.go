@@ -57,6 +57,7 @@ func TestBadPrograms(t *testing.T) {
 		{assemble(t, "testdata/nostart.wat"), "it exports no _start function", "build a command"},
 		{assemble(t, "testdata/foreign.wat"), "it imports env.emscripten_run", "only wasi_snapshot_preview1"},
 		{assemble(t, "testdata/unknown.wat"), "it imports wasi_snapshot_preview1.sock_dream", "only wasi_snapshot_preview1"},
+		{assemble(t, "testdata/mistyped.wat"), "fd_write with other parameters", "only wasi_snapshot_preview1"},
 		{assemble(t, "testdata/greedy.wat"), "it starts with 512 MiB of memory and may have 256 MiB", "--memory"},
 	} {
 		e, cache := ownEngine(t, nil)
