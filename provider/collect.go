@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,7 +44,7 @@ func (p *Provider) inline(s *shift) {
 	}
 }
 
-// sink takes what the sandbox tells of one shift. A slow session slows the sandbox down.
+// sink takes what the sandbox tells of one shift. A slow session slows streaming tasks down; other batches it ends early.
 type sink struct {
 	p *Provider
 	s *shift
@@ -78,6 +77,12 @@ func (k *sink) Done(outcomes []engine.Outcome) {
 		if o := &outcomes[i]; o.Stdout.Path != "" || o.Stderr.Path != "" || len(o.Outputs) > 0 {
 			k.s.box.sandbox.Release(o.ID)
 		}
+	}
+	p.mu.Lock()
+	l := t.link
+	p.mu.Unlock()
+	if l.queued.Load() >= jammed {
+		p.giveBack(k.s, 1)
 	}
 }
 
@@ -143,11 +148,11 @@ func (k *sink) Output(id uint64, fd int, offset int64, data []byte) {
 		return
 	}
 	m := lease.Message{Lease: t.id, Output: &lease.Output{Task: k.s.tasks[i].Index, FD: fd, Offset: offset, Data: data}}
-	k.p.send(t, m, parcel{})
+	k.p.send(t, m, parcel{}, true)
 }
 
-// send queues a message for the requester of t and waits while the queue is jammed. It reports whether the message was queued.
-func (p *Provider) send(t *tenant, m lease.Message, with parcel) bool {
+// send queues a message for the requester of t, see link.put. It reports whether the message was queued.
+func (p *Provider) send(t *tenant, m lease.Message, with parcel, patient bool) bool {
 	b, err := m.Encode()
 	if err != nil {
 		p.log.Error("Message cannot be written", "lease", t.id, "err", err)
@@ -157,7 +162,7 @@ func (p *Provider) send(t *tenant, m lease.Message, with parcel) bool {
 	l := t.link
 	p.mu.Unlock()
 	with.msg, with.t = b, t
-	return l.put(t.ctx, with) == nil
+	return l.put(t.ctx, with, patient) == nil
 }
 
 // answer sends the results of tasks. What cannot be sent because the session is gone is forgotten: the requester assigns it again.
@@ -174,7 +179,7 @@ func (p *Provider) answer(t *tenant, tasks []*task, results []job.Result, kept k
 	p.mu.Unlock()
 	p.remove(paths...)
 	m := lease.Message{Lease: t.id, Results: &lease.Results{Results: results}}
-	if p.send(t, m, parcel{tasks: tasks, keep: kept}) {
+	if p.send(t, m, parcel{tasks: tasks, keep: kept}, false) {
 		return
 	}
 	p.letGo(kept)
@@ -277,7 +282,7 @@ func (p *Provider) contents(o *engine.Outcome, r *job.Result, keepAs func(path s
 	free := p.cfg.Disk - p.disk
 	p.mu.Unlock()
 	if free <= o.Stdout.Size {
-		return errors.New("the disk that this node gives to tasks is full")
+		return errFull
 	}
 	r.Stdout = job.Content{Inline: o.Stdout.Inline, Size: int64(len(o.Stdout.Inline))}
 	if o.Stdout.Path != "" {

@@ -272,6 +272,19 @@ func TestTheDiskHasACap(t *testing.T) {
 	}, func(c *Config) { c.Disk = 300 << 20 })
 }
 
+func TestAFullNodeIsNotTheTasksFault(t *testing.T) {
+	story(t, func(t *testing.T, b *bob) {
+		alice := b.visits("alice")
+		w := alice.work("cat")
+		w.Limits.Output = 64 << 10
+		alice.begins(w, 1)
+		alice.gives(job.Task{Index: 0, Path: "/in/x", Input: &job.Content{CID: b.shelf.put(make([]byte, 900<<10)), Size: 900 << 10}})
+		if r := alice.collects(1)[0]; r.End != job.Broken || !strings.Contains(r.Message, "this node gives to tasks is full") {
+			t.Fatalf("%+v", r)
+		}
+	}, func(c *Config) { c.Disk = 800 << 10 })
+}
+
 func TestAliceStaysAway(t *testing.T) {
 	rows := map[string]struct {
 		leave func(c *client)
@@ -303,6 +316,28 @@ func TestAliceStaysAway(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestResultsThatASessionTookAlong: alice closes a session that still had results to bring, and begins again over another one.
+func TestResultsThatASessionTookAlong(t *testing.T) {
+	story(t, func(t *testing.T, b *bob) {
+		alice := b.visits("alice")
+		alice.wire.greedy = false
+		w := alice.work("index")
+		alice.begins(w, 1)
+		alice.wire.do(func() { alice.wire.window = 1 }) // full
+		alice.assigns(upTo(5)...)
+		time.Sleep(time.Second)
+		alice.wire.Close()
+		synctest.Wait()
+		again := b.visits("alice")
+		again.lease, again.id = alice.lease, alice.id
+		if held := again.resumes(w); len(held.Tasks) != 0 {
+			t.Fatalf("held %v: their results are gone with the session", held.Tasks)
+		}
+		again.assigns(upTo(5)...)
+		again.collects(5)
+	})
 }
 
 func TestAShortInterruptionCostsNothing(t *testing.T) {
@@ -382,14 +417,16 @@ func TestCarolTakesNoResults(t *testing.T) {
 		carol, alice := b.visits("carol"), b.visits("alice")
 		carol.wire.greedy = false
 		carol.wire.do(func() { carol.wire.window = 3 })
-		carol.begins(carol.work("index"), 1)
-		for i := range uint64(40) {
-			carol.assigns(upTo(8000)[200*i : 200*i+200]...)
-		}
+		carol.begins(carol.work("page"), 1)
+		carol.assigns(upTo(1000)...)
 		time.Sleep(10 * time.Second)
 		alice.begins(alice.work("index"), 1)
+		began := time.Now()
 		alice.assigns(upTo(100)...)
 		alice.collects(100)
+		if took := time.Since(began); took > time.Second {
+			t.Fatalf("alice waited %v behind carol's results", took)
+		}
 		time.Sleep(b.cfg.Patience + 5*time.Second)
 		if s := b.Status(); s.Leases != 1 {
 			t.Fatalf("carol holds on: %+v", s)

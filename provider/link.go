@@ -19,7 +19,7 @@ var errGone = errors.New("session is closed")
 // The bounds of what waits for a session, in bytes and pieces.
 const (
 	congested = 1 << 20 // no further batch is started for a tenant behind this
-	jammed    = 4 << 20 // running tasks wait behind this
+	jammed    = 4 << 20 // streaming tasks wait behind this, and batches give back what they have not started
 	maxNotes  = 1024
 )
 
@@ -141,15 +141,15 @@ func (l *link) poke() {
 	}
 }
 
-// put queues a message and waits while the queue is jammed.
-func (l *link) put(ctx context.Context, m parcel) error {
+// put queues a message; with patient it waits while the queue is jammed.
+func (l *link) put(ctx context.Context, m parcel, patient bool) error {
 	for {
 		l.mu.Lock()
 		if l.closed {
 			l.mu.Unlock()
 			return errGone
 		}
-		if l.queued.Load() < jammed {
+		if !patient || l.queued.Load() < jammed {
 			l.queue = append(l.queue, m)
 			l.queued.Add(int64(len(m.msg)))
 			l.mu.Unlock()

@@ -30,8 +30,11 @@ const (
 	aheadBytes = 256 << 20
 )
 
-// errStalled is why content is given up.
-var errStalled = errors.New("nobody sent any of it in time")
+// The reasons for which content is given up.
+var (
+	errStalled = errors.New("nobody sent any of it in time")
+	errFull    = errors.New("the disk that this node gives to tasks is full")
+)
 
 // prepare brings a lease's program and what all its tasks share to this disk. A failure ends the lease.
 func (p *Provider) prepare(t *tenant) {
@@ -113,8 +116,9 @@ func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, mos
 	free := p.cfg.Disk - p.disk
 	p.mu.Unlock()
 	if free <= 0 {
-		return 0, errors.New("the disk that this node gives to tasks is full")
+		return 0, errFull
 	}
+	scarce := free < limit
 	limit = min(limit, free)
 	patience := p.cfg.Stall
 	if most > 0 {
@@ -145,6 +149,9 @@ func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, mos
 	}()
 	if cause := context.Cause(ctx); err != nil && (errors.Is(cause, errStalled) || errors.Is(cause, store.ErrTooLarge)) {
 		err = cause
+	}
+	if scarce && errors.Is(err, store.ErrTooLarge) {
+		err = errFull
 	}
 	if err != nil {
 		return 0, err

@@ -22,6 +22,7 @@ type wire struct {
 	window int    // messages that may be unacked; 0 = any number
 	greedy bool   // the client acks what it hears
 	closed bool
+	heard  func(msg []byte) // called before Send returns
 	change chan struct{}
 }
 
@@ -66,9 +67,13 @@ func (w *wire) Send(ctx context.Context, msg []byte) error {
 		return ctx.Err()
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
+	closed, heard := w.closed, w.heard
+	w.mu.Unlock()
+	if closed {
 		return p2p.ErrClosed
+	}
+	if heard != nil {
+		heard(msg)
 	}
 	return nil
 }

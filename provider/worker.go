@@ -348,20 +348,28 @@ func (p *Provider) watch(s *shift) (end func()) {
 	return func() { close(stop); <-done }
 }
 
-// takeBack leaves a shift the task that runs and the one after it, whose outcomes may be on their way.
+// takeBack leaves a shift the task that runs and the one after it, whose outcomes may be on their way, if the others could run elsewhere or later.
 func (p *Provider) takeBack(s *shift) {
 	p.mu.Lock()
 	wanted := p.idle > 0
 	for _, t := range p.turns {
 		wanted = wanted || (t != s.t && t.hungry())
 	}
+	p.mu.Unlock()
+	if wanted {
+		p.giveBack(s, 2)
+	}
+}
+
+// giveBack returns what a shift has not come to, but for the next few tasks, to the ready ones of its lease.
+func (p *Provider) giveBack(s *shift, few int) {
 	var ids []uint64
-	left := 0
+	p.mu.Lock()
 	for i, k := range s.tasks {
-		if !wanted || k.box != s.box || k.id != s.base+uint64(i) {
+		if k.box != s.box || k.id != s.base+uint64(i) {
 			continue
 		}
-		if left++; left > 2 && !k.returned {
+		if few--; few < 0 && !k.returned {
 			k.returned = true
 			ids = append(ids, k.id)
 		}

@@ -251,16 +251,18 @@ func programs() map[string]func(*guest) int {
 			g.print(fmt.Sprint(g.r.p.Args, " ", g.env["HPIPS_INDEX"], "/", g.env["HPIPS_COUNT"], " ", g.env["HPIPS_INPUT"], " ", g.env["COLOUR"], " ", g.env["SIZE"]))
 			return 0
 		},
-		"cat":     func(g *guest) int { return g.cat(g.host(g.env["HPIPS_INPUT"])) },
-		"shared":  func(g *guest) int { return g.cat(g.host("/data/words")) },
-		"folder":  func(g *guest) int { return g.cat(g.host(g.env["HPIPS_INPUT"] + "/b.txt")) },
-		"exit3":   func(g *guest) int { g.err = "no luck"; return 3 },
-		"trap":    func(g *guest) int { g.end, g.message = engine.Trapped, "unreachable"; return 0 },
-		"broken":  func(g *guest) int { g.end, g.message = engine.Broken, "the sandbox died"; return 0 },
-		"large":   func(g *guest) int { g.print(strings.Repeat("x", 100<<10)); return 0 },
-		"forever": func(g *guest) int { g.sleep(1000 * time.Hour); return 0 },
-		"10ms":    func(g *guest) int { g.sleep(10 * time.Millisecond); g.print(g.env["HPIPS_INDEX"]); return 0 },
-		"second":  func(g *guest) int { g.sleep(time.Second); g.print(g.env["HPIPS_INDEX"]); return 0 },
+		"cat":      func(g *guest) int { return g.cat(g.host(g.env["HPIPS_INPUT"])) },
+		"shared":   func(g *guest) int { return g.cat(g.host("/data/words")) },
+		"folder":   func(g *guest) int { return g.cat(g.host(g.env["HPIPS_INPUT"] + "/b.txt")) },
+		"exit3":    func(g *guest) int { g.err = "no luck"; return 3 },
+		"trap":     func(g *guest) int { g.end, g.message = engine.Trapped, "unreachable"; return 0 },
+		"broken":   func(g *guest) int { g.end, g.message = engine.Broken, "the sandbox died"; return 0 },
+		"large":    func(g *guest) int { g.print(strings.Repeat("x", 100<<10)); return 0 },
+		"page":     func(g *guest) int { g.print(strings.Repeat("x", 60<<10)); return 0 },
+		"stubborn": func(*guest) int { time.Sleep(time.Second); return 0 },
+		"forever":  func(g *guest) int { g.sleep(1000 * time.Hour); return 0 },
+		"10ms":     func(g *guest) int { g.sleep(10 * time.Millisecond); g.print(g.env["HPIPS_INDEX"]); return 0 },
+		"second":   func(g *guest) int { g.sleep(time.Second); g.print(g.env["HPIPS_INDEX"]); return 0 },
 		"uneven": func(g *guest) int { // the first hundred are quick, the others are slow
 			if len(g.env["HPIPS_INDEX"]) < 3 {
 				g.sleep(time.Millisecond)

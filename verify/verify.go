@@ -48,7 +48,7 @@ type group struct {
 //
 //  1. Votes are grouped by digest; the owners of a group count once each.
 //  2. As long as all votes agree, Copies owners suffice.
-//  3. Once two digests differ, a digest needs at least two owners, at least Copies, and more than half of all counted votes.
+//  3. Once two digests differ, a digest needs at least Copies owners and more than half of all counted votes, which are two owners at least.
 //  4. What is missing to that, for the leading digest, is More; past Limit executions there is no verdict.
 func Judge(p Policy, votes []Vote) Verdict {
 	p.Copies = max(p.Copies, 1)
@@ -76,8 +76,8 @@ func (p Policy) missing(lead, total int, differ bool) int {
 	if !differ {
 		return max(0, p.Copies-lead)
 	}
-	majority := total - 2*lead + 1 // the least m with 2(lead+m) > total+m
-	return max(0, max(p.Copies, 2)-lead, majority)
+	majority := total - 2*lead + 1 // the least m with 2(lead+m) > total+m; among differing votes a majority has two owners at least
+	return max(0, p.Copies-lead, majority)
 }
 
 // grouped returns the groups, most owners first.
