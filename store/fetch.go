@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ const (
 	pullBytes  = 32 << 20
 	leastClaim = 16 << 10 // bytes that a want counts at least
 	dialTime   = 10 * time.Second
-	stallTime  = 10 * time.Second // without any block, after which wants are said anew
+	stallTime  = 15 * time.Second // longer than patience, which comes first
 )
 
 // Fetch brings the whole DAG under c to this disk, asking only for blocks that are missing,
@@ -125,7 +126,7 @@ func (p *pull) begin(ctx context.Context) {
 // it ends the session and says what is missing in a fresh one: a peer may have promised
 // and not sent, and a session of boxo can forget wants (boxo issue 1064).
 func (p *pull) run(ctx context.Context) error {
-	watch := time.NewTicker(stallTime)
+	watch := time.NewTicker(p.s.stall)
 	defer watch.Stop()
 	var before int64
 	for {
@@ -274,6 +275,9 @@ func (p *pull) get(session context.Context, fetcher exchange.Fetcher, batch []wa
 			l.below = append(l.below, below...)
 			l.bytes += int64(len(block.RawData()))
 		}
+	}
+	if len(waiting) == len(batch) && session.Err() == nil { // or run would ask for ever
+		return landing{err: errors.New("the exchange is closed")}
 	}
 	for _, w := range waiting {
 		l.absent = append(l.absent, w)

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/boxo/bitswap/message"
+	"github.com/ipfs/boxo/bitswap/network"
+	"github.com/ipfs/boxo/bitswap/network/bsnet"
 	ipld "github.com/ipfs/go-ipld-format"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
@@ -160,6 +163,45 @@ func TestDamagedBlockIsFetchedAgain(t *testing.T) {
 	if !bytes.Equal(got, random(1<<20, 1)) {
 		t.Error("damaged bytes were given away")
 	}
+}
+
+// liar is carol's node: it promises every block and sends none.
+type liar struct{ network.BitSwapNetwork }
+
+func (l liar) ReceiveMessage(ctx context.Context, from peer.ID, m message.BitSwapMessage) {
+	reply := message.New(false)
+	for _, e := range m.Wantlist() {
+		if !e.Cancel {
+			reply.AddHave(e.Cid)
+		}
+	}
+	if !reply.Empty() {
+		_ = l.SendMessage(ctx, from, reply) // to a peer that may have gone
+	}
+}
+func (l liar) ReceiveError(error)       {}
+func (l liar) PeerConnected(peer.ID)    {}
+func (l liar) PeerDisconnected(peer.ID) {}
+
+func TestFetchPastLiar(t *testing.T) {
+	ctx := t.Context()
+	a, b, c := newHost(t), newHost(t), newHost(t)
+	carol := bsnet.NewFromIpfsHost(c)
+	carol.Start(liar{carol})
+	defer carol.Stop()
+	alice, bob := openStore(t, t.TempDir(), a), openStore(t, t.TempDir(), b)
+	bob.stall = 200 * time.Millisecond
+	must(t, b.Connect(ctx, peer.AddrInfo{ID: c.ID(), Addrs: c.Addrs()}))
+	e, err := alice.AddBytes(ctx, random(5<<20, 1))
+	must(t, err)
+	none, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := bob.Fetch(none, e.CID, nil); !errors.Is(err, ErrNotFound) { // carol alone
+		t.Errorf("from carol alone: %v", err)
+	}
+	must(t, b.Connect(ctx, peer.AddrInfo{ID: a.ID(), Addrs: a.Addrs()}))
+	_, err = bob.Fetch(ctx, e.CID, nil)
+	must(t, err)
 }
 
 // With 50 ms of delay between two stores a fetch runs at 40 MiB/s or more.

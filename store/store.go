@@ -92,6 +92,7 @@ type Store struct {
 	whole   wholes
 	chunks  chan struct{} // one token per chunk being hashed and written
 	buffers sync.Pool     // *[]byte of chunkSize
+	stall   time.Duration // without any block, after which a fetch says its wants anew
 }
 
 var profileOnce sync.Once // boxo keeps the profile in process-wide variables
@@ -121,7 +122,7 @@ func Open(log *slog.Logger, dir string, h host.Host, cfg Config) (*Store, error)
 	}
 	workers := min(max(runtime.GOMAXPROCS(0), 2), 8)
 	s := &Store{log: log, dir: dir, cfg: cfg, host: h, lock: lock, blocks: b,
-		chunks: make(chan struct{}, workers+1)}
+		chunks: make(chan struct{}, workers+1), stall: stallTime}
 	s.buffers.New = func() any { b := make([]byte, chunkSize); return &b }
 	s.gate.changed = make(chan struct{})
 	s.whole.roots = make(map[cid.Cid]int64)
@@ -142,15 +143,22 @@ func (s *Store) join() {
 			bitswap.TaskWorkerCount(s.cfg.Workers),
 			bitswap.ProviderSearchDelay(time.Second),
 			bitswap.WithoutDuplicatedBlockStats(),
-			// On a busy machine a timeout of 5 s passes although the answer is on its way; the
-			// pretended DONT_HAVE then takes the peer out of the session and wants are forgotten.
-			bitswap.SetSimulateDontHavesOnTimeout(false),
+			bitswap.WithClientOption(client.WithDontHaveTimeoutConfig(patience())),
 			bitswap.WithClientOption(client.WithDefaultProviderQueryManager(false)),
 		)
 		ex = s.swap
 	}
 	s.service = blockservice.New(local, ex, blockservice.WriteThrough(true))
 	s.dag = merkledag.NewDAGService(s.service)
+}
+
+// patience is how long a peer may take to answer a want before bitswap pretends that it
+// said no. The default is twice the latency seen, at least 50 ms: on a busy machine that
+// passes while the answer is on its way, the peer leaves the session, and wants are lost.
+func patience() *client.DontHaveTimeoutConfig {
+	c := client.DefaultDontHaveTimeoutConfig()
+	c.MinTimeout, c.DontHaveTimeout, c.MaxTimeout = 10*time.Second, 15*time.Second, 20*time.Second
+	return c
 }
 
 // nowhere is the content discovery of a node that asks only the peers it is connected to.
