@@ -26,13 +26,9 @@ func (p *Provider) inline(s *shift) {
 		}
 		p.mu.Lock()
 		p.ids++
-		host := filepath.Join(s.t.dir, "in", fmt.Sprint(p.ids))
+		host := filepath.Join(s.t.program.Inputs, fmt.Sprint(p.ids))
 		p.mu.Unlock()
-		err := os.MkdirAll(filepath.Dir(host), 0o700)
-		if err == nil {
-			err = os.WriteFile(host, k.Input.Inline, 0o600)
-		}
-		if err != nil {
+		if err := os.WriteFile(host, k.Input.Inline, 0o600); err != nil {
 			p.answer(s.t, []*task{k}, []job.Result{{Index: k.Index, End: job.Broken, Message: fmt.Sprintf("input of task %d: %v", k.Index, err)}}, keep{})
 			continue
 		}

@@ -118,8 +118,10 @@ func TestWhatATaskSees(t *testing.T) {
 					t.Errorf("%+v, stdout %q, stderr %q", got, got.Stdout.Inline, got.Stderr)
 				}
 				synctest.Wait()
-				if in, _ := os.ReadDir(filepath.Join(b.tenantOnly().dir, "in")); len(in) != 0 {
-					t.Errorf("its input stays on disk: %v", in)
+				in, err := os.ReadDir(b.tenantOnly().program.Inputs)
+				in = slices.DeleteFunc(in, func(e os.DirEntry) bool { return e.Name() == "stdin" }) // for all tasks
+				if len(in) != 0 || err != nil {
+					t.Errorf("its input stays on disk: %v, %v", in, err)
 				}
 			})
 		})

@@ -31,7 +31,7 @@ var errGap = errors.New("standard input: a piece is missing")
 func (t *tenant) spool(index uint64) *spool {
 	s := t.spools[index]
 	if s == nil && len(t.spools) < maxSpools {
-		s = &spool{path: filepath.Join(t.dir, fmt.Sprint("stdin-", index))}
+		s = &spool{path: filepath.Join(t.program.Inputs, fmt.Sprint("stdin-", index))}
 		t.spools[index] = s
 	}
 	return s

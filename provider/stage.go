@@ -54,7 +54,7 @@ func (p *Provider) prepare(t *tenant) {
 }
 
 func (p *Provider) bring(t *tenant) (program engine.Program, mounts []engine.Mount, stdin string, err error) {
-	if err := os.MkdirAll(t.dir, 0o700); err != nil {
+	if err := os.MkdirAll(t.program.Inputs, 0o700); err != nil {
 		return program, nil, "", fmt.Errorf("lease folder: %w", err)
 	}
 	program.Module = filepath.Join(t.dir, "module")
@@ -72,7 +72,7 @@ func (p *Provider) bring(t *tenant) (program engine.Program, mounts []engine.Mou
 		mounts = append(mounts, engine.Mount{Guest: in.To, Host: host})
 	}
 	if t.work.Stdin != "" {
-		stdin = filepath.Join(t.dir, "stdin")
+		stdin = filepath.Join(t.program.Inputs, "stdin")
 		if err := p.share(t, "standard input", t.work.Stdin, stdin, t.program.Limits.Disk); err != nil {
 			return program, nil, "", err
 		}
@@ -167,8 +167,8 @@ func (p *Provider) stageAhead() {
 			return
 		}
 		limit := t.program.Limits.Disk
-		host := filepath.Join(t.dir, "in", fmt.Sprint(k.id))
-		err := os.MkdirAll(filepath.Dir(host), 0o700)
+		host := filepath.Join(t.program.Inputs, fmt.Sprint(k.id))
+		err := os.MkdirAll(t.program.Inputs, 0o700)
 		var n int64
 		if err == nil {
 			n, err = p.fetch(ctx, k.Input.CID, host, limit, t.program.Limits.Time, t.peer)

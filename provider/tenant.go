@@ -116,7 +116,7 @@ func (t *tenant) begin(ctx context.Context, w lease.Work, key string, e engine.E
 	t.ctx, t.cancel = context.WithCancel(ctx)
 	t.tasks, t.spools = map[uint64]*task{}, map[uint64]*spool{}
 	t.program = engine.Program{
-		Lease: t.id, Args: w.Args, Env: append(environment(w.Env), fmt.Sprint("HPIPS_COUNT=", w.Count)), Seed: w.Seed,
+		Lease: t.id, Args: w.Args, Inputs: filepath.Join(t.dir, "in"), Env: append(environment(w.Env), fmt.Sprint("HPIPS_COUNT=", w.Count)), Seed: w.Seed,
 		Limits: engine.Limits{
 			Time: time.Duration(w.Limits.Time), Memory: int64(w.Resources.Memory), Output: int64(w.Limits.Output), Disk: int64(w.Resources.Disk),
 		}.OrDefault(),

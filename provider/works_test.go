@@ -144,6 +144,15 @@ func (r *room) one(ctx context.Context, task engine.Task, sink engine.Sink) engi
 	r.w.mu.Lock()
 	r.w.starts = append(r.w.starts, r.p.Lease+" "+g.env["HPIPS_INDEX"])
 	r.w.mu.Unlock()
+	files := []string{task.Stdin}
+	for _, m := range task.Mounts {
+		files = append(files, m.Host)
+	}
+	for _, f := range files {
+		if f != "" && filepath.Dir(f) != r.p.Inputs {
+			r.w.t.Errorf("%s is not below %s: each batch would cost a fresh child", f, r.p.Inputs)
+		}
+	}
 	began := time.Now()
 	o := engine.Outcome{ID: task.ID, Outputs: map[string]string{}}
 	for i, guestDir := range task.Outputs {
