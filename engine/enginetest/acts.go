@@ -53,7 +53,9 @@ func Acts(ctx context.Context, g *Guest) int {
 		return 99
 	}
 	if err != nil {
-		g.Stderr([]byte(err.Error()))
+		if g.Stderr([]byte(err.Error())) != nil {
+			return 2
+		}
 		return 1
 	}
 	return 0

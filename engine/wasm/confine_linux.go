@@ -79,11 +79,11 @@ func niceDown(nice int) {
 	if list, err := os.ReadDir("/proc/self/task"); err == nil && nice > 0 {
 		for _, e := range list {
 			if tid, err := strconv.Atoi(e.Name()); err == nil {
-				unix.Setpriority(unix.PRIO_PROCESS, tid, nice)
+				_ = unix.Setpriority(unix.PRIO_PROCESS, tid, nice) // the thread may be gone
 			}
 		}
 	}
-	os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // a courtesy, no wall
 }
 
 func dieWithParent() Check {

@@ -116,20 +116,6 @@ func (t *tree) lend(guest, host string) error {
 	return nil
 }
 
-// scratch mounts a folder that is made when it is first used.
-func (t *tree) scratch(guest, host string) {
-	t.at(guest).mount = &mount{write: true, lazy: func() (*os.Root, error) {
-		if err := os.MkdirAll(host, 0o700); err != nil {
-			return nil, err
-		}
-		root, err := os.OpenRoot(host)
-		if err == nil {
-			t.roots = append(t.roots, root)
-		}
-		return root, err
-	}}
-}
-
 func (t *tree) close() {
 	for _, r := range t.roots {
 		r.Close()

@@ -16,7 +16,7 @@ func newArena(limit int64) (*arena, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memory reserve %d bytes: %w", n, err)
 	}
-	unix.Madvise(region, unix.MADV_HUGEPAGE) // a program of some size starts in two thirds of the time; a refusal costs only that
+	_ = unix.Madvise(region, unix.MADV_HUGEPAGE) // a program of some size starts in two thirds of the time; a refusal costs only that
 	return &arena{region: region, limit: uint64(n)}, nil
 }
 

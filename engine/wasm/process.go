@@ -87,7 +87,7 @@ func (p *process) begin() error {
 func (p *process) attend(in io.WriteCloser, out, errs io.Reader) {
 	var all sync.WaitGroup
 	all.Go(func() { p.write(in) })
-	all.Go(func() { io.Copy(&p.tail, errs) })
+	all.Go(func() { _, _ = io.Copy(&p.tail, errs) }) // it ends with the child
 	p.listen(out)
 	p.stop()
 	all.Wait()

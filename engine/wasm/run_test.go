@@ -192,6 +192,43 @@ func TestHostFails(t *testing.T) {
 	}
 }
 
+// TestInputsComeLater opens a sandbox before its inputs are fetched: they are within reach once they are there, below Inputs at no cost.
+func TestInputsComeLater(t *testing.T) {
+	p := program(t, guest(t))
+	p.Args, p.Inputs = []string{"read", "/part"}, filepath.Join(t.TempDir(), "in")
+	s := openSandbox(t, p)
+	elsewhere := filepath.Join(t.TempDir(), "x")
+	part := func(id uint64, host string) engine.Task {
+		return engine.Task{ID: id, Mounts: []engine.Mount{{Guest: "/part", Host: host}}}
+	}
+	own := filepath.Join(p.Inputs, "1")
+	l := newLedger()
+	runWith(t, s, l, part(1, own), part(2, elsewhere))
+	if l.byID[1].End != engine.Broken || l.byID[2].End != engine.Broken {
+		t.Errorf("inputs that are not there: %v", l.byID)
+	}
+	if err := os.Mkdir(p.Inputs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{own, own + "b", elsewhere} {
+		if err := os.WriteFile(path, []byte("here"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l = newLedger()
+	runWith(t, s, l, part(3, own), part(4, elsewhere))
+	child := s.(*sandbox).current()
+	runWith(t, s, newLedger(), part(5, own+"b"))
+	if s.(*sandbox).current() != child {
+		t.Error("an input below Inputs cost a child")
+	}
+	for id, o := range l.byID {
+		if string(o.Stdout.Inline) != "here" {
+			t.Errorf("task %d: %s %q", id, o.End, o.Message)
+		}
+	}
+}
+
 // TestInterruptedTyping feeds lines to a program while an earlier task is cancelled and the child replaced.
 func TestInterruptedTyping(t *testing.T) {
 	dir := t.TempDir()

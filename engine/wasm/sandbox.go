@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,7 +52,10 @@ func (s *sandbox) common() []string {
 
 // start makes a child that may also read the given paths.
 func (s *sandbox) start(ctx context.Context, also []string) error {
-	read := append(s.common(), also...)
+	read := slices.DeleteFunc(append(s.common(), also...), func(path string) bool {
+		_, err := os.Lstat(path) // what is not there now cannot be opened to the child, even if it comes later
+		return err != nil
+	})
 	p, err := s.eng.launch(ctx, &setup{
 		Mode: modeRun, Module: s.prog.Module, Cache: s.cache, Dir: s.prog.Dir, Args: s.prog.Args, Env: s.prog.Env, Mounts: s.prog.Mounts,
 		Read: read, Limits: s.prog.Limits, Seed: s.prog.Seed, Nice: s.eng.cfg.Nice,
@@ -97,9 +101,9 @@ func (s *sandbox) ensure(ctx context.Context, b *batch) error {
 	stale := child == nil
 	common := s.common()
 	for _, path := range b.files() {
+		stale = stale || !covers(child.read, path)
 		if !covers(common, path) {
 			needs = append(needs, path)
-			stale = stale || !covers(child.read, path)
 		}
 	}
 	if !stale {
