@@ -26,7 +26,7 @@ func (t *tree) OpenFile(name string, flag sys.Oflag, _ fs.FileMode) (sys.File, s
 	if p.mount == nil {
 		return t.openDir(p, flag)
 	}
-	info, err := p.mount.root.Stat(p.name)
+	info, err := p.mount.stat(p.name)
 	switch {
 	case err != nil && (errno(err) != sys.ENOENT || flag&sys.O_CREAT == 0):
 		return nil, t.errno(err)
@@ -60,7 +60,7 @@ func (t *tree) openRegular(p place, flag sys.Oflag, fresh bool) (sys.File, sys.E
 	} else if flag&sys.O_TRUNC != 0 {
 		mode |= os.O_TRUNC
 	}
-	f, err := p.mount.root.OpenFile(p.name, mode, 0o600)
+	f, err := p.mount.open(p.name, mode)
 	if err != nil {
 		return nil, t.errno(err)
 	}

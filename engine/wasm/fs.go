@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -45,9 +44,23 @@ type node struct {
 // mount is a file or folder of the host. lazy makes its folder when it is first used.
 type mount struct {
 	root  *os.Root
-	file  string // the one file shown; "" shows the folder
+	file  string // the host path of the one file shown; "" shows the folder root
 	write bool
 	lazy  func() (*os.Root, error)
+}
+
+func (m *mount) stat(name string) (fs.FileInfo, error) {
+	if m.file != "" {
+		return os.Stat(m.file)
+	}
+	return m.root.Stat(name)
+}
+
+func (m *mount) open(name string, mode int) (*os.File, error) {
+	if m.file != "" {
+		return os.OpenFile(m.file, mode, 0)
+	}
+	return m.root.OpenFile(name, mode, 0o600)
 }
 
 // quota is what a task may still write.
@@ -92,16 +105,16 @@ func (t *tree) show(m engine.Mount) error {
 	if err != nil {
 		return err
 	}
-	dir, file := m.Host, ""
 	if !info.IsDir() {
-		dir, file = filepath.Split(m.Host)
+		t.at(m.Guest).mount = &mount{file: m.Host}
+		return nil
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := os.OpenRoot(m.Host)
 	if err != nil {
 		return err
 	}
 	t.roots = append(t.roots, root)
-	t.at(m.Guest).mount = &mount{root: root, file: file}
+	t.at(m.Guest).mount = &mount{root: root}
 	return nil
 }
 
@@ -173,19 +186,19 @@ func (t *tree) find(guest string) (place, sys.Errno) {
 // reach opens a lazy mount and settles the name of a single file.
 func (t *tree) reach(p *place) sys.Errno {
 	m := p.mount
+	if m.file != "" {
+		if p.name != "." {
+			return sys.ENOTDIR
+		}
+		p.node = nil
+		return 0
+	}
 	if m.root == nil {
 		root, err := m.lazy()
 		if err != nil {
 			return t.errno(err)
 		}
 		m.root = root
-	}
-	if m.file != "" {
-		if p.name != "." {
-			return sys.ENOTDIR
-		}
-		p.name = m.file
-		p.node = nil
 	}
 	return 0
 }
@@ -199,7 +212,7 @@ func (t *tree) Stat(name string) (wsys.Stat_t, sys.Errno) {
 	if p.mount == nil {
 		return stat(p.guest, fs.ModeDir, 0), 0
 	}
-	info, err := p.mount.root.Stat(p.name)
+	info, err := p.mount.stat(p.name)
 	if err != nil {
 		return wsys.Stat_t{}, t.errno(err)
 	}
@@ -231,7 +244,7 @@ func (t *tree) Mkdir(name string, _ fs.FileMode) sys.Errno {
 // refuse gives why a path cannot be made in a place that may not be written: it exists, or the place is read-only.
 func (t *tree) refuse(p place, otherwise sys.Errno) sys.Errno {
 	if p.mount != nil {
-		if _, err := p.mount.root.Stat(p.name); err == nil {
+		if _, err := p.mount.stat(p.name); err == nil {
 			return sys.EEXIST
 		}
 	}
@@ -274,7 +287,7 @@ func (t *tree) remove(name string, dir bool) sys.Errno {
 	case !p.writable():
 		return sys.EROFS
 	}
-	info, err := p.mount.root.Stat(p.name)
+	info, err := p.mount.stat(p.name)
 	switch {
 	case err != nil:
 		return t.errno(err)
@@ -302,7 +315,7 @@ func (t *tree) Chmod(name string, _ fs.FileMode) sys.Errno {
 func (t *tree) entries(p place) ([]sys.Dirent, sys.Errno) {
 	kinds := map[string]fs.FileMode{}
 	if p.mount != nil {
-		f, err := p.mount.root.Open(p.name)
+		f, err := p.mount.open(p.name, os.O_RDONLY)
 		if err != nil {
 			return nil, t.errno(err)
 		}
@@ -356,25 +369,31 @@ func inode(guest string) wsys.Inode {
 func (t *tree) errno(err error) sys.Errno {
 	e := errno(err)
 	if e == sys.EIO && t.fault == nil {
-		t.fault = err
+		t.fault = cause(err)
 	}
 	return e
 }
 
 // errno turns an error of the host into one that a program may see. What a Root refuses as an escape looks as if it were not there.
 func errno(err error) sys.Errno {
-	var pe *fs.PathError
-	var le *os.LinkError
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(err, &pe):
-		err = pe.Err
-	case errors.As(err, &le):
-		err = le.Err
 	}
-	if err.Error() == "path escapes from parent" {
+	if err = cause(err); err.Error() == "path escapes from parent" {
 		return sys.ENOENT
 	}
 	return sys.UnwrapOSError(err)
+}
+
+// cause leaves out the path of the host, which is nobody's business but its owner's.
+func cause(err error) error {
+	var pe *fs.PathError
+	var le *os.LinkError
+	switch {
+	case errors.As(err, &pe):
+		return pe.Err
+	case errors.As(err, &le):
+		return le.Err
+	}
+	return err
 }

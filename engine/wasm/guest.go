@@ -87,7 +87,7 @@ func (r *runner) plainTree() (*tree, error) {
 	t := newTree(&r.disk)
 	for _, m := range r.set.Mounts {
 		if err := t.show(m); err != nil {
-			return nil, fmt.Errorf("mount %s: %w", m.Guest, err)
+			return nil, fmt.Errorf("mount %s: %w", m.Guest, cause(err))
 		}
 	}
 	t.at("/tmp").mount = &mount{write: true, lazy: r.scratch}
@@ -119,7 +119,7 @@ func (r *runner) run(t *taskOrder, in *inlet) *outcome {
 	o.Stdout, errOut = r.stdout.result()
 	o.Stderr, errErr = r.stderr.result()
 	if err := errors.Join(errOut, errErr); err != nil {
-		o.End, o.Exit, o.Message = engine.Broken, -1, clip("output cannot be kept: "+err.Error())
+		o.End, o.Exit, o.Message = engine.Broken, -1, clip("output cannot be kept: "+cause(err).Error())
 	}
 	o.CPU, o.Wall, o.Memory = int64(threadCPU()-cpu), int64(time.Since(start)), int64(r.mem.peak)
 	return o
@@ -148,7 +148,7 @@ func (r *runner) reset(t *taskOrder, in *inlet) {
 func (r *runner) furnish(t *taskOrder) error {
 	if t.Stdin != "" {
 		if err := r.stdin.open(t.Stdin); err != nil {
-			return fmt.Errorf("standard input: %w", err)
+			return fmt.Errorf("standard input: %w", cause(err))
 		}
 	}
 	if len(t.Mounts) == 0 && len(t.Outputs) == 0 {
@@ -161,16 +161,16 @@ func (r *runner) furnish(t *taskOrder) error {
 	r.files.tree = own
 	for _, m := range t.Mounts {
 		if err := own.show(m); err != nil {
-			return fmt.Errorf("mount %s: %w", m.Guest, err)
+			return fmt.Errorf("mount %s: %w", m.Guest, cause(err))
 		}
 	}
 	for i, guest := range t.Outputs {
 		host := outputDir(r.set.Dir, t.ID, i)
 		if err := os.MkdirAll(host, 0o700); err != nil {
-			return fmt.Errorf("output %s: %w", guest, err)
+			return fmt.Errorf("output %s: %w", guest, cause(err))
 		}
 		if err := own.lend(guest, host); err != nil {
-			return fmt.Errorf("output %s: %w", guest, err)
+			return fmt.Errorf("output %s: %w", guest, cause(err))
 		}
 	}
 	return nil

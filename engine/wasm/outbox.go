@@ -129,7 +129,7 @@ func (c *capture) Write(p []byte) (int, error) {
 	}
 	err := c.keep(p)
 	if err != nil {
-		c.run.stop(engine.Broken, "output cannot be kept: "+err.Error())
+		c.run.stop(engine.Broken, "output cannot be kept: "+cause(err).Error())
 	}
 	if full {
 		c.run.stop(engine.OutputFull, "")
