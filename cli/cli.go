@@ -152,6 +152,7 @@ func noArgs(c *cobra.Command, args []string) error {
 	}
 	if c.HasSubCommands() {
 		hint := "see " + c.CommandPath() + " --help"
+		c.SuggestionsMinimumDistance = 2
 		if like := c.SuggestionsFor(args[0]); len(like) > 0 {
 			hint = "did you mean " + c.CommandPath() + " " + strings.Join(like, " or ") + "?"
 		}
