@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,7 @@ func (s *Store) Fetch(ctx context.Context, c cid.Cid, progress func(Progress), f
 	}
 	s.connect(ctx, from)
 	mark := s.blocks.mark()
-	n, err := s.pull(ctx, c, progress)
+	n, err := s.pull(ctx, c, progress, from)
 	if flushErr := s.blocks.flushSince(ctx, mark); err == nil && flushErr != nil {
 		return n, fmt.Errorf("fetch %s: %w", c, flushErr)
 	}
@@ -72,6 +73,7 @@ func (s *Store) connect(ctx context.Context, from []peer.ID) {
 // pull is one walk over a DAG: a stack of wants, of which a window is on the wire.
 type pull struct {
 	s       *Store
+	from    []peer.ID        // who is known to have it: asked before the exchange
 	session context.Context  // of the fetcher; ended and replaced after a stall
 	end     func()           // ends it
 	fetcher exchange.Fetcher // nil when offline
@@ -94,9 +96,9 @@ type landing struct {
 	err    error
 }
 
-func (s *Store) pull(ctx context.Context, root cid.Cid, progress func(Progress)) (int64, error) {
+func (s *Store) pull(ctx context.Context, root cid.Cid, progress func(Progress), from []peer.ID) (int64, error) {
 	p := &pull{s: s, meter: newMeter(progress, 0), seen: cid.NewSet(), landed: make(chan landing, maxBatches),
-		todo: []want{{cid: root}}}
+		todo: []want{{cid: root}}, from: from}
 	p.begin(ctx)
 	err := p.run(ctx)
 	p.end()
@@ -261,6 +263,16 @@ func (p *pull) get(session context.Context, fetcher exchange.Fetcher, batch []wa
 		waiting[w.cid] = w
 		keys = append(keys, w.cid)
 	}
+	if err := p.direct(session, keys, waiting, &l); err != nil {
+		return landing{err: err}
+	}
+	if len(waiting) == 0 {
+		return l
+	}
+	keys = keys[:0]
+	for c := range waiting {
+		keys = append(keys, c)
+	}
 	found, err := fetcher.GetBlocks(session, keys)
 	if err != nil && session.Err() == nil {
 		return landing{err: err}
@@ -276,13 +288,43 @@ func (p *pull) get(session context.Context, fetcher exchange.Fetcher, batch []wa
 			l.bytes += int64(len(block.RawData()))
 		}
 	}
-	if len(waiting) == len(batch) && session.Err() == nil { // or run would ask for ever
+	if len(waiting) == len(keys) && session.Err() == nil { // or run would ask for ever
 		return landing{err: errors.New("the exchange is closed")}
 	}
 	for _, w := range waiting {
 		l.absent = append(l.absent, w)
 	}
 	return l
+}
+
+// direct asks the peers that are known to have the content, one after the other, and takes what comes off waiting. A peer that does not
+// answer is no error: the exchange is asked for what is left.
+func (p *pull) direct(session context.Context, keys []cid.Cid, waiting map[cid.Cid]want, l *landing) error {
+	var failed error
+	for _, from := range p.from {
+		if len(waiting) == 0 || session.Err() != nil || from == p.s.host.ID() {
+			break
+		}
+		err := p.s.askDirect(session, from, slices.DeleteFunc(slices.Clone(keys), func(c cid.Cid) bool { _, wanted := waiting[c]; return !wanted }),
+			func(block blockfmt.Block) error {
+				below, err := p.take(session, block)
+				if err != nil {
+					failed = err
+					return err
+				}
+				delete(waiting, block.Cid())
+				l.below = append(l.below, below...)
+				l.bytes += int64(len(block.RawData()))
+				return nil
+			})
+		if failed != nil {
+			return failed
+		}
+		if err != nil {
+			p.s.log.Debug("Peer does not answer for its blocks", "peer", from, "err", err)
+		}
+	}
+	return nil
 }
 
 // take stores a block, whose hash bitswap has checked, offers it to peers that wait, and

@@ -28,7 +28,7 @@ func (s *Store) Pin(ctx context.Context, c cid.Cid, name string) error {
 	}
 	defer release()
 	if !s.whole.has(c) {
-		if _, err := s.pull(ctx, c, nil); err != nil {
+		if _, err := s.pull(ctx, c, nil, nil); err != nil {
 			return err
 		}
 	}

@@ -147,6 +147,7 @@ func (s *Store) join() {
 			bitswap.WithClientOption(client.WithDefaultProviderQueryManager(false)),
 		)
 		ex = s.swap
+		s.host.SetStreamHandler(directProtocol, s.answerDirect)
 	}
 	s.service = blockservice.New(local, ex, blockservice.WriteThrough(true))
 	s.dag = merkledag.NewDAGService(s.service)
@@ -175,6 +176,7 @@ func (nowhere) FindProvidersAsync(context.Context, cid.Cid, int) <-chan peer.Add
 func (s *Store) Close() error {
 	var errs []error
 	if s.swap != nil {
+		s.host.RemoveStreamHandler(directProtocol)
 		errs = append(errs, s.swap.Close())
 	}
 	errs = append(errs, s.blocks.Close(), s.lock.Close())

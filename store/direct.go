@@ -1,0 +1,152 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	blockfmt "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/hpips/hpips/spec/canon"
+)
+
+// directProtocol asks one peer for blocks that it is known to have, without the search that bitswap begins with. One stream is one question:
+//
+//	question: uvarint length, then canonical CBOR {"want": [CID bytes, …]}
+//	answer:   for each CID in order, uvarint 0 if it is not here, else uvarint length+1 and the block
+const directProtocol protocol.ID = "/hpips/blocks/1"
+
+const (
+	maxQuestion = 16 << 10
+	maxWants    = 128
+	directQuiet = 20 * time.Second // without a byte, after which a stream is given up
+)
+
+type question struct {
+	Want [][]byte `cbor:"want"`
+}
+
+// answerDirect serves the question of one stream from the blocks that are here.
+func (s *Store) answerDirect(stream network.Stream) {
+	defer stream.Close()
+	if err := s.answerAll(stream); err != nil {
+		s.log.Debug("Question for blocks ends early", "peer", stream.Conn().RemotePeer(), "err", err)
+		_ = stream.Reset()
+	}
+}
+
+func (s *Store) answerAll(stream network.Stream) error {
+	_ = stream.SetDeadline(time.Now().Add(directQuiet))
+	in := bufio.NewReader(stream)
+	n, err := binary.ReadUvarint(in)
+	if err != nil || n > maxQuestion {
+		return fmt.Errorf("question of %d bytes: %w", n, errors.Join(err, ErrTooLarge))
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(in, b); err != nil {
+		return err
+	}
+	var q question
+	if err := canon.Decode(b, maxQuestion, &q); err != nil {
+		return err
+	}
+	if len(q.Want) > maxWants {
+		return fmt.Errorf("question for %d blocks: %w", len(q.Want), ErrTooLarge)
+	}
+	out := bufio.NewWriterSize(stream, 64<<10)
+	for _, w := range q.Want {
+		if err := s.answerOne(out, w); err != nil {
+			return err
+		}
+		_ = stream.SetDeadline(time.Now().Add(directQuiet))
+	}
+	return out.Flush()
+}
+
+func (s *Store) answerOne(out *bufio.Writer, w []byte) error {
+	c, err := cid.Cast(w)
+	if err != nil {
+		return err
+	}
+	block, err := s.blocks.Get(context.Background(), c)
+	if err != nil && !ipld.IsNotFound(err) {
+		return err
+	}
+	var head [binary.MaxVarintLen64]byte
+	if err != nil {
+		_, err = out.Write(binary.AppendUvarint(head[:0], 0))
+		return err
+	}
+	if _, err := out.Write(binary.AppendUvarint(head[:0], uint64(len(block.RawData()))+1)); err != nil {
+		return err
+	}
+	_, err = out.Write(block.RawData())
+	return err
+}
+
+// askDirect asks one peer for blocks and gives each that comes, its hash checked, to take. An error means that the rest did not come;
+// what take got stays good.
+func (s *Store) askDirect(ctx context.Context, from peer.ID, wants []cid.Cid, take func(blockfmt.Block) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := s.host.NewStream(network.WithAllowLimitedConn(ctx, "blocks"), from, directProtocol)
+	if err != nil {
+		return fmt.Errorf("ask %s for blocks: %w", from, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = stream.Reset() })
+	defer stop()
+	defer stream.Close()
+	var q question
+	for _, c := range wants {
+		q.Want = append(q.Want, c.Bytes())
+	}
+	body, err := canon.Encode(q)
+	if err != nil {
+		return err
+	}
+	_ = stream.SetDeadline(time.Now().Add(directQuiet))
+	if _, err := stream.Write(append(binary.AppendUvarint(nil, uint64(len(body))), body...)); err != nil {
+		return fmt.Errorf("ask %s for blocks: %w", from, err)
+	}
+	in := bufio.NewReaderSize(stream, 64<<10)
+	for _, c := range wants {
+		block, err := readDirect(in, c)
+		if err == nil && block != nil {
+			err = take(block)
+		}
+		if err != nil {
+			_ = stream.Reset()
+			return fmt.Errorf("ask %s for blocks: %w", from, err)
+		}
+		_ = stream.SetDeadline(time.Now().Add(directQuiet))
+	}
+	return nil
+}
+
+// readDirect reads the answer for one CID: nil where the peer does not have it.
+func readDirect(in *bufio.Reader, c cid.Cid) (blockfmt.Block, error) {
+	n, err := binary.ReadUvarint(in)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	if n-1 > maxBlockSize {
+		return nil, fmt.Errorf("block %s of %d bytes: %w", c, n-1, ErrTooLarge)
+	}
+	data := make([]byte, n-1)
+	if _, err := io.ReadFull(in, data); err != nil {
+		return nil, err
+	}
+	if !matches(c.Hash(), data) {
+		return nil, fmt.Errorf("block %s: the peer sent other bytes", c)
+	}
+	return blockfmt.NewBlockWithCid(data, c)
+}
