@@ -61,7 +61,7 @@ func (s *Store) adding(ctx context.Context, what string, build func() (Entry, er
 		return Entry{}, fmt.Errorf("%s: %w", what, err)
 	}
 	defer release()
-	mark := s.blocks.mark()
+	mark, whole := s.blocks.mark(), s.whole.mark()
 	e, err := build()
 	if err == nil {
 		err = s.blocks.flushSince(ctx, mark)
@@ -70,7 +70,7 @@ func (s *Store) adding(ctx context.Context, what string, build func() (Entry, er
 		return Entry{}, fmt.Errorf("%s: %w", what, err)
 	}
 	if e.CID.Defined() {
-		s.whole.note(e.CID, int64(e.Total))
+		s.whole.note(e.CID, whole)
 	}
 	return e, nil
 }

@@ -141,6 +141,7 @@ func (b *blocks) putBig(ctx context.Context, h multihash.Multihash, data []byte)
 	if err := b.big.Put(ctx, key, data); err != nil {
 		return fmt.Errorf("write block %s: %w", h.B58String(), explain(err, filepath.Join(b.dir, bigFolder)))
 	}
+	startWriting(b.path(h))
 	b.mu.Lock()
 	b.unsynced = append(b.unsynced, bigRow{hash: string(h), size: len(data)})
 	b.waiting[1] += len(data)
@@ -245,7 +246,7 @@ func (b *blocks) sync(ctx context.Context, rows []bigRow) ([]bigRow, error) {
 	}
 	root := filepath.Join(b.dir, bigFolder)
 	dirs[root] = true
-	err := syncAll(root, files, slices.Sorted(maps.Keys(dirs)))
+	err := syncEach(files, slices.Sorted(maps.Keys(dirs)))
 	if err == nil {
 		return kept, nil
 	}
@@ -492,7 +493,7 @@ func syncEach(files, dirs []string) error {
 		dirs = nil // NTFS has no sync of folders; its journal orders their entries
 	}
 	for _, paths := range [][]string{files, dirs} {
-		if err := inParallel(8, paths, syncOne); err != nil {
+		if err := inParallel(16, paths, syncOne); err != nil {
 			return err
 		}
 	}

@@ -2,5 +2,5 @@
 
 package store
 
-// syncAll makes the files and folders durable.
-func syncAll(_ string, files, dirs []string) error { return syncEach(files, dirs) }
+// startWriting is a hint that only Linux takes.
+func startWriting(string) {}

@@ -99,6 +99,7 @@ type landing struct {
 func (s *Store) pull(ctx context.Context, root cid.Cid, progress func(Progress), from []peer.ID) (int64, error) {
 	p := &pull{s: s, meter: newMeter(progress, 0), seen: cid.NewSet(), landed: make(chan landing, maxBatches),
 		todo: []want{{cid: root}}, from: from}
+	mark := s.whole.mark()
 	p.begin(ctx)
 	err := p.run(ctx)
 	p.end()
@@ -112,7 +113,7 @@ func (s *Store) pull(ctx context.Context, root cid.Cid, progress func(Progress),
 		}
 		return n, s.missing("fetch", root, err)
 	}
-	s.whole.note(root, p.total)
+	s.whole.note(root, mark)
 	return n, nil
 }
 
@@ -158,6 +159,7 @@ func (p *pull) run(ctx context.Context) error {
 					return err
 				}
 			}
+			p.from = nil // they had their turn, and a silent one would be waited for each time
 			p.begin(ctx)
 		}
 	}

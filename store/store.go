@@ -125,7 +125,7 @@ func Open(log *slog.Logger, dir string, h host.Host, cfg Config) (*Store, error)
 		chunks: make(chan struct{}, workers+1), stall: stallTime}
 	s.buffers.New = func() any { b := make([]byte, chunkSize); return &b }
 	s.gate.changed = make(chan struct{})
-	s.whole.roots = make(map[cid.Cid]int64)
+	s.whole.roots = make(map[cid.Cid]bool)
 	b.onDrop = s.whole.forget
 	s.join()
 	return s, nil
@@ -206,32 +206,44 @@ func (s *Store) Stat(ctx context.Context) (Stat, error) {
 }
 
 // wholes remembers, within this process, roots whose DAG is known to be complete on this
-// disk, with its bytes of blocks, so that a pin after an add does not walk it again.
+// disk, so that a pin after an add does not walk it again.
 type wholes struct {
 	mu    sync.Mutex
-	roots map[cid.Cid]int64
+	roots map[cid.Cid]bool
+	drops int // times that blocks went away
 }
 
 const maxWholes = 4096
 
-func (w *wholes) note(c cid.Cid, size int64) {
+// mark is taken before a DAG is walked or built and given to note after it.
+func (w *wholes) mark() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.drops
+}
+
+// note remembers c, unless blocks went away since the mark.
+func (w *wholes) note(c cid.Cid, mark int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.drops != mark {
+		return
+	}
 	if len(w.roots) >= maxWholes {
 		clear(w.roots)
 	}
-	w.roots[c] = size
+	w.roots[c] = true
 }
 
 func (w *wholes) has(c cid.Cid) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_, ok := w.roots[c]
-	return ok
+	return w.roots[c]
 }
 
 func (w *wholes) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.drops++
 	clear(w.roots)
 }
