@@ -34,6 +34,7 @@ type demoReport struct {
 	Killed    string       `json:"killed"`    // node that was killed while it held tasks
 	Identical bool         `json:"identical"` // the concordance equals that of the plain run, byte for byte
 	Native    float64      `json:"nativeSeconds"`
+	Files     int          `json:"inputFiles"`
 	Bytes     int64        `json:"inputBytes"`
 	Picture   string       `json:"picture"`
 	Top       []identifier `json:"top"`
@@ -45,7 +46,7 @@ type demoReport struct {
 const demoProviders = 4
 
 func (s *shell) demoCommand() *cobra.Command {
-	d := demo{s: s, picture: filepath.Join(os.TempDir(), "hpips-demo.png")}
+	d := demo{s: s, picture: filepath.Join(os.TempDir(), "hpips-demo.png"), report: demoReport{Top: []identifier{}, Jobs: []job.Status{}}}
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the main job: two jobs on a private network of five nodes on this PC",
@@ -81,13 +82,16 @@ func (d *demo) show(ctx context.Context) (err error) {
 		if kept {
 			d.report.Home = d.net.requester().home
 		}
-		err = errors.Join(d.s.encode(d.report))
+		err = d.s.encode(d.report)
 	} else if err == nil {
 		d.table()
 	}
 	if f := d.report.Error; f != nil {
 		if !d.s.formal() {
 			d.s.complain(f)
+		}
+		if ctx.Err() != nil {
+			return exit(exitDetached)
 		}
 		return exit(f.ExitCode(exitHPIPS))
 	}

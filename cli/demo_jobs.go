@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"image/png"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,10 +58,15 @@ func buildPlain(ctx context.Context, dir, to string) error {
 
 // concordance counts the identifiers of the tree on the network, loses a provider on the way, and compares with a plain run.
 func (d *demo) concordance(ctx context.Context, tree string) error {
-	d.s.note("\nconcordance of %s", tree)
+	source := filepath.Join(d.dir, "src")
+	var err error
+	if d.report.Files, d.report.Bytes, err = gather(ctx, tree, source); err != nil {
+		return err
+	}
+	d.s.note("\nconcordance of %s: %d files, %s", tree, d.report.Files, bytesText(d.report.Bytes))
 	module := filepath.Join(d.examples, "concordance", "concordance.wasm")
 	spec := job.Spec{Kind: job.Map, Name: "concordance", Run: job.Run{WASM: module},
-		Over:   &job.Over{From: tree, Split: "parts:" + strconv.Itoa(demoParts)},
+		Over:   &job.Over{From: source, Split: "parts:" + strconv.Itoa(demoParts)},
 		Reduce: &job.Reduce{Run: job.Run{WASM: module, Args: []string{"reduce"}}}}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -96,6 +102,40 @@ func (d *demo) concordance(ctx context.Context, tree string) error {
 	d.report.Top = top(got, 10)
 	d.s.note("the result equals that of a plain run on this PC, byte for byte (%d bytes)", len(got))
 	return nil
+}
+
+// gather lays the Go files of a tree into a folder of the same shape, by hard links where the disk allows it.
+func gather(ctx context.Context, tree, to string) (files int, size int64, err error) {
+	err = filepath.WalkDir(tree, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() || filepath.Ext(name) != ".go" {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		inside, err := filepath.Rel(tree, name)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, inside)
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return err
+		}
+		fi, err := e.Info()
+		if err != nil {
+			return err
+		}
+		files, size = files+1, size+fi.Size()
+		if os.Link(name, target) == nil {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, text, 0o644)
+	})
+	return files, size, err
 }
 
 func demoFailed(message string) error {
