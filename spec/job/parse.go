@@ -15,8 +15,8 @@ import (
 // MaxSpec is the largest specification that Parse reads, in bytes.
 const MaxSpec = 4 << 20
 
-// maxMatrixRange is the largest number of values that one "a..b" may stand for.
-const maxMatrixRange = 1 << 24
+// maxMatrixValues is the largest number of values that a matrix may list, ranges written out, so that a short text cannot fill the memory.
+const maxMatrixValues = 1 << 20
 
 // Parse reads one specification, YAML or JSON, strictly: an unknown field, a wrong type, a repeated key or a second document is an *Error with
 // its line. Defaults are not filled in and nothing is checked beyond the shape; see Filled and Check.
@@ -160,6 +160,7 @@ func fillMatrix(n *yaml.Node, m *OrderedMap, field string) *Error {
 	if n.Kind != yaml.MappingNode {
 		return wrongType(n, field, "names with lists of values")
 	}
+	total := 0
 	for i := 0; i < len(n.Content); i += 2 {
 		name, list := n.Content[i], n.Content[i+1]
 		axis := Axis{Name: name.Value}
@@ -173,6 +174,9 @@ func fillMatrix(n *yaml.Node, m *OrderedMap, field string) *Error {
 			values, err := ExpandRange(item.Value)
 			if err != nil || item.Kind != yaml.ScalarNode {
 				return &Error{Line: item.Line, Field: join(field, name.Value), Text: fmt.Sprintf("%q is not a value or a range", item.Value), Hint: "1..100"}
+			}
+			if total += len(values); total > maxMatrixValues {
+				return &Error{Line: item.Line, Field: field, Text: "lists too many values", Hint: fmt.Sprintf("%d at most; count: N takes more tasks", maxMatrixValues)}
 			}
 			axis.Values = append(axis.Values, values...)
 		}
@@ -193,7 +197,7 @@ func ExpandRange(s string) ([]string, error) {
 	if !isRange || errA != nil || errB != nil {
 		return []string{s}, nil
 	}
-	if b < a || b-a >= maxMatrixRange {
+	if b < a || b-a >= maxMatrixValues {
 		return nil, errors.New("range is empty or too long")
 	}
 	values := make([]string, 0, b-a+1)
@@ -212,6 +216,9 @@ func wrongType(n *yaml.Node, field, want string) *Error {
 }
 
 func join(field, name string) string {
+	if name == "" {
+		name = `""`
+	}
 	if field == "" {
 		return name
 	}

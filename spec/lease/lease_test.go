@@ -1,0 +1,198 @@
+package lease
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/job"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the test vectors anew")
+
+func person(t testing.TB, name string) (crypto.PrivKey, string) {
+	t.Helper()
+	key, _, err := crypto.GenerateEd25519Key(bytes.NewReader(bytes.Repeat([]byte(name), 32)[:32]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, id.String()
+}
+
+const noon = 1_800_000_000_000
+
+// signed is a lease of alice's with bob.
+func signed(t testing.TB) Lease {
+	t.Helper()
+	aliceKey, alice := person(t, "alice")
+	bobKey, bob := person(t, "bob")
+	l := Lease{Terms: Terms{
+		Order: Order{Job: "1f", Requester: alice, Engine: "wasm", Resources: job.Resources{CPU: 1, Memory: 64 << 20}, Slots: 4},
+		Quote: Quote{Provider: bob, Owner: "bob", Network: "lab", Slots: 2, Until: noon + 1000},
+		From:  noon, Until: noon + time.Hour.Milliseconds(),
+	}}
+	var err error
+	if l.Requester, err = l.Terms.Sign(aliceKey); err != nil {
+		t.Fatal(err)
+	}
+	if l.Provider, err = l.Terms.Sign(bobKey); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestBothSignaturesCount(t *testing.T) {
+	l := signed(t)
+	if err := l.Check(noon); err != nil {
+		t.Fatal(err)
+	}
+	carolKey, _ := person(t, "carol")
+	rows := map[string]struct {
+		spoil func(*Lease)
+		want  error
+	}{
+		"more slots":      {func(l *Lease) { l.Terms.Quote.Slots = 4 }, ErrSignature},
+		"longer":          {func(l *Lease) { l.Terms.Until++ }, ErrSignature},
+		"carol signs":     {func(l *Lease) { l.Provider, _ = l.Terms.Sign(carolKey) }, ErrSignature},
+		"swapped":         {func(l *Lease) { l.Provider, l.Requester = l.Requester, l.Provider }, ErrSignature},
+		"one alone":       {func(l *Lease) { l.Provider = nil }, ErrSignature},
+		"no slots":        {func(l *Lease) { l.Terms.Quote.Slots = 0 }, nil},
+		"over the order":  {func(l *Lease) { l.Terms.Quote.Slots = 5 }, nil},
+		"too long a term": {func(l *Lease) { l.Terms.Until = l.Terms.From + MaxTerm.Milliseconds() + 1 }, nil},
+		"backwards":       {func(l *Lease) { l.Terms.Until = l.Terms.From }, nil},
+		"nobody":          {func(l *Lease) { l.Terms.Order.Requester = "nobody" }, nil},
+	}
+	for name, row := range rows {
+		bad := l
+		row.spoil(&bad)
+		if err := bad.Check(noon); err == nil || row.want != nil && !errors.Is(err, row.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := l.Check(l.Terms.Until); !errors.Is(err, ErrExpired) {
+		t.Errorf("at its end: %v", err)
+	}
+}
+
+func TestAnExtensionKeepsTheID(t *testing.T) {
+	l := signed(t)
+	longer := l.Terms
+	longer.Serial, longer.Until = 1, longer.Until+1000
+	if l.ID() != longer.ID() {
+		t.Fatal("an extension changes the ID")
+	}
+	longer.Quote.Slots = 1
+	if l.ID() == longer.ID() {
+		t.Fatal("other terms have the same ID")
+	}
+}
+
+// messages are one of each kind.
+func messages(t testing.TB) map[string]Message {
+	l := signed(t)
+	id := l.ID()
+	return map[string]Message{
+		"begin":   {Lease: id, Begin: &Begin{Lease: l, Work: Work{Module: "bafy", Args: []string{"-x"}, Env: map[string]string{"A": "1"}, Count: 2, Outputs: []string{"/out"}}}},
+		"assign":  {Lease: id, Assign: &Assign{Tasks: []job.Task{{Index: 1}, {Index: 2, Path: "/in/x", Input: &job.Content{Inline: []byte("hi"), Size: 2}}}}},
+		"cancel":  {Lease: id, Cancel: &Cancel{Tasks: []uint64{1}}},
+		"stdin":   {Lease: id, Stdin: &Stdin{Task: 1, Offset: 3, Data: []byte("in"), EOF: true}},
+		"end":     {Lease: id, End: &End{}},
+		"held":    {Lease: id, Held: &Held{Tasks: []uint64{1, 2}, Credit: 4}},
+		"credit":  {Lease: id, Credit: &Credit{Tasks: 8}},
+		"results": {Lease: id, Results: &Results{Results: []job.Result{{Index: 1, End: job.Exited, Stdout: job.Content{Inline: []byte("1"), Size: 1}}}}},
+		"output":  {Lease: id, Output: &Output{Task: 1, FD: 2, Offset: 5, Data: []byte("err")}},
+		"refused": {Lease: id, Refused: &Refused{Reason: "full", Hint: "wait"}},
+	}
+}
+
+// TestVectors holds the bytes of every message against testdata/messages.json, so that another implementation can check itself.
+func TestVectors(t *testing.T) {
+	path := filepath.Join("testdata", "messages.json")
+	got := map[string]string{}
+	for name, m := range messages(t) {
+		b, err := m.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[name] = hex.EncodeToString(b)
+		back, err := DecodeMessage(b)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if again, _ := back.Encode(); !bytes.Equal(again, b) {
+			t.Errorf("%s does not survive", name)
+		}
+	}
+	if *rewrite {
+		b, err := json.MarshalIndent(got, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	if err := json.Unmarshal(b, &want); err != nil {
+		t.Fatal(err)
+	}
+	for name := range want {
+		if got[name] != want[name] {
+			t.Errorf("%s is %s, the vector says %s", name, got[name], want[name])
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d kinds, %d vectors", len(got), len(want))
+	}
+}
+
+func TestMessagesHaveOnePart(t *testing.T) {
+	for name, m := range map[string]Message{"none": {Lease: "x"}, "two": {Lease: "x", End: &End{}, Credit: &Credit{}}, "no lease": {End: &End{}}} {
+		if _, err := DecodeMessage(canon.MustEncode(m)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if _, err := DecodeMessage(make([]byte, MaxMessage+1)); !errors.Is(err, canon.ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+}
+
+func FuzzMessage(f *testing.F) {
+	for _, m := range messages(f) {
+		f.Add(canon.MustEncode(m))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := DecodeMessage(b)
+		if err != nil {
+			return
+		}
+		again, err := m.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := DecodeMessage(again); err != nil {
+			t.Fatalf("%x: %v", again, err)
+		}
+		if m.Begin != nil {
+			_ = m.Begin.Lease.Check(noon) // must not panic on any terms
+		}
+	})
+}
