@@ -89,7 +89,7 @@ func (b *board) wanted() int {
 func (b *board) give(h *hire, n int, now time.Time, steal time.Duration) []uint64 {
 	var given []uint64
 	take := func(i uint64) {
-		b.hand(i, h, now)
+		b.hold(i, h, now)
 		given = append(given, i)
 	}
 	for i, c := range b.checks {
@@ -121,36 +121,34 @@ func (b *board) give(h *hire, n int, now time.Time, steal time.Duration) []uint6
 	return given
 }
 
-func (b *board) hand(i uint64, h *hire, now time.Time) {
-	if b.state[i] == waiting {
-		b.state[i] = busy
-		if verify.Sampled(b.rules.seed, i, b.rules.rate) || b.rules.policy.Copies > 1 {
-			p := b.rules.policy
-			if p.Copies < 2 {
-				p.Copies = 2
-			}
-			if b.checks[i] == nil {
-				b.checks[i] = &check{policy: p, want: p.Copies - 1}
-			}
-		}
-	}
-	b.hold(i, h, now)
-}
-
-// hold notes that h has task i; the requester calls it for what a provider still holds from an earlier life of either side.
+// hold notes that h has task i: given now, or still held from an earlier life of either side.
 func (b *board) hold(i uint64, h *hire, now time.Time) {
 	if b.state[i] == waiting {
 		b.state[i] = busy
+		b.check(i)
 	}
 	f := b.out[i]
 	if f == nil {
-		f = &flight{since: now}
+		f = &flight{}
 		b.out[i] = f
+	}
+	if f.since.IsZero() {
+		f.since = now
 	}
 	if !slices.Contains(f.holders, h) {
 		f.holders = append(f.holders, h)
 		h.held[i] = struct{}{}
 	}
+}
+
+// check makes a task that the policy or the lot wants checked ask for more copies.
+func (b *board) check(i uint64) {
+	p := b.rules.policy
+	if b.checks[i] != nil || p.Copies < 2 && !verify.Sampled(b.rules.seed, i, b.rules.rate) {
+		return
+	}
+	p.Copies = max(p.Copies, 2)
+	b.checks[i] = &check{policy: p, want: p.Copies - 1}
 }
 
 // knows reports whether h, or another node of its owner, holds task i or has voted on it.

@@ -47,7 +47,11 @@ func (r *Requester) Submit(ctx context.Context, spec job.Spec, live bool) (id st
 func (r *Requester) enlist(rec record) *errand {
 	e := &errand{id: rec.ID, spec: rec.Spec, live: rec.Live, secret: rec.Secret, status: rec.Status, changed: make(chan struct{}), resumed: func() {}, ended: make(chan struct{})}
 	if rec.Spec.Kind == job.Batch {
-		for name, s := range map[string]**spool{"in": &e.stdin, "out": &e.out, "err": &e.err} {
+		streams := map[string]**spool{"out": &e.out, "err": &e.err}
+		if rec.Live {
+			streams["in"] = &e.stdin
+		}
+		for name, s := range streams {
 			opened, err := r.spool(rec.ID, name)
 			if err != nil {
 				r.log.Error("Stream cannot be kept", "job", rec.ID, "err", err)

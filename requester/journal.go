@@ -207,11 +207,6 @@ func (j *journal) part(ctx context.Context, id string, index uint64) (part, erro
 	return p, j.wrap("read part", err)
 }
 
-func (j *journal) countParts(ctx context.Context, id string) (n uint64, err error) {
-	err = j.r.QueryRowContext(ctx, `SELECT count(*) FROM part WHERE job = ?`, id).Scan(&n)
-	return n, j.wrap("count parts", err)
-}
-
 func (j *journal) addLease(ctx context.Context, id string, phase int, l lease.Lease, addrs []string) error {
 	_, err := j.w.ExecContext(ctx, `INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?)`, l.ID(), id, phase, canon.MustEncode(l), strings.Join(addrs, " "))
 	return j.wrap("add lease", err)

@@ -8,6 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -141,17 +144,34 @@ func (r *Requester) Serve(ctx context.Context) error {
 	}
 }
 
-// sweep closes links that no job uses.
+// sweep closes links that no job uses and deletes old streams of jobs that are over; their output is in the store.
 func (r *Requester) sweep() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	for p, l := range r.links {
 		if l.idle() {
 			l.session.Close()
 			delete(r.links, p)
 		}
 	}
+	r.mu.Unlock()
+	streams := filepath.Join(r.cfg.Dir, "streams")
+	entries, err := os.ReadDir(streams)
+	if err != nil {
+		return // there is none yet
+	}
+	for _, entry := range entries {
+		id, _, _ := strings.Cut(entry.Name(), ".")
+		info, err := entry.Info()
+		if err == nil && r.live(id) == nil && r.now().Sub(info.ModTime()) > keepStreams {
+			if err := os.Remove(filepath.Join(streams, entry.Name())); err != nil {
+				r.log.Warn("Old stream stays", "err", err)
+			}
+		}
+	}
 }
+
+// keepStreams is how long the streams of a job that is over stay as they came.
+const keepStreams = time.Hour
 
 // run carries a job and writes down how it ended.
 func (r *Requester) run(ctx context.Context, e *errand) {

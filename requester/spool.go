@@ -57,10 +57,10 @@ func (s *spool) fill(r io.Reader) error {
 	for {
 		n, err := r.Read(buf)
 		s.mu.Lock()
-		at, failed := s.size, s.failed
+		at, ended, failed := s.size, s.ended, s.failed
 		s.mu.Unlock()
-		if failed != nil {
-			return failed
+		if ended || failed != nil {
+			return failed // nobody reads on: the job is over
 		}
 		s.write(at, buf[:n])
 		if err != nil {
@@ -79,6 +79,7 @@ func (s *spool) end() {
 	defer s.mu.Unlock()
 	if !s.ended {
 		s.ended = true
+		s.failed = errors.Join(s.failed, s.f.Close()) // readers have handles of their own
 		s.wake()
 	}
 }
@@ -90,6 +91,11 @@ func (s *spool) wake() {
 
 // follow calls fn for the whole stream, piece by piece, until it has ended, gone is closed, ctx ends or fn fails. The last call has eof set.
 func (s *spool) follow(ctx context.Context, gone <-chan struct{}, fn func(offset int64, data []byte, eof bool) error) error {
+	f, err := os.Open(s.f.Name())
+	if err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	defer f.Close()
 	buf := make([]byte, chunk)
 	for at := int64(0); ; {
 		s.mu.Lock()
@@ -100,7 +106,7 @@ func (s *spool) follow(ctx context.Context, gone <-chan struct{}, fn func(offset
 		}
 		n := int(min(size-at, chunk))
 		if n > 0 {
-			if _, err := s.f.ReadAt(buf[:n], at); err != nil {
+			if _, err := f.ReadAt(buf[:n], at); err != nil {
 				return fmt.Errorf("stream %s: %w", s.f.Name(), err)
 			}
 		}
@@ -121,5 +127,3 @@ func (s *spool) follow(ctx context.Context, gone <-chan struct{}, fn func(offset
 		}
 	}
 }
-
-func (s *spool) close() error { return s.f.Close() }
