@@ -159,6 +159,28 @@ func TestCommitIsTriedAgain(t *testing.T) {
 	must(t, b.Close())
 }
 
+// After a sync that failed nobody knows what is on the disk: the blocks of the batch are
+// dropped, those who put them are told, and the store goes on.
+func TestSyncFails(t *testing.T) {
+	ctx, s := t.Context(), alone(t)
+	s.blocks.settle = func([]string, []string) error { return &os.PathError{Op: "sync", Path: "block", Err: syscall.EIO} }
+	if e, err := s.AddBytes(ctx, random(3<<20, 1)); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("added %s: %v", e.CID, err)
+	}
+	s.blocks.settle = syncEach
+	if n, size := s.blocks.totals(); n > 1 || size > 1<<10 { // the root, which is small, waits
+		t.Errorf("%d blocks of %d bytes are left", n, size)
+	}
+	for _, data := range [][]byte{[]byte("small"), random(3<<20, 1)} {
+		e, err := s.AddBytes(ctx, data)
+		must(t, err)
+		must(t, s.Pin(ctx, e.CID, "again"))
+		r, err := s.Open(ctx, e.CID)
+		must(t, err)
+		must(t, r.Close())
+	}
+}
+
 func TestPathIsFlatfs(t *testing.T) {
 	b := openTestBlocks(t, t.TempDir())
 	block := storetest.Block(t, 1, 1<<20)

@@ -200,7 +200,7 @@ func (w *walk) open(ctx context.Context, level []node, which []int, got ipld.Nod
 		set, links = node{kind: Directory}, proto.Links()
 	case unixfs.THAMTShard:
 		set = node{kind: Directory}
-		if links, err = w.shard(ctx, info, got); err != nil {
+		if links, err = w.shard(ctx, got); err != nil {
 			return err
 		}
 	default:
@@ -220,10 +220,7 @@ func (w *walk) open(ctx context.Context, level []node, which []int, got ipld.Nod
 	return nil
 }
 
-func (w *walk) shard(ctx context.Context, info *unixfs.FSNode, got ipld.Node) ([]*ipld.Link, error) {
-	if err := checkFan(info.Fanout()); err != nil {
-		return nil, fmt.Errorf("block %s: %w", got.Cid(), err)
-	}
+func (w *walk) shard(ctx context.Context, got ipld.Node) ([]*ipld.Link, error) {
 	shard, err := hamt.NewHamtFromDag(w.s.dag, got)
 	if err != nil {
 		return nil, fmt.Errorf("block %s: %w", got.Cid(), err)

@@ -105,9 +105,6 @@ func (s *Store) child(ctx context.Context, c cid.Cid, name string) (cid.Cid, err
 		}
 		return link.Cid, nil
 	case unixfs.THAMTShard:
-		if err := checkFan(info.Fanout()); err != nil {
-			return cid.Undef, err
-		}
 		shard, err := hamt.NewHamtFromDag(s.dag, node)
 		if err != nil {
 			return cid.Undef, err
@@ -122,11 +119,3 @@ func (s *Store) child(ctx context.Context, c cid.Cid, name string) (cid.Cid, err
 }
 
 var errNoDir = errors.New("not a directory")
-
-// checkFan bounds the memory that a foreign shard can ask for.
-func checkFan(n uint64) error {
-	if n > 1024 {
-		return fmt.Errorf("shard with a fan-out of %d", n)
-	}
-	return nil
-}
