@@ -220,6 +220,9 @@ func (r *Requester) conclude(ctx context.Context, e *errand, err error) {
 	var failure *job.Failure
 	switch {
 	case err == nil:
+		if code := e.snapshot().ExitCode; code != 0 { // what a Batch's program says is its result, and still worth a word
+			failure = failureOf(job.Result{End: job.Exited, Exit: code}, e.spec)
+		}
 	case errors.Is(err, errCancelled):
 		final, text = job.Cancelled, "cancelled by its owner"
 		failure = &job.Failure{Code: job.CodeCancelled, Message: "job " + e.id + " was cancelled", Hint: "start it again: hpips job rerun " + e.id}

@@ -237,6 +237,22 @@ func TestHowProgramsFail(t *testing.T) {
 	}
 }
 
+// The exit code of a single program is its result, which is kept; that it is not 0 is told nevertheless.
+func TestTheExitCodeOfABatchIsItsResult(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := newTown(t, "bob")
+		tn.folk[0].answer = func(_ lease.Work, task job.Task) *job.Result {
+			return &job.Result{Index: task.Index, End: job.Exited, Exit: 3, Stdout: job.Content{Inline: []byte("almost"), Size: 6}}
+		}
+		r, stop := tn.life()
+		defer stop()
+		s := finish(t, r, submit(t, r, job.Spec{Kind: job.Batch, Run: job.Run{WASM: tn.program()}}))
+		if s.State != job.Settled || s.ExitCode != 3 || s.Result == "" || s.Error == nil || s.Error.Code != job.CodeExit || s.Error.Message != "the program ended with exit code 3" {
+			t.Fatalf("status %+v, error %+v", s, s.Error)
+		}
+	})
+}
+
 func TestOneLiarCannotFailAJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tn := newTown(t, "bob", "carol", "dave")
