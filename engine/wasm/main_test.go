@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 			os.Exit(Child())
 		case "wasm-liar":
 			os.Exit(liar(os.Args[2]))
+		case "wasm-breakout":
+			os.Exit(breakout())
 		case "wasm-node":
 			os.Exit(loneNode(os.Args[2:]))
 		}
