@@ -143,7 +143,13 @@ func (p *PC) Kill(t testing.TB) {
 // Stop asks the process to end, as Ctrl-C does, and returns its exit code.
 func (p *PC) Stop(t testing.TB) int {
 	t.Helper()
-	if err := p.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	return p.End(t, os.Interrupt)
+}
+
+// End asks the process to end by a signal, and returns its exit code.
+func (p *PC) End(t testing.TB, by os.Signal) int {
+	t.Helper()
+	if err := p.cmd.Process.Signal(by); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatalf("stop %s: %v", p.Name, err)
 	}
 	select {
