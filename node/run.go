@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/thejerf/suture/v4"
+
+	"github.com/hpips/hpips/spec/job"
 )
 
 // stopWithin is how long services may take to stop.
@@ -95,6 +97,7 @@ func (h *House) event(e suture.Event) {
 func (h *House) awaitReady(ctx context.Context) bool {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	late := time.After(explainAfter)
 	for {
 		if h.first().requester.Ready(ctx) {
 			h.ready.set(true)
@@ -103,9 +106,28 @@ func (h *House) awaitReady(ctx context.Context) bool {
 		select {
 		case <-ctx.Done():
 			return false
+		case <-late:
+			h.explain(ctx)
 		case <-tick.C:
 		}
 	}
+}
+
+// explainAfter is how long a node may be up without being ready before it says why.
+const explainAfter = 5 * time.Second
+
+// explain logs why no job can be placed, for whoever waits for the ready line.
+func (h *House) explain(ctx context.Context) {
+	why, err := h.first().requester.Preview(ctx, job.Spec{Kind: job.Batch, Run: job.Run{WASM: "bafkqaaa"}}) // the address of nothing: it is not fetched
+	if err != nil {
+		h.log.Warn("No job can be placed yet", "err", err)
+		return
+	}
+	reasons := make([]string, len(why.Rejected))
+	for i, r := range why.Rejected {
+		reasons[i] = fmt.Sprintf("%d: %s", r.Count, r.Reason)
+	}
+	h.log.Warn("No job can be placed yet", "asked", why.Asked, "reasons", reasons)
 }
 
 // freshFor is how long an answer about readiness holds.

@@ -252,7 +252,7 @@ func (r *Requester) Preview(ctx context.Context, spec job.Spec) (job.Why, error)
 	return w, nil
 }
 
-// Ready reports whether a job could be placed now: a provider offers a slot for the smallest task.
+// Ready reports whether a job could be placed now: a provider offers a slot for a task of the default size.
 func (r *Requester) Ready(ctx context.Context) bool {
 	order := lease.Order{Job: "ready", Requester: r.deps.Self.String(), Engine: "wasm", Resources: job.Spec{}.Filled().Resources, Slots: 1}
 	return slices.ContainsFunc(r.deps.Market.Ask(ctx, order, r.deps.Peers()), func(a market.Answer) bool { return a.Err == nil })
