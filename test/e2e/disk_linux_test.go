@@ -41,18 +41,23 @@ func noise(n int) []byte {
 
 // Alice's disk is full: what does not fit is told, what was there stays whole, and when there is room again the work goes on.
 func TestFullDisk(t *testing.T) {
-	small := disk(t, "48m")
+	small := disk(t, "96m")
 	p := pc.New(t, built.hpips, "alice", "--slots", "1")
 	p.Home = filepath.Join(small, "alice")
 	p.Up(t)
-	p.Ready(t, 0)
+	pc.Eventually(t, "the node says why it is not ready", func() bool {
+		return strings.Contains(p.Log(5), "No job can be placed yet") && strings.Contains(p.Log(5), "disk")
+	}, func() string { return p.Log(5) })
+	if a := p.Hpips(t, "status"); a.Code != 125 || !strings.Contains(a.Stderr, "no node can take a job yet") {
+		t.Errorf("status: %+v", a)
+	}
 	kept := write(t, filepath.Join(t.TempDir(), "kept"), noise(3<<20))
 	cid := p.Must(t, "put", "-q", kept)
-	if got := p.Must(t, "run", wasm("hello"), "before"); got != "hello, before" {
+	if got := p.Must(t, "run", "--disk", "1MiB", wasm("hello"), "before"); got != "hello, before" {
 		t.Fatal(got)
 	}
 
-	large := write(t, filepath.Join(t.TempDir(), "large"), noise(64<<20))
+	large := write(t, filepath.Join(t.TempDir(), "large"), noise(100<<20))
 	a := p.Hpips(t, "put", large)
 	if a.Code != 125 || !strings.Contains(a.Stderr, "no space left") || !strings.Contains(a.Stderr, "hint: ") {
 		t.Errorf("put of more than fits: %+v", a)
@@ -61,7 +66,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("put of more than fits, for programs: %+v", a)
 	}
 	// A program's output that does not fit.
-	if a = p.Hpips(t, "run", wasm("guest"), "-o", "json", "--", "flood", "60"); a.Code == 0 || a.Status(t).Error == nil {
+	if a = p.Hpips(t, "run", "--disk", "1MiB", wasm("guest"), "-o", "json", "--", "flood", "90"); a.Code == 0 || a.Status(t).Error == nil {
 		t.Errorf("run of a flood: %+v", a)
 	} else {
 		t.Logf("flood: %+v", *a.Status(t).Error)
@@ -84,7 +89,7 @@ func TestFullDisk(t *testing.T) {
 	if !bytes.Equal(noise(3<<20), []byte(read(t, back))) {
 		t.Error("what was kept is damaged")
 	}
-	a = p.Hpips(t, "run", wasm("hello"), "full")
+	a = p.Hpips(t, "run", "--disk", "1MiB", wasm("hello"), "full")
 	t.Logf("run on a full disk: %+v", a)
 	if a.Code == 0 && a.Stdout != "hello, full\n" {
 		t.Errorf("run on a full disk: %+v", a)
@@ -97,8 +102,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Up(t)
-	p.Ready(t, 0)
-	if got := p.Must(t, "run", wasm("hello"), "after"); got != "hello, after" {
+	if got := p.Must(t, "run", "--disk", "1MiB", wasm("hello"), "after"); got != "hello, after" {
 		t.Fatal(got)
 	}
 	p.Must(t, "get", cid, "-O", back, "--force")
