@@ -53,12 +53,18 @@ func TestFullDisk(t *testing.T) {
 	}
 	kept := write(t, filepath.Join(t.TempDir(), "kept"), noise(3<<20))
 	cid := p.Must(t, "put", "-q", kept)
-	if got := p.Must(t, "run", "--disk", "1MiB", wasm("hello"), "before"); got != "hello, before" {
+	if got := p.Must(t, "run", "--disk", "1MiB", "--max-output", "1MiB", wasm("hello"), "before"); got != "hello, before" {
 		t.Fatal(got)
 	}
 
+	// A task may say more by its limits than the node has room for: alice's patience decides, not the node's.
+	a := p.Hpips(t, "run", "--disk", "1MiB", "--queue", "3s", wasm("hello"))
+	if a.Code != 122 || !strings.Contains(a.Stderr, "hint: ") {
+		t.Errorf("run of what may say 256 MiB: %+v", a)
+	}
+
 	large := write(t, filepath.Join(t.TempDir(), "large"), noise(100<<20))
-	a := p.Hpips(t, "put", large)
+	a = p.Hpips(t, "put", large)
 	if a.Code != 125 || !strings.Contains(a.Stderr, "no space left") || !strings.Contains(a.Stderr, "hint: ") {
 		t.Errorf("put of more than fits: %+v", a)
 	}
@@ -66,7 +72,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("put of more than fits, for programs: %+v", a)
 	}
 	// A program's output that does not fit.
-	if a = p.Hpips(t, "run", "--disk", "1MiB", wasm("guest"), "-o", "json", "--", "flood", "90"); a.Code == 0 || a.Status(t).Error == nil {
+	if a = p.Hpips(t, "run", "--disk", "1MiB", "--max-output", "70MiB", "--queue", "3s", wasm("guest"), "-o", "json", "--", "flood", "69"); a.Code == 0 || a.Status(t).Error == nil {
 		t.Errorf("run of a flood: %+v", a)
 	} else {
 		t.Logf("flood: %+v", *a.Status(t).Error)
@@ -89,7 +95,7 @@ func TestFullDisk(t *testing.T) {
 	if !bytes.Equal(noise(3<<20), []byte(read(t, back))) {
 		t.Error("what was kept is damaged")
 	}
-	a = p.Hpips(t, "run", "--disk", "1MiB", wasm("hello"), "full")
+	a = p.Hpips(t, "run", "--disk", "1MiB", "--max-output", "1MiB", wasm("hello"), "full")
 	t.Logf("run on a full disk: %+v", a)
 	if a.Code == 0 && a.Stdout != "hello, full\n" {
 		t.Errorf("run on a full disk: %+v", a)
@@ -102,7 +108,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Up(t)
-	if got := p.Must(t, "run", "--disk", "1MiB", wasm("hello"), "after"); got != "hello, after" {
+	if got := p.Must(t, "run", "--disk", "1MiB", "--max-output", "1MiB", wasm("hello"), "after"); got != "hello, after" {
 		t.Fatal(got)
 	}
 	p.Must(t, "get", cid, "-O", back, "--force")
