@@ -109,8 +109,10 @@ const (
 		ll.AccessFSRemoveFile | ll.AccessFSRemoveDir
 )
 
-func lock(r reach) Check {
-	var rules []landlock.Rule
+// rules open what the child may reach. Moving a file from folder to folder takes a right that the first version does not know, and asking
+// for it there would leave everything open.
+func rules(r reach, version int) []landlock.Rule {
+	var out []landlock.Rule
 	for _, p := range r.read {
 		info, err := os.Stat(p)
 		if err != nil {
@@ -120,16 +122,24 @@ func lock(r reach) Check {
 		if info.IsDir() {
 			access = lockRead
 		}
-		rules = append(rules, landlock.PathAccess(access, p))
+		out = append(out, landlock.PathAccess(access, p))
 	}
 	if r.write != "" {
-		rules = append(rules, landlock.PathAccess(lockWrite, r.write))
+		access := lockWrite
+		if version >= 2 {
+			access |= ll.AccessFSRefer
+		}
+		out = append(out, landlock.PathAccess(access, r.write))
 	}
+	return out
+}
+
+func lock(r reach) Check {
 	version, err := ll.LandlockGetABIVersion()
 	if err != nil || version < 1 {
 		return Check{Name: "landlock", Detail: "the kernel has none: programs are held by WASM, seccomp and a process of their own; use Linux 5.13 or newer with Landlock on"}
 	}
-	err = landlock.V7.BestEffort().Restrict(rules...)
+	err = landlock.V7.BestEffort().Restrict(rules(r, version)...)
 	return verdict("landlock", err, fmt.Sprintf("ABI %d: files, network, signals", version))
 }
 

@@ -50,6 +50,8 @@ func (t *tree) openRegular(p place, flag sys.Oflag, fresh bool) (sys.File, sys.E
 	switch {
 	case write && !p.writable():
 		return nil, sys.EROFS
+	case fresh && len(p.name) > longest:
+		return nil, sys.ENAMETOOLONG
 	case fresh && !t.disk.take(entryCost):
 		return nil, sys.EIO
 	case write:

@@ -226,3 +226,51 @@ func TestTree(t *testing.T) {
 		t.Errorf("%d files are still open", tree.open)
 	}
 }
+
+// TestBurrow digs so deep that removing it takes more open files than there are: what is not removed would fill the owner's disk.
+func TestBurrow(t *testing.T) {
+	p := program(t, guest(t))
+	p.Args = []string{"burrow"}
+	s := openSandbox(t, p)
+	for i, args := range [][]string{{"/tmp", "names"}, {"/out", "names"}, {"/tmp", "renames"}, {"/out", "renames"}} {
+		id := uint64(i + 1)
+		o := runAll(t, s, engine.Task{ID: id, Args: args, Outputs: []string{"/out"}}).byID[id]
+		if o.End != engine.Exited || o.Exit != 1 || !strings.Contains(string(o.Stderr.Inline), "File name too long") {
+			t.Errorf("burrowing in %s: %s %d %q %.200q", args, o.End, o.Exit, o.Message, o.Stderr.Inline)
+		}
+		s.Release(id)
+	}
+	if left, err := os.ReadDir(filepath.Join(p.Dir, "tasks")); err != nil || len(left) > 0 {
+		t.Errorf("there remain %v, %v", left, err)
+	}
+}
+
+// TestDeepRename lets a folder move up and sideways as it likes, and down as far as names go.
+func TestDeepRename(t *testing.T) {
+	dir := t.TempDir()
+	tree := newTree(&quota{left: 1 << 20})
+	if err := tree.lend("/out", dir); err != nil {
+		t.Fatal(err)
+	}
+	defer tree.close()
+	long := strings.Repeat("x", 250)
+	for _, name := range []string{"/out/a", "/out/a/" + long, "/out/b", "/out/b/" + long, "/out/b/" + long + "/" + long} {
+		if e := tree.Mkdir(name, 0); e != 0 {
+			t.Fatalf("make %.20s: %v", name, e)
+		}
+	}
+	for _, row := range []struct {
+		from, to string
+		want     sys.Errno
+	}{
+		{"/out/a/" + long, "/out/b/" + long + "/" + long + "/" + long, 0},
+		{"/out/b/" + long + "/" + long, "/out/a/c", 0},
+		{"/out/a/c/" + long, "/out/a/d", 0},
+		{"/out/b", "/out/a/" + strings.Repeat("y/", 2), sys.ENOENT},
+		{"/out/b", "/out/a/" + strings.Repeat("y/", longest/2), sys.ENAMETOOLONG},
+	} {
+		if e := tree.Rename(row.from, row.to); e != row.want {
+			t.Errorf("from %.20s (%d) to %.20s (%d): %v, want %v", row.from, len(row.from), row.to, len(row.to), e, row.want)
+		}
+	}
+}

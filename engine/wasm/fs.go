@@ -21,6 +21,7 @@ const epoch = 946684800_000000000
 const (
 	maxOpen   = 256  // files that a task may hold open
 	entryCost = 4096 // bytes of disk that a new file or folder counts for
+	longest   = 1024 // bytes of a path that a task makes, below its mount: what is deeper, the host cannot name, nor remove without many open files
 )
 
 // tree is the file system of a task: folders that exist only here ("/", "/in"), and below them mounts of the host, each reached
@@ -235,6 +236,8 @@ func (t *tree) Mkdir(name string, _ fs.FileMode) sys.Errno {
 		return sys.EEXIST
 	case !p.writable():
 		return t.refuse(p, sys.EROFS)
+	case len(p.name) > longest:
+		return sys.ENAMETOOLONG
 	case !t.disk.take(entryCost):
 		return sys.EIO
 	}
@@ -249,54 +252,6 @@ func (t *tree) refuse(p place, otherwise sys.Errno) sys.Errno {
 		}
 	}
 	return otherwise
-}
-
-// Rename moves within one writable mount.
-func (t *tree) Rename(from, to string) sys.Errno {
-	a, e := t.find(from)
-	if e != 0 {
-		return e
-	}
-	b, e := t.find(to)
-	switch {
-	case e != 0:
-		return e
-	case a.node != nil || b.node != nil:
-		return sys.EPERM
-	case !a.writable() || !b.writable():
-		return sys.EROFS
-	case a.mount != b.mount:
-		return sys.ENOTSUP
-	}
-	return t.errno(a.mount.root.Rename(a.name, b.name))
-}
-
-// Rmdir removes an empty folder of a writable mount.
-func (t *tree) Rmdir(name string) sys.Errno { return t.remove(name, true) }
-
-// Unlink removes a file of a writable mount.
-func (t *tree) Unlink(name string) sys.Errno { return t.remove(name, false) }
-
-func (t *tree) remove(name string, dir bool) sys.Errno {
-	p, e := t.find(name)
-	switch {
-	case e != 0:
-		return e
-	case p.node != nil:
-		return sys.EPERM
-	case !p.writable():
-		return sys.EROFS
-	}
-	info, err := p.mount.stat(p.name)
-	switch {
-	case err != nil:
-		return t.errno(err)
-	case dir && !info.IsDir():
-		return sys.ENOTDIR
-	case !dir && info.IsDir():
-		return sys.EISDIR
-	}
-	return t.errno(p.mount.root.Remove(p.name))
 }
 
 // Utimens does nothing: times are fixed.

@@ -17,7 +17,7 @@ func main() {
 	acts := map[string]func([]string) error{
 		"args": args, "env": env, "exit": exit, "cat": cat, "read": read, "show": show, "write": write, "list": list, "stderr": stderr, "flood": flood,
 		"grow": grow, "spin": spin, "sleep": sleep, "world": world, "fill": fill, "files": files, "panic": boom, "rename": rename,
-		"lines": lines, "index": index, "count": count, "trap": trap,
+		"lines": lines, "index": index, "count": count, "trap": trap, "burrow": burrow,
 	}
 	act := acts[os.Args[1]]
 	if act == nil {
@@ -238,6 +238,33 @@ func files(a []string) error {
 			return err
 		}
 	}
+}
+
+// burrow puts a folder into a folder into a folder, 3000 times: by longer and longer names, or by short ones alone.
+func burrow(a []string) error {
+	outer, inner := filepath.Join(a[0], "basement"), filepath.Join(a[0], "cellar")
+	if err := os.Mkdir(inner, 0o755); err != nil {
+		return err
+	}
+	for range 3000 {
+		if a[1] == "names" {
+			inner += "/cellar"
+			if err := os.Mkdir(inner, 0o755); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := os.Mkdir(outer, 0o755); err != nil {
+			return err
+		}
+		if err := os.Rename(inner, filepath.Join(outer, "cellar")); err != nil {
+			return err
+		}
+		if err := os.Rename(outer, inner); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func boom([]string) error { panic("boom") }
