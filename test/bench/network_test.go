@@ -37,6 +37,7 @@ type node struct {
 	home string
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when the process is waited for
+	pool []*node       // itself and the providers of its pool
 }
 
 // up starts a node and waits until its API answers; it ends with the test.
@@ -117,8 +118,9 @@ func pool(t *testing.T, providers int) *node {
 	t.Helper()
 	bin := program(t)
 	requester := up(t, bin, "--no-provider")
+	requester.pool = []*node{requester}
 	for range providers {
-		up(t, bin, "--slots", "1", "--join", requester.address())
+		requester.pool = append(requester.pool, up(t, bin, "--slots", "1", "--join", requester.address()))
 	}
 	requester.offers(providers)
 	return requester

@@ -38,7 +38,8 @@ func memory(t *testing.T, pid int, line string) float64 {
 // stat is what Linux tells of a process beside its name.
 type stat struct {
 	parent int
-	cpu    time.Duration
+	cpu    time.Duration // its own
+	buried time.Duration // of children that have ended
 }
 
 func readStat(path string) (s stat, ok bool) {
@@ -50,27 +51,33 @@ func readStat(path string) (s stat, ok bool) {
 	if len(fields) < 15 {
 		return s, false
 	}
-	s.parent, _ = strconv.Atoi(fields[1])
-	for _, f := range fields[11:13] { // user and system time
-		n, _ := strconv.Atoi(f)
-		s.cpu += time.Duration(n) * time.Second / ticks
+	spent := func(user, system string) time.Duration {
+		u, _ := strconv.Atoi(user) // Linux writes numbers there
+		s, _ := strconv.Atoi(system)
+		return time.Duration(u+s) * time.Second / ticks
 	}
+	s.parent, _ = strconv.Atoi(fields[1])
+	s.cpu, s.buried = spent(fields[11], fields[12]), spent(fields[13], fields[14])
 	return s, true
 }
 
-// cpu is the processor time of a process and of its living children.
-func cpu(t *testing.T, pid int) (own, children time.Duration) {
-	t.Helper()
-	s, ok := readStat(fmt.Sprintf("/proc/%d/stat", pid))
-	if !ok {
-		t.Fatalf("process %d is gone", pid)
-	}
+// spent is the processor time of a node's pool so far: that of the nodes, and that of the sandboxes which they start.
+func (n *node) spent() (nodes, sandboxes time.Duration) {
+	n.t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/stat")
-	must(t, err)
-	for _, path := range all {
-		if c, ok := readStat(path); ok && c.parent == pid {
-			children += c.cpu
+	must(n.t, err)
+	for _, member := range n.pool {
+		pid := member.cmd.Process.Pid
+		s, ok := readStat(fmt.Sprintf("/proc/%d/stat", pid))
+		if !ok {
+			n.t.Fatalf("process %d is gone", pid)
+		}
+		nodes, sandboxes = nodes+s.cpu, sandboxes+s.buried
+		for _, path := range all {
+			if c, ok := readStat(path); ok && c.parent == pid {
+				sandboxes += c.cpu
+			}
 		}
 	}
-	return s.cpu, children
+	return nodes, sandboxes
 }

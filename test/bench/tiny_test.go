@@ -21,6 +21,7 @@ func TestTinyTasks(t *testing.T) {
 
 	count, runs := either(5_000, 50_000), either(1, 5)
 	var plain, wall, checked, xargs, parallel []float64
+	nodes, sandboxes := alice.spent()
 	for range runs {
 		a := alice.mapped(count, "--verify", "none", tiny)
 		b := alice.mapped(count, tiny)
@@ -31,11 +32,15 @@ func TestTinyTasks(t *testing.T) {
 		x, p := natively(t, count/10, count/50)
 		xargs, parallel = append(xargs, x), append(parallel, p)
 	}
+	nodesAfter, sandboxesAfter := alice.spent()
 	figure(t, "tiny", median(plain), "tasks/s")
 	figure(t, "tiny-wall", median(wall), "tasks/s")
 	figure(t, "tiny-checked", median(checked), "tasks/s")
 	figure(t, "tiny-xargs", median(xargs), "tasks/s")
 	figure(t, "tiny-parallel", median(parallel), "tasks/s")
+	each := float64(time.Microsecond) * float64(2*runs*count)
+	figure(t, "tiny-cpu-nodes", float64(nodesAfter-nodes)/each, "µs of processor time a task")
+	figure(t, "tiny-cpu-sandboxes", float64(sandboxesAfter-sandboxes)/each, "µs of processor time a task")
 	figure(t, "tiny-to-xargs", median(plain)/median(xargs), "times")
 	figure(t, "tiny-to-parallel", median(plain)/median(parallel), "times")
 	t.Logf("each of %d runs of %d tasks: %.0f; load %s", runs, count, plain, load(t))
