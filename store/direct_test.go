@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -85,13 +87,21 @@ func TestDirectRefusesLies(t *testing.T) {
 	}
 }
 
+// FuzzDirectQuestion answers whatever mallory asks from a real store.
 func FuzzDirectQuestion(f *testing.F) {
+	s, err := Open(slog.New(slog.DiscardHandler), f.TempDir(), nil, Default())
+	must(f, err)
+	f.Cleanup(func() { must(f, s.Close()) })
+	kept, err := s.AddBytes(f.Context(), []byte("kept"))
+	must(f, err)
+	f.Add(canon.MustEncode(question{Want: [][]byte{kept.CID.Bytes()}}))
 	f.Add(canon.MustEncode(question{Want: [][]byte{blockfmt.NewBlock([]byte("x")).Cid().Bytes()}}))
 	f.Add([]byte(strings.Repeat("\x81", 40)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var q question
 		if canon.Decode(b, maxQuestion, &q) == nil {
 			for _, w := range q.Want {
+				_ = s.answerOne(bufio.NewWriter(io.Discard), w)
 				if c, err := cid.Cast(w); err == nil && !c.Defined() {
 					t.Fatal("an undefined address was accepted")
 				}

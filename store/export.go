@@ -17,7 +17,8 @@ import (
 // Export writes the file or directory c to hostPath, fetching what is missing. It is all or
 // nothing: a temporary neighbour is renamed at the end. A target that exists is ErrExists;
 // content of more than limit bytes (0 is no limit) is ErrTooLarge; a name or symbolic link
-// that could reach outside the target is ErrUnsafe.
+// that could reach outside the target is ErrUnsafe. With a limit each entry below the top
+// counts for 4 KiB, in progress too, as an empty folder takes room on a disk as well.
 func (s *Store) Export(ctx context.Context, c cid.Cid, hostPath string, limit int64, progress func(Progress)) error {
 	return s.export(ctx, c, hostPath, limit, progress, false)
 }
@@ -38,13 +39,20 @@ func (s *Store) export(ctx context.Context, c cid.Cid, hostPath string, limit in
 			return fmt.Errorf("export %s: %w", c, err)
 		}
 	}
-	all, err := s.walk(ctx, c)
+	most := s.cfg.MaxEntries
+	if limit > 0 {
+		most = int(min(int64(most), limit/entryCost))
+	}
+	all, err := s.walk(ctx, c, most)
 	if err != nil {
 		return s.missing("export", c, err)
 	}
 	var total uint64
-	for _, n := range all {
-		if total += n.size; limit > 0 && total > uint64(limit) {
+	for i, n := range all {
+		if total += n.size; limit > 0 && i > 0 {
+			total += entryCost
+		}
+		if limit > 0 && (n.size > uint64(limit) || total > uint64(limit)) {
 			return fmt.Errorf("export %s: %w: more than %d bytes", c, ErrTooLarge, limit)
 		}
 	}
@@ -53,9 +61,9 @@ func (s *Store) export(ctx context.Context, c cid.Cid, hostPath string, limit in
 			return err
 		}
 	}
-	e := &exporting{s: s, meter: newMeter(progress, int64(total)), left: limit}
+	e := &exporting{s: s, meter: newMeter(progress, int64(total)), left: limit, entry: entryCost}
 	if limit <= 0 {
-		e.left = 1<<63 - 1
+		e.left, e.entry = 1<<63-1, 0
 	}
 	if err := e.run(ctx, all, hostPath, over); err != nil {
 		return fmt.Errorf("export %s to %s: %w", c, hostPath, explain(err, hostPath))
@@ -80,7 +88,10 @@ type exporting struct {
 	s     *Store
 	meter *meter
 	left  int64 // bytes still allowed
+	entry int64 // bytes that an entry below the top counts for
 }
+
+const entryCost = 4 << 10 // bytes of disk that an entry takes, however small it is
 
 // run builds a neighbour of the target and renames it:
 //  1. a fresh folder next to the target, seen through os.Root, which nothing leaves;
@@ -137,6 +148,11 @@ func (e *exporting) write(ctx context.Context, root *os.Root, at string, n node)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if n.path != "" {
+		if err := e.charge(e.entry); err != nil {
+			return err
+		}
+	}
 	switch n.kind {
 	case Directory:
 		if err := root.Mkdir(filepath.FromSlash(at), 0o755); err != nil {
@@ -181,13 +197,20 @@ type meteredFile struct {
 
 // Write writes all of p or fails.
 func (w *meteredFile) Write(p []byte) (int, error) {
-	if int64(len(p)) > w.e.left {
-		return 0, fmt.Errorf("%w: more bytes than allowed", ErrTooLarge)
+	if err := w.e.charge(int64(len(p))); err != nil {
+		return 0, err
 	}
-	n, err := w.to.Write(p)
-	w.e.left -= int64(n)
-	w.e.meter.add(0, int64(n), "")
-	return n, err
+	return w.to.Write(p)
+}
+
+// charge counts bytes that are about to be written.
+func (e *exporting) charge(n int64) error {
+	if n > e.left {
+		return fmt.Errorf("%w: more bytes than allowed", ErrTooLarge)
+	}
+	e.left -= n
+	e.meter.add(0, n, "")
+	return nil
 }
 
 // checkTarget refuses a symbolic link that could leave the tree. Only leading ".." are

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestExport(t *testing.T) {
 	must(t, err)
 	out := filepath.Join(t.TempDir(), "out")
 	var last Progress
-	must(t, s.Export(ctx, e.CID, out, int64(e.Size), func(p Progress) { last = p }))
+	must(t, s.Export(ctx, e.CID, out, 0, func(p Progress) { last = p }))
 	same(t, snapshot(t, out), snapshot(t, dir))
 	if last.Files != 6 || last.Bytes != 3_200_003 {
 		t.Errorf("progress %+v", last)
@@ -127,10 +128,14 @@ func TestExportRefuses(t *testing.T) {
 		}
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	if err := s.Export(ctx, lying, out, 7, nil); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("8 bytes that claim to be 2, limit 7: %v", err)
+	if err := s.Export(ctx, lying, out, 2*entryCost+7, nil); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("8 bytes that claim to be 2, limit 7 and two entries: %v", err)
 	}
-	must(t, s.Export(ctx, lying, out, 8, nil))
+	var told Progress
+	must(t, s.Export(ctx, lying, out, 2*entryCost+8, func(p Progress) { told = p }))
+	if told.Bytes != 2*entryCost+8 {
+		t.Errorf("it took %d bytes, want %d", told.Bytes, 2*entryCost+8)
+	}
 	alone, err := s.symlink(ctx, "x")
 	must(t, err)
 	if err := s.Export(ctx, alone.cid, out+"2", 0, nil); !errors.Is(err, ErrUnsafe) {
@@ -148,6 +153,26 @@ func TestTreeBomb(t *testing.T) {
 	}
 	if _, err := s.Tree(t.Context(), c); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("wide: %v", err)
+	}
+	hollow := make([]*ipld.Link, 1000)
+	for i := range hollow {
+		hollow[i] = &ipld.Link{Name: strconv.Itoa(i), Cid: forged(t, s), Size: 1}
+	}
+	at := filepath.Join(t.TempDir(), "hollow")
+	if err := s.Export(t.Context(), forged(t, s, hollow...), at, 1<<20, nil); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a thousand empty folders in 1 MiB: %v", err)
+	}
+	long := forged(t, s, &ipld.Link{Name: "below", Cid: forged(t, s, hollow...), Size: 1})
+	for i := range hollow {
+		hollow[i].Cid = long
+	}
+	long = forged(t, s, hollow...)
+	for range 14 {
+		long = forged(t, s, &ipld.Link{Name: strings.Repeat("n", maxName), Cid: long, Size: 1})
+	}
+	s.cfg.MaxEntries = 2_000_000
+	if _, err := s.Tree(t.Context(), long); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a million paths of 4 KiB from a few blocks: %v", err)
 	}
 	c = forged(t, s)
 	for range maxDepth + 2 {

@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	maxDepth  = 512  // folders in folders
-	maxPath   = 4096 // bytes
-	readAhead = 256  // nodes asked for at a time
+	maxDepth  = 512       // folders in folders
+	maxPath   = 4096      // bytes
+	maxPaths  = 256 << 20 // bytes of all paths of one tree: few blocks can name many entries
+	readAhead = 256       // nodes asked for at a time
 )
 
 // Reader reads the content of one file.
@@ -55,7 +56,7 @@ func (s *Store) List(ctx context.Context, ref string) ([]Entry, error) {
 		return nil, err
 	}
 	ctx = blockservice.ContextWithSession(ctx, s.service)
-	w := walk{s: s, left: s.cfg.MaxEntries}
+	w := walk{s: s, left: s.cfg.MaxEntries, room: maxPaths}
 	top, err := w.look(ctx, []node{{cid: c}})
 	if err != nil {
 		return nil, s.missing("list", c, err)
@@ -77,7 +78,7 @@ func (s *Store) List(ctx context.Context, ref string) ([]Entry, error) {
 // Tree lists all regular files below c, sorted by the bytes of their paths; directories are
 // read over the network where they are missing, leaves are not.
 func (s *Store) Tree(ctx context.Context, c cid.Cid) ([]File, error) {
-	all, err := s.walk(ctx, c)
+	all, err := s.walk(ctx, c, s.cfg.MaxEntries)
 	if err != nil {
 		return nil, s.missing("list tree", c, err)
 	}
@@ -105,13 +106,14 @@ type node struct {
 type walk struct {
 	s    *Store
 	left int    // entries still allowed
+	room int    // bytes of paths still allowed
 	next []node // the level below the one last looked at; kinds not known yet
 }
 
-// walk lists the whole tree under c, folders before what is in them.
-func (s *Store) walk(ctx context.Context, c cid.Cid) ([]node, error) {
+// walk lists the whole tree under c, folders before what is in them, if it has no more than so many entries.
+func (s *Store) walk(ctx context.Context, c cid.Cid, most int) ([]node, error) {
 	ctx = blockservice.ContextWithSession(ctx, s.service)
-	w := walk{s: s, left: s.cfg.MaxEntries, next: []node{{cid: c}}}
+	w := walk{s: s, left: most, room: maxPaths, next: []node{{cid: c}}}
 	var all []node
 	for depth := 0; len(w.next) > 0; depth++ {
 		if depth > maxDepth {
@@ -233,7 +235,7 @@ func (w *walk) shard(ctx context.Context, got ipld.Node) ([]*ipld.Link, error) {
 			return nil, w.cause(ctx, r.Err)
 		}
 		if len(links) > w.left {
-			return nil, fmt.Errorf("%w: more than %d entries", ErrTooLarge, w.s.cfg.MaxEntries)
+			return nil, fmt.Errorf("%w: too many entries", ErrTooLarge)
 		}
 		links = append(links, r.Link)
 	}
@@ -242,7 +244,7 @@ func (w *walk) shard(ctx context.Context, got ipld.Node) ([]*ipld.Link, error) {
 
 func (w *walk) below(path string, links []*ipld.Link) error {
 	if w.left -= len(links); w.left < 0 {
-		return fmt.Errorf("%w: more than %d entries", ErrTooLarge, w.s.cfg.MaxEntries)
+		return fmt.Errorf("%w: too many entries", ErrTooLarge)
 	}
 	for _, l := range links {
 		if err := checkName(l.Name); err != nil {
@@ -254,6 +256,9 @@ func (w *walk) below(path string, links []*ipld.Link) error {
 		}
 		if len(child) > maxPath {
 			return fmt.Errorf("%w: path of more than %d bytes", ErrTooLarge, maxPath)
+		}
+		if w.room -= len(child); w.room < 0 {
+			return fmt.Errorf("%w: paths of more than %d bytes in all", ErrTooLarge, maxPaths)
 		}
 		w.next = append(w.next, node{path: child, cid: l.Cid, claim: l.Size})
 	}
