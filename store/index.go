@@ -141,6 +141,11 @@ func (x *index) store(ctx context.Context, small map[string][]byte, big []bigRow
 		return 0, 0, err
 	}
 	defer putSmall.Close()
+	heal, err := tx.PrepareContext(ctx, "UPDATE small SET data = ?1 WHERE mh = ?2 AND data IS NOT ?1")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer heal.Close()
 	for h, data := range small {
 		r, err := putSmall.ExecContext(ctx, []byte(h), data)
 		if err != nil {
@@ -154,7 +159,7 @@ func (x *index) store(ctx context.Context, small map[string][]byte, big []bigRow
 			continue
 		}
 		// There already: a good copy heals a damaged one.
-		if _, err := tx.ExecContext(ctx, "UPDATE small SET data = ?1 WHERE mh = ?2 AND data IS NOT ?1", data, []byte(h)); err != nil {
+		if _, err := heal.ExecContext(ctx, data, []byte(h)); err != nil {
 			return 0, 0, err
 		}
 	}
