@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ipfs/boxo/ipld/merkledag"
@@ -28,13 +29,17 @@ func (s *Store) Dir(ctx context.Context, links []Link) (Entry, error) {
 		return Entry{}, fmt.Errorf("make directory: %w", err)
 	}
 	defer release()
-	mark := s.blocks.mark()
+	mark, whole := s.blocks.mark(), s.whole.mark()
 	p, err := s.directory(ctx, links)
 	if err == nil {
 		err = s.blocks.flushSince(ctx, mark)
 	}
 	if err != nil {
 		return Entry{}, fmt.Errorf("make directory: %w", err)
+	}
+	absent := func(l Link) bool { return l.here != whole+1 && !s.whole.has(l.CID) }
+	if !slices.ContainsFunc(links, absent) {
+		s.whole.note(p.cid, whole) // a pin of it need not look at each entry
 	}
 	return Entry{CID: p.cid, Kind: Directory, Size: p.size, Total: p.total}, nil
 }

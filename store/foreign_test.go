@@ -100,3 +100,32 @@ func TestAddFiles(t *testing.T) {
 		must(t, r.Close())
 	}
 }
+
+// Alice pins the directory of many results: it is known to be whole without a look at each, but not once one of them went away or came
+// from somebody else.
+func TestDirOfWhatIsHereIsWhole(t *testing.T) {
+	ctx, s := t.Context(), alone(t)
+	files := func(yield func(string, []byte) bool) { _ = yield("a", []byte("1")) && yield("b", []byte("2")) }
+	links, err := s.AddFiles(ctx, files)
+	must(t, err)
+	dir, err := s.Dir(ctx, links)
+	must(t, err)
+	if !s.whole.has(dir.CID) {
+		t.Error("a directory of files that were just added is not known to be whole")
+	}
+	far := Link{Name: "far", CID: cid.MustParse("bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"), Size: 1, Total: 1}
+	partly, err := s.Dir(ctx, append(links, far))
+	must(t, err)
+	if s.whole.has(partly.CID) {
+		t.Error("a directory with an entry from elsewhere passes for whole")
+	}
+	must(t, s.blocks.DeleteBlock(ctx, links[0].CID))
+	again, err := s.Dir(ctx, links)
+	must(t, err)
+	if s.whole.has(again.CID) {
+		t.Error("a directory passes for whole after an entry of it went away")
+	}
+	if err := s.Pin(ctx, again.CID, "lost"); err == nil {
+		t.Error("a directory is pinned without one of its entries")
+	}
+}

@@ -10,6 +10,7 @@ import (
 // links are in the order of files, ready for Dir. The contents may be reused by the caller between two files.
 func (s *Store) AddFiles(ctx context.Context, files iter.Seq2[string, []byte]) ([]Link, error) {
 	var links []Link
+	here := s.whole.mark() + 1
 	_, err := s.adding(ctx, "add files", func() (Entry, error) {
 		for name, data := range files {
 			if err := ctx.Err(); err != nil {
@@ -19,7 +20,7 @@ func (s *Store) AddFiles(ctx context.Context, files iter.Seq2[string, []byte]) (
 			if err != nil {
 				return Entry{}, err
 			}
-			links = append(links, Link{Name: name, CID: p.cid, Size: p.size, Total: p.total})
+			links = append(links, Link{Name: name, CID: p.cid, Size: p.size, Total: p.total, here: here})
 		}
 		return Entry{}, nil
 	})

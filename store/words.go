@@ -32,6 +32,8 @@ type Link struct {
 	CID   cid.Cid
 	Size  uint64 // bytes of content
 	Total uint64 // bytes of all blocks; 0 lets Dir find out
+
+	here int // 1 + the mark since which its whole DAG is on this disk; 0 when that is not known
 }
 
 // Link makes the entry a link under its own name.
