@@ -31,9 +31,9 @@ func TestMain(m *testing.M) {
 func programs(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"hello", "primes"} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name+".wasm"), "./"+name)
-		cmd.Dir = filepath.Join("..", "examples")
+	for name, source := range map[string]string{"hello": "../examples/hello", "primes": "../examples/primes", "trouble": "testdata/trouble"} {
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name+".wasm"), ".")
+		cmd.Dir = filepath.FromSlash(source)
 		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", name, err, out)
@@ -46,7 +46,8 @@ func programs(t *testing.T) string {
 func TestAsTyped(t *testing.T) {
 	built := sync.OnceValue(func() string { return programs(t) })
 	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"),
+		Dir:      filepath.Join("testdata", "script"),
+		Deadline: time.Now().Add(3 * time.Minute), // a node that hangs ends the script, not the patience of all tests
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HPIPS_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("PROGRAMS", built())
@@ -61,6 +62,7 @@ func TestAsTyped(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "answer": answer, "ready": awaitReady, "listening": awaitListening, "keep": keepWord, "occupy": occupy,
+			"longer": longer, "working": awaitWorking, "latest": latest,
 		},
 	})
 }
@@ -173,4 +175,25 @@ func occupy(ts *testscript.TestScript, _ bool, args []string) {
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	ts.Check(err)
 	ts.Setenv(args[0], port)
+}
+
+// longer FILE N checks the size of a file or stream in bytes.
+func longer(ts *testscript.TestScript, _ bool, args []string) {
+	if got := len(ts.ReadFile(args[0])); fmt.Sprint(got) != args[1] {
+		ts.Fatalf("%s has %d bytes, want %s", args[0], got, args[1])
+	}
+}
+
+// working HOME waits until the node of a home runs a task.
+func awaitWorking(ts *testscript.TestScript, _ bool, args []string) {
+	await(ts, args[0], func(st client.Status) bool { return st.Running > 0 })
+}
+
+// latest NAME sets a variable to the newest job of the last "job ls -o json".
+func latest(ts *testscript.TestScript, _ bool, args []string) {
+	var told struct{ Jobs []struct{ Job string } }
+	if err := json.Unmarshal([]byte(ts.ReadFile("stdout")), &told); err != nil || len(told.Jobs) == 0 {
+		ts.Fatalf("no jobs: %v", err)
+	}
+	ts.Setenv(args[0], told.Jobs[0].Job)
 }
