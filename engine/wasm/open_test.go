@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -224,4 +225,63 @@ func TestNew(t *testing.T) {
 	if _, err := e.Open(t.Context(), program(t, assemble(t, tinyWat))); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a child that cannot be started: %v", err)
 	}
+}
+
+// TestCacheHasAnEnd has mallory bring one program after the other: what was not used for the longest time makes room.
+func TestCacheHasAnEnd(t *testing.T) {
+	tiny, err := os.ReadFile(assemble(t, tinyWat))
+	if err != nil {
+		t.Fatal(err)
+	}
+	variant := func(i byte) engine.Program { // an empty custom section makes another module of it
+		return program(t, saved(t, "tiny.wasm", string(append(tiny, 0, 2, 1, 'a'+i))))
+	}
+	e, cache := ownEngine(t, nil)
+	use := func(p engine.Program) {
+		t.Helper()
+		s, err := e.Open(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := runAll(t, s, engine.Task{ID: 7, Env: []string{"HPIPS_INDEX=7"}}).byID[7]; o.End != engine.Exited || o.Exit != 0 {
+			t.Errorf("%s %d %q", o.End, o.Exit, o.Message)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	first, second, third := variant(0), variant(1), variant(2)
+	use(first)
+	list, err := os.ReadDir(cache)
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	e.cfg.CacheSize = 5 * weigh(filepath.Join(cache, list[0].Name())).size / 2 // room for two
+	for _, left := range []string{"new-123", "old-456"} {                      // by a node that was killed
+		dir := filepath.Join(cache, left)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(dir, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	use(second)
+	use(first) // the second is the oldest now
+	use(third)
+	var kept []string
+	list, err = os.ReadDir(cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range list {
+		key, _, _ := strings.Cut(d.Name(), "-")
+		kept = append(kept, key)
+	}
+	want := []string{first.Key, third.Key}
+	slices.Sort(want)
+	if !slices.Equal(kept, want) {
+		t.Errorf("kept %v, want %v", kept, want)
+	}
+	use(second)
 }

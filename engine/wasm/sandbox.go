@@ -52,6 +52,7 @@ func (s *sandbox) common() []string {
 
 // start makes a child that may also read the given paths.
 func (s *sandbox) start(ctx context.Context, also []string) error {
+	s.eng.touch(s.cache)
 	read := slices.DeleteFunc(append(s.common(), also...), func(path string) bool {
 		_, err := os.Lstat(path) // what is not there now cannot be opened to the child, even if it comes later
 		return err != nil

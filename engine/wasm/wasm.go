@@ -33,6 +33,8 @@ type Config struct {
 	MaxModule int64
 	// CompileTime is how long one module may take to compile; 0 is 2 minutes.
 	CompileTime time.Duration
+	// CacheSize is how many bytes of compiled code are kept; 0 is 4 GiB.
+	CacheSize int64
 }
 
 // Engine makes sandboxes for WASI programs.
@@ -56,6 +58,9 @@ func New(log *slog.Logger, cfg Config) (*Engine, error) {
 	}
 	if cfg.CompileTime <= 0 {
 		cfg.CompileTime = 2 * time.Minute
+	}
+	if cfg.CacheSize <= 0 {
+		cfg.CacheSize = 4 << 30
 	}
 	coder, err := newCoder()
 	if err != nil {
@@ -188,7 +193,7 @@ func (e *Engine) compile(ctx context.Context, p engine.Program, entry string) (m
 	if err := os.MkdirAll(e.cfg.Cache, 0o700); err != nil {
 		return moduleInfo{}, fmt.Errorf("cache: %w", err)
 	}
-	work, err := os.MkdirTemp(e.cfg.Cache, "new-")
+	work, err := os.MkdirTemp(e.cfg.Cache, newCode)
 	if err != nil {
 		return moduleInfo{}, fmt.Errorf("cache: %w", err)
 	}
@@ -220,6 +225,7 @@ func (e *Engine) compile(ctx context.Context, p engine.Program, entry string) (m
 	if err != nil {
 		return moduleInfo{}, fmt.Errorf("cache: %w", err)
 	}
+	e.prune(entry)
 	return r.Module, nil
 }
 
