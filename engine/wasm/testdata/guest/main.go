@@ -242,13 +242,14 @@ func files(a []string) error {
 
 // burrow puts a folder into a folder into a folder, 3000 times: by longer and longer names, or by short ones alone.
 func burrow(a []string) error {
-	outer, inner := filepath.Join(a[0], "basement"), filepath.Join(a[0], "cellar")
+	room := strings.Repeat("cellar", 20)
+	outer, inner := filepath.Join(a[0], "basement"), filepath.Join(a[0], room)
 	if err := os.Mkdir(inner, 0o755); err != nil {
 		return err
 	}
 	for range 3000 {
 		if a[1] == "names" {
-			inner += "/cellar"
+			inner += "/" + room
 			if err := os.Mkdir(inner, 0o755); err != nil {
 				return err
 			}
@@ -257,7 +258,7 @@ func burrow(a []string) error {
 		if err := os.Mkdir(outer, 0o755); err != nil {
 			return err
 		}
-		if err := os.Rename(inner, filepath.Join(outer, "cellar")); err != nil {
+		if err := os.Rename(inner, filepath.Join(outer, room)); err != nil {
 			return err
 		}
 		if err := os.Rename(outer, inner); err != nil {
