@@ -42,6 +42,7 @@ func (s *shell) steadily(ctx context.Context, f func(*client.Client) error) erro
 		}
 		if since.IsZero() {
 			since = time.Now()
+			s.note("the node is away; waiting for it on %s (Ctrl-C detaches)", s.home)
 		}
 		if time.Since(since) > patience {
 			return err
