@@ -38,6 +38,10 @@ func (c *content) add(ctx context.Context, name string, bring func() (store.Entr
 	}
 	defer release()
 	e, err := bring()
+	if errors.Is(err, store.ErrFull) {
+		release()
+		c.m.sweep(ctx)
+	}
 	if err != nil {
 		return client.Entry{}, failure(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -213,4 +214,26 @@ func (m *member) close() error {
 	}
 	m.closers = nil
 	return errors.Join(errs...)
+}
+
+// sweepWithin is how long the one who is told that the disk is full waits for a sweep.
+const sweepWithin = 30 * time.Second
+
+// sweep gives back the disk that half an import took. Contents of jobs and leases under way have no pins: while there are any, it stays.
+func (m *member) sweep(ctx context.Context) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), sweepWithin)
+	defer stop()
+	if m.provider != nil && m.provider.Status().Leases > 0 {
+		return
+	}
+	jobs, err := m.requester.Jobs(ctx)
+	if err != nil || slices.ContainsFunc(jobs, func(j job.Status) bool { return !j.State.Final() }) {
+		return
+	}
+	got, err := m.store.GC(ctx)
+	if err != nil {
+		m.log.Warn("What was half imported stays", "err", err)
+		return
+	}
+	m.log.Info("What was half imported is gone", "bytes", got.Bytes)
 }

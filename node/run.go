@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		label := fmt.Sprintf("node %d ", i+1)
 		add(label+"p2p", m.host.Serve)
 		add(label+"sessions", m.sessions.Serve)
+		known := &acquaintances{log: m.log.With("room", "node"), file: filepath.Join(m.dir, peersFile), host: m.host.Libp2p()}
+		add(label+"acquaintances", known.Serve)
 		if m.provider != nil {
 			add(label+"provider", m.provider.Serve)
 		}
