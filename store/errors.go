@@ -57,7 +57,7 @@ func explain(err error, path string) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, errQuota),
 		errors.As(err, &lite) && lite.Code()&0xff == sqliteFull:
 		return hint(fmt.Errorf("%w for %s: %w", ErrFull, path, err),
-			"free some space on that disk, run the collection of unpinned blocks, or move the home folder")
+			"free some space on that disk, or move the home folder (--home DIR)")
 	case errors.Is(err, fs.ErrPermission):
 		return hint(err, "check the owner and the mode of "+path)
 	}
