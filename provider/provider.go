@@ -129,6 +129,7 @@ type Provider struct {
 	folders   uint64            // of leases
 	memory    int64             // bytes of running tasks
 	disk      int64             // bytes staged and kept
+	incoming  int64             // bytes of content on its way, which disk counts when it is here
 	passed    int               // how often the one whose turn it is was passed over for want of memory
 	ended     map[job.End]uint64
 }

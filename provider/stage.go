@@ -129,9 +129,12 @@ func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, mos
 	stall := time.AfterFunc(patience, func() { cancel(errStalled) })
 	defer stall.Stop()
 	var size atomic.Int64
+	defer func() { p.coming(-size.Load()) }()
 	moved := func(s store.Progress) {
 		stall.Reset(patience)
-		size.Store(s.Bytes)
+		if p.coming(s.Bytes - size.Swap(s.Bytes)) {
+			cancel(errFull) // with what else is on its way
+		}
 		if s.Bytes > limit+limit/8+(1<<20) { // blocks weigh a little more than their content
 			cancel(store.ErrTooLarge)
 		}
@@ -144,10 +147,10 @@ func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, mos
 		if _, err := p.store.Fetch(ctx, c, moved, from); err != nil {
 			return err
 		}
-		size.Store(0)
+		p.coming(-size.Swap(0))
 		return p.store.Export(ctx, c, host, limit, moved)
 	}()
-	if cause := context.Cause(ctx); err != nil && (errors.Is(cause, errStalled) || errors.Is(cause, store.ErrTooLarge)) {
+	if cause := context.Cause(ctx); err != nil && (errors.Is(cause, errStalled) || errors.Is(cause, errFull) || errors.Is(cause, store.ErrTooLarge)) {
 		err = cause
 	}
 	if scarce && errors.Is(err, store.ErrTooLarge) {
@@ -157,6 +160,14 @@ func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, mos
 		return 0, err
 	}
 	return size.Load(), nil
+}
+
+// coming notes n more bytes on their way and reports whether all that is on its way and kept passes the cap.
+func (p *Provider) coming(n int64) (full bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.incoming += n
+	return p.disk+p.incoming > p.cfg.Disk
 }
 
 // stageAhead brings inputs of waiting tasks until the provider stops. Several run at once.
