@@ -5,6 +5,7 @@ package plan
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"path"
 	"slices"
@@ -68,23 +69,27 @@ func Groups(files []File, n int) [][]File {
 func weight(f File) int64 { return f.Size + 1024 }
 
 // Ranges cuts size bytes into pieces of length bytes; the last may be shorter. No bytes are one empty piece.
-func Ranges(size, length int64) []Range {
-	ranges := make([]Range, 0, size/length+1)
-	for at := int64(0); at < size || at == 0; at += length {
-		ranges = append(ranges, Range{at, min(length, size-at)})
+func Ranges(size, length int64) iter.Seq[Range] {
+	return func(yield func(Range) bool) {
+		for at := int64(0); at < size || at == 0; at += length {
+			if !yield(Range{at, min(length, size-at)}) || at > size-length {
+				return
+			}
+		}
 	}
-	return ranges
 }
 
 // Parts cuts size bytes into n pieces whose lengths differ by one byte at most; fewer if there are fewer bytes.
-func Parts(size int64, n int) []Range {
-	n = int(max(1, min(int64(n), size)))
-	ranges := make([]Range, n)
-	for i := range ranges {
-		from, to := size*int64(i)/int64(n), size*int64(i+1)/int64(n)
-		ranges[i] = Range{from, to - from}
+func Parts(size, n int64) iter.Seq[Range] {
+	n = max(1, min(n, size))
+	return func(yield func(Range) bool) {
+		for i, at := int64(0), int64(0); i < n; i++ {
+			r := Range{at, (size - at) / (n - i)}
+			if at += r.Length; !yield(r) {
+				return
+			}
+		}
 	}
-	return ranges
 }
 
 // InputPath is the guest path of one file of an input under /in.

@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"iter"
+	"math"
 	"slices"
 	"testing"
 
@@ -69,7 +71,7 @@ func TestRangesCoverAllBytes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.Int64Range(0, 10000).Draw(t, "size")
 		n := rapid.Int64Range(1, 500).Draw(t, "n")
-		for name, ranges := range map[string][]Range{"Ranges": Ranges(size, n), "Parts": Parts(size, int(n))} {
+		for name, ranges := range map[string][]Range{"Ranges": slices.Collect(Ranges(size, n)), "Parts": slices.Collect(Parts(size, n))} {
 			at := int64(0)
 			for _, r := range ranges {
 				if r.Offset != at || (r.Length <= 0 && size > 0) {
@@ -82,6 +84,28 @@ func TestRangesCoverAllBytes(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestPiecesOfTheLargestFile(t *testing.T) {
+	const size = math.MaxInt64
+	for name, pieces := range map[string]iter.Seq[Range]{"Ranges": Ranges(size, size/3+1), "Parts": Parts(size, 3)} {
+		at, n := int64(0), 0
+		for r := range pieces {
+			if n++; r.Offset != at || r.Length <= 0 || n > 3 {
+				t.Fatalf("%s: piece %+v after %d", name, r, at)
+			}
+			at += r.Length
+		}
+		if at != size {
+			t.Errorf("%s covers %d bytes", name, at)
+		}
+	}
+	for r := range Parts(size, 1<<40) { // takes no memory for the others
+		if r.Length != size>>40 {
+			t.Errorf("first of many parts is %+v", r)
+		}
+		break
+	}
 }
 
 func TestSortedPartNames(t *testing.T) {

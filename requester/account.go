@@ -108,9 +108,10 @@ func (e *errand) refusals() (asked int, rejected []job.Rejection) {
 	return e.asked, slices.Clone(e.rejected)
 }
 
-// streamed spools a piece of a Batch's output. A second execution repeats what the first said; only what is new is kept.
+// streamed spools a piece of a Batch's output. A second execution repeats what the first said; only what is new is kept, as long as
+// it is within the job's limit.
 func (e *errand) streamed(o lease.Output) {
-	if s := map[int]*spool{1: e.out, 2: e.err}[o.FD]; s != nil {
+	if s := map[int]*spool{1: e.out, 2: e.err}[o.FD]; s != nil && o.Offset >= 0 && o.Offset <= int64(e.spec.Limits.Output)-int64(len(o.Data)) {
 		s.write(o.Offset, o.Data)
 	}
 }

@@ -85,6 +85,9 @@ func (b *board) wanted() int {
 	return n + int(uint64(len(b.state))-b.next)
 }
 
+// maxChecks is how many tasks may be under check at once: where their second owner is slow or missing, new tasks wait for it.
+const maxChecks = 1 << 13
+
 // give hands out up to n tasks to h at the time now. steal is the age from which a task that others hold may be copied; 0 is never.
 func (b *board) give(h *hire, n int, now time.Time, steal time.Duration) []uint64 {
 	var given []uint64
@@ -108,7 +111,7 @@ func (b *board) give(h *hire, n int, now time.Time, steal time.Duration) []uint6
 			take(i)
 		}
 	}
-	for ; len(given) < n && b.next < uint64(len(b.state)); b.next++ {
+	for ; len(given) < n && b.next < uint64(len(b.state)) && len(b.checks) < maxChecks; b.next++ {
 		if b.state[b.next] == waiting {
 			take(b.next)
 		}
@@ -139,6 +142,15 @@ func (b *board) hold(i uint64, h *hire, now time.Time) {
 		f.holders = append(f.holders, h)
 		h.held[i] = struct{}{}
 	}
+}
+
+// claim lets h have task i on its own word: one that it was given in an earlier life of either side, and no more of them than it may have.
+func (b *board) claim(i uint64, h *hire, now time.Time) {
+	if _, held := h.held[i]; held || h.claims == 0 || i >= uint64(len(b.state)) || b.state[i] == done || b.votedBy(i, h.owner) {
+		return
+	}
+	h.claims--
+	b.hold(i, h, now)
 }
 
 // check makes a task that the policy or the lot wants checked ask for more copies.
@@ -177,9 +189,10 @@ func (b *board) slowest(h *hire, n int, before time.Time) []uint64 {
 	return old[:min(n, len(old))]
 }
 
-// arrived takes task i off h: its result is on its way into the journal now. It reports whether the result is still of use.
+// arrived takes task i off h: its result is on its way into the journal now. It reports whether the result is of use: h has the task, and
+// no result of its owner counts yet.
 func (b *board) arrived(i uint64, h *hire) bool {
-	if i >= uint64(len(b.state)) {
+	if _, held := h.held[i]; !held {
 		return false
 	}
 	known := b.votedBy(i, h.owner)
@@ -260,6 +273,23 @@ func (b *board) vote(i uint64, v verify.Vote, owners int) verdict {
 	}
 	c.votes = append(c.votes, v)
 	return b.judge(i, c, owners)
+}
+
+// count closes task i, whose result the journal counts already: it came before anybody doubted the task.
+func (b *board) count(i uint64, owner string) verdict {
+	b.landed(i, owner)
+	if b.state[i] == done {
+		return verdict{}
+	}
+	return b.close(i, verdict{decided: true, accepted: true})
+}
+
+// age is how long task i is out.
+func (b *board) age(i uint64, now time.Time) time.Duration {
+	if f := b.out[i]; f != nil {
+		return now.Sub(f.since)
+	}
+	return 0
 }
 
 func (b *board) judge(i uint64, c *check, owners int) verdict {

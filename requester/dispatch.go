@@ -22,7 +22,10 @@ const (
 )
 
 // maxFetching is how many results' contents are pulled at once.
-const maxFetching = 8
+const (
+	maxFetching     = 64
+	maxFetchingEach = 4 // of one provider
+)
 
 // leastSteal is the age below which no task is copied at the tail.
 const leastSteal = time.Second
@@ -34,11 +37,11 @@ func (g *gathering) dispatch(ctx context.Context) {
 		slots += h.slots
 	}
 	for _, h := range g.hires {
-		if !h.ready || !h.up {
+		if !h.ready || !h.up || h.link.full(g.room) {
 			continue
 		}
 		share := (left*h.slots + slots - 1) / slots
-		room := min(h.credit, max(share, 1)) - len(h.held)
+		room := min(h.credit, max(share, 1)) - len(h.held) - h.coming
 		if g.e.spec.Parallel > 0 {
 			room = min(room, g.e.spec.Parallel-len(g.board.out))
 		}
@@ -50,24 +53,36 @@ func (g *gathering) dispatch(ctx context.Context) {
 			steal = max(leastSteal, 3*g.mean)
 			room = h.slots - len(h.held)
 		}
-		if given := g.board.give(h, room, g.r.now(), steal); len(given) > 0 {
+		for given := g.board.give(h, min(room, maxAssign), g.r.now(), steal); len(given) > 0; given = g.board.give(h, min(room, maxAssign), g.r.now(), 0) {
 			g.assign(ctx, h, given)
+			if room -= len(given); room <= 0 || h.link.full(g.room) {
+				break
+			}
 		}
 	}
 }
 
-// assign sends tasks to a hire, a bounded number in each message.
+// assign sends tasks to a hire, a bounded number in each message. Those that find its session full go back to the board.
 func (g *gathering) assign(ctx context.Context, h *hire, given []uint64) {
 	g.progress = g.r.now()
+	if len(h.held) == len(given) {
+		h.heard = g.progress
+	}
 	var tasks []job.Task
 	bytes := 0
 	flush := func() {
 		if len(tasks) > 0 {
-			g.send(ctx, h, lease.Message{Lease: h.id, Assign: &lease.Assign{Tasks: tasks}})
+			g.send(h, lease.Message{Lease: h.id, Assign: &lease.Assign{Tasks: tasks}})
 		}
 		tasks, bytes = nil, 0
 	}
-	for _, i := range given {
+	for n, i := range given {
+		if bytes == 0 && h.link.full(g.room) {
+			for _, rest := range slices.Backward(given[n:]) { // what comes back last goes out first
+				g.board.back(rest, h)
+			}
+			break
+		}
 		t, err := g.task(ctx, i)
 		if err != nil {
 			g.r.log.Error("Task cannot be read from the journal", "job", g.e.id, "task", i, "err", err)
@@ -77,15 +92,12 @@ func (g *gathering) assign(ctx context.Context, h *hire, given []uint64) {
 		if tasks = append(tasks, t); t.Input != nil {
 			bytes += len(t.Input.Inline)
 		}
-		if len(tasks) == maxAssign || bytes > maxAssignBytes {
+		if bytes > maxAssignBytes {
 			flush()
 		}
 	}
 	flush()
-	if g.p.work.Live && !h.fed {
-		h.fed = true
-		g.feed(ctx, h, given[0]+g.p.base)
-	}
+	g.feed(ctx, h, given[0]+g.p.base)
 }
 
 func (g *gathering) task(ctx context.Context, i uint64) (job.Task, error) {
@@ -95,21 +107,50 @@ func (g *gathering) task(ctx context.Context, i uint64) (job.Task, error) {
 	return g.p.input(ctx, i+g.p.base)
 }
 
-// feed sends the live standard input from its spool to a provider, as it grows, from the beginning.
+// feed sends the live standard input, if there is one, from its spool to a provider, as it grows, from the beginning.
 func (g *gathering) feed(ctx context.Context, h *hire, task uint64) {
+	if !g.p.work.Live || h.unfeed != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	h.unfeed = func() { cancel(); <-ended }
+	room := make(chan struct{}, 1)
+	send := func(offset int64, data []byte, eof bool) error {
+		for h.link.full(room) {
+			select {
+			case <-room:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return h.link.send(lease.Message{Lease: h.id, Stdin: &lease.Stdin{Task: task, Offset: offset, Data: data, EOF: eof}})
+	}
 	g.r.reading.Go(func() {
-		err := g.e.stdin.follow(ctx, g.gone, func(offset int64, data []byte, eof bool) error {
-			return h.link.send(ctx, lease.Message{Lease: h.id, Stdin: &lease.Stdin{Task: task, Offset: offset, Data: data, EOF: eof}})
-		})
+		defer close(ended)
+		var err error
+		if g.e.stdin == nil { // it could not be kept
+			err = send(0, nil, true)
+		} else {
+			err = g.e.stdin.follow(ctx, g.gone, send)
+		}
 		if err != nil && ctx.Err() == nil {
 			g.r.log.Warn("Standard input does not reach the provider", "job", g.e.id, "provider", h.node, "err", err)
 		}
 	})
 }
 
+// starve stops feeding a hire and waits for it.
+func (h *hire) starve() {
+	if h.unfeed != nil {
+		h.unfeed()
+		h.unfeed = nil
+	}
+}
+
 // fetched is a result whose contents are here now, or are not to be had.
 type fetched struct {
-	arrival
+	*arrival
 	err error
 }
 
@@ -126,25 +167,43 @@ func needsFetch(r job.Result) bool {
 	return false
 }
 
-// fetch starts pulling the contents of waiting results, a bounded number at once.
+// fetch starts pulling the contents of waiting results, a bounded number at once, and few of one provider, so that none holds up the others.
 func (g *gathering) fetch(ctx context.Context) {
-	for g.fetching < maxFetching && len(g.toFetch) > 0 {
-		a := g.toFetch[0]
-		g.toFetch = g.toFetch[1:]
-		g.fetching++
+	under := map[*hire]int{}
+	for a := range g.fetching {
+		under[a.hire]++
+	}
+	g.toFetch = slices.DeleteFunc(g.toFetch, func(a *arrival) bool {
+		if len(g.fetching) >= maxFetching || under[a.hire] >= maxFetchingEach {
+			return false
+		}
+		under[a.hire]++
+		g.fetching[a] = struct{}{}
 		g.r.reading.Go(func() {
-			err := g.r.pull(ctx, a)
+			err := g.pull(ctx, a)
 			select {
 			case g.fetched <- fetched{a, err}:
 			case <-g.gone:
+			case <-g.r.life.Done():
 			}
 		})
-	}
+		return true
+	})
 }
 
-// pull brings everything a result consists of into the store of this node.
-func (r *Requester) pull(ctx context.Context, a arrival) error {
+// errLarge means that a content is larger than its task may make it.
+var errLarge = errors.New("content is larger than the limits of its task")
+
+// pull brings everything a result consists of into the store of this node, no more than the limits allow and within the time of a task.
+func (g *gathering) pull(ctx context.Context, a *arrival) error {
+	ctx, cancel := context.WithTimeout(ctx, g.patience())
+	defer cancel()
+	left := int64(g.e.spec.Limits.Output)
+	left += left / 64 // for the inner blocks of trees
 	contents := []job.Content{a.result.Stdout}
+	if len(a.result.Outputs) > 0 {
+		left += int64(g.e.spec.Resources.Disk) + int64(g.e.spec.Resources.Disk)/64
+	}
 	for _, c := range a.result.Outputs {
 		contents = append(contents, c)
 	}
@@ -156,42 +215,57 @@ func (r *Requester) pull(ctx context.Context, a arrival) error {
 		if err != nil {
 			return fmt.Errorf("content %q: %w", c.CID, err)
 		}
-		if err := r.bring(ctx, root, a.hire.peer); err != nil {
+		n, err := g.r.bring(ctx, root, left+1<<20, a.hire.peer)
+		if left -= n; err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// bring pulls a whole content into the store of this node. It gives up after cfg.Fetch without progress.
-func (r *Requester) bring(ctx context.Context, root cid.Cid, from ...peer.ID) error {
+// patience is how long a provider may need for anything: as long as a task may run and then wait.
+func (g *gathering) patience() time.Duration {
+	return time.Duration(g.e.spec.Limits.Time) + time.Duration(g.e.spec.Limits.Queue)
+}
+
+// bring pulls a whole content of at most limit bytes into the store of this node and returns how many came. It gives up after cfg.Fetch without progress.
+func (r *Requester) bring(ctx context.Context, root cid.Cid, limit int64, from ...peer.ID) (int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	quiet := time.AfterFunc(r.cfg.Fetch, func() { cancel(context.DeadlineExceeded) })
 	defer quiet.Stop()
-	_, err := r.deps.Store.Fetch(ctx, root, func(store.Progress) { quiet.Reset(r.cfg.Fetch) }, from...)
-	if err != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("content %s: nobody had it within %v", root, r.cfg.Fetch),
+	n, err := r.deps.Store.Fetch(ctx, root, func(p store.Progress) {
+		quiet.Reset(r.cfg.Fetch)
+		if p.Bytes > limit {
+			cancel(errLarge)
+		}
+	}, from...)
+	switch cause := context.Cause(ctx); {
+	case n > limit || err != nil && errors.Is(cause, errLarge):
+		return n, errLarge
+	case err != nil && errors.Is(cause, context.DeadlineExceeded):
+		return n, &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("content %s: nobody had it within %v", root, r.cfg.Fetch),
 			Hint: "is the node that added it up and connected? see hpips node peers"}
 	}
-	return err
+	return n, err
 }
 
 // keep takes in a result whose contents were pulled; one that could not be had is run again.
 func (g *gathering) keep(ctx context.Context, f fetched) error {
-	g.fetching--
+	delete(g.fetching, f.arrival)
+	f.hire.coming--
 	defer g.fetch(ctx)
 	g.progress = g.r.now()
 	if f.err == nil {
-		g.commit(f.arrival)
+		g.commit(*f.arrival)
 		return nil
 	}
-	if errors.Is(f.err, context.Canceled) {
+	if ctx.Err() != nil {
 		return nil
 	}
 	g.r.log.Warn("Result is not to be had", "job", g.e.id, "task", f.result.Index, "provider", f.hire.node, "err", f.err)
 	f.result.End, f.result.Message = job.Broken, f.err.Error()
-	_, err := g.unfinished(f.arrival)
+	_, err := g.unfinished(ctx, *f.arrival)
 	f.done()
 	return err
 }
@@ -205,7 +279,9 @@ func (g *gathering) tend(ctx context.Context) error {
 			g.vanished(ctx, h)
 		case !h.ready && now.Sub(h.since) > g.r.cfg.Fetch+g.r.cfg.Patience:
 			g.vanished(ctx, h)
-		case !h.extend && h.lease.Terms.Until-now.UnixMilli() < g.r.cfg.Term.Milliseconds()/4:
+		case len(h.held) > 0 && now.Sub(h.heard) > g.patience():
+			g.turnAway(ctx, h, fmt.Sprintf("it has brought nothing for %v", g.patience()))
+		case !h.extend && now.After(h.renew) && h.lease.Terms.Until-now.UnixMilli() < g.r.cfg.Term.Milliseconds()/4:
 			g.renew(ctx, h)
 		}
 	}
@@ -216,7 +292,7 @@ func (g *gathering) tend(ctx context.Context) error {
 			}
 		}
 	}
-	if len(g.board.out) > 0 || len(g.pending) > 0 || g.fetching > 0 || g.writing {
+	if len(g.board.out) > 0 || len(g.pending) > 0 || len(g.fetching)+len(g.toFetch) > 0 || g.writing {
 		return nil
 	}
 	if waited := now.Sub(g.progress); waited > time.Duration(g.e.spec.Limits.Queue) {
@@ -238,8 +314,15 @@ func (g *gathering) vanished(ctx context.Context, h *hire) {
 
 // drop parts with a hire whose tasks are back on the board.
 func (g *gathering) drop(ctx context.Context, h *hire) {
-	h.link.leave(h.id)
 	g.hires = slices.DeleteFunc(g.hires, func(o *hire) bool { return o == h })
+	g.part(ctx, h)
+}
+
+// part ends a lease. A provider that is away hears of it when it is back.
+func (g *gathering) part(ctx context.Context, h *hire) {
+	h.starve()
+	g.send(h, lease.Message{Lease: h.id, End: &lease.End{}})
+	h.link.leave(h.id)
 	if err := g.r.journal.dropLease(ctx, h.id); err != nil {
 		g.r.log.Warn("Lease stays in the journal", "lease", h.id, "err", err)
 	}
@@ -255,21 +338,26 @@ func (g *gathering) renew(ctx context.Context, h *hire) {
 		select {
 		case g.longer <- extended{h, l, err}:
 		case <-g.gone:
+		case <-g.r.life.Done():
 		}
 	})
 }
 
 // extended takes in a longer lease, and tells the provider's other side of it.
 func (g *gathering) extended(ctx context.Context, x extended) {
-	if x.err != nil {
-		g.r.log.Info("Lease is not extended", "provider", x.hire.node, "err", x.err)
-		return // it runs out, and the provider is lost then
+	if !slices.Contains(g.hires, x.hire) {
+		return // it was dropped meanwhile
 	}
-	x.hire.lease, x.hire.extend = x.lease, false
+	if x.hire.extend = false; x.err != nil {
+		g.r.log.Info("Lease is not extended", "provider", x.hire.node, "err", x.err)
+		x.hire.renew = g.r.now().Add(g.r.cfg.Patience)
+		return // it is tried again until it runs out, which its provider tells
+	}
+	x.hire.lease = x.lease
 	if err := g.r.journal.addLease(ctx, g.e.id, g.p.number, x.lease, g.r.deps.Addrs(x.hire.peer)); err != nil {
 		g.r.log.Warn("Lease is not in the journal", "lease", x.hire.id, "err", err)
 	}
-	g.send(ctx, x.hire, lease.Message{Lease: x.hire.id, Begin: &lease.Begin{Lease: x.lease, Work: g.p.work}})
+	g.send(x.hire, lease.Message{Lease: x.hire.id, Begin: &lease.Begin{Lease: x.lease, Work: g.p.work}})
 }
 
 // short is a peer ID for people.

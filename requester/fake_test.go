@@ -6,25 +6,19 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"iter"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-multihash"
 
 	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
-	"github.com/hpips/hpips/store"
 )
 
 // town is a network of fake providers around one requester, with a fake store. It is honest: messages pass through their real bytes, in
@@ -35,6 +29,9 @@ type town struct {
 	mu    sync.Mutex
 	folk  []*worker
 	shelf *shelf
+
+	unwilling int // how many extensions are still refused
+	extended  int // how many were not
 }
 
 func newTown(t *testing.T, names ...string) *town {
@@ -132,6 +129,12 @@ func (tn *town) Open(_ context.Context, p peer.ID, order lease.Order, q lease.Qu
 }
 
 func (tn *town) Extend(_ context.Context, l lease.Lease, until time.Time) (lease.Lease, error) {
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	if tn.unwilling--; tn.unwilling >= 0 {
+		return l, errors.New("not reachable")
+	}
+	tn.extended++
 	l.Terms.Serial, l.Terms.Until = l.Terms.Serial+1, until.UnixMilli()
 	return l, nil
 }
@@ -145,7 +148,11 @@ type worker struct {
 
 	mu     sync.Mutex
 	here   bool
-	mute   bool // takes tasks and does not answer
+	mute   bool   // takes tasks and does not answer
+	deaf   bool   // takes nothing: its session is full
+	input  []byte // of the live standard input
+	eof    bool   // of it
+	gap    bool   // in it
 	held   map[string][]job.Task
 	work   map[string]lease.Work
 	ran    []uint64
@@ -164,6 +171,19 @@ func (w *worker) present() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.here
+}
+
+func (w *worker) hardOfHearing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.deaf
+}
+
+// unacked is how many of its messages alice has not acknowledged.
+func (w *worker) unacked() int {
+	w.line.mu.Lock()
+	defer w.line.mu.Unlock()
+	return len(w.line.kept)
 }
 
 // dial opens a new line; what was not acknowledged on the old one comes again, as after a restart of alice.
@@ -197,7 +217,7 @@ func (w *worker) vanish() {
 func (w *worker) restart() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.held, w.work, w.mute = nil, nil, false
+	w.held, w.work, w.mute, w.input, w.eof = nil, nil, false, nil, false
 	w.line.push(nil, p2p.EventRestarted)
 }
 
@@ -231,6 +251,12 @@ func (w *worker) take(m lease.Message) {
 		if !w.mute {
 			w.do(m.Lease)
 		}
+	case m.Stdin != nil:
+		known := len(w.input) - int(m.Stdin.Offset)
+		if w.gap = w.gap || known < 0; known >= 0 && known < len(m.Stdin.Data) {
+			w.input = append(w.input, m.Stdin.Data[known:]...)
+		}
+		w.eof = w.eof || m.Stdin.EOF
 	case m.Cancel != nil:
 		w.held[m.Lease] = slices.DeleteFunc(w.held[m.Lease], func(t job.Task) bool { return slices.Contains(m.Cancel.Tasks, t.Index) })
 	case m.End != nil:
@@ -295,7 +321,11 @@ func (l *wire) poke() {
 	}
 }
 
-func (l *wire) Send(_ context.Context, msg []byte) error {
+func (l *wire) Send(ctx context.Context, msg []byte) error {
+	if l.w.hardOfHearing() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	m, err := lease.DecodeMessage(msg)
 	if err != nil {
 		return err
@@ -341,127 +371,4 @@ func (l *wire) Close() {
 	defer l.mu.Unlock()
 	l.closed = true
 	l.poke()
-}
-
-// shelf is a store in memory. A file's address is its hash; a directory is a file that lists its entries.
-type shelf struct {
-	mu   sync.Mutex
-	kept map[cid.Cid][]byte
-	dirs map[cid.Cid][]store.Link
-}
-
-func newShelf() *shelf {
-	return &shelf{kept: map[cid.Cid][]byte{}, dirs: map[cid.Cid][]store.Link{}}
-}
-
-func address(codec uint64, data []byte) cid.Cid {
-	h, err := multihash.Sum(data, multihash.SHA2_256, -1)
-	if err != nil {
-		panic(err)
-	}
-	return cid.NewCidV1(codec, h)
-}
-
-func (s *shelf) AddBytes(_ context.Context, data []byte) (store.Entry, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := address(cid.Raw, data)
-	s.kept[c] = slices.Clone(data)
-	return store.Entry{CID: c, Kind: store.Regular, Size: uint64(len(data)), Total: uint64(len(data))}, nil
-}
-
-func (s *shelf) Add(ctx context.Context, r io.Reader) (store.Entry, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return store.Entry{}, err
-	}
-	return s.AddBytes(ctx, data)
-}
-
-func (s *shelf) AddFiles(ctx context.Context, files iter.Seq2[string, []byte]) ([]store.Link, error) {
-	var links []store.Link
-	for name, data := range files {
-		e, err := s.AddBytes(ctx, data)
-		if err != nil {
-			return nil, err
-		}
-		e.Name = name
-		links = append(links, e.Link())
-	}
-	return links, nil
-}
-
-func (s *shelf) Dir(_ context.Context, links []store.Link) (store.Entry, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	links = slices.Clone(links)
-	slices.SortFunc(links, func(a, b store.Link) int { return strings.Compare(a.Name, b.Name) })
-	c := address(cid.DagProtobuf, fmt.Append(nil, links))
-	s.dirs[c] = links
-	return store.Entry{CID: c, Kind: store.Directory}, nil
-}
-
-func (s *shelf) Tree(_ context.Context, c cid.Cid) ([]store.File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.tree("", c), nil
-}
-
-func (s *shelf) tree(path string, c cid.Cid) []store.File {
-	links, ok := s.dirs[c]
-	if !ok {
-		return []store.File{{Path: path, CID: c, Size: uint64(len(s.kept[c])), Kind: store.Regular}}
-	}
-	var files []store.File
-	for _, l := range links {
-		files = append(files, s.tree(strings.TrimPrefix(path+"/"+l.Name, "/"), l.CID)...)
-	}
-	return files
-}
-
-func (s *shelf) Resolve(_ context.Context, ref string) (cid.Cid, error) {
-	return cid.Decode(strings.TrimPrefix(ref, "ipfs://"))
-}
-
-type book struct{ *bytes.Reader }
-
-func (book) Close() error   { return nil }
-func (b book) Size() uint64 { return uint64(b.Reader.Size()) }
-
-func (s *shelf) Open(_ context.Context, c cid.Cid) (store.Reader, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	data, ok := s.kept[c]
-	if !ok {
-		return nil, store.ErrNotFound
-	}
-	return book{bytes.NewReader(data)}, nil
-}
-
-func (s *shelf) Fetch(ctx context.Context, c cid.Cid, _ func(store.Progress), _ ...peer.ID) (int64, error) {
-	s.mu.Lock()
-	_, file := s.kept[c]
-	_, dir := s.dirs[c]
-	s.mu.Unlock()
-	if file || dir {
-		return 0, nil
-	}
-	<-ctx.Done() // as a network in which nobody has it
-	return 0, ctx.Err()
-}
-
-func (s *shelf) Pin(context.Context, cid.Cid, string) error { return nil }
-
-// files reads a directory of the shelf by name.
-func (s *shelf) files(t *testing.T, address string) map[string]string {
-	t.Helper()
-	c, err := cid.Decode(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]string{}
-	for _, f := range s.tree("", c) {
-		found[f.Path] = string(s.kept[f.CID])
-	}
-	return found
 }

@@ -25,25 +25,28 @@ type gathering struct {
 	p     phase
 	board *board
 
-	hires    []*hire
-	inbox    chan delivery
-	gone     chan struct{} // closed when the loop has ended
-	searches chan search
-	seeking  bool
-	nextSeek time.Time
-	fetched  chan fetched
-	fetching int
-	toFetch  []arrival
-	pending  []entry
-	commits  chan []entry
-	results  chan committed
-	writing  bool
-	longer   chan extended
-	retries  map[uint64]int
-	breaks   map[uint64]int
-	spurned  map[peer.ID]time.Time // providers that refused, and until when they are not asked
-	mean     time.Duration         // of the tasks' wall time, smoothed
-	progress time.Time             // when something last went forward
+	hires      []*hire
+	inbox      chan delivery
+	room       chan struct{} // a session that was full has room again
+	gone       chan struct{} // closed when the phase is over; not at the end of the process, when what comes is for the next life
+	searches   chan search
+	seeking    bool
+	nextSeek   time.Time
+	fetched    chan fetched
+	fetching   map[*arrival]struct{}
+	toFetch    []*arrival
+	pending    []entry
+	commits    chan []entry
+	results    chan committed
+	writing    bool
+	longer     chan extended
+	retries    map[uint64]int
+	breaks     map[uint64]int
+	spurned    map[peer.ID]time.Time // providers that refused, and until when they are not asked
+	accused    map[string]bool       // owners that say the program is at fault
+	accusation error                 // what they say
+	mean       time.Duration         // of the tasks' wall time, smoothed
+	progress   time.Time             // when something last went forward
 }
 
 // committed is what became of a group of entries.
@@ -67,9 +70,10 @@ const backlog = 1 << 15
 
 // gather carries a phase until each of its tasks has a result in the journal.
 func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
-	g := &gathering{r: r, e: e, p: p, board: newBoard(p.count, p.rules), inbox: make(chan delivery, 64), gone: make(chan struct{}),
-		searches: make(chan search, 1), fetched: make(chan fetched, maxFetching), commits: make(chan []entry), results: make(chan committed, 1),
-		longer: make(chan extended, 16), retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{}, progress: r.now()}
+	g := &gathering{r: r, e: e, p: p, board: newBoard(p.count, p.rules), inbox: make(chan delivery), room: make(chan struct{}, 1),
+		gone: make(chan struct{}), searches: make(chan search), fetched: make(chan fetched), commits: make(chan []entry), results: make(chan committed, 1),
+		longer: make(chan extended, 16), fetching: map[*arrival]struct{}{}, retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{},
+		accused: map[string]bool{}, progress: r.now()}
 	err := g.restore(ctx)
 	e.resumed()
 	if err != nil || g.board.finished() && len(g.pending) == 0 {
@@ -79,10 +83,12 @@ func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 	done := make(chan struct{})
 	go func() { defer close(done); g.write(beside) }()
 	err = g.loop(beside)
-	close(g.gone)
+	if ctx.Err() == nil || context.Cause(ctx) == errCancelled { // else the process ends: everything stays as it is
+		close(g.gone)
+		defer g.dismiss(context.WithoutCancel(ctx))
+	}
 	stop()
 	<-done
-	g.dismiss(ctx)
 	return err
 }
 
@@ -112,7 +118,9 @@ func (g *gathering) restore(ctx context.Context) error {
 	for _, k := range old {
 		if p, err := peer.Decode(k.Lease.Terms.Quote.Provider); err == nil && k.Lease.Terms.Until > g.r.now().UnixMilli() {
 			g.r.deps.Learn(p, k.Addrs)
-			g.engage(ctx, newHire(k.Lease, p, g.r.link(p), g.r.now()))
+			h := newHire(k.Lease, p, g.r.link(p), g.r.now())
+			h.claims = maxCredit
+			g.engage(h)
 		}
 	}
 	return nil
@@ -130,6 +138,7 @@ func (g *gathering) loop(ctx context.Context) error {
 		}
 		var err error
 		select {
+		case <-g.room:
 		case d := <-inbox:
 			err = g.take(ctx, d)
 		case c := <-g.results:
@@ -137,7 +146,7 @@ func (g *gathering) loop(ctx context.Context) error {
 		case f := <-g.fetched:
 			err = g.keep(ctx, f)
 		case s := <-g.searches:
-			g.hired(ctx, s)
+			err = g.hired(ctx, s)
 		case x := <-g.longer:
 			g.extended(ctx, x)
 		case <-ticker.C:
@@ -211,8 +220,9 @@ func (g *gathering) seek(ctx context.Context) {
 		case g.searches <- s:
 		case <-g.gone:
 			for _, h := range s.hires {
-				h.link.send(ctx, lease.Message{Lease: h.id, End: &lease.End{}})
+				g.send(h, lease.Message{Lease: h.id, End: &lease.End{}})
 			}
+		case <-g.r.life.Done():
 		}
 	})
 }
@@ -236,59 +246,54 @@ func (g *gathering) owners() int {
 	return len(seen)
 }
 
-// hired takes in what a round of asking brought.
-func (g *gathering) hired(ctx context.Context, s search) {
+// hired takes in what a round of asking brought. Where one owner says that the program is at fault and nobody else is to be had, it is believed.
+func (g *gathering) hired(ctx context.Context, s search) error {
 	g.seeking = false
 	g.e.found(s)
 	for _, h := range s.hires {
 		if err := g.r.journal.addLease(ctx, g.e.id, g.p.number, h.lease, g.r.deps.Addrs(h.peer)); err != nil {
 			g.r.log.Warn("Lease is not in the journal: a restart would not take it up", "lease", h.id, "err", err)
 		}
-		g.engage(ctx, h)
+		g.engage(h)
+		if _, before := g.spurned[h.peer]; !before {
+			g.progress = g.r.now()
+		}
 		g.r.log.Debug("Provider hired", "job", g.e.id, "provider", h.node, "slots", h.slots)
 	}
 	if len(s.hires) > 0 {
-		g.progress = g.r.now()
 		g.e.enter(job.Leased)
 	}
+	if len(g.hires) == 0 && g.accusation != nil {
+		return g.accusation
+	}
+	return nil
 }
 
 // engage begins a lease with its provider.
-func (g *gathering) engage(ctx context.Context, h *hire) {
+func (g *gathering) engage(h *hire) {
 	h.up = h.link.join(h.id, lane{to: g.inbox, gone: g.gone})
 	g.hires = append(g.hires, h)
-	g.begin(ctx, h)
+	g.begin(h)
 }
 
-func (g *gathering) begin(ctx context.Context, h *hire) {
+func (g *gathering) begin(h *hire) {
 	h.ready = false
-	g.send(ctx, h, lease.Message{Lease: h.id, Begin: &lease.Begin{Lease: h.lease, Work: g.p.work}})
+	g.send(h, lease.Message{Lease: h.id, Begin: &lease.Begin{Lease: h.lease, Work: g.p.work}})
 }
 
-// send gives a message to the session, which keeps it until the provider has it. It fails only when the session is closed for good.
-func (g *gathering) send(ctx context.Context, h *hire, m lease.Message) {
-	if err := h.link.send(ctx, m); err != nil && ctx.Err() == nil {
-		g.r.log.Warn("Session is closed", "provider", h.node, "err", err)
+// send queues a message to a provider. It fails only when the session is closed for good, and then the link says that the provider is down.
+func (g *gathering) send(h *hire, m lease.Message) {
+	if err := h.link.send(m); err != nil {
+		g.r.log.Warn("Message is not sent", "provider", h.node, "err", err)
 	}
 }
 
 // dismiss ends all leases of the phase.
 func (g *gathering) dismiss(ctx context.Context) {
-	ending := ctx.Err() != nil && context.Cause(ctx) != errCancelled // the process ends: leave everything as it is
-	last := context.WithoutCancel(ctx)
 	for _, h := range g.hires {
-		h.link.leave(h.id)
-		if ending {
-			continue
-		}
 		if !h.up {
 			g.e.lost(h.down)
 		}
-		bounded, cancel := context.WithTimeout(last, time.Second)
-		g.send(bounded, h, lease.Message{Lease: h.id, End: &lease.End{}})
-		cancel()
-		if err := g.r.journal.dropLease(last, h.id); err != nil {
-			g.r.log.Warn("Lease stays in the journal", "lease", h.id, "err", err)
-		}
+		g.part(ctx, h)
 	}
 }

@@ -39,8 +39,13 @@ type hire struct {
 	up     bool                // the session is up
 	since  time.Time           // of the last change of up
 	down   int                 // how many tasks it had when it went down last
-	fed    bool                // it is being fed the live standard input
+	heard  time.Time           // when it last gave a result, or began to have tasks
+	claims int                 // tasks that it may have without having been given them in this life, until it is ready
+	coming int                 // its results whose contents are waited for
+	faults int                 // executions in a row that were no result
+	unfeed func()              // stops feeding it the live standard input; nil if it is not fed
 	extend bool                // an extension is under way
+	renew  time.Time           // not to be extended before
 }
 
 func newHire(l lease.Lease, p peer.ID, link *link, now time.Time) *hire {
@@ -136,11 +141,13 @@ func unplaceable(asked int, rejected []job.Rejection, waited time.Duration) *job
 func (r *Requester) link(p peer.ID) *link {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l, ok := r.links[p]; ok {
+	if l, ok := r.links[p]; ok && !l.over() {
+		l.unused = false
 		return l
 	}
 	l := newLink(r.log, p, r.deps.Dial(p))
 	r.links[p] = l
 	r.reading.Go(func() { l.serve(r.life, r.resumed) })
+	r.reading.Go(func() { l.write(r.life) })
 	return l
 }

@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 
-	"github.com/ipfs/go-cid"
-
 	"github.com/hpips/hpips/market"
+	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 )
@@ -29,8 +25,15 @@ func (r *Requester) Submit(ctx context.Context, spec job.Spec, live bool) (id st
 	id, secret := newIdentity()
 	rec := record{ID: id, Live: live, Secret: secret, Spec: spec,
 		Status: job.Status{Job: id, Name: spec.Name, Kind: spec.Kind, State: job.Pending, Nodes: []job.Share{}, Created: r.now()}}
-	e := r.enlist(rec) // before the journal has it, so that Serve never takes it for one of an earlier life
-	if err := r.journal.addJob(ctx, rec); err != nil {
+	if err := canon.Decode(canon.MustEncode(spec), maxRecord, &job.Spec{}); err != nil {
+		return "", &job.Error{Field: "file", Text: "is too large with all ranges written out: " + err.Error(), Hint: "keep data in the store and name its address; count: N takes any number of tasks"}
+	}
+	e, err := r.enlist(rec) // before the journal has it, so that Serve never takes it for one of an earlier life
+	if err == nil {
+		err = r.journal.addJob(ctx, rec)
+	}
+	if err != nil {
+		e.closeSpools()
 		r.forget(e)
 		return "", err
 	}
@@ -43,9 +46,10 @@ func (r *Requester) Submit(ctx context.Context, spec job.Spec, live bool) (id st
 	}
 }
 
-// enlist makes the live side of a record.
-func (r *Requester) enlist(rec record) *errand {
+// enlist makes the live side of a record. With an error it lacks streams that cannot be kept.
+func (r *Requester) enlist(rec record) (*errand, error) {
 	e := &errand{id: rec.ID, spec: rec.Spec, live: rec.Live, secret: rec.Secret, status: rec.Status, changed: make(chan struct{}), resumed: func() {}, ended: make(chan struct{})}
+	var failed error
 	if rec.Spec.Kind == job.Batch {
 		streams := map[string]**spool{"out": &e.out, "err": &e.err}
 		if rec.Live {
@@ -54,7 +58,7 @@ func (r *Requester) enlist(rec record) *errand {
 		for name, s := range streams {
 			opened, err := r.spool(rec.ID, name)
 			if err != nil {
-				r.log.Error("Stream cannot be kept", "job", rec.ID, "err", err)
+				failed = err
 				continue
 			}
 			*s = opened
@@ -63,23 +67,7 @@ func (r *Requester) enlist(rec record) *errand {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.errands[e.id] = e
-	return e
-}
-
-func (r *Requester) spool(id, name string) (*spool, error) {
-	dir := filepath.Join(r.cfg.Dir, "streams")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("stream folder: %w", err)
-	}
-	return openSpool(filepath.Join(dir, id+"."+name))
-}
-
-func (e *errand) closeSpools() {
-	for _, s := range []*spool{e.stdin, e.out, e.err} {
-		if s != nil {
-			s.end()
-		}
-	}
+	return e, failed
 }
 
 // forget drops the live side of a job that is over.
@@ -278,83 +266,6 @@ func (r *Requester) Logs(ctx context.Context, id string, task int64) ([]job.Log,
 		return nil, err
 	}
 	return logs, r.journal.unsettled(ctx, rec.ID, from, to, add)
-}
-
-// Output sends the standard output (FD 1) and error (FD 2) of a Batch from the beginning, then as they come. The channel is closed at
-// the end of the job, or when ctx or the requester ends.
-func (r *Requester) Output(ctx context.Context, id string) (<-chan job.Chunk, error) {
-	rec, err := r.find(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if rec.Spec.Kind != job.Batch {
-		return nil, &job.Failure{Code: job.CodeUsage, Message: "only a Batch streams its output", Hint: "hpips job results " + rec.ID}
-	}
-	e := r.live(rec.ID)
-	if e == nil || e.out == nil || e.err == nil {
-		return r.replay(ctx, rec)
-	}
-	out := make(chan job.Chunk)
-	both := make(chan struct{}, 2)
-	for fd, s := range map[int]*spool{1: e.out, 2: e.err} {
-		r.reading.Go(func() {
-			defer func() { both <- struct{}{} }()
-			_ = s.follow(ctx, r.life.Done(), func(offset int64, data []byte, _ bool) error { // its errors end the stream, as its end does
-				select {
-				case out <- job.Chunk{FD: fd, Offset: offset, Data: slices.Clone(data)}:
-					return nil
-				case <-ctx.Done():
-					return ctx.Err()
-				case <-r.life.Done():
-					return io.EOF
-				}
-			})
-		})
-	}
-	r.reading.Go(func() { <-both; <-both; close(out) })
-	return out, nil
-}
-
-// replay sends the output of a Batch that is over, from its result.
-func (r *Requester) replay(ctx context.Context, rec record) (<-chan job.Chunk, error) {
-	var chunks []job.Chunk
-	err := r.journal.results(ctx, rec.ID, 0, 1, func(_ string, x job.Result) error {
-		chunks = append(chunks, job.Chunk{FD: 2, Data: x.Stderr}, job.Chunk{FD: 1, Data: x.Stdout.Inline})
-		if x.Stdout.CID == "" {
-			return nil
-		}
-		root, err := cid.Decode(x.Stdout.CID)
-		if err != nil {
-			return err
-		}
-		f, err := r.deps.Store.Open(ctx, root)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		data, err := io.ReadAll(f)
-		chunks[len(chunks)-1].Data = data
-		return err
-	})
-	out := make(chan job.Chunk, len(chunks))
-	for _, c := range chunks {
-		out <- c
-	}
-	close(out)
-	return out, err
-}
-
-// Stdin streams in into the live standard input of a job until EOF. An end of ctx before that ends the input too.
-func (r *Requester) Stdin(ctx context.Context, id string, in io.Reader) error {
-	rec, err := r.find(ctx, id)
-	if err != nil {
-		return err
-	}
-	e := r.live(rec.ID)
-	if !rec.Live || e == nil || e.stdin == nil {
-		return &job.Failure{Code: job.CodeUsage, Message: "job " + rec.ID + " takes no live standard input", Hint: "it was not submitted with one, or it is over"}
-	}
-	return e.stdin.fill(in)
 }
 
 // Cancel ends a job; its providers stop within a second. A job that is over stays as it is.

@@ -78,6 +78,9 @@ func (j *journal) wrap(op string, err error) error {
 	return fmt.Errorf("journal %s: %s: %w", j.path, op, err)
 }
 
+// maxRecord is the largest specification that is kept, in bytes of its canonical form, in which ranges are written out.
+const maxRecord = 4 * job.MaxSpec
+
 // record is one job as the journal has it.
 type record struct {
 	ID     string
@@ -137,7 +140,7 @@ func scanJobs(rows *sql.Rows) ([]record, error) {
 			return nil, err
 		}
 		copy(r.Secret[:], secret)
-		if err := errors.Join(canon.Decode(spec, 2*job.MaxSpec, &r.Spec), json.Unmarshal(status, &r.Status)); err != nil {
+		if err := errors.Join(canon.Decode(spec, maxRecord, &r.Spec), json.Unmarshal(status, &r.Status)); err != nil {
 			return nil, err
 		}
 		found = append(found, r)
@@ -175,26 +178,35 @@ type part struct {
 	Content job.Content
 }
 
-// addParts writes the parts of a job in one transaction: all are there, or none.
+// partsPerCommit is how many parts are written in one transaction. Making parts takes long, and no other job waits for it.
+const partsPerCommit = 256
+
+// addParts writes the parts of a job, in place of those that an earlier life has left behind.
 func (j *journal) addParts(ctx context.Context, id string, parts func(yield func(part) error) error) (n uint64, err error) {
-	tx, err := j.w.BeginTx(ctx, nil)
-	if err != nil {
+	if _, err := j.w.ExecContext(ctx, `DELETE FROM part WHERE job = ?`, id); err != nil {
 		return 0, j.wrap("add parts", err)
 	}
-	defer tx.Rollback()
-	insert, err := tx.PrepareContext(ctx, `INSERT INTO part VALUES (?, ?, ?, ?)`)
-	if err != nil {
-		return 0, j.wrap("add parts", err)
+	var rows []any
+	flush := func() error {
+		if len(rows) == 0 {
+			return nil
+		}
+		_, err := j.w.ExecContext(ctx, `INSERT INTO part VALUES `+strings.TrimSuffix(strings.Repeat("(?,?,?,?),", len(rows)/4), ","), rows...)
+		rows = rows[:0]
+		return j.wrap("add parts", err)
 	}
 	err = parts(func(p part) error {
-		_, err := insert.ExecContext(ctx, id, n, p.Path, canon.MustEncode(p.Content))
+		rows = append(rows, id, n, p.Path, canon.MustEncode(p.Content))
 		n++
-		return j.wrap("add parts", err)
+		if len(rows) == 4*partsPerCommit {
+			return flush()
+		}
+		return nil
 	})
-	if err != nil {
-		return 0, err
+	if err == nil {
+		err = flush()
 	}
-	return n, j.wrap("add parts", tx.Commit())
+	return n, err
 }
 
 func (j *journal) part(ctx context.Context, id string, index uint64) (part, error) {

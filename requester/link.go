@@ -2,7 +2,9 @@ package requester
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -33,27 +35,38 @@ type lane struct {
 	gone <-chan struct{} // closed when nobody reads to any more
 }
 
-// link reads the session with one provider and sorts its messages by lease. Messages are acknowledged in order, each only after it and
-// all before it are processed for good; what belongs to no lease is acknowledged at once.
+// link is the session with one provider: a reader that sorts its messages by lease, and a writer that sends what waits, so that a provider
+// that takes nothing holds up only itself. Messages are acknowledged in order, each only after it and all before it are processed for good;
+// what belongs to no lease is acknowledged at once.
 type link struct {
 	log     *slog.Logger
 	peer    peer.ID
 	session Session
+	unused  bool // at the last sweep; needs Requester.mu
 
-	mu    sync.Mutex
-	lanes map[string]lane
-	up    bool
+	mu     sync.Mutex
+	lanes  map[string]lane
+	up     bool
+	closed bool
+	queue  [][]byte          // what waits for the session
+	queued int               // bytes in queue
+	calls  []chan<- struct{} // to be signalled when the queue is short again
+	wake   chan struct{}
 
-	ackMu   sync.Mutex
-	next    uint64              // the first message that is not processed; 0 before any
-	settled map[uint64]struct{} // processed ones after it
+	ackMu sync.Mutex
+	next  uint64            // the first message that is not processed; 0 before any
+	owed  map[uint64]string // messages that are not processed, and their leases
+	last  uint64            // message that came
 }
+
+// longQueue is how many bytes may wait for a session before it is full.
+const longQueue = 1 << 20
 
 func newLink(log *slog.Logger, p peer.ID, s Session) *link {
-	return &link{log: log, peer: p, session: s, lanes: map[string]lane{}, settled: map[uint64]struct{}{}}
+	return &link{log: log, peer: p, session: s, lanes: map[string]lane{}, wake: make(chan struct{}, 1), owed: map[uint64]string{}}
 }
 
-// serve reads until the session is closed or ctx ends, beginning when ready is closed.
+// serve reads until the session is closed or ctx ends, beginning when ready is closed. A session that is closed is a provider that is down.
 func (l *link) serve(ctx context.Context, ready <-chan struct{}) {
 	select {
 	case <-ready:
@@ -63,21 +76,84 @@ func (l *link) serve(ctx context.Context, ready <-chan struct{}) {
 	for {
 		m, err := l.session.Receive(ctx)
 		if err != nil {
+			l.end()
+			l.tell(ctx, p2p.EventDown)
 			return
 		}
 		if m.Event != p2p.EventNone {
 			l.tell(ctx, m.Event)
 			continue
 		}
-		l.began(m.Seq)
-		done := func() { l.settle(m.Seq) }
 		msg, err := lease.DecodeMessage(m.Data)
 		if err != nil {
 			l.log.Warn("Message from provider is not one", "peer", l.peer, "err", err)
+		}
+		l.began(m.Seq, msg.Lease)
+		done := func() { l.settle(m.Seq) }
+		if err != nil {
 			done()
 			continue
 		}
 		l.put(ctx, delivery{lease: msg.Lease, msg: msg, done: done})
+	}
+}
+
+// write sends what waits until the session is closed or ctx ends.
+func (l *link) write(ctx context.Context) {
+	for {
+		l.mu.Lock()
+		closed := l.closed
+		var next []byte
+		if len(l.queue) > 0 {
+			next, l.queue[0] = l.queue[0], nil
+			l.queue = l.queue[1:]
+		}
+		l.mu.Unlock()
+		switch {
+		case closed:
+			return
+		case next == nil:
+			select {
+			case <-l.wake:
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		if err := l.session.Send(ctx, next); err != nil {
+			l.end()
+			return
+		}
+		l.mu.Lock()
+		l.queued -= len(next)
+		l.call()
+		l.mu.Unlock()
+	}
+}
+
+// end notes that nothing more can be sent.
+func (l *link) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed, l.queue, l.queued = true, nil, 0
+	l.call()
+	signal(l.wake)
+}
+
+// call tells those that wait for a short queue, if it is one. Needs l.mu.
+func (l *link) call() {
+	if l.queued < longQueue {
+		for _, c := range l.calls {
+			signal(c)
+		}
+		l.calls = nil
+	}
+}
+
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -113,30 +189,31 @@ func (l *link) put(ctx context.Context, d delivery) {
 	}
 }
 
-// began notes the first sequence number of the session.
-func (l *link) began(seq uint64) {
+// began notes message seq of a lease.
+func (l *link) began(seq uint64, lease string) {
 	l.ackMu.Lock()
 	defer l.ackMu.Unlock()
 	if l.next == 0 {
 		l.next = seq
 	}
+	l.last, l.owed[seq] = seq, lease
 }
 
-// settle notes that message seq is processed. It may be repeated.
-func (l *link) settle(seq uint64) {
+// settle notes that messages are processed. It may be repeated.
+func (l *link) settle(seqs ...uint64) {
 	l.ackMu.Lock()
 	defer l.ackMu.Unlock()
-	if seq < l.next {
+	if l.next == 0 {
 		return
 	}
-	l.settled[seq] = struct{}{}
+	for _, seq := range seqs {
+		delete(l.owed, seq)
+	}
 	from := l.next
-	for {
-		if _, ok := l.settled[l.next]; !ok {
+	for ; l.next <= l.last; l.next++ {
+		if _, owed := l.owed[l.next]; owed {
 			break
 		}
-		delete(l.settled, l.next)
-		l.next++
 	}
 	if l.next > from {
 		l.session.Ack(l.next - 1)
@@ -151,10 +228,20 @@ func (l *link) join(id string, to lane) bool {
 	return l.up
 }
 
+// leave ends a lane. Whatever came for its lease is processed by that: nobody else would.
 func (l *link) leave(id string) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	delete(l.lanes, id)
+	l.mu.Unlock()
+	l.ackMu.Lock()
+	var seqs []uint64
+	for seq, of := range l.owed {
+		if of == id {
+			seqs = append(seqs, seq)
+		}
+	}
+	l.ackMu.Unlock()
+	l.settle(seqs...)
 }
 
 func (l *link) idle() bool {
@@ -163,10 +250,42 @@ func (l *link) idle() bool {
 	return len(l.lanes) == 0
 }
 
-func (l *link) send(ctx context.Context, m lease.Message) error {
+// over reports whether nothing more can be sent.
+func (l *link) over() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+// send queues a message. It never waits; who has much to send asks full before.
+func (l *link) send(m lease.Message) error {
 	b, err := m.Encode()
 	if err != nil {
 		return err
 	}
-	return l.session.Send(ctx, b)
+	if len(b) > lease.MaxMessage {
+		return fmt.Errorf("message of %d bytes, at most %d", len(b), lease.MaxMessage)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return p2p.ErrClosed
+	}
+	l.queue = append(l.queue, b)
+	l.queued += len(b)
+	signal(l.wake)
+	return nil
+}
+
+// full reports whether enough waits for the session. If so, call is signalled once that has changed.
+func (l *link) full(call chan<- struct{}) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.queued < longQueue {
+		return false
+	}
+	if !slices.Contains(l.calls, call) {
+		l.calls = append(l.calls, call)
+	}
+	return true
 }

@@ -86,15 +86,15 @@ func New(log *slog.Logger, deps Deps, cfg Config) (*Requester, error) {
 	return r, nil
 }
 
-// Close ends every watch and link and closes the journal. Serve must have returned.
+// Close ends every watch and closes the journal. Sessions stay open, so that providers hold on to unfinished jobs. Serve must have returned.
 func (r *Requester) Close() error {
 	r.end()
+	r.reading.Wait()
 	r.mu.Lock()
-	for _, l := range r.links {
-		l.session.Close()
+	for _, e := range r.errands {
+		e.closeSpools()
 	}
 	r.mu.Unlock()
-	r.reading.Wait()
 	return r.journal.Close()
 }
 
@@ -115,7 +115,10 @@ func (r *Requester) Serve(ctx context.Context) error {
 		if r.live(rec.ID) != nil {
 			continue // submitted a moment ago: it comes through begin
 		}
-		e := r.enlist(rec)
+		e, err := r.enlist(rec)
+		if err != nil {
+			r.log.Error("Stream of a job cannot be kept", "job", rec.ID, "err", err)
+		}
 		if e.stdin != nil {
 			e.stdin.end() // whoever fed it was attached to the process that is gone
 		}
@@ -139,18 +142,21 @@ func (r *Requester) Serve(ctx context.Context) error {
 		case <-sweep.C:
 			r.sweep()
 		case <-ctx.Done():
+			r.end() // links stop first: what they bring from now on is for the next life
 			return nil
 		}
 	}
 }
 
-// sweep closes links that no job uses and deletes old streams of jobs that are over; their output is in the store.
+// sweep closes links that no job has used since the last sweep and deletes old streams of jobs that are over; their output is in the store.
 func (r *Requester) sweep() {
 	r.mu.Lock()
 	for p, l := range r.links {
-		if l.idle() {
+		if unused := l.idle(); unused && l.unused {
 			l.session.Close()
 			delete(r.links, p)
+		} else {
+			l.unused = unused
 		}
 	}
 	r.mu.Unlock()
@@ -191,6 +197,9 @@ func (r *Requester) run(ctx context.Context, e *errand) {
 
 // carry is the story of a job. Each line is passed once; after a restart those that the journal has seen pass quickly.
 func (r *Requester) carry(ctx context.Context, e *errand) error {
+	if failure := e.snapshot().Error; failure != nil {
+		return failure // decided in an earlier life, which ended before it could say so
+	}
 	count, err := r.plan(ctx, e) // pending → planned
 	if err != nil {
 		return err
@@ -241,6 +250,7 @@ func (r *Requester) conclude(ctx context.Context, e *errand, err error) {
 	e.closeSpools()
 	if err := r.journal.saveStatus(ctx, e.snapshot()); err != nil {
 		r.log.Error("Cannot write down how the job ended", "job", e.id, "err", err)
+		return // its owner is told from memory; the next life takes it up again
 	}
 	r.note(ctx, e, text)
 	r.forget(e)

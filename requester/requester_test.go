@@ -1,7 +1,6 @@
 package requester
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -317,30 +316,9 @@ func TestCancel(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := finish(t, r, id)
+		synctest.Wait()
 		if s.State != job.Cancelled || len(bob.held) != 0 {
 			t.Fatalf("status %+v; bob still holds %v", s, bob.held)
-		}
-	})
-}
-
-func TestStandardInputReachesBobAgainAfterHisRestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tn := newTown(t, "bob")
-		bob := tn.folk[0]
-		bob.mute = true
-		r, stop := tn.life()
-		defer stop()
-		id, err := r.Submit(context.Background(), job.Spec{Kind: job.Batch, Run: job.Run{WASM: tn.program()}}, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Stdin(context.Background(), id, bytes.NewReader(make([]byte, 3*chunk/2))); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		bob.speak()
-		if s := finish(t, r, id); s.State != job.Settled {
-			t.Fatalf("status %+v", s)
 		}
 	})
 }

@@ -2,10 +2,12 @@ package requester
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -46,7 +48,7 @@ func (r *Requester) plan(ctx context.Context, e *errand) (count uint64, err erro
 		}
 	}
 	if count == 0 || count > job.MaxTasks {
-		return 0, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("over: %d tasks are not possible", count), Hint: fmt.Sprintf("1 … %d; an empty folder gives none", job.MaxTasks)}
+		return 0, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("over: %d tasks are not possible", count), Hint: fmt.Sprintf("1 … %d; an empty folder gives none, and no lines give none", job.MaxTasks)}
 	}
 	e.change(func(s *job.Status) {
 		s.Tasks.Total = int(count)
@@ -101,7 +103,7 @@ func (r *Requester) locate(ctx context.Context, ref string) (cid.Cid, error) {
 	defer cancel()
 	root, err := r.deps.Store.Resolve(within, ref)
 	if err == nil {
-		err = r.bring(ctx, root)
+		_, err = r.bring(ctx, root, math.MaxInt64)
 	}
 	if err == nil || ctx.Err() != nil {
 		return root, err
@@ -154,7 +156,14 @@ func (r *Requester) split(ctx context.Context, e *errand) (uint64, error) {
 	case word == "bytes" && single, word == "parts" && single:
 		cut = c.ranges
 	}
-	return r.journal.addParts(ctx, e.id, func(yield func(part) error) error { return cut(files, word, n, yield) })
+	return r.journal.addParts(ctx, e.id, func(yield func(part) error) error {
+		return cut(files, word, n, func(p part) error {
+			if c.made++; c.made > job.MaxTasks {
+				return &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("over: more than %d tasks are not possible", job.MaxTasks), Hint: "cut the input into larger parts"}
+			}
+			return yield(p)
+		})
+	})
 }
 
 func (r *Requester) files(ctx context.Context, root cid.Cid) ([]plan.File, error) {
@@ -175,6 +184,8 @@ func (r *Requester) files(ctx context.Context, root cid.Cid) ([]plan.File, error
 type cutter struct {
 	r   *Requester
 	ctx context.Context // of one split; a cutter lives no longer
+
+	made int
 }
 
 // singleName is the name under which a part of a single file appears in /in.
@@ -250,17 +261,17 @@ func (c cutter) folder(files []plan.File) (store.Entry, error) {
 }
 
 func (c cutter) ranges(files []plan.File, word string, n int64, yield func(part) error) error {
-	ranges := plan.Ranges(files[0].Size, n)
+	pieces := plan.Ranges(files[0].Size, n)
 	if word == "parts" {
-		ranges = plan.Parts(files[0].Size, int(n))
+		pieces = plan.Parts(files[0].Size, n)
 	}
 	f, err := c.open(files[0])
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	for _, piece := range ranges {
-		if err := c.piece(io.LimitReader(f, piece.Length), piece.Length, yield); err != nil {
+	for piece := range pieces {
+		if err := c.piece(io.LimitReader(f, piece.Length), yield); err != nil {
 			return err
 		}
 	}
@@ -275,26 +286,22 @@ func (c cutter) open(f plan.File) (store.Reader, error) {
 	return c.r.deps.Store.Open(c.ctx, root)
 }
 
-// piece yields size bytes of r as one part: inline if they are few.
-func (c cutter) piece(r io.Reader, size int64, yield func(part) error) error {
-	content := job.Content{Size: size}
-	if size <= job.InlineLimit {
-		var err error
-		if content.Inline, err = io.ReadAll(r); err != nil {
-			return err
-		}
-	} else {
-		entry, err := c.r.deps.Store.Add(c.ctx, r)
+// piece yields all of r as one part: inline if it is short.
+func (c cutter) piece(r io.Reader, yield func(part) error) error {
+	head, err := io.ReadAll(io.LimitReader(r, job.InlineLimit+1))
+	if err != nil {
+		return err
+	}
+	content := job.Content{Inline: head, Size: int64(len(head))}
+	if len(head) > job.InlineLimit {
+		entry, err := c.r.deps.Store.Add(c.ctx, io.MultiReader(bytes.NewReader(head), r))
 		if err != nil {
 			return err
 		}
-		content.CID = entry.CID.String()
+		content = job.Content{CID: entry.CID.String(), Size: int64(entry.Size)}
 	}
 	return yield(part{plan.InputPath(singleName), content})
 }
-
-// maxLines is how many bytes of lines one part may have.
-const maxLines = 1 << 30
 
 func (c cutter) lines(files []plan.File, _ string, n int64, yield func(part) error) error {
 	f, err := c.open(files[0])
@@ -303,31 +310,44 @@ func (c cutter) lines(files []plan.File, _ string, n int64, yield func(part) err
 	}
 	defer f.Close()
 	in := bufio.NewReaderSize(f, 1<<20)
-	var group []byte
-	count := int64(0)
 	for {
-		line, err := in.ReadSlice('\n')
-		group = append(group, line...)
-		if len(group) > maxLines {
-			return &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("over: %d lines are more than %d bytes", n, maxLines), Hint: "use bytes:N, or fewer lines in a part"}
-		}
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
+		if _, err := in.Peek(1); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
 			return err
 		}
-		if len(line) > 0 {
-			count++
-		}
-		if count == n || errors.Is(err, io.EOF) && len(group) > 0 {
-			if err := c.piece(strings.NewReader(string(group)), int64(len(group)), yield); err != nil {
-				return err
-			}
-			group, count = group[:0], 0
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
+		if err := c.piece(&lines{in, n}, yield); err != nil {
+			return err
 		}
 	}
+}
+
+// lines reads so many lines, however long they are, and then says EOF.
+type lines struct {
+	in   *bufio.Reader
+	left int64
+}
+
+// Read gives what is at hand, at most to the end of the last line.
+func (l *lines) Read(p []byte) (int, error) {
+	if l.left == 0 {
+		return 0, io.EOF
+	}
+	if _, err := l.in.Peek(1); err != nil {
+		return 0, err
+	}
+	ready, err := l.in.Peek(min(len(p), l.in.Buffered()))
+	n := 0
+	for n < len(ready) && l.left > 0 {
+		k := bytes.IndexByte(ready[n:], '\n')
+		if k < 0 {
+			n = len(ready)
+			break
+		}
+		n += k + 1
+		l.left--
+	}
+	copy(p, ready[:n])
+	_, _ = l.in.Discard(n) // it is buffered
+	return n, err
 }

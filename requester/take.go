@@ -3,6 +3,7 @@ package requester
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hpips/hpips/p2p"
@@ -13,6 +14,12 @@ import (
 
 // maxBreaks is how often a task may break its sandbox or its provider before the job gives up on it.
 const maxBreaks = 6
+
+// maxFaults is how many executions in a row a provider may leave without a result before its tasks go elsewhere.
+const maxFaults = 3
+
+// maxCredit is how many tasks this node is willing to have out with one provider.
+const maxCredit = 1 << 14
 
 // spurn is how long a provider that refused a job is not asked again.
 const spurn = 30 * time.Second
@@ -32,18 +39,20 @@ func (g *gathering) take(ctx context.Context, d delivery) error {
 		return nil
 	}
 	if d.event != p2p.EventNone {
-		g.event(ctx, h, d.event)
+		g.event(h, d.event)
 		return nil
 	}
 	switch m := d.msg; {
 	case m.Results != nil:
 		return g.arrivals(ctx, h, m.Results.Results, d.done)
 	case m.Held != nil:
-		g.heldBy(h, m.Held)
+		g.heldBy(ctx, h, m.Held)
 	case m.Credit != nil:
 		h.credit = clampCredit(m.Credit.Tasks)
 	case m.Output != nil:
-		g.e.streamed(*m.Output)
+		if _, held := h.held[m.Output.Task-g.p.base]; held || !h.ready {
+			g.e.streamed(*m.Output)
+		}
 	case m.Refused != nil:
 		d.done()
 		return g.refused(ctx, h, *m.Refused)
@@ -62,9 +71,9 @@ func (g *gathering) hire(id string) *hire {
 }
 
 // clampCredit keeps a provider's wish within what this node is willing to have out with it.
-func clampCredit(n int) int { return max(1, min(n, 1<<14)) }
+func clampCredit(n int) int { return max(1, min(n, maxCredit)) }
 
-func (g *gathering) event(ctx context.Context, h *hire, e p2p.Event) {
+func (g *gathering) event(h *hire, e p2p.Event) {
 	now := g.r.now()
 	switch e {
 	case p2p.EventUp:
@@ -76,31 +85,29 @@ func (g *gathering) event(ctx context.Context, h *hire, e p2p.Event) {
 		h.up, h.since = false, now
 	case p2p.EventRestarted:
 		held, rerun := g.board.lost(h)
-		h.fed = false
+		h.claims, h.since = len(held), now // what was on its way comes to the new process
+		h.starve()
 		g.e.lost(len(held))
 		g.e.rerun(rerun)
-		g.begin(ctx, h)
+		g.begin(h)
 	}
 }
 
-// heldBy takes a provider's word for what it has, after either side began anew.
-func (g *gathering) heldBy(h *hire, held *lease.Held) {
-	h.ready, h.credit = true, clampCredit(held.Credit)
-	has := make(map[uint64]bool, len(held.Tasks))
+// heldBy takes a provider's word for what it has, after either side began anew. While a lease goes on it is no news: its begin was repeated
+// for a longer term, and what was assigned since is not in it.
+func (g *gathering) heldBy(ctx context.Context, h *hire, held *lease.Held) {
+	h.credit = clampCredit(held.Credit)
+	if h.ready {
+		return
+	}
+	now := g.r.now()
 	for _, i := range held.Tasks {
-		if i -= g.p.base; i < g.p.count {
-			has[i] = true
-			if _, known := h.held[i]; !known && g.board.state[i] != done {
-				g.board.hold(i, h, g.r.now())
-			}
-		}
+		g.board.claim(i-g.p.base, h, now)
 	}
+	h.ready, h.claims, h.heard, g.progress = true, 0, now, now
 	for i := range h.held {
-		if !has[i] {
-			g.board.back(i, h)
-		}
+		g.feed(ctx, h, i+g.p.base)
 	}
-	g.progress = g.r.now()
 }
 
 // arrivals takes results off the board and sends them on to be fetched or committed. done is called when the last of them is processed.
@@ -111,25 +118,34 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 			done()
 		}
 	}
-	g.progress = g.r.now()
-	g.e.enter(job.Running)
+	now := g.r.now()
 	for _, result := range results {
 		result.Index -= g.p.base
+		if !h.ready {
+			g.board.claim(result.Index, h, now)
+		}
+		age := g.board.age(result.Index, now)
 		if !g.board.arrived(result.Index, h) {
 			continue
 		}
+		h.heard, g.progress = now, now
+		g.e.enter(job.Running)
 		left++
 		a := arrival{hire: h, result: result, done: one}
-		if again, err := g.unfinished(a); err != nil || again {
+		if err := result.Check(g.p.work.Limits, g.p.work.Outputs); err != nil {
+			a.result = job.Result{Index: result.Index, End: job.Broken, Message: err.Error()}
+		}
+		if again, err := g.unfinished(ctx, a); err != nil || again {
 			one()
 			if err != nil {
 				return err
 			}
 			continue
 		}
-		g.smooth(time.Duration(result.Usage.Wall))
+		g.smooth(max(0, min(time.Duration(result.Usage.Wall), age)))
 		if needsFetch(result) {
-			g.toFetch = append(g.toFetch, a)
+			h.coming++
+			g.toFetch = append(g.toFetch, &a)
 			continue
 		}
 		g.commit(a)
@@ -139,23 +155,28 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 	return nil
 }
 
-// unfinished deals with an execution that is no result: one that broke, was lost or stopped, or failed with retries left. Its task is run again.
-func (g *gathering) unfinished(a arrival) (again bool, err error) {
-	i, r := a.result.Index, a.result
+// unfinished deals with an execution that is no result: one that broke, was lost or stopped, or failed with retries left. Its task is run again,
+// elsewhere if its provider brings no results at all.
+func (g *gathering) unfinished(ctx context.Context, a arrival) (again bool, err error) {
+	i, r, h := a.result.Index, a.result, a.hire
 	switch {
 	case r.End == job.Broken || r.End == job.Lost || r.End == job.Stopped:
 		if g.breaks[i]++; g.breaks[i] > maxBreaks {
 			r.Index += g.p.base
 			return true, failureOf(r, g.e.spec)
 		}
+		h.faults++
 	case !r.Succeeded() && r.End != job.Refused && g.retries[i] < g.e.spec.Retries:
 		g.retries[i]++
 	default:
 		return false, nil
 	}
 	g.e.ran(1)
-	if g.board.back(i, a.hire) {
+	if g.board.back(i, h) {
 		g.e.rerun(1)
+	}
+	if h.faults > maxFaults && slices.Contains(g.hires, h) {
+		g.turnAway(ctx, h, "its executions break: "+r.Message)
 	}
 	return true, nil
 }
@@ -171,6 +192,7 @@ func (g *gathering) smooth(wall time.Duration) {
 
 // commit puts a result on its way into the journal.
 func (g *gathering) commit(a arrival) {
+	a.hire.faults = 0
 	r := a.result
 	r.Index += g.p.base
 	vote := g.board.checks[a.result.Index] != nil || !r.Succeeded()
@@ -191,13 +213,14 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 		}
 		executions++
 		i := en.result.Index - g.p.base
-		v := verify.Vote{Node: en.hire.node, Owner: en.hire.owner, Failed: !en.result.Succeeded()}
+		var ruled verdict
 		if en.vote {
-			v.Digest = en.result.Digest()
+			ruled = g.board.vote(i, verify.Vote{Node: en.hire.node, Owner: en.hire.owner, Failed: !en.result.Succeeded(), Digest: en.result.Digest()}, owners)
+		} else {
+			ruled = g.board.count(i, en.hire.owner)
 		}
-		ruled := g.board.vote(i, v, owners)
 		if ruled.decided {
-			g.recall(ctx, i)
+			g.recall(i)
 			if !en.vote {
 				taken[en.hire.node]++
 			} else if err := g.decided(ctx, i, ruled); err != nil {
@@ -225,39 +248,50 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 	}
 	g.e.counted(0, map[string]int{node: 1})
 	if !accepted.Succeeded() {
-		if err := g.r.journal.commit(ctx, g.e.id, []entry{promote}, g.e.snapshot()); err != nil {
+		failure := failureOf(accepted, g.e.spec)
+		itsResult := g.e.spec.Kind == job.Batch && accepted.End == job.Exited // the exit code
+		g.e.change(func(s *job.Status) {                                      // before the journal has the result, so that they are there together
+			if s.ExitCode = failure.ExitCode(accepted.Exit); !itsResult {
+				s.Error = failure
+			}
+		})
+		if err := g.r.journal.commit(ctx, g.e.id, []entry{promote}, g.e.snapshot()); err != nil || itsResult {
 			return err
 		}
-		g.e.change(func(s *job.Status) { s.ExitCode = failureOf(accepted, g.e.spec).ExitCode(accepted.Exit) })
-		if g.e.spec.Kind == job.Batch && accepted.End == job.Exited {
-			return nil // its exit code is its result
-		}
-		return failureOf(accepted, g.e.spec)
+		return failure
 	}
 	g.pending = append(g.pending, promote)
 	return nil
 }
 
 // recall cancels the copies of a decided task that others still have.
-func (g *gathering) recall(ctx context.Context, i uint64) {
+func (g *gathering) recall(i uint64) {
 	for _, h := range g.board.others(i, nil) {
 		g.board.drop(i, h)
 		if h.up {
-			g.send(ctx, h, lease.Message{Lease: h.id, Cancel: &lease.Cancel{Tasks: []uint64{i + g.p.base}}})
+			g.send(h, lease.Message{Lease: h.id, Cancel: &lease.Cancel{Tasks: []uint64{i + g.p.base}}})
 		}
 	}
 }
 
-// refused ends a lease that its provider will not work on.
+// refused ends a lease that its provider will not work on. That the program is at fault is believed from two owners, or where there is one only.
 func (g *gathering) refused(ctx context.Context, h *hire, no lease.Refused) error {
 	if no.Program {
-		return &job.Failure{Code: job.CodeProgram, Message: no.Reason, Hint: no.Hint}
+		g.accused[h.owner] = true
+		if g.accusation = (&job.Failure{Code: job.CodeProgram, Message: no.Reason, Hint: no.Hint}); len(g.accused) > 1 {
+			return g.accusation
+		}
 	}
-	g.r.log.Info("Provider gives a job back", "job", g.e.id, "provider", h.node, "reason", no.Reason)
-	g.e.turnedDown(no.Reason)
+	g.turnAway(ctx, h, no.Reason)
+	return nil
+}
+
+// turnAway ends a lease that leads to nothing; its provider is not asked for a while.
+func (g *gathering) turnAway(ctx context.Context, h *hire, reason string) {
+	g.r.log.Info("Provider does not go on with a job", "job", g.e.id, "provider", h.node, "reason", reason)
+	g.e.turnedDown(reason)
 	g.spurned[h.peer] = g.r.now().Add(spurn)
 	_, rerun := g.board.lost(h)
 	g.e.rerun(rerun)
 	g.drop(ctx, h)
-	return nil
 }

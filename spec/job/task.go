@@ -2,6 +2,7 @@ package job
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -70,6 +71,25 @@ type Result struct {
 
 // Succeeded reports whether the program ended by itself with code 0.
 func (r Result) Succeeded() bool { return r.End == Exited && r.Exit == 0 }
+
+// Check refuses what no honest execution under these limits gives, so that a result cannot fill its receiver's memory or disk. outputs are the
+// guest folders that are kept.
+func (r Result) Check(l Limits, outputs []string) error {
+	switch {
+	case len(r.Stdout.Inline) > InlineLimit || len(r.Stderr) > 2*InlineLimit || len(r.Message) > InlineLimit:
+		return fmt.Errorf("result of task %d: more than %d bytes come with it", r.Index, InlineLimit)
+	case r.Stdout.CID != "" && len(r.Stdout.Inline) > 0:
+		return fmt.Errorf("result of task %d: its standard output is given twice", r.Index)
+	case r.Stdout.Size < 0 || r.Stdout.Size > int64(l.Output):
+		return fmt.Errorf("result of task %d: a standard output of %d bytes is past its limit of %v", r.Index, r.Stdout.Size, l.Output)
+	}
+	for path, c := range r.Outputs {
+		if !slices.Contains(outputs, path) || c.CID == "" || len(c.Inline) > 0 || c.Size < 0 {
+			return fmt.Errorf("result of task %d: %q is not an output that was asked for", r.Index, path)
+		}
+	}
+	return nil
+}
 
 // Digest is what copies of a task are compared by: how it ended, its standard output and its outputs, not its standard error or what it took.
 func (r Result) Digest() [32]byte {
