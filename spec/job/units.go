@@ -97,11 +97,11 @@ type Axis struct {
 // OrderedMap is a matrix: its axes sorted by name, so that a task's index means the same combination everywhere; the last axis turns fastest.
 type OrderedMap []Axis
 
-// MarshalJSON writes {"name": ["value", …]}.
+// MarshalJSON writes {"name": ["value", …]}; an axis without values is [], for null would be read as a value of that name.
 func (m OrderedMap) MarshalJSON() ([]byte, error) {
 	o := make(map[string][]string, len(m))
 	for _, a := range m {
-		o[a.Name] = a.Values
+		o[a.Name] = append([]string{}, a.Values...)
 	}
 	return json.Marshal(o)
 }
