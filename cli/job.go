@@ -357,7 +357,7 @@ func (s *shell) jobRerunCommand() *cobra.Command {
 			return err
 		}
 		a.spec.Kind = st.Kind
-		return s.attend(ctx, api, fresh, &a, false)
+		return s.attend(ctx, fresh, &a, false)
 	})
 	c.Flags().BoolVarP(&a.detach, "detach", "d", false, "print the new id and come back at once")
 	return c

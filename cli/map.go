@@ -61,7 +61,7 @@ the result; it gets the same arguments unless --reduce-arg is given.`,
 	return c
 }
 
-func (s *shell) attendMap(ctx context.Context, api *client.Client, id string) error {
+func (s *shell) attendMap(ctx context.Context, id string) error {
 	step, end := s.progress()
 	s.note("job %s  (Ctrl-C detaches; the job goes on)", id)
 	st, err := s.watch(ctx, id, step)
@@ -74,7 +74,8 @@ func (s *shell) attendMap(ctx context.Context, api *client.Client, id string) er
 	}
 	s.note("%s", summary(st))
 	if st.State == job.Settled && !s.formal() && !s.quiet {
-		if err := s.printResult(ctx, api, st.Result); err != nil {
+		show := func(api *client.Client) error { return s.printResult(ctx, api, st.Result) }
+		if err := s.steadily(ctx, show); err != nil {
 			return err
 		}
 	}

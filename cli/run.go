@@ -91,21 +91,21 @@ func (s *shell) submit(ctx context.Context, a *asked, dir string) error {
 	if err != nil {
 		return err
 	}
-	return s.attend(ctx, api, id, a, live)
+	return s.attend(ctx, id, a, live)
 }
 
 // attend follows a job that was handed in, unless it is to be left alone.
-func (s *shell) attend(ctx context.Context, api *client.Client, id string, a *asked, live bool) error {
+func (s *shell) attend(ctx context.Context, id string, a *asked, live bool) error {
 	if a.detach {
 		return s.show(client.Submitted{Job: id}, id, func(w io.Writer) { fmt.Fprintln(w, id) })
 	}
 	if a.spec.Kind == job.Map {
-		return s.attendMap(ctx, api, id)
+		return s.attendMap(ctx, id)
 	}
-	return s.attendBatch(ctx, api, id, a, live)
+	return s.attendBatch(ctx, id, a, live)
 }
 
-func (s *shell) attendBatch(ctx context.Context, api *client.Client, id string, a *asked, live bool) error {
+func (s *shell) attendBatch(ctx context.Context, id string, a *asked, live bool) error {
 	var stdout, stderr io.Writer = s.out, s.err
 	var shownOut, shownErr head
 	if s.formal() || s.quiet {
@@ -124,8 +124,9 @@ func (s *shell) attendBatch(ctx context.Context, api *client.Client, id string, 
 	if err != nil {
 		return err
 	}
-	if st.State == job.Settled {
-		if err := s.fetch(ctx, api, st, a.kept, a.force); err != nil {
+	if st.State == job.Settled && len(a.kept) > 0 {
+		fetch := func(api *client.Client) error { return s.fetch(ctx, api, st, a.kept, a.force) }
+		if err := s.steadily(ctx, fetch); err != nil {
 			return err
 		}
 	}
