@@ -73,7 +73,7 @@ func (r *Requester) replay(ctx context.Context, rec record) (<-chan job.Chunk, e
 		close(out)
 		return out, err
 	}
-	var whole io.ReadCloser = io.NopCloser(bytes.NewReader(said[0].Stdout.Inline))
+	whole := io.NopCloser(bytes.NewReader(said[0].Stdout.Inline))
 	if address := said[0].Stdout.CID; address != "" {
 		root, err := cid.Decode(address)
 		if err != nil {
