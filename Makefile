@@ -24,10 +24,10 @@ test: ## install what the tests need, then run all of them (lint, unit, race, ot
 	@etc/test.sh
 
 bench: setup build ## measure; the figures of docs/performance.md
-	$(GO) test ./test/bench/... -count=1 -v -timeout 60m -args -full
+	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test ./test/bench -count=1 -v -timeout 60m -args -full
 
 soak: setup build ## run the long tests with their full counts
-	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test ./test/... -count=1 -v -run Soak -timeout 180m -args -soak
+	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test -p 1 ./test/chaos ./test/swarm ./test/e2e -count=1 -v -timeout 180m -args -soak
 
 lint: go ## look for faults and for arrows between rooms that point up
 	$(GO) tool -modfile=etc/tools/go.mod golangci-lint run ./...
