@@ -234,6 +234,9 @@ func checkFiles(s Spec) *Error {
 			return err
 		}
 	}
+	if s.Kind == Map && len(s.Outputs) > 0 {
+		return &Error{Field: "outputs", Text: "belong to a Batch", Hint: "a task of a Map answers on its standard output"}
+	}
 	for i, out := range s.Outputs {
 		field := fmt.Sprintf("outputs[%d]", i)
 		if err := checkGuestPath(field+".path", out.Path); err != nil {

@@ -132,6 +132,11 @@ func TestCheckNamesTheField(t *testing.T) {
 		}
 	}
 	s := Spec{Kind: Map, Run: Run{WASM: "x"}}
+	kept := Spec{Kind: Map, Run: Run{WASM: "x"}, Over: &Over{Count: 1}, Outputs: []Output{{Path: "/out"}}}
+	var bad *Error
+	if err := kept.Filled().Check(); !errors.As(err, &bad) || bad.Field != "outputs" {
+		t.Errorf("outputs of a Map: %v", err)
+	}
 	for field, over := range map[string]*Over{"over": {}, "over.split": {From: "x", Split: "half"}, "over.count": {Count: -1}, "over.matrix.a b": {Matrix: OrderedMap{{Name: "a b", Values: []string{"1"}}}}} {
 		s.Over = over
 		var bad *Error
