@@ -268,7 +268,7 @@ func programs() map[string]func(*guest) int {
 		"broken":   func(g *guest) int { g.end, g.message = engine.Broken, "the sandbox died"; return 0 },
 		"large":    func(g *guest) int { g.print(strings.Repeat("x", 100<<10)); return 0 },
 		"page":     func(g *guest) int { g.print(strings.Repeat("x", 60<<10)); return 0 },
-		"stubborn": func(*guest) int { time.Sleep(time.Second); return 0 },
+		"stubborn": func(*guest) int { <-time.After(time.Second); return 0 }, // heeds nothing meanwhile
 		"forever":  func(g *guest) int { g.sleep(1000 * time.Hour); return 0 },
 		"10ms":     func(g *guest) int { g.sleep(10 * time.Millisecond); g.print(g.env["HPIPS_INDEX"]); return 0 },
 		"second":   func(g *guest) int { g.sleep(time.Second); g.print(g.env["HPIPS_INDEX"]); return 0 },

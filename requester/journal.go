@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -41,7 +42,13 @@ type journal struct {
 
 func openJournal(dir string) (*journal, error) {
 	j := &journal{path: filepath.Join(dir, "node.db")}
-	var err error
+	f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it readable for everybody
+	if err == nil {
+		err = errors.Join(f.Chmod(0o600), f.Close())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
 	if j.w, err = openDB(j.path, 1); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -370,5 +373,20 @@ func TestSplitWords(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestTheJournalIsItsOwnersAlone(t *testing.T) {
+	tn := newTown(t)
+	_, stop := tn.life()
+	defer stop()
+	for _, name := range []string{"node.db", "node.db-wal"} {
+		info, err := os.Stat(filepath.Join(tn.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
+			t.Errorf("%s has mode %v", name, mode)
+		}
 	}
 }
