@@ -169,7 +169,7 @@ func describe(index uint64, kind job.Kind) string {
 func failureOf(r job.Result, s job.Spec) *job.Failure {
 	who := describe(r.Index, s.Kind)
 	says := func(code job.Code, text, hint string) *job.Failure {
-		if r.Message != "" && code != job.CodeExit {
+		if r.Message != "" && (code == job.CodeTrap || code == job.CodeProgram || code == job.CodeInternal) { // a limit is told with its number already
 			text += ": " + r.Message
 		}
 		return &job.Failure{Code: code, Message: who + " " + text, Hint: hint}
