@@ -8,8 +8,9 @@ import (
 	"github.com/hpips/hpips/engine"
 )
 
-// flushAfter is how long a finished task waits at most for others to share its frame.
-const flushAfter = 5 * time.Millisecond
+// flushAfter is how long a finished task waits at most for others to share its frame. With lostDrop it is well below the 100 ms within
+// which a cancelled task has ended.
+const flushAfter = 20 * time.Millisecond
 
 // outbox gathers what the child has to say and writes it in frames: when the queue of tasks is empty, at batchSize, or flushAfter the
 // first. A node that does not read makes add wait, so nothing grows.

@@ -62,7 +62,9 @@ func (e *Engine) launch(ctx context.Context, set *setup) (*process, error) {
 // where the kernel kills it with its parent, the parent is that thread.
 func (p *process) begin() error {
 	p.cmd = exec.Command(p.eng.cfg.Command[0], p.eng.cfg.Command[1:]...)
-	p.cmd.Env = []string{"GOMAXPROCS=2", "GOTRACEBACK=single", "MALLOC_ARENA_MAX=1"} // the last where the C library makes the threads
+	// Compiled code has no points at which Go's scheduler could stop it: the signals with which it would try for ever are off. The last is
+	// for where the C library makes the threads.
+	p.cmd.Env = []string{"GOMAXPROCS=2", "GOTRACEBACK=single", "GODEBUG=asyncpreemptoff=1", "MALLOC_ARENA_MAX=1"}
 	detach(p.cmd)
 	in, errIn := p.cmd.StdinPipe()
 	out, errOut := p.cmd.StdoutPipe()
