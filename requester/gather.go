@@ -39,6 +39,8 @@ type gathering struct {
 	commits    chan []entry
 	results    chan committed
 	writing    bool
+	pause      *time.Timer // since the last transaction began, see due
+	rested     bool        // the pause is over
 	longer     chan extended
 	retries    map[uint64]int
 	breaks     map[uint64]int
@@ -68,12 +70,19 @@ const tick = 250 * time.Millisecond
 // backlog is how many results may wait for the journal before the gathering stops reading, so that providers wait instead of memory filling.
 const backlog = 1 << 15
 
+// The pause between two transactions, in which results gather to share one with its sync, and how many do not wait for its end.
+const (
+	pause    = 40 * time.Millisecond
+	pauseMax = 512
+)
+
 // gather carries a phase until each of its tasks has a result in the journal.
 func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 	g := &gathering{r: r, e: e, p: p, board: newBoard(p.count, p.rules), inbox: make(chan delivery), room: make(chan struct{}, 1),
 		gone: make(chan struct{}), searches: make(chan search), fetched: make(chan fetched), commits: make(chan []entry), results: make(chan committed, 1),
 		longer: make(chan extended, 16), fetching: map[*arrival]struct{}{}, retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{},
-		accused: map[string]bool{}, progress: r.now()}
+		accused: map[string]bool{}, progress: r.now(), pause: time.NewTimer(0)}
+	defer g.pause.Stop()
 	err := g.restore(ctx)
 	e.resumed()
 	if err != nil || g.board.finished() && len(g.pending) == 0 {
@@ -149,6 +158,8 @@ func (g *gathering) loop(ctx context.Context) error {
 			err = g.hired(ctx, s)
 		case x := <-g.longer:
 			g.extended(ctx, x)
+		case <-g.pause.C:
+			g.rested = true
 		case <-ticker.C:
 			err = g.tend(ctx)
 		case <-ctx.Done():
@@ -175,16 +186,22 @@ func (g *gathering) write(ctx context.Context) {
 	}
 }
 
-// flush hands what is pending to the writer, if it is free.
+// flush hands what is pending to the writer, if it is free and it is time.
 func (g *gathering) flush() {
-	if g.writing || len(g.pending) == 0 {
+	if g.writing || len(g.pending) == 0 || !g.due() {
 		return
 	}
 	select {
 	case g.commits <- g.pending:
-		g.pending, g.writing = nil, true
+		g.pending, g.writing, g.rested = nil, true, false
+		g.pause.Reset(pause)
 	default: // the writer is about to listen: it is back after its last answer was read
 	}
+}
+
+// due reports whether what is pending has waited long enough for company: the pause is over, there is enough, or no more is to come.
+func (g *gathering) due() bool {
+	return g.rested || len(g.pending) >= min(pauseMax, len(g.board.out))
 }
 
 // seek starts a round of asking providers if there is work for more of them.
