@@ -86,7 +86,7 @@ func (s *Store) directory(ctx context.Context, links []Link) (piece, error) {
 
 // linkTotal is the Tsize that a link to the entry must record for the CID to equal Kubo's.
 func (s *Store) linkTotal(ctx context.Context, l Link) (uint64, error) {
-	if l.Total > 0 {
+	if l.Total > 0 || l.here > 0 { // an empty file has 0
 		return l.Total, nil
 	}
 	if l.CID.Prefix().Codec == cid.Raw && l.Size > 0 {
