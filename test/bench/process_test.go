@@ -81,3 +81,18 @@ func (n *node) spent() (nodes, sandboxes time.Duration) {
 	}
 	return nodes, sandboxes
 }
+
+// machineBusy is the processor time that all processes of the machine have taken, and what its host has taken from it.
+func machineBusy(t *testing.T) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile("/proc/stat")
+	must(t, err)
+	line, _, _ := strings.Cut(string(text), "\n")
+	var sum time.Duration
+	for i, f := range strings.Fields(line)[1:] {
+		if n, err := strconv.Atoi(f); err == nil && (i < 3 || 4 < i && i < 8) { // user nice system, idle iowait, irq softirq steal
+			sum += time.Duration(n) * time.Second / ticks
+		}
+	}
+	return sum
+}
