@@ -152,3 +152,23 @@ func syncOne(path string) error {
 	}
 	return errors.Join(f.Sync(), f.Close())
 }
+
+// abandon takes away the blocks that are not yet committed. Nobody may be adding any.
+func (b *blocks) abandon(ctx context.Context) error {
+	b.commits.Lock()
+	defer b.commits.Unlock()
+	b.mu.Lock()
+	big := b.unsynced
+	b.pending, b.committing, b.unsynced, b.waiting, b.failed = make(map[string][]byte), nil, nil, [2]int{}, nil
+	for _, row := range big {
+		delete(b.fresh, head(multihash.Multihash(row.hash)))
+	}
+	b.mu.Unlock()
+	for _, row := range big {
+		if err := b.big.Delete(ctx, dshelp.MultihashToDsKey(multihash.Multihash(row.hash))); err != nil {
+			return fmt.Errorf("abandon blocks: %w", err)
+		}
+	}
+	b.onDrop()
+	return nil
+}

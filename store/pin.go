@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -101,7 +102,11 @@ func (s *Store) GC(ctx context.Context) (Collected, error) {
 	if err != nil {
 		return Collected{}, fmt.Errorf("collect garbage: %w", err)
 	}
-	if err := s.blocks.Flush(ctx); err != nil {
+	err = s.blocks.Flush(ctx)
+	if errors.Is(err, ErrFull) { // what waits has no pin, and whoever brought it was told: its room is what the rest needs
+		err = s.blocks.abandon(ctx)
+	}
+	if err != nil {
 		return Collected{}, fmt.Errorf("collect garbage: %w", err)
 	}
 	err = s.blocks.index.keys(ctx, false, func(page []multihash.Multihash) error {

@@ -432,6 +432,45 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// On a disk that is full to the last byte, half an import cannot even be committed; GC takes it away all the same.
+func TestGCOnABrimfulDisk(t *testing.T) {
+	dir := smallDisk(t, 16<<20)
+	s := openStore(t, dir, nil)
+	kept, err := s.AddBytes(t.Context(), random(1<<20, 1))
+	must(t, err)
+	must(t, s.Pin(t.Context(), kept.CID, "kept"))
+	if _, err = s.AddBytes(t.Context(), random(32<<20, 2)); !errors.Is(err, ErrFull) {
+		t.Fatalf("a full disk: %v", err)
+	}
+	ballast, err := os.Create(filepath.Join(dir, "ballast"))
+	must(t, err)
+	for err == nil {
+		_, err = ballast.Write(make([]byte, 512))
+	}
+	must(t, ballast.Close())
+	for range 2 {
+		if _, err = s.GC(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st, err := s.Stat(t.Context()); err != nil || st.Blocks != 1 || st.Bytes != 1<<20 {
+		t.Errorf("%+v is left, %v", st, err)
+	}
+	files := 0
+	must(t, filepath.WalkDir(filepath.Join(dir, "big"), func(name string, d os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(name, ".data") {
+			files++
+		}
+		return err
+	}))
+	if files != 1 {
+		t.Errorf("%d files are left", files)
+	}
+	again, err := s.AddBytes(t.Context(), random(2<<20, 3))
+	must(t, err)
+	must(t, s.Pin(t.Context(), again.CID, "again"))
+}
+
 // forged puts a directory node with any links, for trees that carol forges.
 func forged(t testing.TB, s *Store, links ...*ipld.Link) cid.Cid {
 	t.Helper()
