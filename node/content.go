@@ -39,8 +39,7 @@ func (c *content) add(ctx context.Context, name string, bring func() (store.Entr
 	defer release()
 	e, err := bring()
 	if errors.Is(err, store.ErrFull) {
-		release()
-		c.m.sweep(ctx)
+		c.m.outOfSpace()
 	}
 	if err != nil {
 		return client.Entry{}, failure(err)

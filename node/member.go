@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -41,12 +40,13 @@ type member struct {
 	engine    *wasm.Engine
 	provider  *provider.Provider   // nil for a node that runs no tasks
 	requester *requester.Requester // nil for the further nodes of a development network
+	full      chan struct{}        // told when an import did not fit on the disk
 	closers   []func() error       // in the order of opening
 }
 
 // openMember builds a node bottom-up; what was opened before an error is closed again.
 func openMember(log *slog.Logger, dir string, cfg Config, request bool) (_ *member, err error) {
-	m := &member{log: log, dir: dir, label: cfg.Label}
+	m := &member{log: log, dir: dir, label: cfg.Label, full: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())
@@ -214,26 +214,4 @@ func (m *member) close() error {
 	}
 	m.closers = nil
 	return errors.Join(errs...)
-}
-
-// sweepWithin is how long the one who is told that the disk is full waits for a sweep.
-const sweepWithin = 30 * time.Second
-
-// sweep gives back the disk that half an import took. Contents of jobs and leases under way have no pins: while there are any, it stays.
-func (m *member) sweep(ctx context.Context) {
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), sweepWithin)
-	defer stop()
-	if m.provider != nil && m.provider.Status().Leases > 0 {
-		return
-	}
-	jobs, err := m.requester.Jobs(ctx)
-	if err != nil || slices.ContainsFunc(jobs, func(j job.Status) bool { return !j.State.Final() }) {
-		return
-	}
-	got, err := m.store.GC(ctx)
-	if err != nil {
-		m.log.Warn("What was half imported stays", "err", err)
-		return
-	}
-	m.log.Info("What was half imported is gone", "bytes", got.Bytes)
 }

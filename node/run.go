@@ -33,6 +33,7 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		add(label+"sessions", m.sessions.Serve)
 		known := &acquaintances{log: m.log.With("room", "node"), file: filepath.Join(m.dir, peersFile), host: m.host.Libp2p()}
 		add(label+"acquaintances", known.Serve)
+		add(label+"sweeping", m.sweeping)
 		if m.provider != nil {
 			add(label+"provider", m.provider.Serve)
 		}
