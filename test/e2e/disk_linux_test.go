@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/test/e2e/pc"
 )
 
@@ -57,19 +58,24 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(got)
 	}
 
-	// A task may say more by its limits than the node has room for: alice's patience decides, not the node's.
-	a := p.Hpips(t, "run", "--disk", "1MiB", "--queue", "3s", wasm("hello"))
-	if a.Code != 122 || !strings.Contains(a.Stderr, "hint: ") {
-		t.Errorf("run of what may say 256 MiB: %+v", a)
-	}
-
 	large := write(t, filepath.Join(t.TempDir(), "large"), noise(100<<20))
-	a = p.Hpips(t, "put", large)
+	a := p.Hpips(t, "put", large)
 	if a.Code != 125 || !strings.Contains(a.Stderr, "no space left") || !strings.Contains(a.Stderr, "hint: ") {
 		t.Errorf("put of more than fits: %+v", a)
 	}
 	if a = p.Hpips(t, "put", large, "-o", "json"); a.Code != 125 || a.Stderr != "" || !strings.Contains(a.Stdout, `"hint":`) {
 		t.Errorf("put of more than fits, for programs: %+v", a)
+	}
+	// What was half brought in goes, as soon as nothing is at work.
+	swept := func() bool { return strings.Contains(p.Log(30), "What was half brought in is off the disk") }
+	pc.Eventually(t, "the node sweeps", swept, func() string { return p.Log(10) })
+	if st := p.Await(t, "answers", func(client.Status) bool { return true }); st.Store.Bytes > 16<<20 {
+		t.Errorf("after the sweep the store holds %d bytes", st.Store.Bytes)
+	}
+	// A task may say more by its limits than the node has room for: alice's patience decides, not the node's.
+	a = p.Hpips(t, "run", "--disk", "1MiB", "--queue", "3s", wasm("hello"))
+	if a.Code != 122 || !strings.Contains(a.Stderr, "hint: ") {
+		t.Errorf("run of what may say 256 MiB: %+v", a)
 	}
 	// A program's output that does not fit.
 	if a = p.Hpips(t, "run", "--disk", "1MiB", "--max-output", "70MiB", "--queue", "3s", wasm("guest"), "-o", "json", "--", "flood", "69"); a.Code == 0 || a.Status(t).Error == nil {
@@ -108,6 +114,10 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Up(t)
+	pc.Eventually(t, "there is room again", func() bool {
+		a := p.Hpips(t, "run", "--disk", "1MiB", "--max-output", "1MiB", "--dry-run", wasm("hello"))
+		return strings.Contains(a.Stdout, "could run it: 1 of 1")
+	}, func() string { return p.Log(10) })
 	if got := p.Must(t, "run", "--disk", "1MiB", "--max-output", "1MiB", wasm("hello"), "after"); got != "hello, after" {
 		t.Fatal(got)
 	}
