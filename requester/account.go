@@ -51,6 +51,8 @@ func (r *Requester) recount(ctx context.Context, e *errand) error {
 	}
 	e.change(func(s *job.Status) { s.Tasks.Done, s.Nodes = 0, []job.Share{} })
 	e.counted(0, taken)
+	// Executions that ended between the last status and a kill are not in it; every task done, and every one lost, had its own.
+	e.change(func(s *job.Status) { s.Executions = max(s.Executions, s.Tasks.Done+s.Tasks.Lost) })
 	return nil
 }
 
