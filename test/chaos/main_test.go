@@ -136,6 +136,9 @@ func (w *town) finish(id string) job.Status {
 	if st.State != job.Settled || st.Tasks.Total != tasks+1 || st.Tasks.Done != tasks+1 || st.ExitCode != 0 {
 		w.t.Fatalf("job %s: %+v, error %+v\n%s", id, st, st.Error, w.alice.Log(20))
 	}
+	if st.Executions < st.Tasks.Done+st.Tasks.Lost {
+		w.t.Errorf("job %s: %d executions cannot have done %d tasks and lost %d", id, st.Executions, st.Tasks.Done, st.Tasks.Lost)
+	}
 	taken := 0
 	for _, n := range st.Nodes {
 		taken += n.Tasks
