@@ -65,10 +65,9 @@ type town struct {
 }
 
 // The job: so many tasks of about 20 ms, and a reduce that sees all their numbers.
-const (
-	tasks = 240
-	steps = "12000"
-)
+const steps = "12000"
+
+func tasks() int { return counted(120, 240) }
 
 func newTown(t *testing.T, names ...string) *town {
 	t.Helper()
@@ -82,7 +81,7 @@ func newTown(t *testing.T, names ...string) *town {
 	w.alice.Ready(t, len(names))
 	w.program = w.alice.Must(t, "put", "-q", built.guest)
 	st := w.finish(w.submit())
-	if st.Tasks.Lost != 0 || st.Executions != tasks+1 {
+	if st.Tasks.Lost != 0 || st.Executions != tasks()+1 {
 		t.Fatalf("the undisturbed run was disturbed: %+v", st)
 	}
 	w.want = st.Result
@@ -95,7 +94,7 @@ func (w *town) submit() string {
 	w.t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), pc.Patience)
 	defer stop()
-	spec := job.Spec{Kind: job.Map, Run: job.Run{WASM: w.program, Args: []string{"squares", steps}}, Over: &job.Over{Count: tasks},
+	spec := job.Spec{Kind: job.Map, Run: job.Run{WASM: w.program, Args: []string{"squares", steps}}, Over: &job.Over{Count: tasks()},
 		Reduce: &job.Reduce{Run: job.Run{WASM: w.program, Args: []string{"reduce"}}}, Verify: job.Verify{Mode: job.None}}
 	id, err := w.alice.API(w.t).Submit(ctx, spec, false)
 	if err != nil {
@@ -133,7 +132,7 @@ func (w *town) until(id, what string, wanted func(job.Status) bool) job.Status {
 func (w *town) finish(id string) job.Status {
 	w.t.Helper()
 	st := w.until(id, "ends", func(st job.Status) bool { return st.State.Final() })
-	if st.State != job.Settled || st.Tasks.Total != tasks+1 || st.Tasks.Done != tasks+1 || st.ExitCode != 0 {
+	if st.State != job.Settled || st.Tasks.Total != tasks()+1 || st.Tasks.Done != tasks()+1 || st.ExitCode != 0 {
 		w.t.Fatalf("job %s: %+v, error %+v\n%s", id, st, st.Error, w.alice.Log(20))
 	}
 	if st.Executions < st.Tasks.Done+st.Tasks.Lost {
@@ -143,8 +142,8 @@ func (w *town) finish(id string) job.Status {
 	for _, n := range st.Nodes {
 		taken += n.Tasks
 	}
-	if taken != tasks+1 {
-		w.t.Errorf("job %s: the nodes' shares add up to %d tasks of %d: %+v", id, taken, tasks+1, st.Nodes)
+	if taken != tasks()+1 {
+		w.t.Errorf("job %s: the nodes' shares add up to %d tasks of %d: %+v", id, taken, tasks()+1, st.Nodes)
 	}
 	if w.want != "" && st.Result != w.want {
 		w.t.Errorf("job %s: result %s, undisturbed %s", id, st.Result, w.want)
