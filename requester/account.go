@@ -84,10 +84,14 @@ func (e *errand) ruled(v verdict) {
 	})
 }
 
-// found notes what the last round of asking brought, for job why.
+// found notes what the last round of asking brought, for job why. A round that found nobody to ask, since all are at work or have given
+// the job back, leaves what they said.
 func (e *errand) found(s search) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if s.asked == 0 && len(e.rejected) > 0 {
+		return
+	}
 	e.asked, e.rejected = s.asked, s.rejected
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/hpips/hpips/spec/canon"
@@ -170,7 +171,7 @@ func failureOf(r job.Result, s job.Spec) *job.Failure {
 	who := describe(r.Index, s.Kind)
 	says := func(code job.Code, text, hint string) *job.Failure {
 		if r.Message != "" && (code == job.CodeTrap || code == job.CodeProgram || code == job.CodeInternal) { // a limit is told with its number already
-			text += ": " + r.Message
+			text += ": " + strings.TrimPrefix(r.Message, "the program trapped: ")
 		}
 		return &job.Failure{Code: code, Message: who + " " + text, Hint: hint}
 	}

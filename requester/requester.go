@@ -243,6 +243,7 @@ func (r *Requester) conclude(ctx context.Context, e *errand, err error) {
 	}
 	e.change(func(s *job.Status) {
 		s.State, s.Error, s.Seconds = final, failure, r.now().Sub(s.Created).Seconds()
+		s.Executions = max(s.Executions, s.Tasks.Done+s.Tasks.Lost) // the one that failed the job is not counted yet
 		if failure != nil && s.ExitCode == 0 {
 			s.ExitCode = failure.ExitCode(0)
 		}

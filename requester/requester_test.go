@@ -211,7 +211,8 @@ func TestHowProgramsFail(t *testing.T) {
 	}{
 		{job.Result{End: job.Exited, Exit: 3}, job.CodeExit, 3, "task 0 ended with exit code 3"},
 		{job.Result{End: job.Trapped, Message: "unreachable"}, job.CodeTrap, 134, "trapped: unreachable"},
-		{job.Result{End: job.TimedOut}, job.CodeTime, 124, "time limit of 1h0m0s"},
+		{job.Result{End: job.Trapped, Message: "the program trapped: out of bounds"}, job.CodeTrap, 134, "task 0 trapped: out of bounds"},
+		{job.Result{End: job.TimedOut, Message: "time passed its limit of 1h0m0s"}, job.CodeTime, 124, "task 0 passed its time limit of 1h0m0s"},
 		{job.Result{End: job.OutputFull}, job.CodeOutput, 125, "output limit of 256MiB"},
 		{job.Result{End: job.MemoryFull}, job.CodeMemory, 125, "memory limit of 512MiB"},
 		{job.Result{End: job.Refused, Message: "no _start"}, job.CodeProgram, 125, "no _start"},
@@ -231,7 +232,7 @@ func TestHowProgramsFail(t *testing.T) {
 				r, stop := tn.life()
 				defer stop()
 				s := finish(t, r, submit(t, r, tn.count(1)))
-				if s.State != job.Failed || s.Error == nil || s.Error.Code != row.code || s.ExitCode != row.exit || !strings.Contains(s.Error.Message, row.words) || s.Error.Hint == "" {
+				if s.State != job.Failed || s.Error == nil || s.Error.Code != row.code || s.ExitCode != row.exit || !strings.HasSuffix(s.Error.Message, row.words) || s.Error.Hint == "" || s.Executions < s.Tasks.Done {
 					t.Fatalf("status %+v, error %+v", s, s.Error)
 				}
 			})
