@@ -86,13 +86,6 @@ func (m *meter) add(files, bytes int64, name string) {
 	}
 }
 
-// grow raises the known total.
-func (m *meter) grow(total int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.now.TotalBytes = max(m.now.TotalBytes, total)
-}
-
 // done tells the final state and returns the bytes counted.
 func (m *meter) done() int64 {
 	m.mu.Lock()
