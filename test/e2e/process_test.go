@@ -193,7 +193,7 @@ func TestTheOnlyProviderDisappears(t *testing.T) {
 }
 
 // A program writes a gigabyte: the default limit ends it, and the node stays small.
-func TestAGigabyteOfOutput(t *testing.T) {
+func TestSoakAGigabyteOfOutput(t *testing.T) {
 	p := alice(t)
 	a := p.Hpips(t, "run", wasm("guest"), "-o", "json", "--", "flood", "1024")
 	if st := a.Status(t); a.Code != 125 || st.Error == nil || st.Error.Code != "output-limit" || !strings.Contains(st.Error.Message, "256MiB") || st.Error.Hint == "" {

@@ -42,7 +42,7 @@ var answer = []byte("\x00asm\x01\x00\x00\x00" +
 const wait = 3 * time.Minute
 
 // Eight nodes of eight owners: each task is done by two of them, and nobody is left out.
-func TestEightNodesOfEightOwners(t *testing.T) {
+func TestSoakEightNodesOfEightOwners(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	nodes, tasks := 8, 400
 	if *soak {
