@@ -1,5 +1,5 @@
 // Package pc keeps real hpips processes for tests: each a PC with a home folder, ports of its own on loopback, and an end that a test chooses.
-// It promises that nothing it started outlives the test, and that every wait has an end that shows the log of the PC that did not come.
+// It promises that nothing it started outlives a test that comes to its end, and that every wait has an end that shows the log of the PC that did not come.
 // It leaves what is asked of the PCs to the tests, which speak to them by the command line or by the API.
 package pc
 
