@@ -29,8 +29,13 @@ func TestJournalLiesWhereItShould(t *testing.T) {
 		if err := j.w.QueryRow("PRAGMA synchronous").Scan(&synchronous); err != nil || synchronous != 2 {
 			t.Errorf("%s: synchronous is %d, not FULL; %v", name, synchronous, err)
 		}
-		if _, err := os.Stat(j.path); err != nil {
-			t.Errorf("%s: %v", name, err)
+		var file string
+		if err := j.w.QueryRow("SELECT file FROM pragma_database_list").Scan(&file); err != nil {
+			t.Fatal(err)
+		}
+		want, err := os.Stat(filepath.Join(dir, "node.db"))
+		if got, gotErr := os.Stat(file); err != nil || gotErr != nil || !os.SameFile(got, want) {
+			t.Errorf("%s: the journal lies at %s", name, file)
 		}
 		if err := j.Close(); err != nil {
 			t.Errorf("%s: %v", name, err)
