@@ -52,6 +52,7 @@ step "house rules" go_test 5m -- .
 step "unit tests" go_test 10m -- $(packages -v "$racy|test")
 step "lint" make lint
 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -- $(packages "$racy")
+step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
 step "build for Windows" other_system windows
 step "build for macOS" other_system darwin
 step "end to end" go_test 15m -count=1 -- $(packages "test/e2e|test/swarm|test/chaos")

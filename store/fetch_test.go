@@ -204,13 +204,14 @@ func TestFetchPastLiar(t *testing.T) {
 	must(t, err)
 }
 
-// With 50 ms of delay between two stores a fetch runs at 40 MiB/s or more; the race detector
-// makes all of it several times slower, so 10 are asked for under it.
+// With 50 ms of delay between two stores a fetch runs at 40 MiB/s or more. The race detector
+// makes all of it several times slower, by the load of the machine: under it the bytes have to
+// arrive, and etc/test.sh runs this test once more without it.
 func TestFetchOverDelay(t *testing.T) {
 	const size = 96 << 20
 	floor := 40.0
 	if raceDetector {
-		floor = 10
+		floor = 0.1
 	}
 	a, b := newHost(t), newHost(t)
 	alice, bob := openStore(t, t.TempDir(), a), openStore(t, t.TempDir(), b)
@@ -229,6 +230,6 @@ func TestFetchOverDelay(t *testing.T) {
 	}
 	t.Logf("%.1f MiB/s at a round trip of 50 ms", best)
 	if best < floor {
-		t.Errorf("%.1f MiB/s, want at least %.0f", best, floor)
+		t.Errorf("%.1f MiB/s, want at least %v", best, floor)
 	}
 }
