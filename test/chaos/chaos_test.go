@@ -64,9 +64,11 @@ func TestSoakProvidersAreKilled(t *testing.T) {
 	n.tell(t, "kills of providers", began)
 }
 
-// Everybody may lose power, one after the other.
+// Everybody may lose power, one after the other. Alice keeps her address: of two who both come back elsewhere before they have met again,
+// and whom no third one knows, none can find the other.
 func TestSoakAnyoneIsKilled(t *testing.T) {
 	w := newTown(t, "bob", "carol")
+	w.alice.Stay(t)
 	var n tally
 	all := append([]int{-1}, 0, 1)
 	began, kills := time.Now(), counted(4, 60)

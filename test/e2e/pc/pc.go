@@ -128,6 +128,13 @@ func (p *PC) Address(t testing.TB) string {
 	return p.Await(t, "has an address", func(st client.Status) bool { return len(st.Addresses) > 0 }).Addresses[0]
 }
 
+// Stay makes the PC come back, in all later lives, at the address that it has now, as one with a port of its own choice does.
+func (p *PC) Stay(t testing.TB) {
+	t.Helper()
+	at, _, _ := strings.Cut(p.Address(t), "/p2p/")
+	p.flags = append(p.flags, "--listen", at)
+}
+
 // Pid is the process of the PC.
 func (p *PC) Pid() int { return p.cmd.Process.Pid }
 
