@@ -24,7 +24,7 @@ func Child() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	c := &child{coder: code, in: os.Stdin, out: newOutbox(code, os.Stdout), inlets: map[uint64]*inlet{}, drop: map[uint64]bool{}}
+	c := &child{coder: code, in: orders(), out: newOutbox(code, os.Stdout), inlets: map[uint64]*inlet{}, drop: map[uint64]bool{}}
 	c.cond = sync.NewCond(&c.mu)
 	if err := c.serve(); err != nil {
 		if !errors.Is(err, errFault) {
