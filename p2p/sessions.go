@@ -36,7 +36,7 @@ func DefaultSessions() SessionConfig {
 		Window:       16 << 20,
 		Unread:       4096,
 		UnreadBytes:  16 << 20,
-		AckDelay:     5 * time.Millisecond,
+		AckDelay:     20 * time.Millisecond,
 		Ping:         2 * time.Second,
 		Silence:      6 * time.Second,
 		Handshake:    4 * time.Second,

@@ -72,7 +72,7 @@ const backlog = 1 << 15
 
 // The pause between two transactions, in which results gather to share one with its sync, and how many do not wait for its end.
 const (
-	pause    = 40 * time.Millisecond
+	pause    = 100 * time.Millisecond
 	pauseMax = 512
 )
 
