@@ -9,7 +9,7 @@ type Status struct {
 	Kind       Kind               `json:"kind"`
 	State      State              `json:"state"`
 	Tasks      Counts             `json:"tasks"`
-	Executions int                `json:"executions"` // started
+	Executions int                `json:"executions"` // that ended, with or without a result that counts
 	Verified   int                `json:"verified"`   // tasks whose result was checked by another copy
 	Nodes      []Share            `json:"nodes"`
 	Seconds    float64            `json:"seconds"`           // from submission to the end, or to now

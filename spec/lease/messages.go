@@ -29,8 +29,8 @@ type Work struct {
 // Message is one message under a lease: exactly one of its parts is set.
 //
 // Life of a lease: the requester sends Begin (again after either side restarted), the provider answers Held; the requester then keeps at most
-// the credited number of tasks assigned; the provider sends Results as tasks end. A task that the provider holds or has answered without
-// an acknowledgement is not run again when it is assigned again. End, or the end of the term, forgets the lease.
+// the credited number of tasks assigned; the provider sends Results as tasks end. A task that the provider holds is not run
+// again when it is assigned again; results without an acknowledgement come again before Held. End, or the end of the term, forgets the lease.
 type Message struct {
 	Lease   string   `cbor:"lease"`
 	Begin   *Begin   `cbor:"begin,omitempty"`   // requester → provider
