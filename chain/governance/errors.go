@@ -1,0 +1,10 @@
+package governance
+
+import errorsmod "cosmossdk.io/errors"
+
+// The reasons for which a proposal, a vote or a question is refused.
+var (
+	ErrMessage = errorsmod.Register(Name, 2, "a proposal may not hold this message")
+	ErrBurns   = errorsmod.Register(Name, 3, "deposits are never burned")
+	ErrUnknown = errorsmod.Register(Name, 4, "proposal has no ballot")
+)
