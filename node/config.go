@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 
@@ -43,15 +45,30 @@ type Config struct {
 	Memory  job.Size // that running tasks may take together; 0: 1 GiB per slot, 4 GiB at least
 	Disk    job.Size // of inputs and results of tasks; 0: 20 GiB, or 80 % of what is free
 
+	Chain     bool      // take part in the chain, once there is a genesis
+	ChainNode ChainNode // how
+
 	LogLevel  string // debug | info | warn | error
 	LogFormat string // text | json, on standard error; the file is always JSON
+}
+
+// ChainNode is what can be said about the node's part in the chain. An empty address is the usual one on loopback where that is free, else any free one.
+type ChainNode struct {
+	Listen  string   // host:port for other nodes of the chain
+	RPC     string   // host:port, for wallets and tools
+	GRPC    string   // host:port
+	REST    string   // host:port
+	Archive bool     // keep all blocks and states
+	Peers   []string // ID@host:port
+	Genesis string   // SHA-256 in hex, or path of a file: the only genesis that is taken
+	Seats   int      // of a development network: members that run chain nodes and hold the first seats; 0: one
 }
 
 // Default is the configuration of a new home.
 func Default(home string) Config {
 	d := p2p.Default()
 	return Config{Home: home, Version: d.Version, Stderr: io.Discard, Listen: d.Listen, MDNS: true, Label: "lan",
-		API: api.Default().Address, Provide: true, LogLevel: "info", LogFormat: "text"}
+		API: api.Default().Address, Provide: true, Chain: true, LogLevel: "info", LogFormat: "text"}
 }
 
 // file is the shape of config.toml. Fields that are left out keep their defaults.
@@ -72,6 +89,15 @@ type file struct {
 		Memory  string `toml:"memory"`
 		Disk    string `toml:"disk"`
 	} `toml:"work"`
+	Chain struct {
+		Enabled *bool    `toml:"enabled"`
+		Listen  string   `toml:"listen"`
+		RPC     string   `toml:"rpc"`
+		GRPC    string   `toml:"grpc"`
+		REST    string   `toml:"rest"`
+		Archive bool     `toml:"archive"`
+		Peers   []string `toml:"peers"`
+	} `toml:"chain"`
 	Log struct {
 		Level  string `toml:"level"`
 		Format string `toml:"format"`
@@ -96,6 +122,15 @@ version = 1
 # slots = 0          # tasks at once; 0 = one per core
 # memory = ""        # of running tasks together, such as "8GiB"; empty = 1 GiB per slot
 # disk = ""          # of inputs and results of tasks, such as "20GiB"
+
+[chain]
+# enabled = true     # take part in the chain, once this home has its genesis
+# listen = ""        # host:port for other nodes of the chain; empty = 0.0.0.0:26656, or any free port
+# rpc = ""           # host:port for wallets; empty = 127.0.0.1:26657, or any free port
+# grpc = ""          # likewise 127.0.0.1:9090
+# rest = ""          # likewise 127.0.0.1:1317
+# archive = false    # keep all blocks and states
+# peers = []         # further nodes of the chain, ID@host:port
 
 [log]
 # level = "info"     # debug | info | warn | error
@@ -139,6 +174,8 @@ func (c *Config) read(text []byte) error {
 	set(&c.Provide, f.Work.Provide)
 	c.Label = orElse(f.Network.Label, c.Label)
 	c.API = orElse(f.API.Address, c.API)
+	set(&c.Chain, f.Chain.Enabled)
+	c.ChainNode = ChainNode{Listen: f.Chain.Listen, RPC: f.Chain.RPC, GRPC: f.Chain.GRPC, REST: f.Chain.REST, Archive: f.Chain.Archive, Peers: f.Chain.Peers}
 	c.Slots = f.Work.Slots
 	c.LogLevel, c.LogFormat = orElse(f.Log.Level, c.LogLevel), orElse(f.Log.Format, c.LogFormat)
 	for _, size := range []struct {
@@ -177,6 +214,10 @@ type Flags struct {
 	Slots      int
 	NoProvider bool
 	NoMDNS     bool
+	NoChain    bool
+	Archive    bool
+	Genesis    string
+	Seats      int
 }
 
 // Over returns c as the flags want it.
@@ -202,6 +243,11 @@ func (f Flags) Over(c Config) Config {
 	if f.NoMDNS {
 		c.MDNS = false
 	}
+	if f.NoChain {
+		c.Chain = false
+	}
+	c.ChainNode.Archive = c.ChainNode.Archive || f.Archive
+	c.ChainNode.Genesis, c.ChainNode.Seats = f.Genesis, f.Seats
 	return c
 }
 
@@ -231,10 +277,32 @@ func (c Config) Check() error {
 			return wrong(fmt.Sprintf("--join %q is not a multiaddress", a), "copy an address that hpips status prints on the other PC: /ip4/…/tcp/…/p2p/…")
 		}
 	}
+	if err := c.ChainNode.check(); err != nil {
+		return wrong(err.Error(), "addresses of the chain look like 127.0.0.1:26657, its peers like ID@192.168.1.7:26656")
+	}
 	if err := c.network().Check(); err != nil {
 		return wrong(err.Error(), "addresses look like /ip4/192.168.1.7/tcp/4711, those to join end in /p2p/ID")
 	}
 	return api.Config{Address: c.API, Token: strings.Repeat("x", tokenBytes)}.Check()
+}
+
+var chainPeer = regexp.MustCompile(`^[0-9a-f]{40}@[^@]+:[0-9]+$`)
+
+func (c ChainNode) check() error {
+	for name, a := range map[string]string{"listen": c.Listen, "rpc": c.RPC, "grpc": c.GRPC, "rest": c.REST} {
+		if a == "" {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(a); err != nil || port == "" {
+			return fmt.Errorf("chain.%s %q is not an address", name, a)
+		}
+	}
+	for _, p := range c.Peers {
+		if !chainPeer.MatchString(p) {
+			return fmt.Errorf("chain.peers: %q is not a node of a chain", p)
+		}
+	}
+	return nil
 }
 
 // network is the part of p2p.
