@@ -24,7 +24,7 @@ var floors = map[string]int{
 	"store":   2, // on p2p
 	"machine": 2,
 	"plan":    3, "market": 3, "engine": 3, "verify": 3, "pay": 3,
-	"api": 4, "requester": 4, "provider": 4, "auditor": 4,
+	"api": 4, "requester": 4, "provider": 4, "auditor": 4, "seat": 4,
 	"node": 5,
 	"cli":  6,
 	"cmd":  7,
