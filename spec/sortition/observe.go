@@ -83,7 +83,11 @@ func Network(ip netip.Addr) string {
 	if ip.Is6() {
 		size = 32
 	}
-	return netip.PrefixFrom(ip, size).Masked().String()
+	p := netip.PrefixFrom(ip, size).Masked()
+	if p.Addr().IsUnspecified() || mapped.Contains(p.Addr()) { // the rest of the blocks from which one range is taken above
+		return ""
+	}
+	return p.String()
 }
 
 // network tells whether s is what Network gives for some address.

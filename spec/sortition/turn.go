@@ -59,13 +59,9 @@ func Turn(sitting []Member, claims []Candidate, budget uint32, r Rules) (leave [
 		leave, order = append(leave, order[0].Node), order[1:]
 	}
 	if r.Draw { // 4
-		replaced, most := 0, min(left, third)
-		for i, m := range order {
-			if replaced >= most {
-				break
-			}
+		for _, m := range order[:max(0, min(left, third, len(order)))] {
 			own := &m.Node
-			if m.Leaving || i >= most {
+			if m.Leaving {
 				own = nil
 			}
 			t.count(m.Node, m.Owner, m.Network, -1)
@@ -78,7 +74,6 @@ func Turn(sitting []Member, claims []Candidate, budget uint32, r Rules) (leave [
 				leave = append(leave, m.Node)
 			}
 			enter = append(enter, c)
-			replaced++
 		}
 	}
 	for _, m := range sitting { // 5
