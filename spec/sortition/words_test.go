@@ -11,7 +11,7 @@ import (
 	"github.com/hpips/hpips/spec/canon"
 )
 
-const aliceOwner = "hpips1qyqszqgpqyqszqgpqyqszqgpqyqszqgp6w3h0t"
+const aliceOwner = "hpips1qyqszqgpqyqszqgpqyqszqgpqyqszqgpenps6y"
 
 // registration is that of alice's node.
 func registration() Registration {
