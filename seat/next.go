@@ -115,7 +115,7 @@ func (w *watch) missing(kept *receipts, slot uint64) []sortition.Key {
 		return nil
 	}
 	have := kept.of(w.chain, slot)
-	return slices.DeleteFunc(slices.Clone(w.observers.Nodes), func(o sortition.Key) bool { return have[o] != nil })
+	return slices.DeleteFunc(slices.Clone(w.observers.Nodes), func(o sortition.Key) bool { return have[o].bytes != nil })
 }
 
 func (w *watch) lacks(kept *receipts, slot uint64) bool { return len(w.missing(kept, slot)) > 0 }

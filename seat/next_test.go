@@ -79,13 +79,15 @@ func TestTheWindowIsKept(t *testing.T) {
 
 func TestNoMoreTestimonyIsSentThanIsNeeded(t *testing.T) {
 	a, b, c := sortition.Key{1}, sortition.Key{2}, sortition.Key{3}
-	say := func(who ...sortition.Key) map[sortition.Key][]byte {
-		all := map[sortition.Key][]byte{}
+	say := func(who ...sortition.Key) map[sortition.Key]kept {
+		all := map[sortition.Key]kept{}
 		for _, k := range who {
-			all[k] = k[:1]
+			all[k] = kept{network: "local", bytes: k[:1]}
 		}
 		return all
 	}
+	torn := say(a, b, c)
+	torn[b] = kept{network: "192.0.2.0/24", bytes: b[:1]}
 	three := Observers{Nodes: []sortition.Key{a, b, c}, Needed: 2}
 	for name, row := range map[string]struct {
 		slots    []heardSlot
@@ -95,6 +97,8 @@ func TestNoMoreTestimonyIsSentThanIsNeeded(t *testing.T) {
 	}{
 		"all testify":                 {[]heardSlot{{three, say(a, b, c)}, {three, say(a, b, c)}}, 1, 2, 0},
 		"just enough":                 {[]heardSlot{{three, say(a)}, {three, say(b, c)}}, 1, 2, 0},
+		"two say the same":            {[]heardSlot{{three, torn}}, 1, 2, 0},
+		"two say different things":    {[]heardSlot{{Observers{Nodes: []sortition.Key{a, b}, Needed: 2}, torn}}, 1, 0, 1},
 		"a stranger does not count":   {[]heardSlot{{Observers{Nodes: []sortition.Key{a, b}, Needed: 2}, say(a, c)}}, 1, 0, 1},
 		"one slot of two":             {[]heardSlot{{three, say(a, b)}, {three, nil}}, 2, 2, 1},
 		"nobody could have testified": {[]heardSlot{{Observers{}, nil}}, 1, 0, 0},

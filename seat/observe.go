@@ -188,7 +188,7 @@ func (s *Seat) apply(ctx context.Context, h Head) error {
 // heardSlot is the testimony for one slot.
 type heardSlot struct {
 	observers Observers
-	receipts  map[sortition.Key][]byte
+	receipts  map[sortition.Key]kept
 }
 
 // gather picks as much testimony as is needed, from those who may testify; missing is how many slots lack it.
@@ -198,16 +198,26 @@ func gather(slots []heardSlot, needed uint32) (receipts [][]byte, missing int) {
 		if missing == 0 {
 			break
 		}
-		var got [][]byte
-		for _, o := range h.observers.Nodes {
-			if r := h.receipts[o]; r != nil && len(got) < int(h.observers.Needed) {
-				got = append(got, r)
-			}
-		}
-		if len(got) >= int(h.observers.Needed) {
+		if got, ok := h.agreed(); ok {
 			receipts = append(receipts, got...)
 			missing--
 		}
 	}
 	return receipts, missing
+}
+
+// agreed is enough testimony that names one and the same network; false: there is none.
+func (h heardSlot) agreed() ([][]byte, bool) {
+	by := map[string][][]byte{}
+	for _, o := range h.observers.Nodes {
+		r, ok := h.receipts[o]
+		if !ok {
+			continue
+		}
+		by[r.network] = append(by[r.network], r.bytes)
+		if got := by[r.network]; len(got) >= int(h.observers.Needed) {
+			return got, true
+		}
+	}
+	return nil, h.observers.Needed == 0
 }

@@ -32,8 +32,9 @@ type receipts struct {
 
 // kept is one receipt.
 type kept struct {
-	chain string
-	bytes []byte
+	chain   string
+	network string
+	bytes   []byte
 }
 
 // openReceipts reads what an earlier life gathered. A file that is no testimony is told of and removed: it can be gathered again.
@@ -99,7 +100,7 @@ func (k *receipts) put(r sortition.Receipt, b []byte) {
 	if k.slots[r.Slot] == nil {
 		k.slots[r.Slot] = map[sortition.Key]kept{}
 	}
-	k.slots[r.Slot][r.Observer] = kept{r.Chain, b}
+	k.slots[r.Slot][r.Observer] = kept{r.Chain, r.Network, b}
 }
 
 // add keeps one receipt for good.
@@ -138,13 +139,13 @@ func write(name string, text []byte) error {
 }
 
 // of returns the testimony for a slot, by observer.
-func (k *receipts) of(chain string, slot uint64) map[sortition.Key][]byte {
+func (k *receipts) of(chain string, slot uint64) map[sortition.Key]kept {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	all := map[sortition.Key][]byte{}
+	all := map[sortition.Key]kept{}
 	for o, one := range k.slots[slot] {
 		if one.chain == chain {
-			all[o] = one.bytes
+			all[o] = one
 		}
 	}
 	return all

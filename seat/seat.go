@@ -42,6 +42,7 @@ type Head struct {
 	Height     int64
 	CatchingUp bool // there are newer blocks that this node does not have
 	Day, Slot  uint64
+	Seats      int // taken
 	Epoch      Epoch
 	Rules      Rules
 	Place      Place
@@ -66,6 +67,7 @@ type Rules struct {
 // Place is how a node stands.
 type Place struct {
 	Registered bool
+	Owner      string  // its account
 	Ticket     *Ticket // nil: none
 	Waiting    bool    // for the lot of new tickets
 	Neighbours uint64  // tickets of the node's network

@@ -37,7 +37,7 @@ func TestAliceGathersTestimonyTakesATicketAndClaims(t *testing.T) {
 		if len(town.tickets) != 0 {
 			t.Fatal("a ticket without testimony for the slot that is asked about")
 		}
-		if r := alice.seat.kept.of("town", town.slot()); len(r) != 1 || r[bob.self] == nil {
+		if r := alice.seat.kept.of("town", town.slot()); len(r) != 1 || r[bob.self].bytes == nil {
 			t.Fatalf("bob testifies: %v", r)
 		}
 		pass(slotTime)
