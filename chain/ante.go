@@ -1,0 +1,151 @@
+package chain
+
+import (
+	"bytes"
+	"fmt"
+
+	errorsmod "cosmossdk.io/errors"
+	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
+	sdk "github.com/cosmos/cosmos-sdk/types"
+	sdkerrors "github.com/cosmos/cosmos-sdk/types/errors"
+	authante "github.com/cosmos/cosmos-sdk/x/auth/ante"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
+)
+
+// Gas that a free message may use, and what each byte of it costs. Nobody pays it; it bounds what the block around it does.
+const (
+	FreeGas        = 1_000_000
+	freeGasPerByte = 10
+)
+
+// newAnte makes the gate that every transaction passes before it is kept, passed on or run.
+//
+// An ordinary transaction goes through the SDK's checks: size, fee, signatures, sequence. A free message (a ticket, a claim, a stepping
+// down) has its proof inside and needs no account: it comes alone, in the one form that FreeTx gives it, so that nobody can multiply
+// it by changing bytes that no proof covers. The committee checks the proof, and that it is good once, before it is passed on.
+func (a *App) newAnte() (sdk.AnteHandler, error) {
+	k := &a.keepers
+	standard, err := authante.NewAnteHandler(authante.HandlerOptions{
+		AccountKeeper:   k.account,
+		BankKeeper:      k.bank,
+		FeegrantKeeper:  k.feegrant,
+		SignModeHandler: a.codec.Tx.SignModeHandler(),
+		SigGasConsumer:  authante.DefaultSigVerificationGasConsumer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx sdk.Context, tx sdk.Tx, simulate bool) (sdk.Context, error) {
+		messages := tx.GetMsgs()
+		for _, message := range messages {
+			if !isFree(message) {
+				continue
+			}
+			if len(messages) > 1 {
+				return bare(ctx), errorsmod.Wrapf(sdkerrors.ErrInvalidRequest, "%s comes alone in its transaction", sdk.MsgTypeURL(message))
+			}
+			return a.anteFree(ctx, message)
+		}
+		if err := known(tx); err != nil {
+			return bare(ctx), err
+		}
+		return standard(ctx, tx, simulate)
+	}, nil
+}
+
+// bare is what a transaction gets that was refused at sight: no gas.
+func bare(ctx sdk.Context) sdk.Context { return ctx.WithGasMeter(storetypes.NewGasMeter(0)) }
+
+// anteFree checks a free message. It is the same when the transaction comes in, is checked again after a block, and runs.
+func (a *App) anteFree(ctx sdk.Context, message sdk.Msg) (next sdk.Context, err error) {
+	next = ctx.WithGasMeter(storetypes.NewGasMeter(FreeGas))
+	defer func() {
+		if r := recover(); r != nil {
+			out, ok := r.(storetypes.ErrorOutOfGas)
+			if !ok {
+				panic(r)
+			}
+			err = errorsmod.Wrapf(sdkerrors.ErrOutOfGas, "free message: %v", out.Descriptor)
+		}
+	}()
+	want, err := FreeTx(a.codec, message)
+	if err != nil {
+		return next, err
+	}
+	if !bytes.Equal(ctx.TxBytes(), want) {
+		return next, errorsmod.Wrap(sdkerrors.ErrInvalidRequest, "a free message carries no fee, gas, memo, time-out or signature of an account")
+	}
+	next.GasMeter().ConsumeGas(freeGasPerByte*storetypes.Gas(len(want)), "size of free message")
+	return next, a.keepers.committee.CheckFree(next, message)
+}
+
+// FreeTx gives the only bytes in which a free message is taken.
+func FreeTx(codec Codec, message sdk.Msg) ([]byte, error) {
+	builder := codec.Tx.NewTxBuilder()
+	if err := builder.SetMsgs(message); err != nil {
+		return nil, errorsmod.Wrap(sdkerrors.ErrInvalidRequest, err.Error())
+	}
+	bytes, err := codec.Tx.TxEncoder()(builder.GetTx())
+	if err != nil {
+		return nil, errorsmod.Wrap(sdkerrors.ErrTxDecode, err.Error())
+	}
+	return bytes, nil
+}
+
+// isFree tells whether a message needs no account.
+func isFree(message sdk.Msg) bool {
+	switch message.(type) {
+	case *committeev1.MsgTicket, *committeev1.MsgClaim, *committeev1.MsgStepDown:
+		return true
+	}
+	return false
+}
+
+// freeNames are the names of the free messages, as they stand in a transaction's bytes.
+func freeNames() [3]string {
+	return [3]string{"/hpips.committee.v1.MsgTicket", "/hpips.committee.v1.MsgClaim", "/hpips.committee.v1.MsgStepDown"}
+}
+
+// looksFree tells from the first bytes of a transaction whether it is a free message, without decoding it whole: proposals hold
+// thousands. What hides a free message behind another one is refused when it runs.
+func looksFree(tx []byte) bool {
+	name := string(field(field(field(tx, 1), 1), 1)) // TxRaw.body_bytes, TxBody.messages, Any.type_url
+	for _, free := range freeNames() {
+		if name == free {
+			return true
+		}
+	}
+	return false
+}
+
+// field gives the first occurrence of a field of bytes in a protobuf message, if it is the message's first field.
+func field(message []byte, number protowire.Number) []byte {
+	got, kind, n := protowire.ConsumeTag(message)
+	if n < 0 || got != number || kind != protowire.BytesType {
+		return nil
+	}
+	value, m := protowire.ConsumeBytes(message[n:])
+	if m < 0 {
+		return nil
+	}
+	return value
+}
+
+// known refuses fees in what is not this chain's money; amounts in messages are refused by the bank, which can send nothing else.
+func known(tx sdk.Tx) error {
+	paying, ok := tx.(sdk.FeeTx)
+	if !ok {
+		return errorsmod.Wrap(sdkerrors.ErrTxDecode, "transaction without a fee field")
+	}
+	for _, coin := range paying.GetFee() {
+		if coin.Denom != Base {
+			return errorsmod.Wrap(sdkerrors.ErrInvalidCoins, fmt.Sprintf("fee in %q: this chain knows %s only", coin.Denom, Base))
+		}
+		if coin.Amount.IsNil() || !coin.Amount.IsPositive() || coin.Amount.BigInt().BitLen() > 64 {
+			return errorsmod.Wrap(sdkerrors.ErrInvalidCoins, "fee out of range")
+		}
+	}
+	return nil
+}
