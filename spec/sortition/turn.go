@@ -54,7 +54,7 @@ func Turn(sitting []Member, claims []Candidate, budget uint32, r Rules) (leave [
 		}
 		enter = append(enter, c)
 	}
-	for ; left > 0 && len(order) > 0 && seats > max(int(r.Seats), 1); left, seats, third = left-1, seats-1, third-1 { // 3
+	for ; left > 0 && len(order) > 0 && seats > max(int(r.Seats), 1); left, seats = left-1, seats-1 { // 3
 		t.count(order[0].Node, order[0].Owner, order[0].Network, -1)
 		leave, order = append(leave, order[0].Node), order[1:]
 	}

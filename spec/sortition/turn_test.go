@@ -89,7 +89,8 @@ func TestTurn(t *testing.T) {
 		"a vote made it smaller by one": {
 			six, []Candidate{claim("alice", 1), claim("zoe", 2)}, 2, seats(5), []string{"alice", "bob"}, []string{"zoe"}, []string{"alice"},
 		},
-		"the last seat stays": {six[:1], nil, 1, seats(0), nil, nil, nil},
+		"a vote leaves one seat of two": {six[:2], nil, 1, seats(1), []string{"alice"}, nil, nil},
+		"the last seat stays":           {six[:1], nil, 1, seats(0), nil, nil, nil},
 		"one seat for an owner": {
 			six, []Candidate{with(claim("zoe", 1), func(c *Candidate) { c.Owner = "frank" }), claim("yann", 2)}, 2, one, []string{"alice"}, []string{"yann"}, []string{"zoe"},
 		},
@@ -98,6 +99,13 @@ func TestTurn(t *testing.T) {
 		},
 		"an owner's old seat makes room for the new one": {
 			six, []Candidate{with(claim("zoe", 1), func(c *Candidate) { c.Owner = "alice" })}, 2, one, []string{"alice"}, []string{"zoe"}, nil,
+		},
+		"who stayed on counts again": {
+			six, []Candidate{with(claim("zoe", 1), func(c *Candidate) { c.Owner, c.Network = "alice", "bob" })}, 2, one, nil, nil, []string{"zoe"},
+		},
+		"of one epoch, the lower height leaves": {
+			append([]Member{with(member("bob", 1), func(m *Member) { m.SinceHeight = 1 })}, with(member("alice", 1), func(m *Member) { m.SinceHeight = 2 }), six[2]),
+			[]Candidate{claim("zoe", 1)}, 1, seats(3), []string{"bob"}, []string{"zoe"}, nil,
 		},
 		"the young do not leave": {
 			six, []Candidate{with(claim("zoe", 1), func(c *Candidate) { c.Network = "dave" })}, 2, one, nil, nil, []string{"zoe"},
@@ -166,13 +174,13 @@ func history(t *rapid.T) (sitting []Member, claims []Candidate, r Rules) {
 	label := func(kind string, most int) string { return fmt.Sprint(kind, rapid.IntRange(1, most).Draw(t, kind)) }
 	sitting = rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) Member {
 		return Member{
-			Node: Key{byte(rapid.IntRange(1, 30).Draw(t, "node"))}, Owner: label("o", 20), Network: label("n", 20),
+			Node: Key{byte(rapid.IntRange(1, 30).Draw(t, "node"))}, Owner: label("o", 8), Network: label("n", 8),
 			SinceEpoch: rapid.Uint64Range(0, 4).Draw(t, "epoch"), SinceHeight: rapid.Int64Range(0, 3).Draw(t, "height"),
 			Guardian: rapid.IntRange(0, 5).Draw(t, "guardian") == 0, Leaving: rapid.IntRange(0, 5).Draw(t, "leaving") == 0,
 		}
 	}), 1, 20, func(m Member) Key { return m.Node }).Draw(t, "sitting")
 	claims = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Candidate {
-		return Candidate{Node: Key{byte(rapid.IntRange(1, 40).Draw(t, "node"))}, Owner: label("o", 20), Network: label("n", 20), Rank: Rank{39: byte(rapid.IntRange(0, 9).Draw(t, "rank"))}}
+		return Candidate{Node: Key{byte(rapid.IntRange(1, 40).Draw(t, "node"))}, Owner: label("o", 8), Network: label("n", 8), Rank: Rank{39: byte(rapid.IntRange(0, 9).Draw(t, "rank"))}}
 	}), 0, 25).Draw(t, "claims")
 	r = Rules{
 		Seats: rapid.Uint32Range(1, 24).Draw(t, "seats"), PerOwner: rapid.Uint32Range(0, 2).Draw(t, "per owner"),

@@ -209,6 +209,8 @@ func TestWordsAreReadStrictly(t *testing.T) {
 		"a long key":         like(func(l *loose) { l.Node = append(l.Node, 0) }),
 		"no key":             like(func(l *loose) { l.Node = nil }),
 		"one key for two":    like(func(l *loose) { l.VRF = l.Consensus }),
+		"the node's votes":   like(func(l *loose) { l.Consensus = l.Node }),
+		"the node's VRF":     like(func(l *loose) { l.VRF = l.Node }),
 		"no chain":           like(func(l *loose) { l.Chain = "" }),
 		"a long chain":       like(func(l *loose) { l.Chain = strings.Repeat("x", MaxChain+1) }),
 		"a chain of two":     like(func(l *loose) { l.Chain = "a b" }),
