@@ -1,0 +1,283 @@
+package full
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	cmtdb "github.com/cometbft/cometbft-db"
+	abci "github.com/cometbft/cometbft/abci/types"
+	"github.com/cometbft/cometbft/config"
+	"github.com/cometbft/cometbft/node"
+	"github.com/cometbft/cometbft/p2p"
+	"github.com/cometbft/cometbft/proxy"
+	"github.com/cometbft/cometbft/rpc/client/local"
+	cmttypes "github.com/cometbft/cometbft/types"
+	dbm "github.com/cosmos/cosmos-db"
+	"github.com/cosmos/cosmos-sdk/server"
+	pruningtypes "github.com/cosmos/cosmos-sdk/store/v2/pruning/types"
+
+	"github.com/hpips/hpips/chain"
+)
+
+// How much a node keeps that is no archive. A joiner needs fourteen days of blocks to prove a double signature; of states it needs
+// the few that a question or a snapshot may ask for.
+const (
+	keepBlocks = 14 * 86_400
+	keepStates = 10_000
+)
+
+// engine is CometBFT with the files it and the application hold open.
+type engine struct {
+	node   *node.Node
+	client *local.Local
+	listen string        // host:port
+	rpc    string        // host:port, or empty
+	quiet  time.Duration // a chain without a block for this long stands still
+
+	app     *chain.App
+	dbs     []cmtdb.DB
+	started bool
+	live    atomic.Bool // blocks are applied by running routines, no longer by New
+}
+
+func openEngine(n *Node) (*engine, error) {
+	e := &engine{}
+	if err := e.open(n); err != nil {
+		return nil, errors.Join(fmt.Errorf("chain engine: %w", err), e.close())
+	}
+	return e, nil
+}
+
+func (e *engine) open(n *Node) error {
+	c := n.config
+	if err := e.openApp(n); err != nil {
+		return err
+	}
+	pace, err := e.app.Pace(c.Doc)
+	if err != nil {
+		return err
+	}
+	if c.Wait == 0 {
+		c.Wait = time.Duration(pace.EpochBlocks) * pace.Heartbeat
+	}
+	e.quiet = 2*pace.Heartbeat + 5*time.Second
+	if err := n.signer.attend(e.app.EpochNumber, c.Wait); err != nil {
+		return err
+	}
+	settings, err := settle(c, pace)
+	if err != nil {
+		return err
+	}
+	if e.listen, e.rpc, err = ports(settings); err != nil {
+		return err
+	}
+	name, err := p2p.LoadOrGenNodeKey(settings.NodeKeyFile())
+	if err != nil {
+		return err
+	}
+	sets := config.DBProvider(func(ctx *config.DBContext) (cmtdb.DB, error) {
+		db, err := config.DefaultDBProvider(ctx)
+		if err == nil {
+			e.dbs = append(e.dbs, db)
+		}
+		return db, err
+	})
+	log := engineLog{sdkLog{n.log}}
+	witness := &witness{Application: server.NewCometABCIWrapper(e.app), node: n, engine: e}
+	genesis := func() (*cmttypes.GenesisDoc, error) { return c.Doc, nil }
+	fresh := e.app.LastBlockHeight() == 0
+	if fresh {
+		if err := mayStart(c, e.app, time.Now()); err != nil {
+			return err
+		}
+	}
+	settings.StateSync.Enable = settings.StateSync.Enable && fresh
+	e.node, err = node.NewNode(settings, wrap(n.signer, n), name, proxy.NewLocalClientCreator(witness), genesis, sets,
+		node.DefaultMetricsProvider(settings.Instrumentation), log)
+	if err != nil {
+		return err
+	}
+	e.client = local.New(e.node)
+	return nil
+}
+
+// openApp opens the application and its state.
+func (e *engine) openApp(n *Node) error {
+	c := n.config
+	db, err := dbm.NewGoLevelDB("application", filepath.Join(c.Home, "data"), nil)
+	if err != nil {
+		return fmt.Errorf("open state: %w", err)
+	}
+	o := chain.Options{
+		ChainID: c.Doc.ChainID, DB: db, Log: sdkLog{n.log}, VRF: c.VRF, Home: c.Home, MinGas: c.MinGas, Calm: n.calm,
+		Snapshots: filepath.Join(c.Home, "snapshots"), SnapshotEvery: c.SnapshotEvery,
+		Pruning: pruningtypes.NewCustomPruningOptions(keepStates, 10), Retain: keepBlocks,
+	}
+	if c.Archive {
+		o.Pruning, o.Retain = pruningtypes.NewPruningOptions(pruningtypes.PruningNothing), 0
+	}
+	if o.SnapshotEvery == 0 {
+		o.SnapshotEvery = 1500
+		if c.Dev {
+			o.SnapshotEvery = 200
+		}
+	}
+	if e.app, err = chain.New(o); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	n.app = e.app
+	return nil
+}
+
+// settle turns our settings into the engine's.
+func settle(c Config, pace chain.Pace) (*config.Config, error) {
+	s := config.DefaultConfig().SetRoot(c.Home)
+	s.NodeKey, s.Genesis = "node.json", "genesis.json"
+	s.P2P.AddrBook = "addresses.json"
+	s.LogLevel = "debug" // our own log decides
+	s.P2P.ListenAddress = "tcp://" + c.Listen
+	s.P2P.PersistentPeers = strings.Join(c.Peers, ",")
+	s.P2P.AddrBookStrict = false // pools live on private networks
+	s.P2P.AllowDuplicateIP = true
+	s.P2P.FlushThrottleTimeout = 10 * time.Millisecond
+	s.P2P.PersistentPeersMaxDialPeriod = 10 * time.Second
+	s.RPC.ListenAddress = ""
+	if c.RPC != "" {
+		s.RPC.ListenAddress = "tcp://" + c.RPC
+	}
+	s.RPC.MaxSubscriptionClients, s.RPC.MaxSubscriptionsPerClient = 200, 20
+	s.Mempool.MaxTxBytes, s.Mempool.MaxTxsBytes = chain.MaxTx, 64<<20
+	s.Mempool.Size, s.Mempool.CacheSize = 5000, 20_000
+	s.Consensus.CreateEmptyBlocks = false
+	s.Consensus.CreateEmptyBlocksInterval = pace.Heartbeat
+	s.Consensus.TimeoutCommit = time.Second
+	s.Consensus.DoubleSignCheckHeight = 0 // the signer looks itself, and does not give up for good
+	if c.Dev {
+		s.Consensus.TimeoutCommit = 500 * time.Millisecond
+		s.Consensus.TimeoutPropose = time.Second
+		s.Consensus.PeerGossipSleepDuration = 20 * time.Millisecond
+	}
+	s.TxIndex.Indexer = "kv"
+	if c.Trust != nil && len(c.StateSyncServers) > 0 {
+		servers := c.StateSyncServers
+		if len(servers) == 1 {
+			servers = append(servers, servers[0]) // the engine wants a witness: with one server it vouches for itself
+		}
+		s.StateSync.Enable = true
+		s.StateSync.RPCServers = servers
+		s.StateSync.TrustHeight, s.StateSync.TrustHash = c.Trust.Height, fmt.Sprintf("%X", c.Trust.Hash)
+		s.StateSync.TrustPeriod = c.period()
+		s.StateSync.DiscoveryTime = 5 * time.Second
+	}
+	if err := s.ValidateBasic(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ports replaces ports 0 by free ones: the engine never tells which it got.
+func ports(s *config.Config) (listen, rpc string, err error) {
+	if listen, err = free(&s.P2P.ListenAddress); err != nil {
+		return "", "", err
+	}
+	if s.RPC.ListenAddress == "" {
+		return listen, "", nil
+	}
+	rpc, err = free(&s.RPC.ListenAddress)
+	return listen, rpc, err
+}
+
+func free(address *string) (string, error) {
+	at := strings.TrimPrefix(*address, "tcp://")
+	host, port, err := net.SplitHostPort(at)
+	if err != nil {
+		return "", fmt.Errorf("listen on %s: %w", at, err)
+	}
+	if port != "0" {
+		return at, nil
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return "", fmt.Errorf("listen on %s: %w", at, err)
+	}
+	at = l.Addr().String()
+	*address = "tcp://" + at
+	return at, l.Close()
+}
+
+func (e *engine) start() error {
+	e.live.Store(true)
+	if err := e.node.Start(); err != nil {
+		return fmt.Errorf("start chain engine: %w", err)
+	}
+	e.started = true
+	return nil
+}
+
+// close stops the engine and closes all that it and the application had open.
+func (e *engine) close() error {
+	var all []error
+	if e.started {
+		if err := e.node.Stop(); err != nil {
+			all = append(all, err)
+		}
+		e.node.Wait()
+	} else if e.node != nil {
+		e.node.OnStop() // what New started: the bus of events and the index
+	}
+	for _, db := range e.dbs {
+		if err := db.Close(); err != nil && !strings.Contains(err.Error(), "closed") {
+			all = append(all, err)
+		}
+	}
+	if e.app != nil {
+		all = append(all, e.app.Close())
+	}
+	return errors.Join(all...)
+}
+
+// witness stands between engine and application: it tells when a block was committed, refuses a block that contradicts the trust
+// point before it is applied, and turns a block that cannot be applied into the end of Serve.
+type witness struct {
+	abci.Application
+	node   *Node
+	engine *engine
+}
+
+// FinalizeBlock applies a block, if the trust point does not contradict it.
+func (w *witness) FinalizeBlock(ctx context.Context, req *abci.RequestFinalizeBlock) (*abci.ResponseFinalizeBlock, error) {
+	if err := w.node.config.Trust.agrees(req.Height, req.Hash); err != nil {
+		return nil, w.broken(err)
+	}
+	res, err := w.Application.FinalizeBlock(ctx, req)
+	if err != nil {
+		return nil, w.broken(fmt.Errorf("apply block %d: %w", req.Height, err))
+	}
+	return res, nil
+}
+
+// Commit notes the hour.
+func (w *witness) Commit(ctx context.Context, req *abci.RequestCommit) (*abci.ResponseCommit, error) {
+	res, err := w.Application.Commit(ctx, req)
+	if err == nil && w.engine.live.Load() {
+		w.node.last.Store(int64(time.Since(w.node.started)))
+	}
+	return res, err
+}
+
+// broken ends Serve. While blocks are fetched in bulk the engine would answer an error by ending the whole process, other services
+// included: there the routine that asked ends in its place, with its locks released and its waiters told.
+func (w *witness) broken(err error) error {
+	w.node.fail(err)
+	if w.engine.live.Load() && w.engine.node.ConsensusReactor().WaitSync() {
+		runtime.Goexit()
+	}
+	return err
+}
