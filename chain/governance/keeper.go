@@ -22,8 +22,8 @@ import (
 	"github.com/hpips/hpips/proto/gen/governancev1"
 )
 
-// Name is the module's and its store's.
-const Name = "governance"
+// Name is the module's and its store's. The SDK's stores refuse a name that begins with another's, and gov is one.
+const Name = "houses"
 
 const denom = "uhpips"
 

@@ -7,12 +7,14 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"cosmossdk.io/core/appmodule"
 	"cosmossdk.io/core/genesis"
 	errorsmod "cosmossdk.io/errors"
+	"pgregory.net/rapid"
 
 	"github.com/cosmos/cosmos-sdk/codec"
 	"github.com/cosmos/cosmos-sdk/codec/address"
@@ -515,6 +517,72 @@ func TestGenesisGoesOutAndIn(t *testing.T) {
 	if _, err := Genesis(DefaultParams(), []registryv1.Node{alice.first("pc"), alice.first("pc")}); !errors.Is(err, ErrKeyUsed) {
 		t.Errorf("the same node twice: %v", err)
 	}
+}
+
+// Random histories: who takes part is counted rightly, and a day brings in at most three for each node that took part before.
+func TestWhateverHappensTheCountsStand(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		s := bare(t)
+		folk := []people{person("alice"), person("bob"), person("carol")}
+		state, err := Genesis(DefaultParams(), []registryv1.Node{folk[0].first("pc"), folk[0].first("mac"), folk[1].first("pc")})
+		if err != nil {
+			r.Fatal(err)
+		}
+		s.fill(state)
+		who, serial, morning, entered := rapid.SampledFrom(folk), 0, 3, 0
+		takingPart := func() (ids [][]byte, counts map[string]uint64) {
+			counts = map[string]uint64{}
+			err := s.keeper.nodes.Walk(s.ctx, nil, func(id []byte, n registryv1.Node) (bool, error) {
+				if n.Standing == registryv1.STANDING_ACTIVE {
+					ids = append(ids, id)
+					counts[n.Owner]++
+				}
+				return false, nil
+			})
+			if err != nil {
+				r.Fatal(err)
+			}
+			return ids, counts
+		}
+		r.Repeat(map[string]func(*rapid.T){
+			"": func(r *rapid.T) {
+				_, counts := takingPart()
+				for _, p := range folk {
+					if n, _, err := found(s.keeper.active.Get(s.ctx, p.address())); err != nil || n != counts[p.address()] {
+						r.Fatalf("%s: %d counted, %d there, %v", p.name, n, counts[p.address()], err)
+					}
+				}
+				if entered > 3*morning {
+					r.Fatalf("%d came in on a day that began with %d", entered, morning)
+				}
+			},
+			"register": func(r *rapid.T) {
+				serial++
+				m := who.Draw(r, "owner").register(t, fmt.Sprint(serial))
+				m.Carrier = who.Draw(r, "carrier").address()
+				if _, err := s.msgs.Register(s.ctx, m); err == nil {
+					entered++
+				}
+			},
+			"day": func(*rapid.T) {
+				ids, _ := takingPart()
+				s.day, morning, entered = s.day+1, len(ids), 0
+			},
+			"retire": func(r *rapid.T) {
+				if ids, _ := takingPart(); len(ids) > 0 {
+					id := rapid.SampledFrom(ids).Draw(r, "node")
+					_, _ = s.msgs.Retire(s.ctx, &registryv1.MsgRetire{Owner: who.Draw(r, "owner").address(), Node: id})
+				}
+			},
+			"bar": func(r *rapid.T) {
+				if ids, _ := takingPart(); len(ids) > 0 && rapid.IntRange(0, 9).Draw(r, "luck") == 0 {
+					if err := s.keeper.Bar(s.ctx, sortition.Key(rapid.SampledFrom(ids).Draw(r, "node"))); err != nil {
+						r.Fatal(err)
+					}
+				}
+			},
+		})
+	})
 }
 
 // Whatever somebody sends as a registration, it is taken only if it is bob's own word as he signed it; nothing panics.
