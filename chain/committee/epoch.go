@@ -389,7 +389,8 @@ func (k Keeper) publish(ctx sdk.Context) ([]abci.ValidatorUpdate, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := k.voters.Set(ctx, address, s); err != nil {
+		voter := committeev1.Seat{Node: s.Node, ConsensusKey: s.ConsensusKey, VrfKey: s.VrfKey}
+		if err := k.voters.Set(ctx, address, voter); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"cosmossdk.io/collections"
 	"cosmossdk.io/core/comet"
 	"cosmossdk.io/log/v2"
 	abci "github.com/cometbft/cometbft/abci/types"
@@ -241,7 +242,7 @@ func (w *world) begin(state json.RawMessage) {
 	w.must(w.m.ValidateGenesis(nil, nil, state))
 	updates := w.m.InitGenesis(w.ctx(block{}), nil, state)
 	w.voters = w.apply(nil, updates)
-	w.next = w.voters
+	w.next, w.added = w.voters, nil
 }
 
 func people(n int) (all []*person) {
@@ -502,4 +503,16 @@ func wants(t *testing.T, what string, err, want error) {
 	if !errors.Is(err, want) {
 		t.Errorf("%s: %v, want %v", what, err, want)
 	}
+}
+
+type offenceKey = collections.Pair[[]byte, int64]
+
+func offenceAt(id sortition.Key, height int64) offenceKey { return collections.Join(id[:], height) }
+
+type datedKey = collections.Pair[uint64, []byte]
+
+func datedAt(date uint64, key []byte) datedKey { return collections.Join(date, key) }
+
+func ownerKey(owner string, point []byte) collections.Pair[string, []byte] {
+	return collections.Join(owner, point)
 }
