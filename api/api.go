@@ -80,6 +80,12 @@ type Node interface {
 	Peers(ctx context.Context) ([]client.Peer, error)
 	Doctor(ctx context.Context) ([]client.Finding, error)
 	Log(lines int) (io.ReadCloser, error)
+
+	// Registration is what the owner of the node signs to register it on the chain; Register brings the signed one in. StepDown gives up
+	// the node's seat, if it has one.
+	Registration(ctx context.Context, owner string) (client.Enrolment, error)
+	Register(ctx context.Context, e client.Enrolment) (client.Carried, error)
+	StepDown(ctx context.Context) error
 }
 
 // Server is the API of one node.

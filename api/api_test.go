@@ -140,6 +140,16 @@ func (h *fakeHouse) Peers(context.Context) ([]client.Peer, error) {
 func (h *fakeHouse) Doctor(context.Context) ([]client.Finding, error) {
 	return []client.Finding{{Name: "disk", State: "ok"}}, nil
 }
+func (h *fakeHouse) Registration(_ context.Context, owner string) (client.Enrolment, error) {
+	return client.Enrolment{Word: []byte("word for " + owner)}, nil
+}
+func (h *fakeHouse) Register(_ context.Context, e client.Enrolment) (client.Carried, error) {
+	if len(e.Owner) == 0 {
+		return client.Carried{}, &job.Failure{Code: job.CodeUsage, Message: "the owner has not signed"}
+	}
+	return client.Carried{Tx: "AB"}, nil
+}
+func (h *fakeHouse) StepDown(context.Context) error { return nil }
 func (h *fakeHouse) Log(int) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader("line\n")), nil
 }

@@ -66,6 +66,7 @@ func (s *Server) routes(api huma.API) {
 	s.jobStreams(api)
 	s.contentRoutes(api)
 	s.nodeRoutes(api)
+	s.chainRoutes(api)
 	for _, item := range api.OpenAPI().Paths { // every failure has one shape
 		for _, op := range []*huma.Operation{item.Get, item.Post} {
 			if op != nil {

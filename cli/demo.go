@@ -22,6 +22,7 @@ type demo struct {
 	keep     bool
 	dir      string // temporary
 	net      *network
+	chain    *chronicle // nil before the network is up
 	began    time.Time
 	report   demoReport
 }
@@ -39,6 +40,7 @@ type demoReport struct {
 	Picture   string       `json:"picture"`
 	Top       []identifier `json:"top"`
 	Jobs      []job.Status `json:"jobs"`
+	Chain     demoChain    `json:"chain"`
 	Home      string       `json:"home,omitempty"` // of the requester, with --keep
 	Error     *job.Failure `json:"error,omitempty"`
 }
@@ -46,12 +48,13 @@ type demoReport struct {
 const demoProviders = 4
 
 func (s *shell) demoCommand() *cobra.Command {
-	d := demo{s: s, picture: filepath.Join(os.TempDir(), "hpips-demo.png"), report: demoReport{Top: []identifier{}, Jobs: []job.Status{}}}
+	d := demo{s: s, picture: filepath.Join(os.TempDir(), "hpips-demo.png"), report: demoReport{Top: []identifier{}, Jobs: []job.Status{}, Chain: demoChain{Committees: []demoTerm{}}}}
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the main job: two jobs on a private network of five nodes on this PC",
 		Long: `Start a private network on this PC, four providers and a requester as processes of their own, run two jobs on it, kill a provider in the middle of
-the first, and compare its result with a plain run. Nothing is left running.`,
+the first, and compare its result with a plain run. Beside it the five run a chain with four seats, and its committee turns over.
+Nothing is left running.`,
 		Args:    noArgs,
 		Example: "  hpips demo\n  hpips demo -o json\n  hpips demo --keep",
 		RunE:    func(c *cobra.Command, _ []string) error { return d.show(c.Context()) },
@@ -106,15 +109,24 @@ func (d *demo) show(ctx context.Context) (err error) {
 //  1. The plain program is built, and the network starts.
 //  2. Concordance: all Go source of this PC; one provider dies; the result is compared with the plain run.
 //  3. Render: a picture in tiles.
+//  4. Beside all that, the chain: its seats go from hand to hand, and it goes on without the provider that died.
 func (d *demo) play(ctx context.Context) error {
 	tree, err := d.prepare(ctx)
 	if err != nil {
 		return err
 	}
+	if d.chain, err = d.chronicle(ctx); err != nil {
+		return err
+	}
+	defer d.chain.close()
 	if err := d.concordance(ctx, tree); err != nil {
 		return err
 	}
-	return d.render(ctx)
+	if err := d.render(ctx); err != nil {
+		return err
+	}
+	d.report.Chain, err = d.chain.end(ctx)
+	return err
 }
 
 // prepare finds what is needed, builds the plain program and starts the network; it returns the source tree.

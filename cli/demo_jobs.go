@@ -70,7 +70,7 @@ func (d *demo) concordance(ctx context.Context, tree string) error {
 		Reduce: &job.Reduce{Run: job.Run{WASM: module, Args: []string{"reduce"}}}}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	murder := &murder{net: d.net}
+	murder := &murder{net: d.net, chain: d.chain}
 	st, got, err := d.carry(ctx, spec, func(st job.Status) {
 		if err := murder.step(ctx, st, d.s); err != nil {
 			stop(err)
@@ -145,6 +145,7 @@ func demoFailed(message string) error {
 // murder kills one provider while it holds running tasks, once a part of the job is done.
 type murder struct {
 	net    *network
+	chain  *chronicle
 	victim string
 }
 
@@ -160,6 +161,7 @@ func (m *murder) step(ctx context.Context, st job.Status, s *shell) error {
 		return fmt.Errorf("kill provider: %w", err)
 	}
 	m.victim = p.status.Node
+	m.chain.lost(m.victim)
 	s.note("\nkilled process %d, provider %s, which was running a task", p.cmd.Process.Pid, p.status.Node)
 	return nil
 }
@@ -285,6 +287,8 @@ func (d *demo) table() {
 		}
 		fmt.Fprintln(w)
 	}
+	_ = w.Flush() // columns of the next table are its own
+	r.Chain.tell(w)
 	fmt.Fprintf(w, "\nconcordance equals the plain run\tyes\npicture\t%s\nwall time\t%.1f s\n", r.Picture, r.Seconds)
 	_ = w.Flush() // a reader that is gone needs no table
 }

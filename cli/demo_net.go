@@ -37,7 +37,10 @@ func (n *network) requester() *process { return n.nodes[0] }
 func (n *network) start(ctx context.Context, providers int) error {
 	ctx, stop := context.WithTimeout(ctx, startWithin)
 	defer stop()
-	if err := n.launch(ctx, "requester", "--no-provider"); err != nil {
+	if err := n.found(providers); err != nil {
+		return err
+	}
+	if err := n.launch(ctx, requesterName, "--no-provider"); err != nil {
 		return err
 	}
 	if err := n.requester().await(ctx, func(client.Status) bool { return true }); err != nil {
@@ -45,12 +48,14 @@ func (n *network) start(ctx context.Context, providers int) error {
 	}
 	for k := range providers {
 		join := n.requester().status.Addresses
-		if err := n.launch(ctx, fmt.Sprintf("provider-%d", k+1), "--slots", "1", "--join", join[len(join)-1]); err != nil {
+		if err := n.launch(ctx, providerName(k), "--slots", "1", "--join", join[len(join)-1]); err != nil {
 			return err
 		}
 	}
 	for _, p := range n.nodes {
-		if err := p.await(ctx, func(st client.Status) bool { return st.Ready && st.Peers >= providers }); err != nil {
+		if err := p.await(ctx, func(st client.Status) bool {
+			return st.Ready && st.Peers >= providers && st.Chain != nil && !st.Chain.CatchingUp && st.Chain.Height > 0
+		}); err != nil {
 			return err
 		}
 	}

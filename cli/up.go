@@ -27,14 +27,18 @@ func (s *shell) upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "Make this PC a node, until Ctrl-C",
 		Long: `Make this PC a node: it runs tasks for others and hands in yours. Alone it is a pool of one; others join it by the address that it prints.
+It follows the chain whose genesis its home holds, or that the node which it joins follows; --dev founds one of its own.
 It stays in the foreground and prints one line, "ready", once it can take a job.`,
 		Args: noArgs,
 		Example: `  hpips up
   hpips up --join /ip4/192.168.1.7/tcp/4711/p2p/12D3KooW…
-  hpips up --dev --nodes 4`,
+  hpips up --dev --nodes 4 --seats 4`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("nodes") && !dev {
 				return usage(c, "--nodes needs --dev: without it, up is one node")
+			}
+			if c.Flags().Changed("seats") && (!dev || given.Seats < 1 || given.Seats > nodes) {
+				return usage(c, fmt.Sprintf("--seats %d: want 1 … the number of nodes, with --dev", given.Seats))
 			}
 			if nodes < 1 || nodes > 64 {
 				return usage(c, fmt.Sprintf("--nodes %d: want 1 … 64", nodes))
@@ -58,6 +62,10 @@ It stays in the foreground and prints one line, "ready", once it can take a job.
 	f.StringArrayVar(&given.Listen, "listen", nil, "address to listen on for other nodes (repeatable; default /ip4/0.0.0.0/tcp/4711 and QUIC beside it)")
 	f.IntVar(&given.Slots, "slots", 0, "tasks to run at once (default one per core)")
 	f.BoolVar(&given.NoProvider, "no-provider", false, "run no tasks: only hand in and store")
+	f.IntVar(&given.Seats, "seats", 1, "how many nodes of a --dev network hold the first seats of its chain")
+	f.StringVar(&given.Genesis, "genesis", "", "the only genesis to take: a file, or the SHA-256 of one")
+	f.BoolVar(&given.Archive, "archive", false, "keep all blocks and states of the chain")
+	f.BoolVar(&given.NoChain, "no-chain", false, "take no part in the chain")
 	f.BoolVar(&given.NoMDNS, "no-mdns", false, "do not look for nodes on the local network")
 	return c
 }

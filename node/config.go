@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -310,6 +311,13 @@ func (c Config) network() p2p.Config {
 	n := p2p.Default()
 	n.Listen, n.Join, n.MDNS, n.Version, n.IncludeSelf = c.Listen, c.Join, c.MDNS, c.Version, c.Provide
 	return n
+}
+
+// loopbackOnly tells whether other machines are not to reach this node.
+func (c Config) loopbackOnly() bool {
+	return !slices.ContainsFunc(c.Listen, func(a string) bool {
+		return !strings.HasPrefix(a, "/ip4/127.") && !strings.HasPrefix(a, "/ip6/::1/")
+	})
 }
 
 // slots is how many tasks run at once.

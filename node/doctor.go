@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"time"
@@ -51,6 +52,27 @@ func (h *House) examinePeers() client.Finding {
 	f := client.Finding{Name: "peers", State: fine, Text: fmt.Sprintf("%d connected", n)}
 	if n == 0 {
 		f.State, f.Text, f.Remedy = warn, "none connected: this node is a pool of one", "on another PC: hpips up --join "+last(h.Addresses())
+	}
+	return f
+}
+
+func (h *House) examineChain(ctx context.Context) client.Finding {
+	f := client.Finding{Name: "chain", State: fine}
+	c := h.first().chain
+	if c == nil {
+		f.Text = "this node takes no part in a chain, as it was told"
+		return f
+	}
+	s := c.status(ctx)
+	switch {
+	case s == nil:
+		f.State, f.Text, f.Remedy = warn, "this node follows no chain", chainRemedy
+	case s.CatchingUp:
+		f.State, f.Text, f.Remedy = warn, fmt.Sprintf("%s, catching up at block %d", s.ID, s.Height), "wait; hpips chain status tells how far it is"
+	case s.Down != "":
+		f.State, f.Text, f.Remedy = warn, s.Down, "stop the other node with this home's keys; the seat signs again after an epoch"
+	default:
+		f.Text = fmt.Sprintf("%s, block %d, %d seats", s.ID, s.Height, s.Seats)
 	}
 	return f
 }

@@ -24,7 +24,7 @@ const tokenBytes = 64
 
 // home is a node's folder, held by this process alone:
 //
-//	config.toml  keys/node.key  keys/owner.key  node.db  blocks/  tasks/  cache/  logs/  api.token  api.addr  lock
+//	config.toml  keys/{node,owner,consensus,vrf,spend}.key  node.db  blocks/  tasks/  cache/  chain/  logs/  api.token  api.addr  chain.addr  lock
 type home struct {
 	dir  string
 	lock *flock.Flock
@@ -48,6 +48,7 @@ func openHome(dir string) (*home, error) {
 		return nil, errors.Join(fmt.Errorf("home %s: %w", dir, err), lock.Close())
 	}
 	h := &home{dir: dir, lock: lock}
+	_ = os.Remove(h.path(ChainAddressFile)) // of a life that was killed
 	if err := h.template(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}

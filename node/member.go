@@ -40,12 +40,13 @@ type member struct {
 	engine    *wasm.Engine
 	provider  *provider.Provider   // nil for a node that runs no tasks
 	requester *requester.Requester // nil for the further nodes of a development network
+	chain     *chaining            // nil for a node that takes no part in the chain
 	full      chan struct{}        // told when an import did not fit on the disk
 	closers   []func() error       // in the order of opening
 }
 
 // openMember builds a node bottom-up; what was opened before an error is closed again.
-func openMember(log *slog.Logger, dir string, cfg Config, request bool) (_ *member, err error) {
+func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member, err error) {
 	m := &member{log: log, dir: dir, label: cfg.Label, full: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
@@ -63,12 +64,23 @@ func openMember(log *slog.Logger, dir string, cfg Config, request bool) (_ *memb
 			return nil, err
 		}
 	}
-	if request {
+	if role.request {
 		if err := m.request(); err != nil {
 			return nil, err
 		}
 	}
+	if cfg.Chain {
+		if m.chain, err = openChain(m, cfg, role); err != nil {
+			return nil, err
+		}
+	}
 	return m, nil
+}
+
+// role is what a node of a house does besides working.
+type role struct {
+	request bool   // it hands jobs in
+	address string // file that tells wallets where its chain node is; empty: nobody is told
 }
 
 // identify reads or makes the keys.

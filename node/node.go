@@ -64,6 +64,11 @@ func build(ctx context.Context, cfg Config, n int, dev bool) (_ *House, err erro
 	}
 	h.log = log
 	h.opened(file.Close)
+	if dev && cfg.Chain {
+		if err := h.found(n); err != nil {
+			return nil, err
+		}
+	}
 	if err := h.populate(ctx, n); err != nil {
 		return nil, err
 	}
@@ -78,11 +83,14 @@ func (h *House) populate(ctx context.Context, n int) error {
 		}
 		log, dir, cfg := h.log, h.cfg.Home, h.cfg
 		if h.dev {
-			cfg = h.devConfig(k, n)
-			dir = filepath.Join(dir, "dev", fmt.Sprintf("node-%d", k))
+			cfg, dir = h.devConfig(k, n), h.devHome(k)
 			log = log.With("node", k)
 		}
-		m, err := openMember(log, dir, cfg, k == 1)
+		role := role{request: k == 1}
+		if k == 1 {
+			role.address = h.home.path(ChainAddressFile)
+		}
+		m, err := openMember(log, dir, cfg, role)
 		if err != nil {
 			return err
 		}
@@ -96,6 +104,10 @@ func (h *House) populate(ctx context.Context, n int) error {
 func (h *House) devConfig(k, n int) Config {
 	c := h.cfg
 	c.Listen, c.MDNS, c.Label = []string{"/ip4/127.0.0.1/tcp/0"}, false, fmt.Sprintf("dev-%d", k)
+	c.Chain = c.Chain && k <= h.seats(n)
+	if k > 1 {
+		c.ChainNode = ChainNode{} // wallets speak to the first
+	}
 	if c.Slots == 0 {
 		c.Slots = max(1, runtime.GOMAXPROCS(0)/n)
 	}
@@ -103,6 +115,11 @@ func (h *House) devConfig(k, n int) Config {
 		c.Join = h.members[0].host.Addrs()
 	}
 	return c
+}
+
+// devHome is the folder of the k-th development node.
+func (h *House) devHome(k int) string {
+	return filepath.Join(h.cfg.Home, "dev", fmt.Sprintf("node-%d", k))
 }
 
 func (h *House) openAPI() error {

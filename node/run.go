@@ -40,6 +40,9 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		if m.requester != nil {
 			add(label+"requester", m.requester.Serve)
 		}
+		if m.chain != nil {
+			add(label+"chain", m.chain.Serve)
+		}
 	}
 	add("api", h.api.Serve)
 	if err := h.home.publish(h.api.Addr()); err != nil {

@@ -24,6 +24,9 @@ func (h *House) Status(ctx context.Context) (client.Status, error) {
 			s.Dev = append(s.Dev, other.host.ID().String())
 		}
 	}
+	if m.chain != nil {
+		s.Chain = m.chain.status(ctx)
+	}
 	jobs, err := m.requester.Jobs(ctx)
 	if err != nil {
 		return s, err
@@ -61,6 +64,7 @@ func (h *House) Doctor(ctx context.Context) ([]client.Finding, error) {
 	m := h.first()
 	all := []client.Finding{examineMachine(machine.Read(m.dir)), examineDisk(machine.Read(m.dir)), h.examineClock(), h.examinePeers()}
 	all = append(all, h.examineJoins()...)
+	all = append(all, h.examineChain(ctx))
 	if m.provider == nil {
 		all = append(all, client.Finding{Name: "work", State: warn, Text: "this node runs no tasks", Remedy: "start it without --no-provider"})
 	} else {

@@ -29,6 +29,8 @@ type Status struct {
 	Store     Store     `json:"store"`
 	Started   time.Time `json:"started"`
 	Dev       []string  `json:"dev,omitempty"` // peer IDs of all nodes of a development network in this process
+
+	Chain *ChainStatus `json:"chain,omitempty"` // nil: the node follows no chain
 }
 
 // Jobs counts the jobs asked for at this node.

@@ -1,0 +1,437 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/chain"
+	"github.com/hpips/hpips/chain/full"
+	"github.com/hpips/hpips/ledger"
+	"github.com/hpips/hpips/p2p"
+	"github.com/hpips/hpips/seat"
+	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/job"
+)
+
+// The files of a home about its chain.
+const (
+	ChainAddressFile = "chain.addr"     // http://host:port of the chain node's RPC; absent when none runs
+	chainDir         = "chain"          // the chain node's own
+	genesisFile      = "genesis.json"   // in chainDir
+	pinFile          = "genesis.sha256" // in chainDir, if the owner has said which genesis it must be
+	trustFile        = "trust"          // in chainDir, HEIGHT:HASH, if the owner has named a block to trust
+	receiptsDir      = "receipts"       // in chainDir, of the seat
+)
+
+// chaining is one member's part in the chain: its chain node, its window, its seat. Without a genesis it waits for one.
+type chaining struct {
+	log     *slog.Logger
+	dir     string // the member's folder
+	address string // file that tells wallets where the RPC is; empty: nobody is told
+	cfg     Config
+	host    *p2p.Host
+	keys    ChainKeys
+	seat    *seat.Seat
+	blocks  chan struct{} // told of new blocks
+	spend   *ledger.Secret
+	carried carried
+
+	mu      sync.Mutex
+	genesis *genesis
+	life    *chainLife
+}
+
+// genesis is the beginning of a chain.
+type genesis struct {
+	text    []byte
+	sum     [sha256.Size]byte
+	summary chain.Summary
+}
+
+// chainLife is a chain node between its start and its end.
+type chainLife struct {
+	node   *full.Node
+	ledger *ledger.Ledger
+}
+
+// openChain reads the genesis of a member, if it has one, and answers the questions of others from now on.
+func openChain(m *member, cfg Config, role role) (*chaining, error) {
+	c := &chaining{log: m.log.With("room", "chain"), dir: m.dir, address: role.address, cfg: cfg, host: m.host, blocks: make(chan struct{}, 1)}
+	var err error
+	if c.keys, err = LoadChainKeys(m.dir); err != nil {
+		return nil, err
+	}
+	if c.spend, err = LoadSpendKey(m.dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.path(), 0o700); err != nil {
+		return nil, fmt.Errorf("chain: %w", err)
+	}
+	if err := c.pin(cfg.ChainNode.Genesis); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(c.path(genesisFile))
+	if err == nil {
+		c.genesis, err = c.check(text)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s: %v", c.path(genesisFile), err), Hint: "put the right one there; hpips chain genesis checks it"}
+	}
+	c.seat, err = seat.New(m.log.With("room", "seat"), onChain{c}, seat.Over(m.host), seat.Config{Dir: c.path(receiptsDir), Key: c.keys.Node, VRF: c.keys.VRF})
+	if err != nil {
+		return nil, err
+	}
+	return c, m.host.Handle(chainProtocol, maxChainAsk, c.answer)
+}
+
+func (c *chaining) path(names ...string) string {
+	return filepath.Join(append([]string{c.dir, chainDir}, names...)...)
+}
+
+// pin keeps what the owner says about the genesis: the SHA-256 that it must have, or a file with it.
+func (c *chaining) pin(said string) error {
+	if said == "" {
+		return nil
+	}
+	if sum, err := hex.DecodeString(said); err == nil && len(sum) == sha256.Size {
+		return writeWhole(c.path(pinFile), []byte(strings.ToLower(said)+"\n"))
+	}
+	text, err := os.ReadFile(said)
+	var g *genesis
+	if err == nil {
+		g, err = readGenesis(text)
+	}
+	if err != nil {
+		return &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("--genesis %s: %v", said, err), Hint: "name a genesis file, or the SHA-256 of one"}
+	}
+	if err := writeWhole(c.path(pinFile), []byte(g.summary.Hash+"\n")); err != nil {
+		return err
+	}
+	if _, err := os.Stat(c.path(genesisFile)); err == nil {
+		return nil // it is compared with the pin
+	}
+	return writeWhole(c.path(genesisFile), g.text)
+}
+
+// readGenesis reads and checks a genesis. Its text is as all write it, and so is its hash, whatever it looked like.
+func readGenesis(text []byte) (*genesis, error) {
+	doc, err := chain.ReadGenesis(text)
+	if err != nil {
+		return nil, err
+	}
+	g := &genesis{}
+	if g.summary, err = chain.CheckGenesis(doc); err != nil {
+		return nil, err
+	}
+	if g.text, err = chain.GenesisBytes(doc); err != nil {
+		return nil, err
+	}
+	g.sum = sha256.Sum256(g.text)
+	return g, nil
+}
+
+// check reads a genesis and compares it with the pin.
+func (c *chaining) check(text []byte) (*genesis, error) {
+	g, err := readGenesis(text)
+	if err != nil {
+		return nil, err
+	}
+	if pin := c.pinned(); pin != "" && g.summary.Hash != pin {
+		return nil, fmt.Errorf("its SHA-256 is %s, asked for is %s", g.summary.Hash, pin)
+	}
+	return g, nil
+}
+
+func (c *chaining) pinned() string {
+	text, _ := os.ReadFile(c.path(pinFile)) // no file, no pin
+	return strings.TrimSpace(string(text))
+}
+
+// Serve waits for a genesis if there is none, then follows the chain until ctx ends.
+func (c *chaining) Serve(ctx context.Context) error {
+	if !c.await(ctx) {
+		return ctx.Err()
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer stop()
+	beside.Go(func() { _ = c.seat.Serve(ctx) })
+	for {
+		err := c.follow(ctx)
+		if !errors.Is(err, full.ErrSignAgain) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// await takes the genesis from a node that this one was told to join; false means that ctx ended first.
+func (c *chaining) await(ctx context.Context) bool {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	said := ""
+	for {
+		c.mu.Lock()
+		g := c.genesis
+		c.mu.Unlock()
+		if g != nil {
+			return true
+		}
+		for _, from := range c.joined() {
+			text, err := fetchGenesis(ctx, c.host, from, c.pinned())
+			if err == nil {
+				err = c.adopt(text)
+			}
+			if err == nil {
+				break
+			}
+			if text := err.Error(); text != said && ctx.Err() == nil {
+				said = text
+				c.log.Debug("A joined node gives no genesis", "peer", from, "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+}
+
+// joined are the nodes that the owner named.
+func (c *chaining) joined() (all []peer.ID) {
+	for _, a := range c.cfg.Join {
+		if ai, err := peer.AddrInfoFromString(a); err == nil && ai.ID != c.host.ID() && !slices.Contains(all, ai.ID) {
+			all = append(all, ai.ID)
+		}
+	}
+	return all
+}
+
+// adopt keeps a genesis for good.
+func (c *chaining) adopt(text []byte) error {
+	g, err := c.check(text)
+	if err != nil {
+		return err
+	}
+	if err := writeWhole(c.path(genesisFile), g.text); err != nil {
+		return err
+	}
+	c.log.Info("This node joins a chain; compare the SHA-256 of its genesis with what its owners publish", "chain", g.summary.ChainID, "sha256", g.summary.Hash)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.genesis = g
+	return nil
+}
+
+// follow runs a chain node until ctx ends or the node does.
+func (c *chaining) follow(ctx context.Context) error {
+	life, err := c.start()
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	defer func() {
+		stop()
+		beside.Wait()
+		_ = life.ledger.Close()
+	}()
+	c.enter(life)
+	defer c.enter(nil)
+	ended := make(chan error, 1)
+	beside.Go(func() { ended <- life.node.Serve(ctx) })
+	if c.address != "" {
+		rpc, _, _ := life.node.Addresses()
+		if err := writeWhole(c.address, []byte("http://"+rpc+"\n")); err != nil {
+			return err
+		}
+		defer os.Remove(c.address)
+	}
+	beside.Go(func() { c.tell(ctx, life) })
+	meet := &meeting{log: c.log, host: c.host, peers: func() []peer.ID { return c.others() }, seen: seat.Over(c.host).Seen,
+		genesis: c.genesis.sum, dial: func(addresses ...string) {
+			if err := life.node.Dial(addresses...); err != nil {
+				c.log.Debug("A node of the chain cannot be dialled", "err", err)
+			}
+		}}
+	beside.Go(func() { _ = meet.Serve(ctx) })
+	err = <-ended
+	if err == nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
+// others are the peers that can be asked about the chain.
+func (c *chaining) others() []peer.ID {
+	return slices.DeleteFunc(c.host.Candidates(chainProtocol), func(p peer.ID) bool { return p == c.host.ID() })
+}
+
+// start opens the chain node of the home.
+func (c *chaining) start() (*chainLife, error) {
+	doc, err := chain.ReadGenesis(c.genesis.text)
+	if err != nil {
+		return nil, err
+	}
+	n := c.cfg.ChainNode
+	loop := "127.0.0.1"
+	listen := "0.0.0.0"
+	if c.cfg.loopbackOnly() {
+		listen = loop
+	}
+	cfg := full.Config{Home: c.path(), Doc: doc, Consensus: c.keys.Consensus, VRF: c.keys.VRF, Peers: n.Peers, Archive: n.Archive,
+		Dev: c.genesis.summary.Network == chain.Dev, Log: c.log,
+		Listen: usual(n.Listen, net.JoinHostPort(listen, "26656")), RPC: usual(n.RPC, net.JoinHostPort(loop, "26657")),
+		GRPC: usual(n.GRPC, net.JoinHostPort(loop, "9090")), REST: usual(n.REST, net.JoinHostPort(loop, "1317"))}
+	if !cfg.Dev {
+		cfg.MinGas = "0.001uhpips"
+	}
+	if cfg.Trust, err = c.trust(); err != nil {
+		return nil, err
+	}
+	node, err := full.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	window, err := ledger.New(node.Client(), ledger.Default())
+	if err != nil {
+		return nil, errors.Join(err, node.Close())
+	}
+	return &chainLife{node: node, ledger: window}, nil
+}
+
+// trust reads the block that the owner trusts, if there is one.
+func (c *chaining) trust() (*full.Trust, error) {
+	text, err := os.ReadFile(c.path(trustFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t, err := full.ParseTrust(string(text))
+	if err != nil {
+		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s: %v", c.path(trustFile), err), Hint: "it is one line, HEIGHT:HASH; hpips chain join --trust writes it"}
+	}
+	return &t, nil
+}
+
+// usual is the address that is said; else the usual one where it is free, else any free port of the same host.
+func usual(said, address string) string {
+	if said != "" {
+		return said
+	}
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		_ = l.Close()
+		return address
+	}
+	host, _, _ := net.SplitHostPort(address)
+	return net.JoinHostPort(host, "0")
+}
+
+// enter lets others see the life that runs now, or that none does.
+func (c *chaining) enter(life *chainLife) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.life = life
+}
+
+// running is the life that runs now; nil: none.
+func (c *chaining) running() *chainLife {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.life
+}
+
+// tell passes on that there is a new block, until ctx ends.
+func (c *chaining) tell(ctx context.Context, life *chainLife) {
+	const who = "hpips-seat"
+	heads, err := life.node.Client().Subscribe(ctx, who, "tm.event='NewBlockHeader'")
+	if err != nil {
+		c.log.Debug("New blocks are not told of", "err", err)
+		return // the seat looks by its clock
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-heads:
+		}
+		select {
+		case c.blocks <- struct{}{}:
+		default: // told, and not looked at yet
+		}
+	}
+}
+
+// answer answers what other nodes ask about the chain.
+func (c *chaining) answer(ctx context.Context, from peer.ID, request []byte) ([]byte, error) {
+	q, err := parseChainAsk(request)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	g, life := c.genesis, c.life
+	c.mu.Unlock()
+	var a chainAnswer
+	switch {
+	case q.What == askWhere:
+		if g != nil {
+			a.Chain, a.Genesis = g.summary.ChainID, g.sum[:]
+		}
+		if life != nil {
+			a.Address = life.node.Address()
+		}
+	case g == nil:
+		return nil, errNoChain
+	case q.What == askGenesis:
+		a.Text = g.text
+	case q.What == askCarry && q.Carry != nil:
+		if a.Tx, err = c.carry(ctx, *q.Carry); err != nil {
+			c.log.Debug("A registration is not carried", "peer", from, "err", err)
+			return nil, err
+		}
+	default:
+		return nil, fmt.Errorf("a question about the chain that is not known: %.20q", q.What)
+	}
+	return canon.Encode(a)
+}
+
+// status is what the node tells of its chain; nil while it follows none.
+func (c *chaining) status(ctx context.Context) *client.ChainStatus {
+	c.mu.Lock()
+	g, life := c.genesis, c.life
+	c.mu.Unlock()
+	if g == nil {
+		return nil
+	}
+	s := &client.ChainStatus{ID: g.summary.ChainID, Genesis: g.summary.Hash, CatchingUp: true}
+	if life == nil {
+		return s
+	}
+	if st, err := life.node.Status(ctx); err == nil {
+		s.Height, s.CatchingUp, s.Peers, s.Seated, s.Down = st.Height, st.CatchingUp, st.Peers, st.Seated, st.Down
+	}
+	s.RPC, s.GRPC, s.REST = life.node.Addresses()
+	if h, ok := c.seat.Head(); ok {
+		s.Seats, s.Epoch = h.Seats, h.Epoch.Number
+	}
+	return s
+}
