@@ -170,7 +170,7 @@ func TestGrindingKeysGainsNothing(t *testing.T) {
 func TestNetworkOfTenWinsLikeOne(t *testing.T) {
 	all := people(33)
 	params := Development()
-	params.Seats, params.DaySeconds = 7, 1<<30
+	params.Seats, params.DaySeconds, params.EpochBlocks, params.ClaimBlocks = 7, 1<<30, 100, 99
 	w := found(t, storetypes.StoreTypeDB, params, 7, all...)
 	for _, p := range all[7:23] {
 		w.ticketed(p, "network of "+p.name)
@@ -185,6 +185,9 @@ func TestNetworkOfTenWinsLikeOne(t *testing.T) {
 		for _, p := range crowd {
 			if m := w.won(p, 10); m != nil {
 				together++
+				w.must(w.block(m)[0])
+			} else if m := w.won(p, 1); m != nil {
+				wants(t, "a claim that would win alone", w.block(m)[0], ErrThreshold)
 			}
 		}
 		for _, p := range all[:23] {

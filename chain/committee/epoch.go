@@ -96,7 +96,7 @@ func (k Keeper) nextEpoch(ctx sdk.Context, params committeev1.Params, e committe
 		Number: e.Number + 1, Threshold: threshold[:], Size_: size,
 		GuardedDays: e.GuardedDays, GuardiansEnded: e.GuardiansEnded,
 	}
-	ctx.EventManager().EmitEvent(sdk.NewEvent("committee_turned",
+	ctx.EventManager().EmitEvent(sdk.NewEvent("hpips_committee_turned",
 		sdk.NewAttribute("epoch", strconv.FormatUint(next.Number, 10)),
 		sdk.NewAttribute("seats", strconv.Itoa(len(seats))),
 		sdk.NewAttribute("claims", strconv.FormatUint(uint64(e.Claims), 10))))
@@ -190,7 +190,7 @@ func (k Keeper) seat(ctx sdk.Context, c sortition.Candidate, epoch uint64) error
 	if err != nil {
 		return err
 	}
-	ctx.EventManager().EmitEvent(sdk.NewEvent("committee_entered", sdk.NewAttribute("node", c.Node.String())))
+	ctx.EventManager().EmitEvent(sdk.NewEvent("hpips_seat_entered", sdk.NewAttribute("node", c.Node.String())))
 	return k.seats.Set(ctx, c.Node[:], committeev1.Seat{
 		Node: t.Node, Owner: t.Owner, Network: t.Network, ConsensusKey: t.ConsensusKey, VrfKey: t.VrfKey,
 		SinceEpoch: epoch, SinceHeight: ctx.BlockHeight(),
@@ -198,7 +198,7 @@ func (k Keeper) seat(ctx sdk.Context, c sortition.Candidate, epoch uint64) error
 }
 
 func (k Keeper) unseat(ctx sdk.Context, node sortition.Key, why string) error {
-	ctx.EventManager().EmitEvent(sdk.NewEvent("committee_left", sdk.NewAttribute("node", node.String()), sdk.NewAttribute("why", why)))
+	ctx.EventManager().EmitEvent(sdk.NewEvent("hpips_seat_left", sdk.NewAttribute("node", node.String()), sdk.NewAttribute("why", why)))
 	if err := k.missed.Remove(ctx, node[:]); err != nil {
 		return err
 	}
@@ -265,81 +265,100 @@ func (k Keeper) endGuardians(ctx context.Context, e committeev1.Epoch) error {
 // committee: what changes there belongs to the epoch before.
 func (k Keeper) vacate(ctx sdk.Context, params committeev1.Params, b committeev1.Beacon) error {
 	e, err := k.epoch.Get(ctx)
-	if err != nil || e.Opened == 0 {
+	if err != nil || e.Opened == 0 || budget(e) == 0 {
 		return err
 	}
 	seats, err := k.sitting(ctx)
 	if err != nil {
 		return err
 	}
-	var asked, absent []committeev1.Seat
+	var asked, absent []sortition.Key
 	for _, s := range seats {
 		gone, err := k.absent(ctx, params, s.Node)
 		if err != nil {
 			return err
 		}
 		if s.Leaving {
-			asked = append(asked, s)
+			asked = append(asked, sortition.Key(s.Node))
 		} else if gone {
-			absent = append(absent, s)
+			absent = append(absent, sortition.Key(s.Node))
 		}
 	}
-	for _, s := range slices.Concat(asked, absent) {
-		why := "absent"
-		if s.Leaving {
-			why = "stepped down"
+	var t bench
+	for i, node := range slices.Concat(asked, absent) {
+		why := "stepped down"
+		if i >= len(asked) {
+			why = "absent"
 		}
-		if err := k.replace(ctx, params, b.Day, sortition.Key(s.Node), why, false); err != nil {
+		if t.members == nil {
+			if t, err = k.bench(ctx, b.Day); err != nil {
+				return err
+			}
+		}
+		enter, leave, rest := sortition.Replace(t.members, node, t.substitutes, e.Size_, budget(e), rules(params, b.Day))
+		if !leave {
+			continue
+		}
+		if e, err = k.swap(ctx, t, node, enter, rest, why); err != nil {
 			return err
 		}
+		t = bench{}
 	}
 	return nil
 }
 
-// replace gives one seat to the first substitute that fits, or to nobody; must says that it leaves whatever the budget is.
-func (k Keeper) replace(ctx sdk.Context, params committeev1.Params, day uint64, gone sortition.Key, why string, must bool) error {
-	e, err := k.epoch.Get(ctx)
+// expel takes a seat whatever the budget is, and gives it to the first substitute that fits, or to nobody.
+func (k Keeper) expel(ctx sdk.Context, params committeev1.Params, day uint64, gone sortition.Key) error {
+	t, err := k.bench(ctx, day)
 	if err != nil {
 		return err
 	}
-	if !must && budget(e) == 0 {
-		return nil
-	}
-	seats, err := k.sitting(ctx)
-	if err != nil {
-		return err
-	}
-	members, err := k.members(ctx, seats)
-	if err != nil {
-		return err
-	}
-	substitutes, drawn, err := k.standingBy(ctx, day)
-	if err != nil {
-		return err
-	}
-	decide := func() (*sortition.Candidate, bool, []sortition.Candidate) {
-		if must {
-			return sortition.Expel(members, gone, substitutes, rules(params, day))
-		}
-		return sortition.Replace(members, gone, substitutes, e.Size_, budget(e), rules(params, day))
-	}
-	enter, leave, rest := decide()
+	enter, leave, rest := sortition.Expel(t.members, gone, t.substitutes, rules(params, day))
 	if !leave {
 		return nil
 	}
+	_, err = k.swap(ctx, t, gone, enter, rest, "signed two blocks")
+	return err
+}
+
+// bench is who sits, who stands by, and the epoch that drew the latter.
+type bench struct {
+	members     []sortition.Member
+	substitutes []sortition.Candidate
+	drawn       uint64
+}
+
+func (k Keeper) bench(ctx context.Context, day uint64) (t bench, err error) {
+	seats, err := k.sitting(ctx)
+	if err != nil {
+		return t, err
+	}
+	if t.members, err = k.members(ctx, seats); err != nil {
+		return t, err
+	}
+	t.substitutes, t.drawn, err = k.standingBy(ctx, day)
+	return t, err
+}
+
+// swap lets one seat go, for one that enters or for nobody, and counts it as a change of the epoch.
+func (k Keeper) swap(ctx sdk.Context, t bench, gone sortition.Key, enter *sortition.Candidate, rest []sortition.Candidate, why string) (committeev1.Epoch, error) {
+	e, err := k.epoch.Get(ctx)
+	if err != nil {
+		return e, err
+	}
 	if err := k.unseat(ctx, gone, why); err != nil {
-		return err
+		return e, err
 	}
 	if enter != nil {
 		if err := k.seat(ctx, *enter, e.Number); err != nil {
-			return err
+			return e, err
 		}
 	}
-	if err := k.standBy(ctx, drawn, rest); err != nil {
-		return err
+	if err := k.standBy(ctx, t.drawn, rest); err != nil {
+		return e, err
 	}
 	e.Changed++
-	return k.epoch.Set(ctx, e)
+	return e, k.epoch.Set(ctx, e)
 }
 
 // EndBlock replaces seats and gives the engine the differences to what it was told before. They hold two blocks later.

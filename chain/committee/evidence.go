@@ -46,7 +46,7 @@ func (k Keeper) punish(ctx sdk.Context, params committeev1.Params, id sortition.
 	if err := k.offences.Set(ctx, at, committeev1.Offence{Node: id[:], Height: e.Height(), Time: e.Time()}); err != nil {
 		return err
 	}
-	ctx.EventManager().EmitEvent(sdk.NewEvent("committee_offence",
+	ctx.EventManager().EmitEvent(sdk.NewEvent("hpips_offence",
 		sdk.NewAttribute("node", id.String()), sdk.NewAttribute("height", strconv.FormatInt(e.Height(), 10))))
 	if err := k.Forget(ctx, id); err != nil {
 		return err
@@ -69,5 +69,5 @@ func (k Keeper) punish(ctx sdk.Context, params committeev1.Params, id sortition.
 	if err != nil {
 		return err
 	}
-	return k.replace(ctx, params, b.Day, id, "signed two blocks", true)
+	return k.expel(ctx, params, b.Day, id)
 }

@@ -88,9 +88,14 @@ func TestRandomHistories(t *testing.T) {
 		}
 		for range rapid.IntRange(5, 60).Draw(r, "steps") {
 			p := all[rapid.IntRange(0, len(all)-1).Draw(r, "who")]
+			if !w.mayStop(nil) { // the chain stands still until somebody comes back
+				for _, p := range all {
+					p.stopped = false
+				}
+			}
 			switch rapid.IntRange(0, 9).Draw(r, "what") {
 			case 0:
-				p.stopped = w.mayStop(p)
+				p.stopped = p.stopped || w.mayStop(p)
 				continue
 			case 1:
 				p.stopped = false
@@ -142,7 +147,7 @@ func (w *world) mayStop(p *person) bool {
 			}
 		}
 		if 3*up <= 2*len(set) {
-			return p.stopped
+			return false
 		}
 	}
 	return true
@@ -465,6 +470,37 @@ func TestGuardians(t *testing.T) {
 	for _, p := range all[:3] {
 		if s, err := w.k.seatOf(w.ctx(block{}), p.node[32:]); err == nil && s.SinceEpoch == 0 {
 			t.Errorf("%s sits as if it were a guardian still", p.name)
+		}
+	}
+}
+
+// Guardians end at a height, if one is set, with the first epoch that closes from there on.
+func TestGuardiansEndAtHeight(t *testing.T) {
+	all := people(8)
+	params := Development()
+	params.Seats, params.GuardianHeight = 6, 50
+	w := bare(t, storetypes.StoreTypeIAVL, all...)
+	var nodes []GenesisNode
+	for i, p := range all[:6] {
+		n := w.genesisNode(i, p)
+		n.Guardian = i < 3
+		nodes = append(nodes, n)
+	}
+	state, err := Genesis(params, chainID, began, nodes)
+	w.must(err)
+	w.begin(state)
+	for range 4 {
+		w.turn(nil)
+		guards := 0
+		seats, err := w.k.sitting(w.ctx(block{}))
+		w.must(err)
+		for _, s := range seats {
+			if s.Guardian {
+				guards++
+			}
+		}
+		if over := w.height >= 50; w.epoch().GuardiansEnded != over || guards == 0 != over {
+			t.Errorf("height %d: %d guardians", w.height, guards)
 		}
 	}
 }

@@ -173,7 +173,7 @@ func TestWaiting(t *testing.T) {
 	n.KeysHeight = 77
 	w.registry.nodes[ids[0]] = n
 	wants(t, "application with new keys", mayApply(ids[0]), nil)
-	w.must(w.registry.Bar(nil, ids[1]))
+	w.must(w.registry.Bar(w.ctx(block{}), ids[1]))
 	for day := range 8 {
 		w.nextDay()
 		switch won := len(w.holders(ids[:2])); {
