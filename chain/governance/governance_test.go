@@ -437,19 +437,25 @@ func TestProposalsHoldOnlyWhatAVoteMayDecide(t *testing.T) {
 // Whatever x/gov's own parameters say, the two houses decide.
 func TestXGovsParametersDecideNothing(t *testing.T) {
 	for _, threshold := range []string{"0.1", "0.999"} {
-		s := founded(t, map[string]int64{"alice": 60, "bob": 40, "proposer": 3}, map[string]int{"alice": 1})
+		s := founded(t, map[string]int64{"alice": 90, "bob": 40, "proposer": 8}, map[string]int{"alice": 1})
 		p := *GovGenesis(true, time.Minute).Params
 		p.Threshold, p.ExpeditedThreshold, p.VetoThreshold, p.Quorum = threshold, "1.0", "0.01", "1.0"
 		if err := errors.Join(p.ValidateBasic(), s.gov.Params.Set(s.ctx, p)); err != nil {
 			t.Fatal(err)
 		}
 		good, bad := s.open("proposer"), s.open("proposer")
+		hurried, err := s.propose("proposer", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.says(hurried, yes, "alice")
+		s.says(hurried, veto, "bob")
 		s.says(good, yes, "alice")
 		s.says(good, veto, "bob")
 		s.says(bad, yes, "bob")
 		s.close()
-		if s.status(good) != v1.StatusPassed || s.status(bad) != v1.StatusRejected {
-			t.Errorf("threshold %s: %s, %s", threshold, s.status(good), s.status(bad))
+		if s.status(good) != v1.StatusPassed || s.status(bad) != v1.StatusRejected || s.status(hurried) != v1.StatusPassed {
+			t.Errorf("threshold %s: %s, %s, hurried %s", threshold, s.status(good), s.status(bad), s.status(hurried))
 		}
 	}
 }
