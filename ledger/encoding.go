@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/cosmos/cosmos-sdk/client"
 	"github.com/cosmos/cosmos-sdk/codec"
@@ -46,7 +47,17 @@ type encoding struct {
 	tx       client.TxConfig
 }
 
+// prefixes sets the SDK's global address prefixes, once in a process and before anything else: the SDK remembers the text of each address
+// that it ever wrote, so that one account written too early would carry the SDK's own prefix for good.
+var prefixes = sync.OnceFunc(func() {
+	config := sdk.GetConfig()
+	config.SetBech32PrefixForAccount(Prefix, Prefix+"pub")
+	config.SetBech32PrefixForValidator(Prefix+"valoper", Prefix+"valoperpub")
+	config.SetBech32PrefixForConsensusNode(Prefix+"valcons", Prefix+"valconspub")
+})
+
 func newEncoding() (encoding, error) {
+	prefixes()
 	accounts, operators := address.NewBech32Codec(Prefix), address.NewBech32Codec(Prefix+"valoper")
 	registry, err := types.NewInterfaceRegistryWithOptions(types.InterfaceRegistryOptions{
 		ProtoFiles:     proto.HybridResolver,

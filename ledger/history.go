@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cometbft/cometbft/crypto/tmhash"
+	cmtjson "github.com/cometbft/cometbft/libs/json"
 	ctypes "github.com/cometbft/cometbft/rpc/core/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
@@ -247,4 +248,13 @@ func (l *Ledger) missing(ctx context.Context, height int64, err error) error {
 		return &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("the node has no block %d", height), Hint: "hpips chain status says which blocks there are; a node with --archive keeps all"}
 	}
 	return l.unreachable(ctx, err)
+}
+
+// Genesis asks for the file that the chain began with, as package chain reads it.
+func (l *Ledger) Genesis(ctx context.Context) ([]byte, error) {
+	r, err := l.rpc.Genesis(ctx)
+	if err != nil {
+		return nil, l.unreachable(ctx, err)
+	}
+	return cmtjson.MarshalIndent(r.Genesis, "", "  ")
 }

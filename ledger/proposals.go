@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -275,4 +276,14 @@ func (l *Ledger) Allowance(ctx context.Context, owner, spender string) (left mon
 		left = amount(periodic.PeriodCanSpend.AmountOf(money.Denom))
 	}
 	return left, true, nil
+}
+
+// Proposal is the number of the proposal that a transaction put to the vote, 0 if it put none.
+func (r Receipt) Proposal() uint64 {
+	for _, e := range r.Events {
+		if id, err := strconv.ParseUint(e.Attributes["proposal_id"], 10, 64); e.Type == "submit_proposal" && err == nil {
+			return id
+		}
+	}
+	return 0
 }
