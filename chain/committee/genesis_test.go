@@ -58,8 +58,13 @@ func TestDayChangesOnceAfterHalt(t *testing.T) {
 		}
 	}
 	for range 50 {
+		before, err := w.k.beacon.Get(w.ctx(block{}))
+		w.must(err)
 		w.pass(1)
 		count()
+		if seed, err := w.k.slots.Get(w.ctx(block{}), w.slot()); err != nil || !bytes.Equal(seed, before.Seed) {
+			t.Fatalf("the slot's seed is not the one at its beginning: %v", err)
+		}
 	}
 	if changes != 0 || w.k.Day(w.ctx(block{})) != 0 {
 		t.Fatalf("%d changes in the first hour", changes)

@@ -102,7 +102,7 @@ func TestRandomHistories(t *testing.T) {
 				continue
 			case 2:
 				w.evidence = []offender{{p, max(w.height-3, 1)}}
-				if w.sits(p) && w.size() > 1 {
+				if w.sits(p) {
 					expelled++
 				}
 				w.block()
@@ -189,6 +189,63 @@ func TestAbsentSeatIsReplaced(t *testing.T) {
 	}
 	if w.sits(erin) || !w.sits(frank) {
 		t.Error("frank should sit for erin")
+	}
+}
+
+// Mallory's PC is on, but signs for no block: that is as good as being off.
+func TestVotesForNothingAreAbsence(t *testing.T) {
+	w, all := settled(t, 7, 1)
+	params := w.params()
+	params.EpochBlocks, params.ClaimBlocks = 100_000, 99_999
+	w.must(w.k.setParams(w.ctx(block{}), params))
+	w.standIn(all[7])
+	all[3].nays = true
+	for range 30 {
+		w.heartbeat()
+	}
+	if w.sits(all[3]) || !w.sits(all[7]) {
+		t.Error("who never signs for a block still sits")
+	}
+}
+
+// Oscar retired his node, and Niaj changed his keys. Both leave first, though others sat longer.
+func TestWhoTakesNoPartLeavesFirst(t *testing.T) {
+	w, all := settled(t, 9, 12)
+	for range 2 {
+		var claims []sdk.Msg
+		w.threshold(0xff)
+		for _, p := range all {
+			if !w.sits(p) {
+				claims = append(claims, w.claim(p))
+			}
+		}
+		w.block(claims...)
+		w.close()
+		w.heartbeat()
+	}
+	var newest []*person
+	for _, p := range all {
+		if s, err := w.k.seatOf(w.ctx(block{}), p.node[32:]); err == nil && s.SinceEpoch == 3 {
+			newest = append(newest, p)
+		}
+	}
+	if len(newest) != 3 {
+		t.Fatalf("%d entered last: this test wants three", len(newest))
+	}
+	oscar, niaj := w.registry.nodes[newest[0].id()], w.registry.nodes[newest[1].id()]
+	oscar.Active, niaj.VRF = false, public(newPerson("other keys").vrf)
+	w.registry.nodes[oscar.ID], w.registry.nodes[niaj.ID] = oscar, niaj
+	w.threshold(0xff)
+	var claims []sdk.Msg
+	for _, p := range all {
+		if !w.sits(p) {
+			claims = append(claims, w.claim(p))
+		}
+	}
+	w.block(claims...)
+	w.close()
+	if w.sits(newest[0]) || w.sits(newest[1]) || !w.sits(newest[2]) {
+		t.Error("who takes no part any more should leave before those who sat longest")
 	}
 }
 

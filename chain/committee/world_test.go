@@ -46,6 +46,7 @@ type person struct {
 	name                 string
 	node, consensus, vrf ed25519.PrivateKey
 	stopped              bool // neither votes nor proposes
+	nays                 bool // votes for no block
 }
 
 // newPerson gives everybody of one name the same keys.
@@ -129,26 +130,21 @@ type block struct {
 
 type vote struct {
 	address []byte
-	signed  bool
+	flag    comet.BlockIDFlag
 }
 
-func (b block) GetEvidence() comet.EvidenceList { return evidenceList(b) }
-func (b block) GetValidatorsHash() []byte       { return nil }
-func (b block) GetProposerAddress() []byte      { return nil }
-func (b block) GetLastCommit() comet.CommitInfo { return b }
-func (b block) Round() int32                    { return 0 }
-func (b block) Votes() comet.VoteInfos          { return b }
-func (b block) Len() int                        { return len(b.votes) }
-func (b block) Get(i int) comet.VoteInfo        { return b.votes[i] }
-func (v vote) Validator() comet.Validator       { return v }
-func (v vote) Address() []byte                  { return v.address }
-func (v vote) Power() int64                     { return 1 }
-func (v vote) GetBlockIDFlag() comet.BlockIDFlag {
-	if v.signed {
-		return comet.BlockIDFlagCommit
-	}
-	return comet.BlockIDFlagAbsent
-}
+func (b block) GetEvidence() comet.EvidenceList  { return evidenceList(b) }
+func (b block) GetValidatorsHash() []byte        { return nil }
+func (b block) GetProposerAddress() []byte       { return nil }
+func (b block) GetLastCommit() comet.CommitInfo  { return b }
+func (b block) Round() int32                     { return 0 }
+func (b block) Votes() comet.VoteInfos           { return b }
+func (b block) Len() int                         { return len(b.votes) }
+func (b block) Get(i int) comet.VoteInfo         { return b.votes[i] }
+func (v vote) Validator() comet.Validator        { return v }
+func (v vote) Address() []byte                   { return v.address }
+func (v vote) Power() int64                      { return 1 }
+func (v vote) GetBlockIDFlag() comet.BlockIDFlag { return v.flag }
 
 type evidenceList block
 
@@ -303,7 +299,13 @@ func (w *world) blockAfter(d time.Duration, msgs ...sdk.Msg) []error {
 	b := block{evidence: w.evidence, time: w.now}
 	w.evidence, w.added, w.removed, w.change = nil, nil, nil, Change{}
 	for _, address := range w.last {
-		b.votes = append(b.votes, vote{address, !w.byVote[string(address)].stopped})
+		flag := comet.BlockIDFlagCommit
+		if p := w.byVote[string(address)]; p.stopped {
+			flag = comet.BlockIDFlagAbsent
+		} else if p.nays {
+			flag = comet.BlockIDFlagNil
+		}
+		b.votes = append(b.votes, vote{address, flag})
 	}
 	if w.height == 1 {
 		b.votes = nil
