@@ -52,6 +52,7 @@ type Genesis struct {
 	Time             time.Time
 	Seats            []GenesisNode
 	Grants           []Grant
+	Allowances       []Allowance
 	// Heartbeat and EpochBlocks, if not 0, replace those of the network; Tune changes any parameter. A public chain takes none of them.
 	Heartbeat   time.Duration
 	EpochBlocks uint64
@@ -165,7 +166,12 @@ func (g Genesis) state(codec Codec, params committeev1.Params) (map[string]json.
 	for _, b := range balances {
 		owners = append(owners, b.Address)
 	}
-	accounts, err := accounts(owners)
+	day := time.Duration(params.DaySeconds) * time.Second
+	rights, fees, people, err := g.allowances(day)
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := accounts(append(owners, people...))
 	if err != nil {
 		return nil, err
 	}
@@ -180,12 +186,11 @@ func (g Genesis) state(codec Codec, params committeev1.Params) (map[string]json.
 		text, wrong := codec.MarshalJSON(m)
 		put(name, text, wrong)
 	}
-	day := time.Duration(params.DaySeconds) * time.Second
 	write(authtypes.ModuleName, authtypes.NewGenesisState(authtypes.DefaultParams(), accounts))
 	write(banktypes.ModuleName, banktypes.NewGenesisState(banktypes.NewParams(false), balances, sdk.NewCoins(sdk.NewCoin(Base, supply.Total())),
 		[]banktypes.Metadata{metadata()}, []banktypes.SendEnabled{{Denom: Base, Enabled: true}}))
-	write(authz.ModuleName, authz.DefaultGenesisState())
-	write(feegrant.ModuleName, feegrant.DefaultGenesisState())
+	write(authz.ModuleName, authz.NewGenesisState(rights))
+	write(feegrant.ModuleName, feegrant.NewGenesisState(fees))
 	write(epochstypes.ModuleName, epochstypes.NewGenesisState(nil))
 	write(govtypes.ModuleName, governance.GovGenesis(g.Network == Dev, day))
 	text, wrong := registry.Genesis(registry.DefaultParams(), first)
@@ -320,8 +325,9 @@ func metadata() banktypes.Metadata {
 	}
 }
 
-// maxGenesis bounds a genesis file that comes from a peer.
-const maxGenesis = 16 << 20
+// maxGenesis bounds a genesis file: one that goes on from an earlier chain holds all accounts and tickets. What a peer sends is bounded by
+// who asked it.
+const maxGenesis = 1 << 30
 
 // ReadGenesis reads a genesis file and checks it.
 func ReadGenesis(text []byte) (*cmttypes.GenesisDoc, error) {

@@ -49,6 +49,7 @@ type keepers struct {
 	feegrant   feegrantkeeper.Keeper
 	consensus  consensuskeeper.Keeper
 	upgrade    *upgradekeeper.Keeper
+	upgrades   store.KVStoreService // of upgrade, whose export is empty
 	epochs     epochskeeper.Keeper
 	gov        *govkeeper.Keeper
 	registry   registry.Keeper
@@ -113,6 +114,7 @@ func (a *App) open() error {
 	k.authz = authzkeeper.NewKeeper(service(authzkeeper.StoreKey), cdc, a.MsgServiceRouter(), k.account)
 	k.feegrant = feegrantkeeper.NewKeeper(cdc, service(feegrant.StoreKey), k.account).SetBankKeeper(k.bank)
 	k.upgrade = upgradekeeper.NewKeeper(nil, service(upgradetypes.StoreKey), cdc, a.options.Home, a.BaseApp, authority)
+	k.upgrades = service(upgradetypes.StoreKey)
 	k.epochs = epochskeeper.NewKeeper(service(epochstypes.StoreKey), cdc)
 	k.registry = registry.NewKeeper(cdc, service(registry.Name), clock{k}, who, authority)
 	k.committee = committee.NewKeeper(cdc, service(committee.Name), who, nodes{k}, duty{}, authority)

@@ -105,9 +105,25 @@ func Genesis(chainID string, people ...Person) (chain.Genesis, error) {
 	return g, nil
 }
 
+// Message is one message of a transaction.
+type Message = sdk.Msg
+
+// Coins are uhpips.
+func Coins(amount int64) sdk.Coins { return sdk.NewCoins(sdk.NewInt64Coin(chain.Base, amount)) }
+
+// Sender is the address of the person's node, from which its free messages come.
+func Sender(p Person) string {
+	sum := sha256.Sum256(p.Node.Public().(ed25519.PublicKey))
+	text, err := sdk.Bech32ifyAddressBytes(chain.Prefix, sum[:20])
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
 // Send is a transfer.
 func Send(from, to Person, amount int64) sdk.Msg {
-	return banktypes.NewMsgSend(from.Account(), to.Account(), sdk.NewCoins(sdk.NewInt64Coin(chain.Base, amount)))
+	return banktypes.NewMsgSend(from.Account(), to.Account(), Coins(amount))
 }
 
 // Envelope is what a transaction carries besides its messages.
