@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cometbft/cometbft/config"
 	"github.com/cometbft/cometbft/p2p"
 	rpcclient "github.com/cometbft/cometbft/rpc/client"
 	cmttypes "github.com/cometbft/cometbft/types"
@@ -201,6 +202,9 @@ func (n *Node) Address() string {
 func (n *Node) Addresses() (rpc, grpc, rest string) {
 	return n.engine.rpc, n.endpoints.grpcAddress(), n.endpoints.restAddress()
 }
+
+// Settings are a copy of the engine's, for whoever runs another chain beside this one and compares.
+func (n *Node) Settings() config.Config { return *n.engine.node.Config() }
 
 // App is the application, for whoever reads its state in this process.
 func (n *Node) App() *chain.App { return n.app }
