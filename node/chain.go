@@ -265,7 +265,12 @@ func (c *chaining) follow(ctx context.Context) error {
 	}
 	beside.Go(func() { c.tell(ctx, life) })
 	meet := &meeting{log: c.log, host: c.host, peers: func() []peer.ID { return c.others() }, seen: seat.Over(c.host).Seen,
-		genesis: c.genesis.sum, dial: func(addresses ...string) {
+		genesis: c.genesis.sum,
+		lonely: func() bool {
+			st, err := life.node.Status(ctx)
+			return err == nil && st.Peers == 0
+		},
+		dial: func(addresses ...string) {
 			if err := life.node.Dial(addresses...); err != nil {
 				c.log.Debug("A node of the chain cannot be dialled", "err", err)
 			}
@@ -297,8 +302,7 @@ func (c *chaining) start() (*chainLife, error) {
 	}
 	cfg := full.Config{Home: c.path(), Doc: doc, Consensus: c.keys.Consensus, VRF: c.keys.VRF, Peers: n.Peers, Archive: n.Archive,
 		Dev: c.genesis.summary.Network == chain.Dev, Log: c.log,
-		Listen: usual(n.Listen, net.JoinHostPort(listen, "26656")), RPC: usual(n.RPC, net.JoinHostPort(loop, "26657")),
-		GRPC: usual(n.GRPC, net.JoinHostPort(loop, "9090")), REST: usual(n.REST, net.JoinHostPort(loop, "1317"))}
+		Listen: c.at(n.Listen, listen, "26656"), RPC: c.at(n.RPC, loop, "26657"), GRPC: c.at(n.GRPC, loop, "9090"), REST: c.at(n.REST, loop, "1317")}
 	if !cfg.Dev {
 		cfg.MinGas = "0.001uhpips"
 	}
@@ -332,17 +336,17 @@ func (c *chaining) trust() (*full.Trust, error) {
 	return &t, nil
 }
 
-// usual is the address that is said; else the usual one where it is free, else any free port of the same host.
-func usual(said, address string) string {
+// at is the address that is said; else the usual one, where it is free and wallets look for this node there; else any free port.
+func (c *chaining) at(said, host, port string) string {
 	if said != "" {
 		return said
 	}
-	l, err := net.Listen("tcp", address)
-	if err == nil {
-		_ = l.Close()
-		return address
+	if c.address != "" {
+		if l, err := net.Listen("tcp", net.JoinHostPort(host, port)); err == nil {
+			_ = l.Close()
+			return net.JoinHostPort(host, port)
+		}
 	}
-	host, _, _ := net.SplitHostPort(address)
 	return net.JoinHostPort(host, "0")
 }
 

@@ -28,7 +28,7 @@ const (
 	maxChainText = maxGenesis + 1<<10
 	chainCall    = 20 * time.Second // for an answer
 	meetAgain    = 30 * time.Second // between two rounds of asking peers where their chain nodes are
-	meetSoon     = time.Second      // while this node knows of none
+	meetSoon     = time.Second      // while no node of the chain is connected
 )
 
 // The questions.
@@ -142,11 +142,12 @@ type meeting struct {
 	peers   func() []peer.ID // that speak chainProtocol
 	seen    func(peer.ID) []netip.Addr
 	genesis [sha256.Size]byte
+	lonely  func() bool // no chain node is connected
 	dial    func(addresses ...string)
 	known   map[peer.ID]string
 }
 
-// Serve asks until ctx ends: soon while nobody is known, then now and then.
+// Serve asks until ctx ends: often while no node of the chain is connected, though others may be there; then now and then.
 func (m *meeting) Serve(ctx context.Context) error {
 	m.known = map[peer.ID]string{}
 	timer := time.NewTimer(0)
@@ -157,11 +158,12 @@ func (m *meeting) Serve(ctx context.Context) error {
 			return ctx.Err()
 		case <-timer.C:
 		}
-		m.round(ctx)
 		wait := meetAgain
-		if len(m.known) == 0 {
+		if len(m.peers()) == 0 || m.lonely() {
 			wait = meetSoon
+			clear(m.known) // a dial that failed is tried again
 		}
+		m.round(ctx)
 		timer.Reset(wait)
 	}
 }

@@ -19,6 +19,7 @@ const (
 	devOwner = "dev"                 // name and label of the owner's account
 	devGrant = 100_000 * money.Scale // to the owner, out of the community's
 	devSpend = 10 * money.Scale      // to each spending key
+	devDaily = 1_000 * money.Scale   // that each spending key may take of the owner's for errands
 )
 
 // Founding is a new development chain.
@@ -69,6 +70,7 @@ func (f Founding) genesis() ([]byte, error) {
 			return nil, err
 		}
 		g.Grants = append(g.Grants, chain.Grant{Address: spend.Address(), Amount: devSpend, From: "community", Label: fmt.Sprintf("dev spending key %d", i+1)})
+		g.Allowances = append(g.Allowances, chain.Allowance{Owner: owner.Address(), Spender: spend.Address(), Daily: devDaily})
 		if i >= f.Seats {
 			continue
 		}

@@ -78,12 +78,12 @@ func (k ChainKeys) Enrol(chain, owner string, height int64) (client.Enrolment, e
 func public(secret []byte) sortition.Key { return sortition.Key(secret[32:]) }
 
 // registration is what the owner signs to register the node.
-func (c *chaining) registration(owner string) (client.Enrolment, error) {
+func (c *chaining) registration(ctx context.Context, owner string) (client.Enrolment, error) {
 	if err := ledger.CheckAddress(owner); err != nil {
 		return client.Enrolment{}, err
 	}
-	h, ok := c.seat.Head()
-	if !ok || h.CatchingUp {
+	h, err := onChain{c}.Head(ctx, public(c.keys.Node))
+	if err != nil || h.CatchingUp {
 		return client.Enrolment{}, errNotYet
 	}
 	e, err := c.keys.Enrol(h.Chain, owner, h.Height)
@@ -127,9 +127,9 @@ func short(p peer.ID) string { s := p.String(); return s[max(0, len(s)-8):] }
 // carry brings a newcomer in, in the name of this node's owner and at its cost, a few a day.
 func (c *chaining) carry(ctx context.Context, e client.Enrolment) (string, error) {
 	life := c.running()
-	h, ok := c.seat.Head()
+	h, err := onChain{c}.Head(ctx, public(c.keys.Node))
 	switch {
-	case life == nil || !ok || h.CatchingUp:
+	case life == nil || err != nil || h.CatchingUp:
 		return "", errNotYet
 	case !h.Place.Registered:
 		return "", errors.New("this node is not registered itself")
@@ -207,12 +207,12 @@ func (c *carried) take(word []byte, now time.Time) (undo func(), err error) {
 }
 
 // Registration is what the owner of this home's node signs to register it on the chain.
-func (h *House) Registration(_ context.Context, owner string) (client.Enrolment, error) {
+func (h *House) Registration(ctx context.Context, owner string) (client.Enrolment, error) {
 	c, err := h.chained()
 	if err != nil {
 		return client.Enrolment{}, err
 	}
-	return c.registration(owner)
+	return c.registration(ctx, owner)
 }
 
 // Register brings a signed registration in.

@@ -187,7 +187,8 @@ func (s *Seat) Serve(ctx context.Context) error {
 	}
 }
 
-// pause waits for the next look; false means that ctx ended. Between blocks there is something to do only while observers are missing.
+// pause waits for the next look; false means that ctx ended. Between blocks there is something to do only while observers are missing
+// or the chain is not at its head.
 func (s *Seat) pause(ctx context.Context, blocks *<-chan struct{}, tick <-chan time.Time) bool {
 	for {
 		select {
@@ -200,7 +201,7 @@ func (s *Seat) pause(ctx context.Context, blocks *<-chan struct{}, tick <-chan t
 			}
 			return true
 		case <-tick:
-			if h := s.head.Load(); h == nil || *blocks == nil || s.watch.lacks(s.kept, h.Slot) {
+			if h := s.head.Load(); h == nil || h.CatchingUp || *blocks == nil || s.watch.lacks(s.kept, h.Slot) {
 				return true
 			}
 		}
