@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/ledger"
-	"github.com/hpips/hpips/node"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/sortition"
 )
@@ -210,19 +208,21 @@ func (p *purse) ticketCommand() *cobra.Command {
 	}
 }
 
-// nodeKey is the key of a node that is named, else of this home's. It makes no keys.
+// nodeKey is the key of a node that is named, else of this home's.
 func (p *purse) nodeKey(c *cobra.Command, args []string) ([]byte, error) {
 	if len(args) > 0 {
 		return ledger.NodeKey(args[0])
 	}
-	if _, err := os.Stat(filepath.Join(p.home, "keys", "node.key")); err != nil {
-		return nil, usage(c, "no node has ever run on "+p.home+": name one")
+	api, err := p.open()
+	if err != nil {
+		return nil, usage(c, "no node runs on "+p.home+": name one")
 	}
-	keys, err := node.LoadChainKeys(p.home)
+	defer api.Close()
+	st, err := api.Status(c.Context())
 	if err != nil {
 		return nil, err
 	}
-	return keys.Node[32:], nil
+	return ledger.NodeKey(st.Node)
 }
 
 func (p *purse) registerCommand() *cobra.Command {

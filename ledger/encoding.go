@@ -47,13 +47,14 @@ type encoding struct {
 	tx       client.TxConfig
 }
 
-// prefixes sets the SDK's global address prefixes, once in a process and before anything else: the SDK remembers the text of each address
-// that it ever wrote, so that one account written too early would carry the SDK's own prefix for good.
+// prefixes tells the SDK, once in a process, how addresses begin: it remembers the text of each address that it ever wrote, so this comes
+// before anything else of it. The chain does the same.
 var prefixes = sync.OnceFunc(func() {
-	config := sdk.GetConfig()
-	config.SetBech32PrefixForAccount(Prefix, Prefix+"pub")
-	config.SetBech32PrefixForValidator(Prefix+"valoper", Prefix+"valoperpub")
-	config.SetBech32PrefixForConsensusNode(Prefix+"valcons", Prefix+"valconspub")
+	c := sdk.GetConfig()
+	c.SetBech32PrefixForAccount(Prefix, Prefix+"pub")
+	c.SetBech32PrefixForValidator(Prefix+"valoper", Prefix+"valoperpub")
+	c.SetBech32PrefixForConsensusNode(Prefix+"valcons", Prefix+"valconspub")
+	c.SetCoinType(CoinType)
 })
 
 func newEncoding() (encoding, error) {

@@ -53,6 +53,7 @@ var (
 	expected  = regexp.MustCompile(`account sequence mismatch, expected (\d+), got (\d+)`)
 	available = regexp.MustCompile(`(?:spendable balance )?(\d+)uhpips is smaller than (\d+)uhpips`)
 	traced    = regexp.MustCompile(`(?s)\s*\[[^\]]*\.go:\d+\].*$`)
+	carried   = regexp.MustCompile(`rpc error: code = \w+ desc = `)
 	indexed   = regexp.MustCompile(`^failed to execute message; message index: \d+: `)
 )
 
@@ -105,7 +106,7 @@ func (r *Refused) failure() *job.Failure {
 
 // reason is the log without the places in the code that some carry.
 func (r *Refused) reason() string {
-	text := indexed.ReplaceAllString(traced.ReplaceAllString(strings.TrimSpace(r.Log), ""), "")
+	text := carried.ReplaceAllString(indexed.ReplaceAllString(traced.ReplaceAllString(strings.TrimSpace(r.Log), ""), ""), "")
 	if text == "" {
 		text = fmt.Sprintf("code %d of %s", r.Code, r.Codespace)
 	}

@@ -195,6 +195,9 @@ func (c *Checker) contents(s Step, _ int64) error {
 	if err := s.Block.ValidateBasic(); err != nil { // the hashes of data, evidence and last commit
 		return fmt.Errorf("contents: %w", err)
 	}
+	if !bytes.Equal(s.Block.Txs.Hash(), s.Block.DataHash) { // ValidateBasic may remember an earlier one
+		return fmt.Errorf("its transactions are not those of its header")
+	}
 	if len(s.Results) != len(s.Block.Txs) {
 		return fmt.Errorf("%d results for %d transactions", len(s.Results), len(s.Block.Txs))
 	}
