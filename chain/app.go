@@ -29,6 +29,7 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	"github.com/cosmos/cosmos-sdk/types/module"
 	authtx "github.com/cosmos/cosmos-sdk/x/auth/tx"
+	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
 	"github.com/grpc-ecosystem/grpc-gateway/runtime"
 )
 
@@ -148,6 +149,9 @@ func (a *App) initChain(ctx sdk.Context, req *abci.RequestInitChain) (*abci.Resp
 	}
 	if err := a.keepers.upgrade.SetModuleVersionMap(ctx, a.modules.GetVersionMap()); err != nil {
 		return nil, fmt.Errorf("genesis versions: %w", err)
+	}
+	if err := a.importUpgrades(ctx, state[upgradetypes.ModuleName]); err != nil {
+		return nil, err
 	}
 	return a.modules.InitGenesis(ctx, a.codec, state)
 }

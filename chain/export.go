@@ -27,7 +27,9 @@ type Standstill struct {
 }
 
 // Earliest is when the first block after a restart may be made, in whole seconds.
-func (s Standstill) Earliest() time.Time { return s.Time.Add(s.Day).Truncate(time.Second).Add(time.Second) }
+func (s Standstill) Earliest() time.Time {
+	return s.Time.Add(s.Day).Truncate(time.Second).Add(time.Second)
+}
 
 // Standstill reads the last state.
 func (a *App) Standstill() (Standstill, error) {
