@@ -122,8 +122,11 @@ func Sender(p Person) string {
 }
 
 // Send is a transfer.
-func Send(from, to Person, amount int64) sdk.Msg {
-	return banktypes.NewMsgSend(from.Account(), to.Account(), Coins(amount))
+func Send(from, to Person, amount int64) sdk.Msg { return SendTo(from, to.Account(), amount) }
+
+// SendTo is a transfer to any account.
+func SendTo(from Person, to sdk.AccAddress, amount int64) sdk.Msg {
+	return banktypes.NewMsgSend(from.Account(), to, Coins(amount))
 }
 
 // Envelope is what a transaction carries besides its messages.
@@ -155,6 +158,19 @@ func Sign(codec chain.Codec, p Person, e Envelope, messages ...sdk.Msg) ([]byte,
 		return nil, fmt.Errorf("sign as %s: %w", p.Name, err)
 	}
 	return codec.Tx.TxEncoder()(b.GetTx())
+}
+
+// SignBytes are the bytes that a signer sees and signs.
+func SignBytes(codec chain.Codec, p Person, e Envelope, messages ...sdk.Msg) ([]byte, error) {
+	b := codec.Tx.NewTxBuilder()
+	if err := b.SetMsgs(messages...); err != nil {
+		return nil, err
+	}
+	b.SetGasLimit(1)
+	signer := authsigning.SignerData{
+		ChainID: e.ChainID, AccountNumber: e.Account, Sequence: e.Sequence, PubKey: p.Owner.PubKey(), Address: p.Address(),
+	}
+	return authsigning.GetSignBytesAdapter(context.Background(), codec.Tx.SignModeHandler(), e.Mode, signer, b.GetTx())
 }
 
 func sign(config client.TxConfig, b client.TxBuilder, p Person, e Envelope) error {
