@@ -83,11 +83,13 @@ func (e *engine) open(n *Node) error {
 		return err
 	}
 	sets := config.DBProvider(func(ctx *config.DBContext) (cmtdb.DB, error) {
-		db, err := config.DefaultDBProvider(ctx)
-		if err == nil {
-			e.dbs = append(e.dbs, db)
+		opened, err := config.DefaultDBProvider(ctx)
+		if err != nil {
+			return nil, err
 		}
-		return db, err
+		db := &database{DB: opened}
+		e.dbs = append(e.dbs, db)
+		return db, nil
 	})
 	log := engineLog{sdkLog{n.log}}
 	witness := &witness{Application: server.NewCometABCIWrapper(e.app), node: n, engine: e}
@@ -233,9 +235,7 @@ func (e *engine) close() error {
 		e.node.OnStop() // what New started: the bus of events and the index
 	}
 	for _, db := range e.dbs {
-		if err := db.Close(); err != nil && !strings.Contains(err.Error(), "closed") {
-			all = append(all, err)
-		}
+		all = append(all, db.Close())
 	}
 	if e.app != nil {
 		all = append(all, e.app.Close())
