@@ -209,7 +209,7 @@ func (k *Keys) Hardware(name string) (Account, error) {
 		return Account{}, err
 	}
 	r, err := k.ring.SaveLedgerKey(name, hd.Secp256k1, Prefix, CoinType, 0, 0)
-	if err != nil && strings.Contains(err.Error(), "not available in this executable") {
+	if err != nil && strings.Contains(fmt.Sprintf("%+v", err), "not available in this executable") { // the SDK keeps the cause for the long form
 		return Account{}, &job.Failure{Code: job.CodeUsage, Message: "this program was built without support for Ledger devices",
 			Hint: "build one with CGO_ENABLED=1 go build -tags ledger ./cmd/hpips"}
 	}

@@ -131,7 +131,8 @@ func (l *Ledger) proposal(p *govv1.Proposal) Proposal {
 	}
 	for _, m := range p.Messages {
 		out.Kinds = append(out.Kinds, m.TypeUrl)
-		if inner, ok := m.GetCachedValue().(sdk.Msg); ok {
+		var inner sdk.Msg
+		if l.words.registry.UnpackAny(m, &inner) == nil {
 			if text, err := l.words.words(inner); err == nil {
 				out.Messages = append(out.Messages, text)
 			}
@@ -267,7 +268,11 @@ func (l *Ledger) Allowance(ctx context.Context, owner, spender string) (left mon
 	if err != nil {
 		return 0, false, err
 	}
-	limit, ok := r.Allowance.Allowance.GetCachedValue().(*feegrant.AllowedMsgAllowance)
+	var given feegrant.FeeAllowanceI
+	if err := l.words.registry.UnpackAny(r.Allowance.Allowance, &given); err != nil {
+		return 0, true, fmt.Errorf("allowance: %w", err)
+	}
+	limit, ok := given.(*feegrant.AllowedMsgAllowance)
 	if !ok {
 		return 0, true, nil
 	}

@@ -147,6 +147,9 @@ func (c *Checker) Add(s Step) error {
 	c.results = cmtypes.NewResults(s.Results).Hash()
 	c.Count.Blocks++
 	c.Count.Transactions += int64(len(s.Block.Txs))
+	if *c.carried {
+		c.Count.Transactions-- // the seed is none
+	}
 	c.Count.Offences += int64(len(s.Block.Evidence.Evidence))
 	return nil
 }
