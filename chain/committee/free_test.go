@@ -390,6 +390,22 @@ func TestObservers(t *testing.T) {
 			t.Fatal("alice is observed by herself, or by her friend")
 		}
 	}
+	params := w.params()
+	params.SeatsPerOwner = 0
+	w.must(w.k.setParams(w.ctx(block{}), params))
+	befriended := false
+	for range 15 {
+		w.pass(1)
+		now, _, err := w.k.Observers(w.ctx(block{}), alice.id(), w.slot())
+		w.must(err)
+		if slices.Contains(now, alice.id()) {
+			t.Fatal("alice is observed by herself")
+		}
+		befriended = befriended || slices.Contains(now, friend.id())
+	}
+	if !befriended {
+		t.Error("where owners are not limited, a friend may observe")
+	}
 	// The ring forgets what no slot and no vote can ask for.
 	forgotten := func() int {
 		n := 0

@@ -184,6 +184,7 @@ type world struct {
 	evidence           []offender // for the next block
 	added, removed     []sortition.Key
 	change             Change
+	gas                uint64 // what the store's work would have cost since the beginning
 }
 
 // bare is a world without a state.
@@ -324,6 +325,7 @@ func (w *world) blockAfter(d time.Duration, msgs ...sdk.Msg) []error {
 	updates, err := w.m.EndBlock(ctx)
 	w.must(err)
 	w.next = w.apply(w.next, updates)
+	w.gas += ctx.GasMeter().GasConsumed()
 	return outcome
 }
 
