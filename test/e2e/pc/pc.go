@@ -48,10 +48,16 @@ func New(t testing.TB, program, name string, flags ...string) *PC {
 // Up starts the process and waits until its API answers. Further flags hold for this life alone.
 func (p *PC) Up(t testing.TB, further ...string) {
 	t.Helper()
+	p.Launch(t, further...)
+	p.Await(t, "answers", func(client.Status) bool { return true })
+}
+
+// Launch starts the process and waits for nothing: for many PCs at once, or one whose API this side cannot reach.
+func (p *PC) Launch(t testing.TB, further ...string) {
+	t.Helper()
 	if err := p.launch(further); err != nil {
 		t.Fatal(err)
 	}
-	p.Await(t, "answers", func(client.Status) bool { return true })
 }
 
 func (p *PC) launch(further []string) error {
