@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,9 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -36,6 +32,7 @@ const (
 	pinFile          = "genesis.sha256" // in chainDir, if the owner has said which genesis it must be
 	trustFile        = "trust"          // in chainDir, HEIGHT:HASH, if the owner has named a block to trust
 	receiptsDir      = "receipts"       // in chainDir, of the seat
+	snapshotsDir     = "snapshots"      // in chainDir, of the chain node: a folder for each height
 )
 
 // chaining is one member's part in the chain: its chain node, its window, its seat. Without a genesis it waits for one.
@@ -49,6 +46,7 @@ type chaining struct {
 	seat    *seat.Seat
 	blocks  chan struct{} // told of new blocks
 	spend   *ledger.Secret
+	wanted  string // SHA-256 of the only genesis to take, in hex; empty: any
 	carried carried
 
 	mu      sync.Mutex
@@ -56,17 +54,17 @@ type chaining struct {
 	life    *chainLife
 }
 
-// genesis is the beginning of a chain.
-type genesis struct {
-	text    []byte
-	sum     [sha256.Size]byte
-	summary chain.Summary
-}
-
 // chainLife is a chain node between its start and its end.
 type chainLife struct {
-	node   *full.Node
-	ledger *ledger.Ledger
+	node      *full.Node
+	ledger    *ledger.Ledger
+	witnesses []*witness // of a newcomer that takes a snapshot
+}
+
+func (l *chainLife) dismiss() {
+	for _, w := range l.witnesses {
+		w.close()
+	}
 }
 
 // openChain reads the genesis of a member, if it has one, and answers the questions of others from now on.
@@ -90,7 +88,13 @@ func openChain(m *member, cfg Config, role role) (*chaining, error) {
 		c.genesis, err = c.check(text)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s: %v", c.path(genesisFile), err), Hint: "put the right one there; hpips chain genesis checks it"}
+		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s: %v", c.path(genesisFile), err),
+			Hint: "put the right one there, which hpips chain genesis checks; or start with another home: --home DIR"}
+	}
+	if cfg.ChainNode.Genesis != "" { // it fits what is here, so it is kept
+		if err := writeWhole(c.path(pinFile), []byte(c.wanted+"\n")); err != nil {
+			return nil, err
+		}
 	}
 	c.seat, err = seat.New(m.log.With("room", "seat"), onChain{c}, seat.Over(m.host), seat.Config{Dir: c.path(receiptsDir), Key: c.keys.Node, VRF: c.keys.VRF})
 	if err != nil {
@@ -101,65 +105,6 @@ func openChain(m *member, cfg Config, role role) (*chaining, error) {
 
 func (c *chaining) path(names ...string) string {
 	return filepath.Join(append([]string{c.dir, chainDir}, names...)...)
-}
-
-// pin keeps what the owner says about the genesis: the SHA-256 that it must have, or a file with it.
-func (c *chaining) pin(said string) error {
-	if said == "" {
-		return nil
-	}
-	if sum, err := hex.DecodeString(said); err == nil && len(sum) == sha256.Size {
-		return writeWhole(c.path(pinFile), []byte(strings.ToLower(said)+"\n"))
-	}
-	text, err := os.ReadFile(said)
-	var g *genesis
-	if err == nil {
-		g, err = readGenesis(text)
-	}
-	if err != nil {
-		return &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("--genesis %s: %v", said, err), Hint: "name a genesis file, or the SHA-256 of one"}
-	}
-	if err := writeWhole(c.path(pinFile), []byte(g.summary.Hash+"\n")); err != nil {
-		return err
-	}
-	if _, err := os.Stat(c.path(genesisFile)); err == nil {
-		return nil // it is compared with the pin
-	}
-	return writeWhole(c.path(genesisFile), g.text)
-}
-
-// readGenesis reads and checks a genesis. Its text is as all write it, and so is its hash, whatever it looked like.
-func readGenesis(text []byte) (*genesis, error) {
-	doc, err := chain.ReadGenesis(text)
-	if err != nil {
-		return nil, err
-	}
-	g := &genesis{}
-	if g.summary, err = chain.CheckGenesis(doc); err != nil {
-		return nil, err
-	}
-	if g.text, err = chain.GenesisBytes(doc); err != nil {
-		return nil, err
-	}
-	g.sum = sha256.Sum256(g.text)
-	return g, nil
-}
-
-// check reads a genesis and compares it with the pin.
-func (c *chaining) check(text []byte) (*genesis, error) {
-	g, err := readGenesis(text)
-	if err != nil {
-		return nil, err
-	}
-	if pin := c.pinned(); pin != "" && g.summary.Hash != pin {
-		return nil, fmt.Errorf("its SHA-256 is %s, asked for is %s", g.summary.Hash, pin)
-	}
-	return g, nil
-}
-
-func (c *chaining) pinned() string {
-	text, _ := os.ReadFile(c.path(pinFile)) // no file, no pin
-	return strings.TrimSpace(string(text))
 }
 
 // Serve waits for a genesis if there is none, then follows the chain until ctx ends.
@@ -180,68 +125,9 @@ func (c *chaining) Serve(ctx context.Context) error {
 	}
 }
 
-// await takes the genesis from a node that this one was told to join; false means that ctx ended first.
-func (c *chaining) await(ctx context.Context) bool {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	said := ""
-	for {
-		c.mu.Lock()
-		g := c.genesis
-		c.mu.Unlock()
-		if g != nil {
-			return true
-		}
-		for _, from := range c.joined() {
-			text, err := fetchGenesis(ctx, c.host, from, c.pinned())
-			if err == nil {
-				err = c.adopt(text)
-			}
-			if err == nil {
-				break
-			}
-			if text := err.Error(); text != said && ctx.Err() == nil {
-				said = text
-				c.log.Debug("A joined node gives no genesis", "peer", from, "err", err)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-tick.C:
-		}
-	}
-}
-
-// joined are the nodes that the owner named.
-func (c *chaining) joined() (all []peer.ID) {
-	for _, a := range c.cfg.Join {
-		if ai, err := peer.AddrInfoFromString(a); err == nil && ai.ID != c.host.ID() && !slices.Contains(all, ai.ID) {
-			all = append(all, ai.ID)
-		}
-	}
-	return all
-}
-
-// adopt keeps a genesis for good.
-func (c *chaining) adopt(text []byte) error {
-	g, err := c.check(text)
-	if err != nil {
-		return err
-	}
-	if err := writeWhole(c.path(genesisFile), g.text); err != nil {
-		return err
-	}
-	c.log.Info("This node joins a chain; compare the SHA-256 of its genesis with what its owners publish", "chain", g.summary.ChainID, "sha256", g.summary.Hash)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.genesis = g
-	return nil
-}
-
 // follow runs a chain node until ctx ends or the node does.
 func (c *chaining) follow(ctx context.Context) error {
-	life, err := c.start()
+	life, err := c.start(ctx)
 	if err != nil {
 		return err
 	}
@@ -251,6 +137,7 @@ func (c *chaining) follow(ctx context.Context) error {
 		stop()
 		beside.Wait()
 		_ = life.ledger.Close()
+		life.dismiss()
 	}()
 	c.enter(life)
 	defer c.enter(nil)
@@ -289,7 +176,7 @@ func (c *chaining) others() []peer.ID {
 }
 
 // start opens the chain node of the home.
-func (c *chaining) start() (*chainLife, error) {
+func (c *chaining) start(ctx context.Context) (_ *chainLife, err error) {
 	doc, err := chain.ReadGenesis(c.genesis.text)
 	if err != nil {
 		return nil, err
@@ -309,15 +196,25 @@ func (c *chaining) start() (*chainLife, error) {
 	if cfg.Trust, err = c.trust(); err != nil {
 		return nil, err
 	}
-	node, err := full.New(cfg)
-	if err != nil {
+	life := &chainLife{}
+	defer func() {
+		if err != nil {
+			life.dismiss()
+		}
+	}()
+	if cfg.Trust != nil && c.fresh() {
+		life.witnesses = c.seekWitnesses(ctx)
+		for _, w := range life.witnesses {
+			cfg.StateSyncServers = append(cfg.StateSyncServers, w.at)
+		}
+	}
+	if life.node, err = full.New(cfg); err != nil {
 		return nil, err
 	}
-	window, err := ledger.New(node.Client(), ledger.Default())
-	if err != nil {
-		return nil, errors.Join(err, node.Close())
+	if life.ledger, err = ledger.New(life.node.Client(), ledger.Default()); err != nil {
+		return nil, errors.Join(err, life.node.Close())
 	}
-	return &chainLife{node: node, ledger: window}, nil
+	return life, nil
 }
 
 // trust reads the block that the owner trusts, if there is one.
@@ -401,7 +298,7 @@ func (c *chaining) answer(ctx context.Context, from peer.ID, request []byte) ([]
 			a.Chain, a.Genesis = g.summary.ChainID, g.sum[:]
 		}
 		if life != nil {
-			a.Address = life.node.Address()
+			a.Address, a.Snapshot = life.node.Address(), snapshot(c.path(snapshotsDir))
 		}
 	case g == nil:
 		return nil, errNoChain
@@ -410,6 +307,11 @@ func (c *chaining) answer(ctx context.Context, from peer.ID, request []byte) ([]
 	case q.What == askCarry && q.Carry != nil:
 		if a.Tx, err = c.carry(ctx, *q.Carry); err != nil {
 			c.log.Debug("A registration is not carried", "peer", from, "err", err)
+			return nil, err
+		}
+	case q.What == askRPC && life != nil:
+		rpc, _, _ := life.node.Addresses()
+		if a.Text, err = askOwnRPC(ctx, rpc, q.RPC); err != nil {
 			return nil, err
 		}
 	default:

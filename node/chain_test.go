@@ -165,3 +165,47 @@ func TestBobJoinsAlicesChain(t *testing.T) {
 		t.Errorf("a node without a chain registers: %v", err)
 	}
 }
+
+func TestTheGenesisIsTheOneThatIsAskedFor(t *testing.T) {
+	cfg := quiet(t)
+	cfg.Chain = true
+	if err := Found(Founding{Ring: filepath.Join(cfg.Home, "keys"), Homes: []string{cfg.Home}, Seats: 1}); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(cfg.Home, chainDir, genesisFile)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := readGenesis(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := filepath.Join(t.TempDir(), "damaged.json")
+	if err := os.WriteFile(damaged, []byte(strings.Replace(string(text), `"dev"`, `"public"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ asked, says string }{
+		{strings.Repeat("00", 32), "asked for is"},
+		{damaged, "--genesis"},
+		{filepath.Join(cfg.Home, "none.json"), "--genesis"},
+		{g.summary.Hash, ""},
+		{name, ""},
+		{"", ""}, // what was asked for holds on
+	} {
+		cfg.ChainNode.Genesis = row.asked
+		h, err := New(t.Context(), cfg)
+		if row.says == "" {
+			if err != nil || h.first().chain.wanted != g.summary.Hash {
+				t.Errorf("%q: %v", row.asked, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), row.says) {
+			t.Errorf("%q: %v", row.asked, err)
+		}
+		if h != nil {
+			if err := h.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}

@@ -36,12 +36,14 @@ const (
 	askWhere   = "where"
 	askGenesis = "genesis"
 	askCarry   = "carry"
+	askRPC     = "rpc"
 )
 
 // chainAsk is a request.
 type chainAsk struct {
 	What  string            `cbor:"what"`
 	Carry *client.Enrolment `cbor:"carry,omitempty"`
+	RPC   []byte            `cbor:"rpc,omitempty"` // a JSON-RPC question, see lightly
 }
 
 // chainAnswer is an answer; which parts it has follows from the question.
@@ -49,8 +51,10 @@ type chainAnswer struct {
 	Chain   string `cbor:"chain,omitempty"`   // chain ID
 	Genesis []byte `cbor:"genesis,omitempty"` // its SHA-256
 	Address string `cbor:"address,omitempty"` // ID@host:port of the chain node; an unspecified host is the one that the caller sees
-	Text    []byte `cbor:"text,omitempty"`    // the genesis
+	Text    []byte `cbor:"text,omitempty"`    // the genesis, or what the RPC says
 	Tx      string `cbor:"tx,omitempty"`      // the transaction that carried
+
+	Snapshot int64 `cbor:"snapshot,omitempty"` // height of the newest snapshot
 }
 
 func parseChainAsk(b []byte) (chainAsk, error) {
@@ -64,7 +68,7 @@ func parseChainAnswer(b []byte) (chainAnswer, error) {
 	if err := canon.Decode(b, maxChainText, &a); err != nil {
 		return a, err
 	}
-	if len(a.Genesis) != 0 && len(a.Genesis) != sha256.Size || len(a.Text) > maxGenesis || len(a.Chain) > 64 || len(a.Address) > 256 || len(a.Tx) > 64 {
+	if len(a.Genesis) != 0 && len(a.Genesis) != sha256.Size || len(a.Text) > maxGenesis || len(a.Chain) > 64 || len(a.Address) > 256 || len(a.Tx) > 64 || a.Snapshot < 0 {
 		return a, errors.New("answer about a chain: a field is too long")
 	}
 	return a, nil

@@ -6,8 +6,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -125,4 +130,59 @@ func FuzzChainWords(f *testing.F) {
 			_, _ = reach(a.Address, nil)
 		}
 	})
+}
+
+// Who joins late asks for headers through a server of its own; nothing else of the other's RPC can be asked for.
+func TestHeadersAreAskedForThroughAPeer(t *testing.T) {
+	rpc := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		_, _ = w.Write(append([]byte("answer to "), text...))
+	}))
+	defer rpc.Close()
+	alice := answers(func(q chainAsk) (chainAnswer, error) {
+		text, err := askOwnRPC(t.Context(), strings.TrimPrefix(rpc.URL, "http://"), q.RPC)
+		return chainAnswer{Text: text}, err
+	})
+	w, err := openWitness(alice, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	for question, good := range map[string]bool{
+		`{"method":"commit","params":{"height":"7"}}`: true,
+		`{"method":"validators"}`:                     true,
+		`{"method":"broadcast_tx_sync"}`:              false,
+		`{"method":"dial_peers"}`:                     false,
+		`[{"method":"commit"}]`:                       false,
+		`commit`:                                      false,
+		`{"method":"commit","x":"` + strings.Repeat("y", 4000) + `"}`: false,
+	} {
+		resp, err := http.Post(w.at, "application/json", strings.NewReader(question))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if got := resp.StatusCode == http.StatusOK; got != good || good && string(text) != "answer to "+question {
+			t.Errorf("%.60s: %s, %.80q", question, resp.Status, text)
+		}
+	}
+}
+
+func TestTheNewestSnapshotIsTold(t *testing.T) {
+	dir := t.TempDir()
+	if got := snapshot(filepath.Join(dir, "none")); got != 0 {
+		t.Errorf("without a folder: %d", got)
+	}
+	for _, name := range []string{"100", "2000", "metadata.db"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "9000"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := snapshot(dir); got != 2000 {
+		t.Errorf("the newest is %d", got)
+	}
 }
