@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -80,6 +82,9 @@ func OpenKeys(dir, kind string, ask Passphrase) (*Keys, error) {
 		c.FilePasswordFunc = store.FixedStringPrompt("test")
 	default:
 		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%.20q is no store of keys", kind), Hint: "there are os, file and test"}
+	}
+	if _, err := os.Stat(c.FileDir); c.FileDir != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // the store would fall over it
+		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("the keys cannot be read: %v", err), Hint: "name another home: --home DIR"}
 	}
 	k.db, err = store.Open(c)
 	if err != nil {

@@ -142,7 +142,11 @@ func Propose(proposer, title, summary string, deposit money.Amount, messages ...
 			return nil, fmt.Errorf("proposal: %w", err)
 		}
 	}
-	return &govv1.MsgSubmitProposal{Messages: packed, InitialDeposit: coins(deposit), Proposer: proposer, Title: title, Summary: summary}, nil
+	p := &govv1.MsgSubmitProposal{Messages: packed, InitialDeposit: coins(deposit), Proposer: proposer, Title: title, Summary: summary}
+	if len(packed) == 0 {
+		p.Metadata = "text" // the chain wants either
+	}
+	return p, nil
 }
 
 // ballots are the words for a vote.
