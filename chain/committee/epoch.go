@@ -3,7 +3,6 @@ package committee
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -461,5 +460,3 @@ func (k Keeper) forgetParting(ctx context.Context, height int64) error {
 	}
 	return nil
 }
-
-func short(node []byte) string { return hex.EncodeToString(node) }

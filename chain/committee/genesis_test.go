@@ -10,7 +10,6 @@ import (
 	"time"
 
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
-	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/hpips/hpips/proto/gen/committeev1"
 	"github.com/hpips/hpips/spec/sortition"
@@ -19,6 +18,9 @@ import (
 // A block that has to carry no seed leaves the state as it is, to the last bit, and an idle chain alternates: heartbeat, quiet block.
 func TestQuietBlocksWriteNothing(t *testing.T) {
 	w, all := settled(t, 4, 2)
+	params := w.params()
+	params.EpochBlocks = 1000
+	w.must(w.k.setParams(w.ctx(block{}), params))
 	w.threshold(0xff)
 	w.must(w.block(w.claim(all[4]))[0])
 	all[3].stopped = true
@@ -36,6 +38,16 @@ func TestQuietBlocksWriteNothing(t *testing.T) {
 			w.must(err)
 			if again := w.store.Commit().Hash; len(updates) > 0 || !bytes.Equal(again, hash) {
 				t.Fatalf("height %d: the end of a quiet block changed something", w.height)
+			}
+			// Not even what is due: somebody who asked to leave waits for the next seeded block.
+			due, _ := ctx.CacheContext()
+			s, err := w.k.seatOf(due, all[2].node[32:])
+			w.must(err)
+			s.Leaving = true
+			w.must(w.k.seats.Set(due, s.Node, s))
+			w.must(w.k.standBy(due, 1, []sortition.Candidate{{Node: all[5].id()}}))
+			if updates, err = w.m.EndBlock(due); err != nil || len(updates) > 0 {
+				t.Fatalf("height %d: a quiet block replaced a seat: %v, %v", w.height, updates, err)
 			}
 		}
 		last = hash
@@ -303,7 +315,7 @@ func TestSeedRefused(t *testing.T) {
 // All questions about a node and the lists answer, and refuse keys that are none.
 func TestQueries(t *testing.T) {
 	w, all := settled(t, 4, 3)
-	q, ctx := queries{w.k}, sdk.Context(w.ctx(block{}))
+	q, ctx := queries{w.k}, w.ctx(block{})
 	ticket, err := q.Ticket(ctx, &committeev1.QueryTicketRequest{Node: all[0].node[32:]})
 	w.must(err)
 	if !ticket.Seated || ticket.Claimed || ticket.Ticket == nil || ticket.NetworkTickets != 1 || !strings.Contains(ticket.Reason, ErrEarly.Error()) {

@@ -115,7 +115,7 @@ func unseen(id sortition.Key) string { return "unseen/" + id.String()[:16] }
 func (k Keeper) admit(ctx sdk.Context, b committeev1.Beacon, t committeev1.Ticket) error {
 	point := sortition.Point(sortition.Key(t.Node), sortition.Seed(b.Seed))
 	t.Point, t.SinceHeight, t.SinceSlot, t.UntilSlot = point[:], ctx.BlockHeight(), b.Slot+1, forever
-	ctx.EventManager().EmitEvent(sdk.NewEvent("hpips_ticket", sdk.NewAttribute("node", short(t.Node))))
+	ctx.EventManager().EmitEvent(sdk.NewEvent("hpips_ticket", sdk.NewAttribute("node", sortition.Key(t.Node).String())))
 	return k.place(ctx, t)
 }
 
