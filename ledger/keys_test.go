@@ -148,14 +148,31 @@ func TestABackupBringsAllBack(t *testing.T) {
 	}
 }
 
-func TestADeviceNeedsAnotherBuild(t *testing.T) {
-	_, err := ring(t, t.TempDir(), "a long evening").Hardware("device")
-	if err == nil {
-		t.Skip("this build has devices")
+// The default build has no devices and says so; go test -tags "ledger test_ledger_mock", with cgo, has one that is made of software.
+func TestADevice(t *testing.T) {
+	k := ring(t, t.TempDir(), "a long evening")
+	device, err := k.Hardware("device")
+	if err != nil {
+		if told(t, err) != "this program was built without support for Ledger devices" {
+			t.Error(err)
+		}
+		return
 	}
-	if told(t, err) != "this program was built without support for Ledger devices" {
-		t.Error(err)
+	s, err := k.Signer("device")
+	if err != nil || !device.Hardware {
+		t.Fatalf("%+v, %v", device, err)
 	}
+	if _, err := k.Export("device", "12345678"); told(t, err) == "" {
+		t.Error("a device gave its secret away")
+	}
+	if _, _, err := SignWord(s, []byte("a word")); told(t, err) == "" {
+		t.Error("a device signs what it cannot show")
+	}
+	inVillage(t, func(t *testing.T, v *village, l *Ledger) {
+		if _, err := l.Deliver(t.Context(), pay(t, s, person(t, "bob"), "signed by hand")); err != nil || v.paid["signed by hand"] != 1 {
+			t.Errorf("a payment of the device: %v", err)
+		}
+	})
 }
 
 func FuzzImport(f *testing.F) {
