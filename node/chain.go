@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -48,6 +49,8 @@ type chaining struct {
 	spend   *ledger.Secret
 	wanted  string // SHA-256 of the only genesis to take, in hex; empty: any
 	carried carried
+	gate    *seat.Gate // for those who ask for the genesis, which is large
+	light   *seat.Gate // for those who ask for headers
 
 	mu      sync.Mutex
 	genesis *genesis
@@ -69,7 +72,8 @@ func (l *chainLife) dismiss() {
 
 // openChain reads the genesis of a member, if it has one, and answers the questions of others from now on.
 func openChain(m *member, cfg Config, role role) (*chaining, error) {
-	c := &chaining{log: m.log.With("room", "chain"), dir: m.dir, address: role.address, cfg: cfg, host: m.host, blocks: make(chan struct{}, 1)}
+	c := &chaining{log: m.log.With("room", "chain"), dir: m.dir, address: role.address, cfg: cfg, host: m.host, gate: seat.NewGate(16, 1), light: seat.NewGate(256, 64),
+		blocks: make(chan struct{}, 1)}
 	var err error
 	if c.keys, err = LoadChainKeys(m.dir); err != nil {
 		return nil, err
@@ -302,6 +306,8 @@ func (c *chaining) answer(ctx context.Context, from peer.ID, request []byte) ([]
 		}
 	case g == nil:
 		return nil, errNoChain
+	case q.What == askGenesis && !c.gate.Pass(time.Now()), q.What == askRPC && !c.light.Pass(time.Now()):
+		return nil, errors.New("too many ask, try again later")
 	case q.What == askGenesis:
 		a.Text = g.text
 	case q.What == askCarry && q.Carry != nil:

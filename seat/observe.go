@@ -22,6 +22,10 @@ const (
 	maxRequest = 256
 	askTime    = 10 * time.Second // for one observer's answer
 	askers     = 4                // observers asked at once
+
+	// Questions answered at once and in a second: each costs a look at the chain.
+	gateDepth = 64
+	gateRate  = 32
 )
 
 // question is the call's request.
@@ -107,7 +111,7 @@ func (s *Seat) testify(ctx context.Context, from peer.ID, request []byte) ([]byt
 		return nil, fmt.Errorf("this node follows the chain %s", h.Chain)
 	case q.Slot != h.Slot:
 		return nil, fmt.Errorf("here it is slot %d", h.Slot)
-	case !s.gate.pass(time.Now()):
+	case !s.gate.Pass(time.Now()):
 		return nil, errors.New("too many ask, try again later")
 	}
 	network, ok := networkOf(s.peers.Seen(from))
@@ -126,31 +130,6 @@ func (s *Seat) testify(ctx context.Context, from peer.ID, request []byte) ([]byt
 		return nil, err
 	}
 	return r.Bytes()
-}
-
-// The gate lets so many questions through at once and in a second: each costs a look at the chain.
-const (
-	gateDepth = 64
-	gateRate  = 32
-)
-
-// gate is a token bucket for all callers together; p2p has one for each.
-type gate struct {
-	mu    sync.Mutex
-	spent float64
-	at    time.Time
-}
-
-func (g *gate) pass(now time.Time) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.spent = max(0, g.spent-now.Sub(g.at).Seconds()*gateRate)
-	g.at = now
-	if g.spent+1 > gateDepth {
-		return false
-	}
-	g.spent++
-	return true
 }
 
 // apply takes out or renews the ticket with the testimony at hand; without enough of it nothing is sent.

@@ -138,7 +138,7 @@ type Seat struct {
 	chain Chain
 	peers Peers
 	kept  *receipts
-	gate  gate
+	gate  *Gate
 
 	head    atomic.Pointer[Head] // as last looked at
 	resting atomic.Uint64        // one more than the epoch in which the owner asked to step down; 0: never
@@ -157,7 +157,7 @@ func New(log *slog.Logger, chain Chain, peers Peers, cfg Config) (*Seat, error) 
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	s := &Seat{log: log, cfg: cfg, chain: chain, peers: peers, self: sortition.Key(cfg.Key.Public().(ed25519.PublicKey))}
+	s := &Seat{log: log, cfg: cfg, chain: chain, peers: peers, gate: NewGate(gateDepth, gateRate), self: sortition.Key(cfg.Key.Public().(ed25519.PublicKey))}
 	var err error
 	if s.kept, err = openReceipts(log, cfg.Dir, s.self); err != nil {
 		return nil, err
