@@ -3,7 +3,6 @@ package chain
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	errorsmod "cosmossdk.io/errors"
 	"github.com/cosmos/cosmos-sdk/client"
@@ -58,14 +57,16 @@ type Codec struct {
 	Amino    *codec.LegacyAmino
 }
 
-// prefixes sets the SDK's global address prefixes, once in a process.
-var prefixes = sync.OnceFunc(func() {
+// prefixed says that the SDK's global address prefixes are ours. It happens before anything else runs: the SDK keeps the text of each
+// address that was ever written, and would go on with its own prefix for those written earlier.
+var prefixed = func() bool {
 	config := sdk.GetConfig()
 	config.SetBech32PrefixForAccount(Prefix, Prefix+"pub")
 	config.SetBech32PrefixForValidator(Prefix+"valoper", Prefix+"valoperpub")
 	config.SetBech32PrefixForConsensusNode(Prefix+"valcons", Prefix+"valconspub")
 	config.SetCoinType(CoinType)
-})
+	return true
+}()
 
 // ours are the message services of our own modules.
 func ours() []*grpc.ServiceDesc {
@@ -74,7 +75,9 @@ func ours() []*grpc.ServiceDesc {
 
 // Encoding makes a codec that knows all messages of the chain. Clients and tests use it, too.
 func Encoding() (Codec, error) {
-	prefixes()
+	if !prefixed {
+		return Codec{}, errors.New("chain encoding: address prefixes are not set")
+	}
 	registry, err := codectypes.NewInterfaceRegistryWithOptions(codectypes.InterfaceRegistryOptions{
 		ProtoFiles: proto.HybridResolver,
 		SigningOptions: signing.Options{

@@ -298,21 +298,21 @@ func accounts(people []string) (authtypes.GenesisAccounts, error) {
 	var all authtypes.GenesisAccounts
 	known := map[string]bool{}
 	for _, name := range accountNames() {
-		known[bech32(authtypes.NewModuleAddress(name))] = true
-		m := authtypes.NewEmptyModuleAccount(name, permissions()[name]...)
-		m.AccountNumber = uint64(len(all))
-		all = append(all, m)
+		who := bech32(authtypes.NewModuleAddress(name))
+		known[who] = true
+		base := &authtypes.BaseAccount{Address: who, AccountNumber: uint64(len(all))}
+		all = append(all, &authtypes.ModuleAccount{BaseAccount: base, Name: name, Permissions: permissions()[name]})
 	}
 	for _, who := range people {
 		address, err := sdk.AccAddressFromBech32(who)
 		if err != nil {
 			return nil, fmt.Errorf("genesis: account %.80q: %w", who, err)
 		}
-		if known[who] {
+		if who = bech32(address); known[who] {
 			continue
 		}
 		known[who] = true
-		all = append(all, authtypes.NewBaseAccount(address, nil, uint64(len(all)), 0))
+		all = append(all, &authtypes.BaseAccount{Address: who, AccountNumber: uint64(len(all))})
 	}
 	return all, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -41,6 +42,7 @@ type engine struct {
 	rpc    string        // host:port, or empty
 	quiet  time.Duration // a chain without a block for this long stands still
 
+	book    string // the file of addresses of other nodes
 	app     *chain.App
 	dbs     []cmtdb.DB
 	started bool
@@ -75,6 +77,7 @@ func (e *engine) open(n *Node) error {
 	if err != nil {
 		return err
 	}
+	e.book = settings.P2P.AddrBookFile()
 	if e.listen, e.rpc, err = ports(settings); err != nil {
 		return err
 	}
@@ -227,10 +230,12 @@ func (e *engine) start() error {
 func (e *engine) close() error {
 	var all []error
 	if e.started {
+		before := written(e.book)
 		if err := e.node.Stop(); err != nil {
 			all = append(all, err)
 		}
 		e.node.Wait()
+		e.settled(before)
 	} else if e.node != nil {
 		e.node.OnStop() // what New started: the bus of events and the index
 	}
@@ -241,6 +246,31 @@ func (e *engine) close() error {
 		all = append(all, e.app.Close())
 	}
 	return errors.Join(all...)
+}
+
+// settled waits for the engine's book of addresses, which is written once more after the engine says that it has stopped: whoever
+// removes or copies the home then must not meet that. It gives up after a second; what is lost is the last few addresses.
+func (e *engine) settled(before time.Time) {
+	limit := time.NewTimer(time.Second)
+	defer limit.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for written(e.book).Equal(before) {
+		select {
+		case <-limit.C:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// written is when a file was written last.
+func written(name string) time.Time {
+	info, err := os.Stat(name)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 // witness stands between engine and application: it tells when a block was committed, refuses a block that contradicts the trust

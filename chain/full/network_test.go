@@ -66,6 +66,7 @@ func hash(t *testing.T, n *Node, height int64) []byte {
 }
 
 func TestAliceAlone(t *testing.T) {
+	t.Parallel()
 	alice, bob := chaintest.New("alice"), chaintest.New("bob")
 	c := home(t, alice, genesis(t, quick(2, 20), alice))
 	c.RPC, c.GRPC, c.REST = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
@@ -195,6 +196,7 @@ func (v *village) claim(p chaintest.Person, n *Node) {
 }
 
 func TestFourAgreeOverFiveEpochs(t *testing.T) {
+	t.Parallel()
 	v := newVillage(t, quick(1, 6), "alice", "bob", "carol", "dave")
 	v.reach(3)
 	claimed := 0
@@ -279,6 +281,7 @@ func (v *village) joiners(last int64) {
 }
 
 func TestAnOldChainWantsATrustPoint(t *testing.T) {
+	t.Parallel()
 	alice, bob := chaintest.New("alice"), chaintest.New("bob")
 	old := func(g *chain.Genesis) { g.Time = time.Now().Add(-15 * 24 * time.Hour) }
 	_, err := New(home(t, bob, genesis(t, old, alice, bob)))
@@ -304,6 +307,7 @@ func TestAnOldChainWantsATrustPoint(t *testing.T) {
 }
 
 func TestACopiedHomeIsSilent(t *testing.T) {
+	t.Parallel()
 	alice := chaintest.New("alice")
 	c := home(t, alice, genesis(t, quick(1, 20), alice))
 	n, stop := serve(t, c)

@@ -1,0 +1,151 @@
+package full
+
+import (
+	"crypto/sha256"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+
+	"github.com/hpips/hpips/chain/chaintest"
+)
+
+// guarded opens alice's signer in a folder, on a chain in some epoch.
+func guarded(t *testing.T, home string, epoch *uint64) *signer {
+	t.Helper()
+	s, err := openSigner(Config{Home: home, Consensus: chaintest.New("alice").Consensus, Log: logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.attend(func() uint64 { return *epoch }, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func vote(height int64, block string) *cmtproto.Vote {
+	hash := sha256.Sum256([]byte(block))
+	return &cmtproto.Vote{
+		Type: cmtproto.PrecommitType, Height: height, Timestamp: time.Unix(1, 0),
+		BlockID: cmtproto.BlockID{Hash: hash[:], PartSetHeader: cmtproto.PartSetHeader{Total: 1, Hash: hash[:]}},
+	}
+}
+
+func TestNothingIsSignedTwice(t *testing.T) {
+	home, epoch := t.TempDir(), uint64(1)
+	s := guarded(t, home, &epoch)
+	first := vote(5, "one")
+	if err := s.SignVote(testChain, first); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SignVote(testChain, vote(5, "another")); err == nil {
+		t.Error("two blocks of one height were signed")
+	}
+	if err := s.SignVote(testChain, vote(4, "earlier")); err == nil {
+		t.Error("an earlier height was signed")
+	}
+	s = guarded(t, home, &epoch) // the PC lost power; all that was signed is on the disk
+	if err := s.SignVote(testChain, vote(5, "another")); err == nil {
+		t.Error("two blocks of one height were signed, with a restart between")
+	}
+	again := vote(5, "one")
+	if err := s.SignVote(testChain, again); err != nil || string(again.Signature) != string(first.Signature) {
+		t.Errorf("the same vote again: %v", err)
+	}
+	s.close()
+	if err := s.SignVote(testChain, vote(6, "late")); err == nil {
+		t.Error("a closing node signed")
+	}
+}
+
+func TestAHomeInTwoPlacesIsSilentForAnEpoch(t *testing.T) {
+	for _, row := range []struct {
+		what string
+		do   func(t *testing.T, home string) string
+	}{
+		{"copied to another folder", func(t *testing.T, home string) string {
+			to := filepath.Join(t.TempDir(), "copy")
+			if err := os.CopyFS(to, os.DirFS(home)); err != nil {
+				t.Fatal(err)
+			}
+			return to
+		}},
+		{"without the record of its last vote", func(t *testing.T, home string) string {
+			if err := os.Remove(filepath.Join(home, voteFile)); err != nil {
+				t.Fatal(err)
+			}
+			return home
+		}},
+		{"with a damaged record", func(t *testing.T, home string) string {
+			if err := os.WriteFile(filepath.Join(home, voteFile), []byte("{"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return home
+		}},
+		{"without the signer's own", func(t *testing.T, home string) string {
+			if err := os.Remove(filepath.Join(home, recordFile)); err != nil {
+				t.Fatal(err)
+			}
+			return home
+		}},
+	} {
+		t.Run(row.what, func(t *testing.T) {
+			home, epoch := t.TempDir(), uint64(7)
+			if err := guarded(t, home, &epoch).SignVote(testChain, vote(5, "one")); err != nil {
+				t.Fatal(err)
+			}
+			home = row.do(t, home)
+			s := guarded(t, home, &epoch)
+			if err := s.SignVote(testChain, vote(9, "two")); err == nil || s.down() == "" {
+				t.Fatalf("it signs at once: %v", err)
+			}
+			epoch = 20 // what it catches up with is old news: nothing of it counts
+			if s.rise(false) || s.rise(true) {
+				t.Error("it rose while it caught up")
+			}
+			if epoch = 21; s.rise(true) {
+				t.Error("it rose before a whole epoch had gone by")
+			}
+			s.see(30, []byte("alice's key, elsewhere"))
+			if epoch = 22; s.rise(true) {
+				t.Error("it rose though its key signed elsewhere")
+			}
+			s = guarded(t, home, &epoch) // a restart does not help
+			if s.down() == "" {
+				t.Error("a restart let it sign")
+			}
+			if epoch = 24; !s.rise(true) {
+				t.Error("it stays silent after a whole epoch")
+			}
+			if err := s.SignVote(testChain, vote(40, "three")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestASeatThatSeesItsKeyElsewhereStandsDown(t *testing.T) {
+	home, epoch := t.TempDir(), uint64(3)
+	s := guarded(t, home, &epoch)
+	mine := vote(5, "one")
+	if err := s.SignVote(testChain, mine); err != nil {
+		t.Fatal(err)
+	}
+	s.see(5, mine.Signature)
+	s.see(4, []byte("what an earlier process signed"))
+	if why := s.down(); why != "" {
+		t.Fatalf("it stands down for its own vote: %s", why)
+	}
+	s.see(5, []byte("not this process's"))
+	if s.down() == "" {
+		t.Error("it does not mind another vote of its key")
+	}
+	other, quiet := t.TempDir(), uint64(3)
+	s = guarded(t, other, &quiet)
+	s.see(1, []byte("a commit that this home knows nothing of"))
+	if s.down() == "" {
+		t.Error("a home older than a commit of its key goes on")
+	}
+}
