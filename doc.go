@@ -11,7 +11,11 @@
 //	verify      results become a verdict
 //	requester   the life of a job, journalled
 //	provider    the life of a lease, on the machine that computes
+//	seat        keeping the node's place in the committee: receipts, ticket, claims
 //	api         HTTP for the command line and the page; api/client asks it
+//	proto/*     the chain's messages, and the code generated from them
+//	chain       the blockchain: its application; one package for each module; chain/full runs it
+//	ledger      the house's window on the chain: queries, signed transactions, verification
 //	node        knows everyone: configuration, building, running
 //	cli         one file per command noun
 //	cmd/hpips   main
