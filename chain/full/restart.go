@@ -163,8 +163,12 @@ func (h *Halted) Sign(l sortition.RestartList, key ed25519.PrivateKey, instead b
 //  3. No vote of this home's is as high as the chain will begin: then the record of the last vote stays as it is, and guards on.
 //
 // What it does is put down first, in the folder that keeps what was before, so that after a loss of power it goes on when it is called again.
+// A home that goes on by the list already stays as it is.
 func Accept(home string, l sortition.RestartList, now time.Time, log *slog.Logger) (aside string, err error) {
 	aside = filepath.Join(home, fmt.Sprintf("before-%d", l.Height))
+	if text, err := os.ReadFile(filepath.Join(home, genesisName)); err == nil && sha256.Sum256(text) == l.Genesis {
+		return aside, nil
+	}
 	text, err := begun(aside, l)
 	if err != nil {
 		return aside, err
