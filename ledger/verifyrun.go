@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -146,6 +147,9 @@ func (l *Ledger) origin(ctx context.Context, chain string, from, to int64) (Orig
 	for _, n := range nodes {
 		learn(o.Keys, n.Key, n.ConsensusKey, n.VRFKey)
 	}
+	if err := l.begun(ctx, o.Keys); err != nil {
+		return o, 0, err
+	}
 	if from == 1 {
 		seed, no := sortition.Genesis(chain), false
 		o.Seed, o.Carried = &seed, &no
@@ -165,6 +169,32 @@ func (l *Ledger) origin(ctx context.Context, chain string, from, to int64) (Orig
 		o.Carried = &carried
 	}
 	return o, first + 1, err
+}
+
+// begun learns the keys of the first nodes, who may have others by now.
+func (l *Ledger) begun(ctx context.Context, k *Keyset) error {
+	r, err := l.rpc.Genesis(ctx)
+	if err != nil {
+		return l.unreachable(ctx, err)
+	}
+	var state struct {
+		Registry struct {
+			Nodes []struct {
+				Value struct {
+					ID        []byte `json:"id"`
+					Consensus []byte `json:"consensus_key"`
+					VRF       []byte `json:"vrf_key"`
+				} `json:"value"`
+			} `json:"nodes"`
+		} `json:"registry"`
+	}
+	if err := json.Unmarshal(r.Genesis.AppState, &state); err != nil {
+		return fmt.Errorf("genesis: %w", err)
+	}
+	for _, n := range state.Registry.Nodes {
+		learn(k, n.Value.ID, n.Value.Consensus, n.Value.VRF)
+	}
+	return nil
 }
 
 func learn(k *Keyset, node, consensus, vrf []byte) {
