@@ -231,12 +231,8 @@ func (p *purse) restartSignCommand() *cobra.Command {
 most have signed. Signatures of copies are put together in the first file.`,
 		Args:    someLists,
 		Example: "  hpips chain restart sign restart-81234.list",
-		RunE: func(c *cobra.Command, args []string) (err error) {
+		RunE: func(_ *cobra.Command, args []string) (err error) {
 			l, err := readLists(args)
-			if err != nil {
-				return err
-			}
-			key, err := p.nodeKey(c, nil)
 			if err != nil {
 				return err
 			}
@@ -245,12 +241,12 @@ most have signed. Signatures of copies are put together in the first file.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, h.Close()) }()
-			if !slices.Contains(h.Voters, sortition.Key(key)) {
-				return &job.Failure{Code: job.CodeUsage, Message: "this node sat in none of the last three committees: its signature does not count", Hint: "accept the list when others have signed it"}
-			}
-			keys, err := node.LoadChainKeys(p.home)
+			keys, err := node.LoadChainKeys(p.home) // where a node has run they are there
 			if err != nil {
 				return err
+			}
+			if !slices.Contains(h.Voters, sortition.Key(keys.Node[32:])) {
+				return &job.Failure{Code: job.CodeUsage, Message: "this node sat in none of the last three committees: its signature does not count", Hint: "accept the list when others have signed it"}
 			}
 			if l, err = h.Sign(l, keys.Node, instead, time.Now()); err != nil {
 				return refused(err)
