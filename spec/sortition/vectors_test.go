@@ -246,6 +246,10 @@ func wordVectors(t *testing.T) any {
 	if err != nil {
 		t.Fatal(err)
 	}
+	list, err := restart(r.Node).Sign(alice)
+	if err != nil {
+		t.Fatal(err)
+	}
 	sig := func(sign func(ed25519.PrivateKey) ([]byte, error), by ed25519.PrivateKey) string {
 		return hex.EncodeToString(must(sign(by)))
 	}
@@ -254,5 +258,6 @@ func wordVectors(t *testing.T) any {
 		"receipt":      {must(c.Bytes()), must(c.Signed()), map[string]string{"observer": hex.EncodeToString(c.Signature)}},
 		"application":  {must(a.Bytes()), must(a.Signed()), map[string]string{"node": sig(a.Sign, alice)}},
 		"resignation":  {must(g.Bytes()), must(g.Signed()), map[string]string{"node": sig(g.Sign, alice)}},
+		"restart list": {must(list.Bytes()), must(list.Signed()), map[string]string{"node": hex.EncodeToString(list.Signatures[0].Signature)}},
 	}
 }
