@@ -43,11 +43,17 @@ type node struct {
 // up starts a node and waits until its API answers; it ends with the test.
 func up(t *testing.T, bin string, flags ...string) *node {
 	t.Helper()
-	n := &node{t: t, bin: bin, home: t.TempDir(), gone: make(chan struct{})}
+	return upAt(t, bin, t.TempDir(), append([]string{"--listen", "/ip4/127.0.0.1/tcp/0"}, flags...)...)
+}
+
+// upAt starts a node on a home that may have something in it.
+func upAt(t *testing.T, bin, home string, flags ...string) *node {
+	t.Helper()
+	n := &node{t: t, bin: bin, home: home, gone: make(chan struct{})}
 	log, err := os.Create(filepath.Join(n.home, "up.log"))
 	must(t, err)
 	defer log.Close() // the process has its own
-	args := append([]string{"up", "--home", n.home, "--api", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns", "--log-level", "warn"}, flags...)
+	args := append([]string{"up", "--home", n.home, "--api", "127.0.0.1:0", "--no-mdns", "--log-level", "warn"}, flags...)
 	n.cmd = exec.Command(bin, args...) // not CommandContext: it is asked to end first
 	n.cmd.Stdout, n.cmd.Stderr, n.cmd.SysProcAttr = log, log, &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	must(t, n.cmd.Start())
