@@ -38,7 +38,6 @@ const (
 	codeNoAccount = 9
 	codeGas       = 11
 	codeFee       = 13
-	codeCached    = 19
 	codeFull      = 20
 	codeLarge     = 21
 	codeNoKey     = 22

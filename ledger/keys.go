@@ -41,7 +41,6 @@ const (
 type Keys struct {
 	db       store.Keyring
 	ring     keyring.Keyring
-	kind     string
 	unlocked bool
 }
 
@@ -63,7 +62,7 @@ func OpenKeys(dir, kind string, ask Passphrase) (*Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Keys{kind: kind}
+	k := &Keys{}
 	c := store.Config{ServiceName: service, KeychainTrustApplication: true, AllowedBackends: []store.BackendType{store.FileBackend}}
 	switch kind {
 	case StoreOS:

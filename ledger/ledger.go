@@ -15,7 +15,6 @@ import (
 	"github.com/cometbft/cometbft/libs/bytes"
 	rpcclient "github.com/cometbft/cometbft/rpc/client"
 	rpchttp "github.com/cometbft/cometbft/rpc/client/http"
-	"github.com/cosmos/cosmos-sdk/codec"
 	"github.com/cosmos/cosmos-sdk/codec/types"
 	"github.com/cosmos/gogoproto/proto"
 	"google.golang.org/grpc"
@@ -157,6 +156,3 @@ func (q query) Invoke(ctx context.Context, method string, args, reply any, _ ...
 func (q query) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
 	return nil, errors.New("the ledger asks no questions that stream")
 }
-
-// codec reads JSON with interfaces inside, as proposals hold them.
-func (l *Ledger) codec() codec.Codec { return l.words.codec }

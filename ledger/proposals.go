@@ -243,8 +243,10 @@ func (l *Ledger) Messages(text []byte) ([]Message, error) {
 	var list []map[string]json.RawMessage
 	if err := json.Unmarshal(text, &list); err == nil {
 		for _, one := range list {
-			if name := string(one["@type"]); one["authority"] == nil && (strings.HasSuffix(name, `.MsgUpdateParams"`) || strings.HasSuffix(name, `.MsgRelease"`)) {
-				one["authority"], _ = json.Marshal(Authority())
+			for _, name := range []string{"UpdateParams", "Release", "SoftwareUpgrade", "CancelUpgrade"} {
+				if one["authority"] == nil && strings.HasSuffix(string(one["@type"]), `.Msg`+name+`"`) {
+					one["authority"], _ = json.Marshal(Authority())
+				}
 			}
 		}
 		if text, err = json.Marshal(list); err != nil {

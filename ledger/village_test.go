@@ -28,7 +28,6 @@ type village struct {
 	rpcclient.Client // what is not there is not asked
 
 	words encoding
-	gas   int
 
 	mu       sync.Mutex
 	blocks   [][][]byte // transactions by height
