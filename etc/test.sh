@@ -6,7 +6,7 @@ GO=${GO:-go}
 export GOFLAGS=-buildvcs=false HPIPS_BIN=$PWD/bin/hpips
 
 # Rooms in which several goroutines share state: their tests run under the race detector.
-racy='p2p|requester|provider|engine|store|node|market|verify|api'
+racy='p2p|seat|requester|provider|engine|store|node|market|verify|api'
 
 summary=()
 began=$SECONDS
