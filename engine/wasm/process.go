@@ -64,7 +64,8 @@ func (p *process) begin() error {
 	p.cmd = exec.Command(p.eng.cfg.Command[0], p.eng.cfg.Command[1:]...)
 	// Compiled code has no points at which Go's scheduler could stop it: the signals with which it would try for ever are off. The last is
 	// for where the C library makes the threads.
-	p.cmd.Env = []string{"GOMAXPROCS=2", "GOTRACEBACK=single", "GODEBUG=asyncpreemptoff=1", "MALLOC_ARENA_MAX=1"}
+	// The wallet's library looks for the desktop's message bus in every process of this binary; a child must not hold a line to it.
+	p.cmd.Env = []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=/dev/null", "GOMAXPROCS=2", "GOTRACEBACK=single", "GODEBUG=asyncpreemptoff=1", "MALLOC_ARENA_MAX=1"}
 	detach(p.cmd)
 	in, errIn := p.cmd.StdinPipe()
 	out, errOut := p.cmd.StdoutPipe()
