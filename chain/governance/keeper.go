@@ -145,6 +145,10 @@ func (k Keeper) count(ctx context.Context, before governancev1.Result, voter []b
 	return errors.Join(k.papers.Set(ctx, collections.Join(before.Proposal, voter), after), k.results.Set(ctx, before.Proposal, sums))
 }
 
+// settleGas is what counting one paper of a sender anew costs. The sender pays it: the count itself happens at the end of the block, where
+// nobody else could be charged, and one who votes on many proposals would make every block long with small sends.
+const settleGas = 20_000
+
 // BeforeSend is the bank's last send restriction. It refuses nothing: while a vote is open it notes senders who voted, so that
 // their papers are counted anew from what they hold at the end of the block.
 func (k Keeper) BeforeSend(ctx context.Context, from, to sdk.AccAddress, amount sdk.Coins) (sdk.AccAddress, error) {
@@ -155,6 +159,7 @@ func (k Keeper) BeforeSend(ctx context.Context, from, to sdk.AccAddress, amount 
 	if err != nil || len(voted) == 0 {
 		return to, err
 	}
+	sdk.UnwrapSDKContext(ctx).GasMeter().ConsumeGas(settleGas*uint64(len(voted)), "papers to count anew")
 	return to, k.touched.Set(ctx, from)
 }
 
