@@ -8,7 +8,9 @@ import (
 
 	"cosmossdk.io/math"
 
+	cmttypes "github.com/cometbft/cometbft/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
+	consensustypes "github.com/cosmos/cosmos-sdk/x/consensus/types"
 	govkeeper "github.com/cosmos/cosmos-sdk/x/gov/keeper"
 	v1 "github.com/cosmos/cosmos-sdk/x/gov/types/v1"
 )
@@ -45,8 +47,28 @@ func checkMessages(p v1.Proposal) error {
 		if u, ok := m.(*v1.MsgUpdateParams); ok && burns(u.Params) {
 			return ErrBurns.Wrap(url)
 		}
+		if u, ok := m.(*consensustypes.MsgUpdateParams); ok && !livable(u) {
+			return ErrEngine.Wrap(url)
+		}
 	}
 	return nil
+}
+
+// livable tells whether the chain can live with these parameters of the engine, which by themselves could end it:
+//
+//   - an authority named here would rule the SDK's modules in the place of the votes, upgrades included;
+//   - the application signs no vote extensions, and seats have Ed25519 keys: the engine would stop;
+//   - a block must hold the last commit, evidence and transactions, and be no more than a PC can do in its time;
+//   - a double signature is proven for as long as a newcomer trusts a former committee.
+func livable(u *consensustypes.MsgUpdateParams) bool {
+	if u.Block == nil || u.Evidence == nil || u.Validator == nil {
+		return false
+	}
+	within := func(n, low, high int64) bool { return low <= n && n <= high }
+	return (u.Auth == nil || u.Auth.Authority == "") && (u.Abci == nil || u.Abci.VoteExtensionsEnableHeight == 0) &&
+		slices.Equal(u.Validator.PubKeyTypes, []string{cmttypes.ABCIPubKeyTypeEd25519}) &&
+		within(u.Block.MaxBytes, 512<<10, 16<<20) && within(u.Block.MaxGas, 10_000_000, 1_000_000_000) &&
+		within(u.Evidence.MaxBytes, 10_000, 200_000) && u.Evidence.MaxAgeDuration >= 14*24*time.Hour
 }
 
 // burns tells whether x/gov would destroy, or keep, any part of a deposit under these parameters.
