@@ -145,8 +145,15 @@ func (k Keeper) renew(ctx context.Context, t committeev1.Ticket, network string,
 	return errors.Join(k.expiry.Set(ctx, collections.Join(until, t.Node)), k.ring.Set(ctx, t.Point, t))
 }
 
-// remove takes a ticket away. It observes to the end of the open slot.
+// remove takes a ticket away. It observes to the end of the open slot. One that was taken out in this very block neither observes nor votes
+// yet: nothing is remembered of it, for its node's next ticket may get the same place, which must not be buried with it.
 func (k Keeper) remove(ctx sdk.Context, params committeev1.Params, b committeev1.Beacon, t committeev1.Ticket) error {
+	if t.SinceHeight == ctx.BlockHeight() {
+		return errors.Join(
+			k.ring.Remove(ctx, t.Point), k.holders.Remove(ctx, t.Node), k.owners.Remove(ctx, collections.Join(t.Owner, t.Point)),
+			k.expiry.Remove(ctx, collections.Join(t.UntilDay, t.Node)), k.countNetwork(ctx, t.Network, -1), add(ctx, k.tickets, -1),
+		)
+	}
 	t.UntilSlot = b.Slot
 	kept := max(uint64(params.WindowSlots)+2, rememberedDays*params.DaySeconds/params.SlotSeconds+1)
 	return errors.Join(

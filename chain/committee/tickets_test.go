@@ -234,6 +234,26 @@ func TestExpiryGoesInShares(t *testing.T) {
 	}
 }
 
+// Where keys need no age, a node may change them and take out a ticket twice in one block. Both have the same place on the ring: when the first
+// one's time to be forgotten comes, the second one stays.
+func TestTwoTicketsOfOneBlock(t *testing.T) {
+	w := limitedWorld(t, 1, 0, 0)
+	ctx := w.ctx(block{})
+	id := sortition.Key(sortition.Genesis("hasty"))
+	for keys := range int64(2) {
+		w.registry.nodes[id] = Node{ID: id, Owner: "owner", Active: true, KeysHeight: keys}
+		_, err := w.k.takeOut(ctx, w.params(), w.registry.nodes[id], "")
+		w.must(err)
+	}
+	b, err := w.k.beacon.Get(ctx)
+	w.must(err)
+	b.Slot += 1000
+	if _, err := w.k.bury(ctx, w.params(), b, 10); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "the ticket", refusal(w.k.goodTicket(ctx, id, b.Day)), nil)
+}
+
 func refusal(_ committeev1.Ticket, _ Node, err error) error { return err }
 
 // Whatever comes and goes, the running numbers are what counting everything gives, and every index agrees with the tickets.
@@ -309,6 +329,14 @@ func (w *world) checkIndexes(r *rapid.T) {
 	if total != 0 {
 		r.Fatalf("%d tickets are in no network", total)
 	}
+	w.must(w.k.graves.Walk(ctx, nil, func(at datedKey) (bool, error) {
+		t, err := w.k.ring.Get(ctx, at.K2())
+		w.must(err)
+		if t.UntilSlot == forever {
+			r.Fatalf("ticket %x is good and has a grave", at.K2())
+		}
+		return false, nil
+	}))
 	expire, waiting := uint64(0), uint64(0)
 	w.must(w.k.expiry.Walk(ctx, nil, func(datedKey) (bool, error) { expire++; return false, nil }))
 	w.must(w.k.waiting.Walk(ctx, nil, func([]byte, committeev1.Ticket) (bool, error) { waiting++; return false, nil }))
