@@ -228,6 +228,38 @@ func TestTicket(t *testing.T) {
 	}
 }
 
+// In the last slot all of carol's observers lie about where she is. That slot alone does not name her network.
+func TestNetworkIsWhatMostSlotsSaw(t *testing.T) {
+	all := append(people(10), newPerson("carol"))
+	w := hours(t, hourly(), 10, all, 61)
+	carol := all[10]
+	picks, _, err := w.k.Picks(w.ctx(block{}), carol.id(), w.slot())
+	w.must(err)
+	lies := func(r *sortition.Receipt) {
+		if r.Slot == picks[len(picks)-1] {
+			r.Network = "203.0.113.0/24"
+		}
+	}
+	wants(t, "application", w.block(w.application(carol, w.slot(), w.receipts(carol, w.slot(), lies)))[0], nil)
+	ticket, err := w.k.ticket(w.ctx(block{}), carol.node[32:])
+	w.must(err)
+	if ticket.Network != "198.51.100.0/24" {
+		t.Errorf("network %s", ticket.Network)
+	}
+}
+
+// An application that says nothing costs its maker nothing, so it must cost others little: they look for observers until it is clear that
+// too few slots can be proven, and no further.
+func TestEmptyApplicationIsRefusedEarly(t *testing.T) {
+	all := append(people(10), newPerson("carol"))
+	w := hours(t, hourly(), 10, all, 61)
+	w.registry.asked = 0
+	wants(t, "nothing", w.checked(w.application(all[10], w.slot(), nil)), ErrOffline)
+	if w.registry.asked > 4 { // for the node, for its slots, and for the observers of two of the five
+		t.Errorf("the registry was asked %d times", w.registry.asked)
+	}
+}
+
 // Carol lies about having been online.
 func TestTicketsRefused(t *testing.T) {
 	all := append(people(10), newPerson("carol"), newPerson("bob"))

@@ -77,9 +77,11 @@ func (p *person) sender(t reporter) string {
 type register struct {
 	nodes  map[sortition.Key]Node
 	byVote map[string]sortition.Key
+	asked  int // how often it was asked for a node
 }
 
 func (r *register) Node(_ context.Context, id sortition.Key) (Node, bool, error) {
+	r.asked++
 	n, known := r.nodes[id]
 	return n, known, nil
 }
