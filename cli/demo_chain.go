@@ -21,7 +21,7 @@ import (
 const (
 	demoHeartbeat = time.Second
 	demoEpoch     = 10 // blocks
-	turnWithin    = 30 * time.Second
+	turnWithin    = 40 * time.Second
 )
 
 // demoTerm is who sat in one epoch, by the names of the nodes in the demo.

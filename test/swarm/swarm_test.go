@@ -105,6 +105,7 @@ func TestANetworkIsClosedAtWork(t *testing.T) {
 func open(ctx context.Context, t *testing.T, nodes int) (*client.Client, func()) {
 	t.Helper()
 	cfg := node.Default(t.TempDir())
+	cfg.Chain = false
 	cfg.API = "127.0.0.1:0"
 	house, err := node.Dev(ctx, cfg, nodes)
 	if err != nil {
