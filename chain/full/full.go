@@ -141,6 +141,7 @@ func (n *Node) Serve(ctx context.Context) (err error) {
 	}
 	all.Go(func() { n.endpoints.serve(ctx, n.fail) })
 	all.Go(func() { watch(ctx) })
+	all.Go(func() { n.trim(ctx) })
 	n.log.Debug("chain node serves", "chain", n.config.Doc.ChainID, "address", n.Address())
 	select {
 	case <-ctx.Done():

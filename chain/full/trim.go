@@ -1,0 +1,52 @@
+package full
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// keepLogs is how many full parts of the engine's log are kept beside the one being written. The engine itself keeps 1 GB of them. It reads
+// back to the end of the block before the last, which is never further away than the part before.
+const keepLogs = 2
+
+// Trim removes from a node's home the parts of the engine's log that no restart will read. The engine may be running. It may be called again.
+func Trim(home string) error {
+	parts, err := filepath.Glob(filepath.Join(home, "data", "cs.wal", "wal.[0-9]*"))
+	if err != nil {
+		return fmt.Errorf("trim the engine's log: %w", err)
+	}
+	slices.SortFunc(parts, func(a, b string) int { // wal.1000 comes after wal.999
+		if len(a) != len(b) {
+			return len(a) - len(b)
+		}
+		return slices.Compare([]byte(a), []byte(b))
+	})
+	for _, old := range parts[:max(0, len(parts)-keepLogs)] {
+		if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("trim the engine's log: %w", err)
+		}
+	}
+	return nil
+}
+
+// trim keeps the engine's log short until ctx ends.
+func (n *Node) trim(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		if err := Trim(n.config.Home); err != nil {
+			n.log.Debug("The engine's log grows", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
