@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,6 +82,9 @@ type Node struct {
 
 	last    atomic.Int64 // when the last block was committed, in nanoseconds since start
 	started time.Time
+
+	dialling sync.Mutex
+	dialled  []string // peers to keep, the newest last
 
 	fatal chan error
 	close sync.Once
@@ -182,10 +186,19 @@ func (n *Node) Close() error {
 // Client asks this node without a network between. It is good from New until Serve ends.
 func (n *Node) Client() rpcclient.Client { return n.engine.client }
 
-// Dial makes connections to other chain nodes, each id@host:port, and keeps them.
+// keptPeers is how many of the peers that were dialled the node comes back to.
+const keptPeers = 64
+
+// Dial makes connections to other chain nodes, each id@host:port, and keeps them: the newest of them, besides those that the owner named. The
+// engine knows but one list of peers to keep, so it is always told of all.
 func (n *Node) Dial(peers ...string) error {
+	n.dialling.Lock()
+	defer n.dialling.Unlock()
 	sw := n.engine.node.Switch()
-	if err := sw.AddPersistentPeers(peers); err != nil {
+	n.dialled = slices.DeleteFunc(n.dialled, func(p string) bool { return slices.Contains(peers, p) })
+	n.dialled = append(n.dialled, peers...)
+	n.dialled = n.dialled[max(0, len(n.dialled)-keptPeers):]
+	if err := sw.AddPersistentPeers(slices.Concat(n.config.Peers, n.dialled)); err != nil {
 		return fmt.Errorf("dial chain peers: %w", err)
 	}
 	if err := sw.DialPeersAsync(peers); err != nil {
