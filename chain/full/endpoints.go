@@ -18,11 +18,12 @@ import (
 	"github.com/hpips/hpips/chain"
 )
 
-// endpoints are the ways in for ordinary wallets and tools. Browsers of other origins get no answer (CORS is off).
+// endpoints are the ways in for ordinary wallets and tools. Pages in browsers get no answer: see fenced.
 type endpoints struct {
-	grpc, rest net.Listener
-	grpcServer *grpc.Server
-	restServer *http.Server
+	rpc, grpc, rest net.Listener
+	rpcServe        func() error
+	grpcServer      *grpc.Server
+	restServer      *http.Server
 }
 
 func openEndpoints(n *Node) (*endpoints, error) {
@@ -42,6 +43,12 @@ func (e *endpoints) open(n *Node) error {
 	settings := serverconfig.DefaultConfig()
 	settings.MinGasPrices = c.MinGas
 	n.app.RegisterNodeService(ctx, *settings)
+	if c.RPC != "" {
+		if err := e.openRPC(n.engine, c.RPC, engineLog{sdkLog{n.log}}); err != nil {
+			return err
+		}
+		n.engine.rpc = address(e.rpc)
+	}
 	if c.GRPC != "" {
 		if err := e.openGRPC(n.app, ctx, c.GRPC, settings.GRPC); err != nil {
 			return err
@@ -57,7 +64,7 @@ func (e *endpoints) open(n *Node) error {
 	gateway := api.New(ctx, sdkLog{n.log}, e.grpcServer)
 	n.app.RegisterAPIRoutes(gateway, settings.API)
 	e.restServer = &http.Server{
-		Handler: http.MaxBytesHandler(gateway.GRPCGatewayRouter, 1<<20), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		Handler: fenced(e.rest, http.MaxBytesHandler(gateway.GRPCGatewayRouter, 1<<20)), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 16,
 	}
 	return nil
@@ -75,6 +82,13 @@ func (e *endpoints) openGRPC(app *chain.App, ctx client.Context, address string,
 // serve answers until ctx is done.
 func (e *endpoints) serve(ctx context.Context, fail func(error)) {
 	var all sync.WaitGroup
+	if e.rpcServe != nil {
+		all.Go(func() {
+			if err := e.rpcServe(); err != nil && !errors.Is(err, net.ErrClosed) {
+				fail(fmt.Errorf("chain RPC: %w", err))
+			}
+		})
+	}
 	if e.grpcServer != nil {
 		all.Go(func() {
 			if err := e.grpcServer.Serve(e.grpc); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
@@ -90,6 +104,9 @@ func (e *endpoints) serve(ctx context.Context, fail func(error)) {
 		})
 	}
 	<-ctx.Done()
+	if e.rpc != nil {
+		_ = e.rpc.Close() // the engine's server ends with its listener
+	}
 	if e.grpcServer != nil {
 		e.grpcServer.Stop()
 	}
@@ -104,7 +121,7 @@ func (e *endpoints) serve(ctx context.Context, fail func(error)) {
 // close lets go of the ports.
 func (e *endpoints) close() error {
 	var all []error
-	for _, l := range []net.Listener{e.grpc, e.rest} {
+	for _, l := range []net.Listener{e.rpc, e.grpc, e.rest} {
 		if l == nil {
 			continue
 		}

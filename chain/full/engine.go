@@ -39,7 +39,7 @@ type engine struct {
 	node   *node.Node
 	client *local.Local
 	listen string        // host:port
-	rpc    string        // host:port, or empty
+	rpc    string        // host:port, or empty; the endpoints know
 	quiet  time.Duration // a chain without a block for this long stands still
 
 	book    string // the file of addresses of other nodes
@@ -78,7 +78,7 @@ func (e *engine) open(n *Node) error {
 		return err
 	}
 	e.book = settings.P2P.AddrBookFile()
-	if e.listen, e.rpc, err = ports(settings); err != nil {
+	if e.listen, err = free(&settings.P2P.ListenAddress); err != nil {
 		return err
 	}
 	name, err := p2p.LoadOrGenNodeKey(settings.NodeKeyFile())
@@ -153,10 +153,7 @@ func settle(c Config, pace chain.Pace) (*config.Config, error) {
 	s.P2P.AllowDuplicateIP = true
 	s.P2P.FlushThrottleTimeout = 10 * time.Millisecond
 	s.P2P.PersistentPeersMaxDialPeriod = 10 * time.Second
-	s.RPC.ListenAddress = ""
-	if c.RPC != "" {
-		s.RPC.ListenAddress = "tcp://" + c.RPC
-	}
+	s.RPC.ListenAddress = "" // the endpoints serve it, behind their fence
 	s.RPC.MaxSubscriptionClients, s.RPC.MaxSubscriptionsPerClient = 200, 20
 	s.Mempool.MaxTxBytes, s.Mempool.MaxTxsBytes = chain.MaxTx, 64<<20
 	s.Mempool.Size, s.Mempool.CacheSize = 5000, 20_000
@@ -187,18 +184,7 @@ func settle(c Config, pace chain.Pace) (*config.Config, error) {
 	return s, nil
 }
 
-// ports replaces ports 0 by free ones: the engine never tells which it got.
-func ports(s *config.Config) (listen, rpc string, err error) {
-	if listen, err = free(&s.P2P.ListenAddress); err != nil {
-		return "", "", err
-	}
-	if s.RPC.ListenAddress == "" {
-		return listen, "", nil
-	}
-	rpc, err = free(&s.RPC.ListenAddress)
-	return listen, rpc, err
-}
-
+// free replaces port 0 by a free one: the engine never tells which it got.
 func free(address *string) (string, error) {
 	at := strings.TrimPrefix(*address, "tcp://")
 	host, port, err := net.SplitHostPort(at)
