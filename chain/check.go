@@ -26,8 +26,8 @@ import (
 	supplyv1 "github.com/hpips/hpips/proto/gen/supplyv1"
 )
 
-// freeAtStart is what a public genesis may move out of investors: 3.4 M HPIPS.
-const freeAtStart = 3_400_000_000_000
+// FreeAtStart is what a genesis may move out of investors, all that a public one may move: 3.4 M HPIPS, in uhpips.
+const FreeAtStart = 3_400_000_000_000
 
 // Summary is what a genesis comes to. Amounts are in uhpips.
 type Summary struct {
@@ -256,8 +256,8 @@ func (a *App) promises(ctx sdk.Context, network string, goesOn bool, moves []sup
 		}
 		moved = moved.Add(m.Amount)
 	}
-	if moved.GT(math.NewInt(freeAtStart)) {
-		return 0, fmt.Errorf("%s%s moved out of investors, at most %d", moved, Base, int64(freeAtStart))
+	if moved.GT(math.NewInt(FreeAtStart)) {
+		return 0, fmt.Errorf("%s%s moved out of investors, at most %d", moved, Base, int64(FreeAtStart))
 	}
 	return guardians, nil
 }

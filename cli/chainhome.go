@@ -22,6 +22,7 @@ import (
 	"github.com/hpips/hpips/node"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/money"
+	"github.com/hpips/hpips/spec/sortition"
 )
 
 // The files of a home about its chain, as package node reads them.
@@ -303,7 +304,8 @@ func (p *purse) initCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Found a chain of one's own: this home's node holds its first seat",
 		Long: `Found a chain of one's own: this home's node holds its first seat, for an account of this wallet. Start it with hpips up; others join by
-hpips up --join. Its committee grows by draw as they register.`,
+hpips up --join. Its committee grows by draw as they register. The founder's account gets the 3.4 M HPIPS that are free from the start, and its
+node may spend 5 of them a day on carrying newcomers in.`,
 		Args:    noArgs,
 		Example: "  hpips chain init --id family-1",
 		RunE: func(_ *cobra.Command, _ []string) error {
@@ -314,7 +316,11 @@ hpips up --join. Its committee grows by draw as they register.`,
 			if err != nil {
 				return err
 			}
-			text, b, err := found(chain.Genesis{Network: network, ChainID: id, Time: time.Now().UTC(), Seats: []chain.GenesisNode{n}})
+			g := chain.Genesis{Network: network, ChainID: id, Time: time.Now().UTC(), Seats: []chain.GenesisNode{n}}
+			if err := p.endow(&g); err != nil {
+				return err
+			}
+			text, b, err := found(g)
 			if err != nil {
 				return err
 			}
@@ -330,6 +336,26 @@ hpips up --join. Its committee grows by draw as they register.`,
 	f.StringVar(&id, "id", id, "name of the chain; it ends with a number")
 	f.StringVar(&network, "network", network, "kind of the chain: pool or dev")
 	return c
+}
+
+// founderDaily is what the founder's node may spend a day on errands, in uhpips: it carries the first newcomers in.
+const founderDaily = 5 * money.Scale
+
+// endow gives the founder the part of investors that is free from the start, and the founder's node an allowance out of it. Without
+// that nobody could pay for the second node's registration.
+func (p *purse) endow(g *chain.Genesis) error {
+	registration, err := sortition.ParseRegistration(g.Seats[0].Registration)
+	if err != nil {
+		return err
+	}
+	spend, err := node.LoadSpendKey(p.home)
+	if err != nil {
+		return err
+	}
+	founder := registration.Owner
+	g.Grants = []chain.Grant{{Address: founder, Amount: chain.FreeAtStart, From: "investors", Label: "free from the start"}}
+	g.Allowances = []chain.Allowance{{Owner: founder, Spender: spend.Address(), Daily: founderDaily}}
+	return nil
 }
 
 func (p *purse) joinCommand() *cobra.Command {
