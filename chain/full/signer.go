@@ -40,7 +40,7 @@ type signer struct {
 	record record
 	made   map[int64][][]byte // votes that this process signed, by height
 	from   int64              // the first of these heights
-	since  time.Time          // when this process began to wait
+	since  time.Time          // since when no block was made, and this process waits
 	closed bool
 }
 
@@ -277,6 +277,13 @@ func (s *signer) rise(synced bool) bool {
 	return true
 }
 
+// moves notes that the chain makes blocks. Then the waiting is counted in epochs; time counts only while none is made.
+func (s *signer) moves() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since = time.Now()
+}
+
 // down says why the seat is silent.
 func (s *signer) down() string {
 	s.mu.Lock()
@@ -317,6 +324,7 @@ func (n *Node) watch() (func(context.Context), error) {
 				n.lost(ctx, votes.Err())
 				return
 			case m := <-blocks.Out():
+				n.signer.moves()
 				if b, ok := m.Data().(cmttypes.EventDataNewBlock); ok {
 					n.seeCommit(me, b.Block.LastCommit)
 				}

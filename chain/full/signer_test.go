@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
@@ -124,6 +125,29 @@ func TestAHomeInTwoPlacesIsSilentForAnEpoch(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Time counts for an epoch only while the chain stands still: blocks may come slower than heartbeats, and an epoch of them last longer.
+func TestAStandstillCountsForAnEpoch(t *testing.T) {
+	home, epoch := t.TempDir(), uint64(7)
+	synctest.Test(t, func(t *testing.T) {
+		s := guarded(t, home, &epoch)
+		s.see(30, []byte("alice's key, elsewhere"))
+		for range 10 {
+			time.Sleep(50 * time.Minute)
+			if s.moves(); s.rise(true) {
+				t.Fatal("it rose in the epoch in which it stood down, while blocks were made")
+			}
+		}
+		time.Sleep(59 * time.Minute)
+		if s.rise(true) {
+			t.Error("it rose too early")
+		}
+		time.Sleep(time.Minute)
+		if !s.rise(true) {
+			t.Error("it stays silent while the chain waits for it")
+		}
+	})
 }
 
 func TestASeatThatSeesItsKeyElsewhereStandsDown(t *testing.T) {
