@@ -156,16 +156,24 @@ func (v *village) enrol(c *citizen, height int64) chain.GenesisNode {
 	return n
 }
 
-// vacant is a free port.
+// given are the ports that PCs of this process have.
+var given sync.Map
+
+// vacant is a free port below those that the system gives to whoever asks for any: it stays free until its PC is started, and between its lives.
 func vacant(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := fmt.Sprint(20_000 + rand.IntN(12_000))
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Fatal("no port is free")
+	return ""
 }
 
 // runs says which binary the PC runs in its next life.

@@ -29,15 +29,15 @@ type load struct {
 	failed int
 }
 
-// load begins a load: each payer pays again and again, through one PC after the other.
-func (v *village) load() *load {
+// load begins a load: each payer pays again and again, through one of these PCs after the other.
+func (v *village) load(through ...*citizen) *load {
 	ctx, stop := context.WithCancel(v.t.Context())
 	l := &load{v: v, stop: stop}
 	for i, payer := range v.payers {
 		l.all.Go(func() {
 			for turn := i; ctx.Err() == nil; turn++ {
 				once, done := context.WithTimeout(ctx, 20*time.Second)
-				r, err := v.pay(once, v.folk[turn%len(v.folk)], payer, v.owner.Address())
+				r, err := v.pay(once, through[turn%len(through)], payer, v.owner.Address())
 				done()
 				l.mu.Lock()
 				if err == nil {
@@ -58,19 +58,19 @@ func (v *village) load() *load {
 	return l
 }
 
-// end ends the load, and finds every payment that stood in a block there, on every PC.
-func (l *load) end() {
+// end ends the load, and finds every payment that stood in a block there, on each of these PCs.
+func (l *load) end(on ...*citizen) {
 	v := l.v
 	v.t.Helper()
 	l.stop()
 	l.all.Wait()
-	v.goesOn(2, v.folk...)
+	v.goesOn(2, on...)
 	at := map[int64][]string{}
 	for _, r := range l.stood {
 		at[r.Height] = append(at[r.Height], r.Hash)
 	}
 	unlisted := 0
-	for _, c := range v.folk {
+	for _, c := range on {
 		_, window := c.through()
 		for height, hashes := range at {
 			b, err := window.Block(v.t.Context(), height)
@@ -88,7 +88,7 @@ func (l *load) end() {
 		}
 	}
 	if unlisted > 0 {
-		v.t.Logf("%d of %d payments are in their block and not in a PC's list of transactions", unlisted, len(l.stood)*len(v.folk))
+		v.t.Logf("%d of %d payments are in their block and not in a PC's list of transactions", unlisted, len(l.stood)*len(on))
 	}
 	if len(l.stood) == 0 {
 		v.t.Error("no payment stood in a block")
@@ -104,10 +104,11 @@ func (l *load) count() int {
 // Each of four PCs in turn loses its power at any moment, while payments are made. No payment is lost, all come to the same state, each is back
 // soon, and what each has signed it remembers.
 func TestSoakChainIsKilled(t *testing.T) {
+	t.Parallel()
 	v := newVillage(t, plan{names: []string{"alice", "bob", "carol", "dave"}, payers: 6, tune: lasting(4)})
 	v.start()
 	v.goesOn(2, v.folk...)
-	l := v.load()
+	l := v.load(v.folk...)
 	var back []time.Duration
 	began, kills, votes := time.Now(), counted(6, 50), 0
 	for i := range kills {
@@ -121,7 +122,7 @@ func TestSoakChainIsKilled(t *testing.T) {
 		v.goesOn(2, rest...)
 		back = append(back, v.returns(c, rest))
 	}
-	l.end()
+	l.end(v.folk...)
 	last := v.agree(1, v.folk...)
 	slices.Sort(back)
 	t.Logf("seed %d: %d kills in %.0f s: %d payments stood in blocks and stand there, %d were given up; all agree up to block %d; %d votes seen, none forgotten; back at the head in %.1f s (median), %.1f s (worst)",
@@ -223,10 +224,11 @@ func number(text string) int64 {
 
 // A PC is killed again and again in the very moments when it votes: what it has signed is on its disk before others see it.
 func TestSoakChainVotesAreRemembered(t *testing.T) {
+	t.Parallel()
 	v := newVillage(t, plan{names: []string{"alice", "bob", "carol", "dave"}, payers: 4, tune: lasting(4)})
 	v.start()
 	v.goesOn(2, v.folk...)
-	l := v.load()
+	l := v.load(v.folk...)
 	bob, rest := v.folk[1], []*citizen{v.folk[0], v.folk[2], v.folk[3]}
 	began, kills, votes := time.Now(), counted(3, 40), 0
 	tick := time.NewTicker(time.Millisecond)
@@ -240,7 +242,7 @@ func TestSoakChainVotesAreRemembered(t *testing.T) {
 		votes += v.remembers(bob, rest)
 		v.returns(bob, rest)
 	}
-	l.end()
+	l.end(v.folk...)
 	v.agree(1, v.folk...)
 	if got := v.offenders(v.folk[0]); len(got) > 0 {
 		t.Errorf("%d double signatures are recorded", len(got))

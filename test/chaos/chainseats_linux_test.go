@@ -33,13 +33,14 @@ func lasting(seats uint32) func(*committeev1.Params) {
 // Seven seats. Two of them may freeze, be cut off, send what nobody can read, or sign twice: blocks go on, and who signed twice is found and
 // expelled. Without three of them there are no blocks, and there are again when one of them is back.
 func TestSoakChainOfSevenSeats(t *testing.T) {
+	t.Parallel()
 	v := newVillage(t, plan{names: sevenSeats, payers: 8, lines: true, tune: lasting(7)})
 	v.start()
 	v.goesOn(3, v.folk...)
 	for range counted(1, 5) {
 		v.away("freeze", func(c *citizen) { c.Freeze(t) }, func(c *citizen) { c.Thaw(t) })
 		v.away("are cut off", func(c *citizen) { c.ns.cut() }, func(c *citizen) { c.ns.mend() })
-		v.noise(counted(100, 3000))
+		v.noise(counted(50, 3000))
 	}
 	v.lies()
 }
@@ -62,7 +63,7 @@ func (v *village) away(what string, take, bring func(*citizen)) {
 	waits := make(chan error, 1)
 	ctx, stop := context.WithTimeout(context.Background(), 2*pc.Patience)
 	defer stop()
-	calm := time.Duration(counted(8, 30)) * time.Second
+	calm := time.Duration(counted(6, 30)) * time.Second
 	before := rest[0].height()
 	handed := time.Now()
 	go func() {
@@ -271,6 +272,7 @@ func (v *village) offenders(through *citizen) (all []string) {
 // The control: where the seats of too many sign twice, in two networks that do not know each other, there are two histories, and the tests'
 // comparison finds them.
 func TestSoakChainForksAreFound(t *testing.T) {
+	t.Parallel()
 	program, err := liar()
 	if err != nil {
 		t.Fatal(err)
@@ -286,26 +288,15 @@ func TestSoakChainForksAreFound(t *testing.T) {
 	v := newVillage(t, plan{names: folk, seats: 2*honest + liars, payers: 1, tune: lasting(uint32(2*honest + liars))})
 	here, there := slices.Clone(v.folk[:honest]), slices.Clone(v.folk[honest:2*honest])
 	two := v.folk[2*honest : 2*honest+liars]
-	for i, c := range v.folk[2*honest+liars:] {
-		for _, name := range []string{"keys/consensus.key", "keys/vrf.key"} {
-			c.write(name, read(t, filepath.Join(two[i].Home, name)))
-		}
-		for _, c := range []*citizen{c, two[i]} {
-			c.runs(program)
-			c.write("chain/equivocate", "copy")
-		}
-		here, there = append(here, two[i]), append(there, c)
+	copies := v.folk[2*honest+liars:]
+	v.take(copies, two)
+	for _, c := range slices.Concat(two, copies) {
+		c.runs(program)
+		c.write("chain/equivocate", "copy")
 	}
-	for _, side := range [][]*citizen{here, there} {
-		for _, c := range side {
-			c.join = nil
-			for _, other := range side {
-				if other != c {
-					c.join = append(c.join, other.address())
-				}
-			}
-		}
-	}
+	here, there = append(here, two...), append(there, copies...)
+	apart(here)
+	apart(there)
 	v.start()
 	v.goesOn(2, v.folk...)
 	v.agree(1, here...)
