@@ -14,9 +14,11 @@ import (
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
 )
 
-// Gas that a free message may use, and what each byte of it costs. Nobody pays it; it bounds what the block around it does.
+// Gas that a free message may use, what looking at one costs, and what each byte of it costs. Nobody pays it; it bounds what the block around
+// it does: more than a thousand of them fill it.
 const (
 	FreeGas        = 1_000_000
+	freeGasEach    = 50_000
 	freeGasPerByte = 10
 )
 
@@ -77,7 +79,7 @@ func (a *App) anteFree(ctx sdk.Context, message sdk.Msg) (next sdk.Context, err 
 	if !bytes.Equal(ctx.TxBytes(), want) {
 		return next, errorsmod.Wrap(sdkerrors.ErrInvalidRequest, "a free message carries no fee, gas, memo, time-out or signature of an account")
 	}
-	next.GasMeter().ConsumeGas(freeGasPerByte*storetypes.Gas(len(want)), "size of free message")
+	next.GasMeter().ConsumeGas(freeGasEach+freeGasPerByte*storetypes.Gas(len(want)), "free message and its size")
 	return next, a.keepers.committee.CheckFree(next, message)
 }
 

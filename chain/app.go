@@ -123,6 +123,7 @@ func settings(o Options) ([]func(*baseapp.BaseApp), error) {
 		baseapp.SetPruning(o.Pruning),
 		baseapp.SetMinRetainBlocks(o.Retain),
 		baseapp.SetIAVLCacheSize(100_000),
+		baseapp.EnableBlockGasMeter(), // nobody votes on the gas of a proposal: what is beyond the limit fails when it is run
 	}
 	if o.Snapshots == "" {
 		return all, nil

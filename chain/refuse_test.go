@@ -1,6 +1,7 @@
 package chain_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/hpips/hpips/chain"
 	"github.com/hpips/hpips/chain/chaintest"
+	"github.com/hpips/hpips/chain/committee"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
 	registryv1 "github.com/hpips/hpips/proto/gen/registryv1"
 	supplyv1 "github.com/hpips/hpips/proto/gen/supplyv1"
@@ -204,6 +206,28 @@ func TestProposalsAreJudged(t *testing.T) {
 		if _, err := d.finalizeAnew(row.txs); err == nil {
 			t.Errorf("%s: applied", row.what)
 		}
+	}
+}
+
+// Carol proposes, and fills her block with more than a block may do. The rest of it is not run.
+func TestTheWorkOfABlockIsBounded(t *testing.T) {
+	d := newDesk(t)
+	d.block()
+	tx, err := chain.FreeTx(d.app.Codec(), d.stepDown(99))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, left := 0, 0
+	for _, r := range d.block(slices.Repeat([][]byte{tx}, 1500)...) {
+		switch {
+		case r.Codespace == committee.Name:
+			run++
+		case r.Codespace == sdkerrors.RootCodespace && r.Code == sdkerrors.ErrOutOfGas.ABCICode():
+			left++
+		}
+	}
+	if run == 0 || left == 0 || run+left != 1500 {
+		t.Errorf("%d are run, %d are not", run, left)
 	}
 }
 
