@@ -14,13 +14,13 @@ import (
 // epoch, while all come to the same state.
 func TestSoakChainOfManyNodes(t *testing.T) {
 	t.Parallel()
-	nodes, seats, epochs := counted(6, 12), counted(4, 7), uint64(counted(5, 20))
+	nodes, seats, epochs := counted(6, 12), counted(3, 7), uint64(counted(5, 20))
 	folk := strings.Fields("alice bob carol dave erin frank grace heidi ivan judy kim leo")[:nodes]
 	v := newVillage(t, plan{names: folk, seats: seats, payers: 3, tune: func(p *committeev1.Params) {
 		p.Seats, p.EpochBlocks, p.ClaimBlocks = uint32(seats), 10, 7
 	}})
 	for _, c := range v.folk[seats:] {
-		for _, to := range v.folk[2:seats] {
+		for _, to := range v.folk[2:max(seats, 3)] {
 			c.join = append(c.join, to.address())
 		}
 	}

@@ -37,10 +37,10 @@ func TestSoakChainOfSevenSeats(t *testing.T) {
 	v := newVillage(t, plan{names: sevenSeats, payers: 8, lines: true, tune: lasting(7)})
 	v.start()
 	v.goesOn(3, v.folk...)
-	for range counted(1, 5) {
+	for range counted(1, 3) {
 		v.away("freeze", func(c *citizen) { c.Freeze(t) }, func(c *citizen) { c.Thaw(t) })
 		v.away("are cut off", func(c *citizen) { c.ns.cut() }, func(c *citizen) { c.ns.mend() })
-		v.noise(counted(50, 3000))
+		v.noise(counted(50, 1000))
 	}
 	v.lies()
 }

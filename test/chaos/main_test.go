@@ -39,6 +39,9 @@ func run(m *testing.M) int {
 			built.guest, err = pc.Guest(root, dir, "test/e2e/testdata/guest")
 		}
 	}
+	if err == nil {
+		err = flag.Set("test.parallel", "5") // the tests of chains wait more than they reckon
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
