@@ -198,9 +198,8 @@ func (s *signer) remember(height int64, signature []byte) {
 		s.from = height
 	}
 	s.made[height] = append(s.made[height], signature)
-	if len(s.made) > keepVotes {
-		delete(s.made, height-keepVotes)
-		s.from = max(s.from, height-keepVotes+1)
+	for ; s.from <= height-keepVotes; s.from++ { // heights of an earlier term too, however long ago it was
+		delete(s.made, s.from)
 	}
 }
 

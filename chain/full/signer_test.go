@@ -173,3 +173,16 @@ func TestASeatThatSeesItsKeyElsewhereStandsDown(t *testing.T) {
 		t.Error("a home older than a commit of its key goes on")
 	}
 }
+
+// A seat comes and goes: what it remembers of its votes does not grow with its terms.
+func TestVotesOfEarlierTermsAreForgotten(t *testing.T) {
+	s := &signer{made: map[int64][][]byte{}}
+	for term := range int64(5) {
+		for h := range int64(keepVotes) {
+			s.remember(1+term*10_000+h, []byte("vote"))
+		}
+	}
+	if len(s.made) != keepVotes || s.from != 1+4*10_000 {
+		t.Errorf("%d heights are remembered, from %d on", len(s.made), s.from)
+	}
+}
