@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -132,7 +131,7 @@ func (v *village) settle(name string) *citizen {
 		v.t.Fatal(err)
 	}
 	if c.ns == nil { // many chain nodes share this loopback
-		c.write(node.ConfigFile, "version = 1\n[chain]\nlisten = \"127.0.0.1:0\"\nrpc = \"127.0.0.1:0\"\ngrpc = \"127.0.0.1:0\"\nrest = \"127.0.0.1:0\"\n")
+		c.write(node.ConfigFile, fmt.Sprintf("version = 1\n[chain]\nlisten = \"127.0.0.1:%s\"\nrpc = \"127.0.0.1:%s\"\ngrpc = \"127.0.0.1:0\"\nrest = \"127.0.0.1:0\"\n", vacant(v.t), vacant(v.t)))
 	}
 	for _, to := range v.folk {
 		c.join = append(c.join, to.address())
@@ -245,7 +244,7 @@ func (c *citizen) look() (*rpchttp.HTTP, *ledger.Ledger, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	window, err := ledger.New(rpc, ledger.Config{Patience: 20 * time.Second})
+	window, err := ledger.New(rpc, ledger.Config{Patience: pc.Patience})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -423,8 +422,6 @@ var liar = sync.OnceValues(func() (string, error) {
 	}
 	return out, nil
 })
-
-func short(key []byte) string { return hex.EncodeToString(key[:4]) }
 
 func read(t *testing.T, file string) string {
 	t.Helper()

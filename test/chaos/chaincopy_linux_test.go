@@ -14,6 +14,7 @@ import (
 	rpcclient "github.com/cometbft/cometbft/rpc/client"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/node"
 	"github.com/hpips/hpips/proto/gen/committeev1"
 )
 
@@ -85,6 +86,7 @@ func TestSoakChainCopiedHome(t *testing.T) {
 // copy makes the PC's home a copy of another's, on a computer of another name where root can say so.
 func (c *citizen) copy(from *citizen) {
 	c.t.Helper()
+	own := read(c.t, filepath.Join(c.Home, node.ConfigFile))
 	if err := os.RemoveAll(c.Home); err != nil {
 		c.t.Fatal(err)
 	}
@@ -100,6 +102,7 @@ func (c *citizen) copy(from *citizen) {
 		c.t.Fatal(err)
 	}
 	c.keys = from.keys
+	c.write(node.ConfigFile, own) // both run on this machine, where a port is one's own
 	if _, err := os.Stat("/etc/machine-id"); err != nil || os.Geteuid() != 0 {
 		c.t.Log("the copy is in another folder of the same computer: another name of the computer needs root and /etc/machine-id")
 		return
