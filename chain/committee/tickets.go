@@ -92,6 +92,9 @@ func (k Keeper) takeOut(ctx sdk.Context, params committeev1.Params, n Node, netw
 	}
 	if network == "" {
 		network = unseen(n.ID)
+		if params.SeatsPerNetwork > 0 {
+			network = unseenAll
+		}
 	}
 	t := committeev1.Ticket{
 		Node: n.ID[:], Owner: n.Owner, Network: network, ConsensusKey: n.Consensus[:], VrfKey: n.VRF[:],
@@ -108,7 +111,11 @@ func (k Keeper) takeOut(ctx sdk.Context, params committeev1.Params, n Node, netw
 
 func limited(p committeev1.Params) bool { return p.NewTicketsPermille > 0 || p.NewTicketsMin > 0 }
 
-// unseen is the network of a node that nobody could observe: its own.
+// unseenAll is the network of all nodes that nobody could observe, where networks are limited: else a chain that stood still for a while, or
+// keys as young as the slot, would give whoever has many nodes in one network a network for each.
+const unseenAll = "unseen"
+
+// unseen is the network of a node that nobody could observe, where networks are not limited, and of a first node: its own.
 func unseen(id sortition.Key) string { return "unseen/" + id.String()[:16] }
 
 // admit puts a new ticket on the ring. It observes from the next slot on, so that the observers of an open slot stay who they are.

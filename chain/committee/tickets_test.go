@@ -234,6 +234,27 @@ func TestExpiryGoesInShares(t *testing.T) {
 	}
 }
 
+// The chain stood still, so that nobody could observe carol's five nodes. Where networks are limited they share one, and weigh as one.
+func TestTheUnseenShareANetwork(t *testing.T) {
+	for limit, want := range map[uint32]uint64{0: 1, 1: 5} {
+		w := limitedWorld(t, 1, 0, 0)
+		params := w.params()
+		params.SeatsPerNetwork = limit
+		ctx := w.ctx(block{})
+		for i := range 5 {
+			id := sortition.Key(sortition.Genesis(fmt.Sprint("carol ", i)))
+			w.registry.nodes[id] = Node{ID: id, Owner: "carol", Active: true}
+			_, err := w.k.takeOut(ctx, params, w.registry.nodes[id], "")
+			w.must(err)
+			ticket, err := w.k.ticket(ctx, id[:])
+			w.must(err)
+			if n, err := w.k.inNetwork(ctx, ticket.Network); err != nil || i == 4 && n != want {
+				t.Errorf("limit %d: %d tickets in the network of the last one, want %d: %v", limit, n, want, err)
+			}
+		}
+	}
+}
+
 // Where keys need no age, a node may change them and take out a ticket twice in one block. Both have the same place on the ring: when the first
 // one's time to be forgotten comes, the second one stays.
 func TestTwoTicketsOfOneBlock(t *testing.T) {
