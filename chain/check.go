@@ -144,7 +144,8 @@ func trial(doc *cmttypes.GenesisDoc, state map[string]json.RawMessage) (a *App, 
 	if a, err = New(Options{ChainID: doc.ChainID, DB: dbm.NewMemDB(), Log: log.NewNopLogger()}); err != nil {
 		return nil, ctx, 0, err
 	}
-	ctx = a.NewUncachedContext(false, cmtproto.Header{ChainID: doc.ChainID, Time: doc.GenesisTime, Height: doc.InitialHeight - 1})
+	head := cmtproto.Header{ChainID: doc.ChainID, Time: doc.GenesisTime, Height: doc.InitialHeight - 1}
+	ctx = sdk.NewContext(a.CommitMultiStore(), head, false, a.Logger())
 	params := doc.ConsensusParams.ToProto()
 	if err := a.StoreConsensusParams(ctx, params); err != nil {
 		return nil, ctx, 0, err

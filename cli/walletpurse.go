@@ -91,7 +91,8 @@ const shortest = 8 // letters of a passphrase
 
 // secret reads a secret from a file, or from the terminal without showing it. fresh: it is a new one, which is asked for twice.
 func (p *purse) secret(file, flag, what string, fresh bool) (string, error) {
-	text, err := "", error(nil)
+	var text string
+	var err error
 	switch {
 	case file == "-":
 		text, err = firstLine(p.in)

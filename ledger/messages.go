@@ -14,7 +14,6 @@ import (
 	"github.com/cosmos/cosmos-sdk/x/feegrant"
 	govtypes "github.com/cosmos/cosmos-sdk/x/gov/types"
 	govv1 "github.com/cosmos/cosmos-sdk/x/gov/types/v1"
-	"github.com/cosmos/gogoproto/proto"
 
 	"github.com/hpips/hpips/proto/gen/committeev1"
 	"github.com/hpips/hpips/proto/gen/registryv1"
@@ -126,7 +125,7 @@ func Errand(spender Signer, owner string, messages ...Message) (Order, error) {
 	packed := make([]*codectypes.Any, len(messages))
 	for i, m := range messages {
 		var err error
-		if packed[i], err = codectypes.NewAnyWithValue(m.(proto.Message)); err != nil {
+		if packed[i], err = codectypes.NewAnyWithValue(m); err != nil {
 			return Order{}, fmt.Errorf("errand: %w", err)
 		}
 	}
@@ -138,7 +137,7 @@ func Propose(proposer, title, summary string, deposit money.Amount, messages ...
 	packed := make([]*codectypes.Any, len(messages))
 	for i, m := range messages {
 		var err error
-		if packed[i], err = codectypes.NewAnyWithValue(m.(proto.Message)); err != nil {
+		if packed[i], err = codectypes.NewAnyWithValue(m); err != nil {
 			return nil, fmt.Errorf("proposal: %w", err)
 		}
 	}
