@@ -17,11 +17,14 @@ import (
 	"github.com/hpips/hpips/spec/sortition"
 )
 
-// clock tells the registry the committee's time.
-type clock struct{ *keepers }
+// tickets tells the registry the committee's time, and the committee whose ticket goes.
+type tickets struct{ *keepers }
 
-func (c clock) Day(ctx context.Context) uint64   { return c.committee.Day(ctx) }
-func (c clock) Epoch(ctx context.Context) uint64 { return c.committee.EpochNumber(ctx) }
+func (t tickets) Day(ctx context.Context) uint64   { return t.committee.Day(ctx) }
+func (t tickets) Epoch(ctx context.Context) uint64 { return t.committee.EpochNumber(ctx) }
+func (t tickets) Forget(ctx context.Context, id sortition.Key) error {
+	return t.committee.Forget(ctx, id)
+}
 
 // nodes tells the committee what the registry knows.
 type nodes struct{ *keepers }

@@ -116,7 +116,7 @@ func (a *App) open() error {
 	k.upgrade = upgradekeeper.NewKeeper(nil, service(upgradetypes.StoreKey), cdc, a.options.Home, a.BaseApp, authority)
 	k.upgrades = service(upgradetypes.StoreKey)
 	k.epochs = epochskeeper.NewKeeper(service(epochstypes.StoreKey), cdc)
-	k.registry = registry.NewKeeper(cdc, service(registry.Name), clock{k}, who, authority)
+	k.registry = registry.NewKeeper(cdc, service(registry.Name), tickets{k}, who, authority)
 	k.committee = committee.NewKeeper(cdc, service(committee.Name), who, nodes{k}, duty{}, authority)
 	k.supply = supply.NewKeeper(cdc, service(supply.Name), k.bank, k.account, accountNames(), authority)
 	k.governance = governance.NewKeeper(cdc, service(governance.Name), k.supply, k.committee, who)

@@ -41,10 +41,11 @@ var (
 	enteredPrefix   = collections.NewPrefix(8)
 )
 
-// Clock tells the day and the epoch of a block.
-type Clock interface {
+// Committee tells the day and the epoch of a block, and takes a node's ticket away; it does nothing for a node without one.
+type Committee interface {
 	Day(ctx context.Context) uint64
 	Epoch(ctx context.Context) uint64
+	Forget(ctx context.Context, id sortition.Key) error
 }
 
 // Keeper holds the nodes.
@@ -58,13 +59,13 @@ type Keeper struct {
 	active    collections.Map[string, uint64]                      // how many nodes of an owner take part
 	carried   collections.Map[string, registryv1.Carried]          // by carrier: brought in on its last day
 	entered   collections.Map[string, registryv1.Carried]          // by owner: its nodes that came in on the last such day
-	clock     Clock
+	committee Committee
 	codec     address.Codec
 	authority string
 }
 
-// NewKeeper needs a clock, how addresses are written, and the address whose word is a vote's outcome.
-func NewKeeper(cdc codec.Codec, service store.KVStoreService, clock Clock, addresses address.Codec, authority string) Keeper {
+// NewKeeper needs the committee, how addresses are written, and the address whose word is a vote's outcome.
+func NewKeeper(cdc codec.Codec, service store.KVStoreService, committee Committee, addresses address.Codec, authority string) Keeper {
 	b := collections.NewSchemaBuilder(service)
 	carried := codec.CollValue[registryv1.Carried](cdc)
 	k := Keeper{
@@ -76,7 +77,7 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, clock Clock, addre
 		active:    collections.NewMap(b, activePrefix, "active", collections.StringKey, collections.Uint64Value),
 		carried:   collections.NewMap(b, carriedPrefix, "carried", collections.StringKey, carried),
 		entered:   collections.NewMap(b, enteredPrefix, "entered", collections.StringKey, carried),
-		clock:     clock, codec: addresses, authority: authority,
+		committee: committee, codec: addresses, authority: authority,
 	}
 	var err error
 	if k.schema, err = b.Build(); err != nil {
@@ -159,7 +160,7 @@ func (k Keeper) Register(ctx context.Context, m *registryv1.MsgRegister) error {
 }
 
 // ChangeKeys gives a node other keys for votes, for the lottery, or both. A key that goes is never taken again, by anybody, and the
-// address of a consensus key stays the node's: what it signed, it answers for.
+// address of a consensus key stays the node's: what it signed, it answers for. The ticket, which old keys took out, goes.
 func (k Keeper) ChangeKeys(ctx context.Context, m *registryv1.MsgRegister) error {
 	r, err := k.check(ctx, m)
 	if err != nil {
@@ -171,6 +172,9 @@ func (k Keeper) ChangeKeys(ctx context.Context, m *registryv1.MsgRegister) error
 	}
 	if n.Owner != r.Owner {
 		return ErrOwner.Wrapf("change keys of %x", r.Node)
+	}
+	if r.Height < n.WordHeight {
+		return ErrHeight.Wrapf("change keys of %x: the word is of height %d, the node's keys of %d", r.Node, r.Height, n.WordHeight)
 	}
 	votes, draws := string(n.ConsensusKey) != string(r.Consensus[:]), string(n.VrfKey) != string(r.VRF[:])
 	if !votes && !draws {
@@ -191,8 +195,8 @@ func (k Keeper) ChangeKeys(ctx context.Context, m *registryv1.MsgRegister) error
 		return err
 	}
 	n = k.keyed(ctx, n, r)
-	return errors.Join(k.nodes.Set(ctx, n.Id, n), k.keys.Set(ctx, n.ConsensusKey), k.keys.Set(ctx, n.VrfKey), k.addresses.Set(ctx, at, n.Id),
-		tell(ctx, n, "keys"))
+	return errors.Join(k.committee.Forget(ctx, r.Node), k.nodes.Set(ctx, n.Id, n), k.keys.Set(ctx, n.ConsensusKey), k.keys.Set(ctx, n.VrfKey),
+		k.addresses.Set(ctx, at, n.Id), tell(ctx, n, "keys"))
 }
 
 // Describe sets the digest of a node's inventory; none takes it away.
@@ -214,7 +218,7 @@ func (k Keeper) Retire(ctx context.Context, owner string, id []byte) error {
 	if err != nil {
 		return err
 	}
-	return k.leave(ctx, n, registryv1.STANDING_RETIRED)
+	return errors.Join(k.committee.Forget(ctx, sortition.Key(n.Id)), k.leave(ctx, n, registryv1.STANDING_RETIRED))
 }
 
 // check is all that a registration shows without its proofs.
@@ -293,7 +297,7 @@ func (k Keeper) carries(ctx context.Context, carrier string) (none registryv1.Ca
 
 // today gives a count of this day; one of an earlier day is none.
 func (k Keeper) today(ctx context.Context, counts collections.Map[string, registryv1.Carried], who string) (registryv1.Carried, error) {
-	day := k.clock.Day(ctx)
+	day := k.committee.Day(ctx)
 	c, known, err := found(counts.Get(ctx, who))
 	if !known || c.Day != day {
 		c = registryv1.Carried{Day: day}
@@ -305,7 +309,8 @@ func (k Keeper) today(ctx context.Context, counts collections.Map[string, regist
 func (k Keeper) keyed(ctx context.Context, n registryv1.Node, r sortition.Registration) registryv1.Node {
 	sctx := sdk.UnwrapSDKContext(ctx)
 	n.ConsensusKey, n.VrfKey, n.Capabilities = r.Consensus[:], r.VRF[:], r.Capabilities
-	n.KeysHeight, n.KeysTime, n.KeysEpoch = sctx.BlockHeight(), sctx.BlockTime(), k.clock.Epoch(ctx)
+	n.KeysHeight, n.KeysTime, n.KeysEpoch = sctx.BlockHeight(), sctx.BlockTime(), k.committee.Epoch(ctx)
+	n.WordHeight = r.Height
 	return n
 }
 

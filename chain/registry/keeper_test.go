@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"cosmossdk.io/core/appmodule"
@@ -193,6 +194,56 @@ func TestChangedKeysCountFromNowAndOldOnesAreStillAnsweredFor(t *testing.T) {
 	}
 	if _, err := s.msgs.ChangeKeys(s.ctx, bob.change(t, "laptop", "fourth")); !errors.Is(err, ErrStanding) {
 		t.Errorf("barred: %v", err)
+	}
+}
+
+// Bob made a word and never sent it; carol finds it after he has sent a later one.
+func TestAnEarlierWordDoesNotReplaceALaterOne(t *testing.T) {
+	s, bob := founded(t), person("bob")
+	if _, err := s.msgs.Register(s.ctx, bob.register(t, "laptop")); err != nil {
+		t.Fatal(err)
+	}
+	at := func(height int64, keys string) *registryv1.MsgChangeKeys {
+		r := bob.word("laptop", keys)
+		r.Height = height
+		return (*registryv1.MsgChangeKeys)(bob.sign(t, r, "laptop", keys))
+	}
+	lost, sent, same := at(94, "lost"), at(95, "sent"), at(95, "same")
+	if _, err := s.msgs.ChangeKeys(s.ctx, sent); err != nil {
+		t.Fatal(err)
+	}
+	before := s.export()
+	if _, err := s.msgs.ChangeKeys(s.ctx, lost); !errors.Is(err, ErrHeight) {
+		t.Errorf("the earlier word: %v", err)
+	}
+	if s.export() != before {
+		t.Error("the earlier word changed something")
+	}
+	if _, err := s.msgs.ChangeKeys(s.ctx, same); err != nil {
+		t.Errorf("another word of the same height: %v", err)
+	}
+}
+
+func TestATicketGoesWithTheKeysAndWithTheNode(t *testing.T) {
+	s, bob := founded(t), person("bob")
+	laptop := public(bob.key("laptop"))
+	if _, err := s.msgs.Register(s.ctx, bob.register(t, "laptop")); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.forgotten) > 0 {
+		t.Errorf("a newcomer's ticket was taken: %v", s.forgotten)
+	}
+	if _, err := s.msgs.ChangeKeys(s.ctx, bob.change(t, "laptop", "new")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.msgs.ChangeKeys(s.ctx, bob.change(t, "laptop", "new")); err == nil {
+		t.Fatal("the same keys again were taken")
+	}
+	if _, err := s.msgs.Retire(s.ctx, &registryv1.MsgRetire{Owner: bob.address(), Node: laptop[:]}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []sortition.Key{laptop, laptop}; !slices.Equal(s.forgotten, want) {
+		t.Errorf("tickets taken: %v, want %v", s.forgotten, want)
 	}
 }
 

@@ -31,17 +31,22 @@ const (
 
 var bech32 = address.NewBech32Codec("hpips")
 
-// town is a registry with a clock that the test moves.
+// town is a registry beside a committee whose time the test moves, and which remembers whose ticket was taken.
 type town struct {
 	t          testing.TB
 	ctx        sdk.Context
 	keeper     Keeper
 	msgs       msgs
 	day, epoch uint64
+	forgotten  []sortition.Key
 }
 
 func (s *town) Day(context.Context) uint64   { return s.day }
 func (s *town) Epoch(context.Context) uint64 { return s.epoch }
+func (s *town) Forget(_ context.Context, id sortition.Key) error {
+	s.forgotten = append(s.forgotten, id)
+	return nil
+}
 
 // founded starts with one node of alice's.
 func founded(t testing.TB) *town {
