@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -200,15 +201,23 @@ func ownCPU(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// idleMachine tells whether so little else runs that times by the clock can be compared.
+func idleMachine(t *testing.T) bool {
+	t.Helper()
+	first, err := strconv.ParseFloat(strings.Fields(load(t) + " x")[0], 64)
+	return err == nil && first < 2*float64(runtime.NumCPU())
+}
+
 // Dora runs a bank on the chain: a thousand savers who pay each other. The same transfers go over a chain of the SDK's plain parts, in turn
-// with ours, so that both have the same company on the machine. Ours must carry as much but for one part in twenty.
+// with ours, so that both have the same company on the machine. Ours must carry as much but for one part in twenty: by processor time,
+// which is what both run out of, and by the clock where the machine has no other work.
 func TestChainTransfers(t *testing.T) {
-	for _, seats := range []int{1, 4} {
-		t.Run(strings.Join([]string{"one seat", "", "", "four seats"}[seats-1:seats], ""), func(t *testing.T) { compare(t, seats) })
-	}
+	t.Run("one seat", func(t *testing.T) { compare(t, 1) })
+	t.Run("four seats", func(t *testing.T) { compare(t, 4) })
 }
 
 func compare(t *testing.T, n int) {
+	alone := idleMachine(t)
 	savers, seats := people("saver", either(200, 1000)), people("seat", n)
 	each, rounds := either(2, map[int]int{1: 8, 4: 3}[n]), either(1, 3)
 	doc := founding(t, seats, savers, nil)
@@ -235,7 +244,9 @@ func compare(t *testing.T, n int) {
 				run[which] = k
 				t.Logf("%s: %d transfers in %v, %d blocks, %v of processor time; load %s", which, len(txs), k.wall.Round(time.Millisecond), k.blocks, k.cpu.Round(time.Millisecond), load(t))
 				if which == "hpips" {
-					half := w.carry(t, transfers(t, w, savers, 1+each, each), len(savers), k.rate()/2)
+					pace := k.rate() / 2
+					count := min(len(txs), max(len(savers), int(20*pace))) // 20 s of it
+					half := w.carry(t, transfers(t, w, savers, 1+each, each)[:count], len(savers), pace)
 					halfP50, halfP99 = append(halfP50, half.quantile(0.5)), append(halfP99, half.quantile(0.99))
 				}
 			})
@@ -257,7 +268,10 @@ func compare(t *testing.T, n int) {
 	figure(t, name+"-p99", median(p99), "s to finality at saturation")
 	figure(t, name+"-half-p50", median(halfP50), "s to finality at half of it")
 	figure(t, name+"-half-p99", median(halfP99), "s to finality at half of it")
-	atLeast(t, name+"-to-plain", median(ratio), 0.95, 0.3)
+	if alone {
+		atLeast(t, name+"-to-plain", median(ratio), 0.95, 0.3)
+	}
+	atLeast(t, name+"-to-plain-cpu", median(cpuRatio), 0.95, 0.3)
 	if limit := 2.0; n == 4 && *full && median(halfP99) >= limit {
 		t.Errorf("finality at half of saturation: p99 is %.2f s, more than %.0f; load %s", median(halfP99), limit, load(t))
 	}

@@ -44,7 +44,7 @@ func committees(t *testing.T, n int) {
 	start := height(t, w.clients[0])
 	t.Logf("%d nodes: first block on all after %v; load %s", n, first.Round(time.Millisecond), load(t))
 	sentBefore, cpuBefore, at := w.sent(t), ownCPU(t), time.Now()
-	blocks := int64(either(4, 15))
+	blocks := int64(either(4, 8))
 	w.await(t, start+blocks)
 	took, cpu, sent := time.Since(at), ownCPU(t)-cpuBefore, w.sent(t)-sentBefore
 	made := float64(height(t, w.clients[0]) - start)

@@ -241,6 +241,8 @@ func TestSoakChainVotesAreRemembered(t *testing.T) {
 		bob.Kill(t)
 		votes += v.remembers(bob, rest)
 		v.returns(bob, rest)
+		back := rest[0].height()
+		v.until("bob's vote is in a block", func() bool { return v.signatures(bob, rest[0], back, rest[0].height()-1) > 0 }) // or his seat would go to another
 	}
 	l.end(v.folk...)
 	v.agree(1, v.folk...)
