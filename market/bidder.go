@@ -14,6 +14,7 @@ import (
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 // Capacity is what a node has to sell; the provider is one.
@@ -40,7 +41,7 @@ type Free struct {
 type BidderConfig struct {
 	Owner   string        // who is paid
 	Network string        // label of the network that the node is in
-	Price   uint64        // uhpips per task-second
+	Rates   voucher.Rates // prices
 	Term    time.Duration // for which a quote holds
 	Quotes  int           // remembered at most
 	PerPeer int           // of these for one peer
@@ -86,7 +87,7 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	if err := checkOrder(order, from); err != nil {
 		return nil, err
 	}
-	q := lease.Quote{Provider: b.self.String(), Owner: b.cfg.Owner, Network: b.cfg.Network, Price: b.cfg.Price}
+	q := lease.Quote{Provider: b.self.String(), Owner: b.cfg.Owner, Network: b.cfg.Network, Rates: b.cfg.Rates}
 	free, now := b.capacity.Free(), b.now()
 	q.Slots, q.Refusal = offer(order, free)
 	if q.Refusal == "" {

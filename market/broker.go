@@ -21,7 +21,7 @@ import (
 type BrokerConfig struct {
 	Timeout  time.Duration // per peer and question
 	Parallel int           // questions at once
-	Ceiling  uint64        // highest price taken, in uhpips per task-second
+	Ceiling  uint64        // highest price taken, in uhpips per CPU-hour
 }
 
 // DefaultBroker returns the configuration that suits most.
@@ -102,8 +102,8 @@ func Choose(answers []Answer, slots int) []Answer {
 	}
 	slices.SortFunc(offers, func(x, y ranked) int {
 		switch {
-		case x.Quote.Price != y.Quote.Price:
-			return compare(x.Quote.Price, y.Quote.Price)
+		case x.Quote.Rates.CPU != y.Quote.Rates.CPU:
+			return compare(x.Quote.Rates.CPU, y.Quote.Rates.CPU)
 		case x.Quote.Load != y.Quote.Load:
 			return compare(x.Quote.Load, y.Quote.Load)
 		}

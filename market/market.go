@@ -77,7 +77,7 @@ func checkOrder(o lease.Order, from peer.ID) error {
 	return nil
 }
 
-// checkQuote refuses quotes that do not answer order. from is the peer that gave it; ceiling is the highest price taken, in uhpips per task-second.
+// checkQuote refuses quotes that do not answer order. from is the peer that gave it; ceiling is the highest price taken, in uhpips per CPU-hour.
 func checkQuote(q lease.Quote, order lease.Order, from peer.ID, ceiling uint64, now time.Time) error {
 	switch {
 	case q.Provider != from.String():
@@ -88,8 +88,8 @@ func checkQuote(q lease.Quote, order lease.Order, from peer.ID, ceiling uint64, 
 		return fmt.Errorf("quote: %d slots of %d ordered are not possible", q.Slots, order.Slots)
 	case q.Load < 0:
 		return fmt.Errorf("quote: a load of %d is not possible", q.Load)
-	case q.Price > ceiling:
-		return &Refusal{Reason: fmt.Sprintf("price: asks %d uhpips per task-second, the ceiling is %d", q.Price, ceiling)}
+	case q.Rates.CPU > ceiling:
+		return &Refusal{Reason: fmt.Sprintf("price: asks %d uhpips per CPU-hour, the ceiling is %d", q.Rates.CPU, ceiling)}
 	case len(q.Owner) > maxName || len(q.Network) > maxName:
 		return fmt.Errorf("quote: owner and network may have %d bytes", maxName)
 	case q.Until <= now.Add(-Skew).UnixMilli():

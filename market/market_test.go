@@ -22,6 +22,7 @@ import (
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -176,7 +177,7 @@ func TestAliceLeasesFromBob(t *testing.T) {
 
 func TestChoose(t *testing.T) {
 	offer := func(name string, price uint64, load, slots int) Answer {
-		return Answer{Peer: peer.ID(name), Job: "job-1", Quote: lease.Quote{Price: price, Load: load, Slots: slots}}
+		return Answer{Peer: peer.ID(name), Job: "job-1", Quote: lease.Quote{Rates: voucher.Rates{CPU: price}, Load: load, Slots: slots}}
 	}
 	no := Answer{Peer: "carol", Err: &Refusal{Reason: "no"}}
 	rows := []struct {
@@ -274,7 +275,7 @@ func TestCarolsQuotesAreNotTaken(t *testing.T) {
 		"more slots than ordered": func(q *lease.Quote) { q.Slots = 5 },
 		"negative slots":          func(q *lease.Quote) { q.Slots = -1 },
 		"negative load":           func(q *lease.Quote) { q.Load = -1 },
-		"too dear":                func(q *lease.Quote) { q.Price = 1 },
+		"too dear":                func(q *lease.Quote) { q.Rates.CPU = 1 },
 		"long expired":            func(q *lease.Quote) { q.Until = time.Now().Add(-Skew - time.Second).UnixMilli() },
 		"endless owner":           func(q *lease.Quote) { q.Owner = strings.Repeat("x", maxName+1) },
 	}
@@ -338,7 +339,7 @@ func TestWhatBobDoesNotSign(t *testing.T) {
 	}{
 		{name: "the honest terms", from: alice, key: alice},
 		{name: "more slots than quoted", want: "its quote is not one of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Quote.Slots++; t.Order.Slots = 100 }},
-		{name: "a lower price", want: "its quote is not one of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Quote.Price = 0 }},
+		{name: "a lower price", want: "its quote is not one of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Quote.Rates.CPU = 0 }},
 		{name: "another job", want: "its quote is not one of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Order.Job = "job-2" }},
 		{name: "more memory", want: "its quote is not one of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Order.Resources.Memory *= 2 }},
 		{name: "a quote of carol", want: "not of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Quote.Provider = carol.id.String() }},
@@ -353,7 +354,7 @@ func TestWhatBobDoesNotSign(t *testing.T) {
 	for _, r := range rows {
 		w := newWire()
 		cfg := DefaultBidder()
-		cfg.Price = 5
+		cfg.Rates.CPU = 5
 		b, shop := w.sells(t, bob, cfg)
 		terms := quoted(t, b, alice)
 		if r.edit != nil {
@@ -468,7 +469,7 @@ func TestAliceChecksTheCountersignature(t *testing.T) {
 	rows := map[string]func(l *lease.Lease){
 		"no signature":      func(*lease.Lease) {},
 		"carol's signature": func(l *lease.Lease) { l.Provider, _ = l.Terms.Sign(carol.key) },
-		"other terms":       func(l *lease.Lease) { l.Terms.Quote.Price = 9; l.Provider, _ = l.Terms.Sign(bob.key) },
+		"other terms":       func(l *lease.Lease) { l.Terms.Quote.Rates.CPU = 9; l.Provider, _ = l.Terms.Sign(bob.key) },
 	}
 	for name, lie := range rows {
 		w := newWire()
@@ -564,7 +565,7 @@ func FuzzBrokerAnswers(f *testing.F) {
 		}
 		broker, order := w.buys(alice), orderOf(alice, 4)
 		a := broker.Ask(t.Context(), order, []peer.ID{carol.id})[0]
-		if a.Err == nil && (a.Quote.Slots < 1 || a.Quote.Slots > 4 || a.Quote.Price > 0) {
+		if a.Err == nil && (a.Quote.Slots < 1 || a.Quote.Slots > 4 || a.Quote.Rates.CPU > 0) {
 			t.Fatalf("took %+v", a.Quote)
 		}
 		if _, err := broker.Open(t.Context(), carol.id, order, a.Quote, time.Hour); err == nil {

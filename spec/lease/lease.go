@@ -4,6 +4,7 @@
 package lease
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 // The limits of what is read from outside, in bytes.
@@ -36,23 +38,33 @@ type Order struct {
 
 // Quote is a provider's answer to an order: what it offers, and until when.
 type Quote struct {
-	Provider string `cbor:"provider"`          // peer ID
-	Owner    string `cbor:"owner"`             // who is paid; nodes of one owner never check one another
-	Network  string `cbor:"network"`           // label of the network the node is in
-	Slots    int    `cbor:"slots"`             // tasks at once
-	Price    uint64 `cbor:"price"`             // uhpips per task-second
-	Load     int    `cbor:"load"`              // leases that share these slots already
-	Until    int64  `cbor:"until"`             // Unix milliseconds
-	Refusal  string `cbor:"refusal,omitempty"` // why there is no offer; then Slots is 0
+	Provider string        `cbor:"provider"`          // peer ID
+	Owner    string        `cbor:"owner"`             // who is paid; nodes of one owner never check one another
+	Network  string        `cbor:"network"`           // label of the network the node is in
+	Slots    int           `cbor:"slots"`             // tasks at once
+	Rates    voucher.Rates `cbor:"rates"`             // prices, in base units of what terms pay in
+	Load     int           `cbor:"load"`              // leases that share these slots already
+	Until    int64         `cbor:"until"`             // Unix milliseconds
+	Refusal  string        `cbor:"refusal,omitempty"` // why there is no offer; then Slots is 0
 }
 
 // Terms is what both sides sign.
 type Terms struct {
 	Order  Order  `cbor:"order"`
 	Quote  Quote  `cbor:"quote"`
-	From   int64  `cbor:"from"`   // Unix milliseconds
-	Until  int64  `cbor:"until"`  // Unix milliseconds
-	Serial uint64 `cbor:"serial"` // 0 at first, one more at each extension
+	From   int64  `cbor:"from"`          // Unix milliseconds
+	Until  int64  `cbor:"until"`         // Unix milliseconds
+	Serial uint64 `cbor:"serial"`        // 0 at first, one more at each extension
+	Pay    *Pay   `cbor:"pay,omitempty"` // how the work is paid for; nil: it is not
+}
+
+// Pay says who pays for the work of a lease, on which chain, and in what.
+type Pay struct {
+	Chain   string `cbor:"chain"`
+	Payer   string `cbor:"payer"`   // account whose deposit it is
+	Key     []byte `cbor:"key"`     // compressed secp256k1 key that signs vouchers
+	Denom   string `cbor:"denom"`   // asset
+	Deposit uint64 `cbor:"deposit"` // base units, at first; a top-up is known to the chain alone
 }
 
 // Lease is signed terms. A provider needs to keep no record of a lease: its own signature proves it.
@@ -74,6 +86,12 @@ const domain = "hpips/lease/v1\n"
 func (t Terms) ID() string {
 	t.Serial, t.Until = 0, 0
 	return canon.ID(canon.MustEncode(t)).String()
+}
+
+// Key is the lease as the chain knows it: the SHA-256 in its ID.
+func (t Terms) Key() voucher.ID {
+	t.Serial, t.Until = 0, 0
+	return sha256.Sum256(canon.MustEncode(t))
 }
 
 // signed returns the bytes that both sides sign.

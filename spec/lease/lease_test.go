@@ -16,6 +16,7 @@ import (
 
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the test vectors anew")
@@ -111,6 +112,7 @@ func messages(t testing.TB) map[string]Message {
 		"cancel":  {Lease: id, Cancel: &Cancel{Tasks: []uint64{1}}},
 		"stdin":   {Lease: id, Stdin: &Stdin{Task: 1, Offset: 3, Data: []byte("in"), EOF: true}},
 		"end":     {Lease: id, End: &End{}},
+		"voucher": {Lease: id, Voucher: &voucher.Signed{Voucher: voucher.Voucher{Chain: "hpips-1", Lease: voucher.ID{1}, Amount: 5}, Signature: []byte{1, 2}}},
 		"held":    {Lease: id, Held: &Held{Tasks: []uint64{1, 2}, Credit: 4}},
 		"credit":  {Lease: id, Credit: &Credit{Tasks: 8}},
 		"results": {Lease: id, Results: &Results{Results: []job.Result{{Index: 1, End: job.Exited, Stdout: job.Content{Inline: []byte("1"), Size: 1}}}}},

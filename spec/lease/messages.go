@@ -5,6 +5,7 @@ import (
 
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 // Session is the name of the p2p session that carries messages under leases.
@@ -32,17 +33,18 @@ type Work struct {
 // the credited number of tasks assigned; the provider sends Results as tasks end. A task that the provider holds is not run
 // again when it is assigned again; results without an acknowledgement come again before Held. End, or the end of the term, forgets the lease.
 type Message struct {
-	Lease   string   `cbor:"lease"`
-	Begin   *Begin   `cbor:"begin,omitempty"`   // requester → provider
-	Assign  *Assign  `cbor:"assign,omitempty"`  // requester → provider
-	Cancel  *Cancel  `cbor:"cancel,omitempty"`  // requester → provider
-	Stdin   *Stdin   `cbor:"stdin,omitempty"`   // requester → provider
-	End     *End     `cbor:"end,omitempty"`     // requester → provider
-	Held    *Held    `cbor:"held,omitempty"`    // provider → requester
-	Credit  *Credit  `cbor:"credit,omitempty"`  // provider → requester
-	Results *Results `cbor:"results,omitempty"` // provider → requester
-	Output  *Output  `cbor:"output,omitempty"`  // provider → requester
-	Refused *Refused `cbor:"refused,omitempty"` // provider → requester
+	Lease   string          `cbor:"lease"`
+	Begin   *Begin          `cbor:"begin,omitempty"`   // requester → provider
+	Assign  *Assign         `cbor:"assign,omitempty"`  // requester → provider
+	Cancel  *Cancel         `cbor:"cancel,omitempty"`  // requester → provider
+	Stdin   *Stdin          `cbor:"stdin,omitempty"`   // requester → provider
+	End     *End            `cbor:"end,omitempty"`     // requester → provider
+	Voucher *voucher.Signed `cbor:"voucher,omitempty"` // requester → provider
+	Held    *Held           `cbor:"held,omitempty"`    // provider → requester
+	Credit  *Credit         `cbor:"credit,omitempty"`  // provider → requester
+	Results *Results        `cbor:"results,omitempty"` // provider → requester
+	Output  *Output         `cbor:"output,omitempty"`  // provider → requester
+	Refused *Refused        `cbor:"refused,omitempty"` // provider → requester
 }
 
 // Begin opens a lease on the provider, or takes it up again.
@@ -120,7 +122,7 @@ func DecodeMessage(b []byte) (Message, error) {
 
 func (m Message) parts() int {
 	n := 0
-	for _, set := range []bool{m.Begin != nil, m.Assign != nil, m.Cancel != nil, m.Stdin != nil, m.End != nil,
+	for _, set := range []bool{m.Begin != nil, m.Assign != nil, m.Cancel != nil, m.Stdin != nil, m.End != nil, m.Voucher != nil,
 		m.Held != nil, m.Credit != nil, m.Results != nil, m.Output != nil, m.Refused != nil} {
 		if set {
 			n++
