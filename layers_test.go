@@ -183,6 +183,7 @@ func pure(imp string) bool {
 	for _, p := range []string{
 		"bufio", "bytes", "cmp", "embed", "errors", "fmt", "hash", "io", "iter", "maps", "math", "reflect", "regexp", "slices", "sort",
 		"strconv", "strings", "time", "unicode", "crypto", "encoding", "path",
+		"github.com/decred/dcrd/dcrec/secp256k1/v4", "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa",
 		"github.com/fxamacker/cbor/v2", "github.com/ipfs/go-cid", "github.com/multiformats/go-multihash", "github.com/multiformats/go-multibase",
 		"github.com/libp2p/go-libp2p/core/crypto", "github.com/libp2p/go-libp2p/core/peer", "go.yaml.in/yaml/v3",
 		"github.com/oasisprotocol/curve25519-voi/primitives/ed25519",
