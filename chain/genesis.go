@@ -51,11 +51,13 @@ type Genesis struct {
 	Network, ChainID string
 	Time             time.Time
 	Seats            []GenesisNode
+	Nodes            []GenesisNode // registered from the first block on, without a seat; on development networks alone
 	Grants           []Grant
 	Allowances       []Allowance
-	// Heartbeat and EpochBlocks, if not 0, replace those of the network; Tune changes any parameter. A public chain takes none of them.
+	// Heartbeat, EpochBlocks and Day, if not 0, replace those of the network; Tune changes any parameter. A public chain takes none of them.
 	Heartbeat   time.Duration
 	EpochBlocks uint64
+	Day         time.Duration
 	Tune        func(*committeev1.Params)
 }
 
@@ -121,11 +123,14 @@ func (g Genesis) params() (committeev1.Params, error) {
 	if err != nil {
 		return p, err
 	}
-	if g.Network == Public && (g.Heartbeat != 0 || g.EpochBlocks != 0 || g.Tune != nil) {
+	if g.Network == Public && (g.Heartbeat != 0 || g.EpochBlocks != 0 || g.Day != 0 || g.Tune != nil) {
 		return p, errors.New("genesis: a public chain has the public parameters")
 	}
 	if g.Heartbeat != 0 {
 		p.HeartbeatSeconds = uint64(max(g.Heartbeat, time.Second) / time.Second)
+	}
+	if g.Day != 0 {
+		p.DaySeconds = uint64(max(g.Day, time.Second) / time.Second)
 	}
 	if g.EpochBlocks != 0 {
 		p.EpochBlocks, p.ClaimBlocks = g.EpochBlocks, max(2, g.EpochBlocks*3/4)
@@ -206,22 +211,27 @@ func (g Genesis) state(codec Codec, params committeev1.Params) (map[string]json.
 
 // nodes checks the proofs of the first seats. Nobody carried them in, so this is where their keys are looked at.
 func (g Genesis) nodes() (first []registryv1.Node, seats []committee.GenesisNode, owners []string, err error) {
-	for i, n := range g.Seats {
+	if len(g.Nodes) > 0 && g.Network != Dev {
+		return nil, nil, nil, fmt.Errorf("genesis: nodes without a seat are carried in on a %s network", g.Network)
+	}
+	for i, n := range slices.Concat(g.Seats, g.Nodes) {
 		r, err := n.check(g.ChainID)
 		if err != nil {
-			return nil, nil, nil, fmt.Errorf("genesis: seat %d: %w", i+1, err)
+			return nil, nil, nil, fmt.Errorf("genesis: node %d: %w", i+1, err)
 		}
 		if n.Guardian && g.Network != Public {
-			return nil, nil, nil, fmt.Errorf("genesis: seat %d: a %s network has no guardians", i+1, g.Network)
+			return nil, nil, nil, fmt.Errorf("genesis: node %d: a %s network has no guardians", i+1, g.Network)
 		}
 		first = append(first, registryv1.Node{
 			Id: r.Node[:], Owner: r.Owner, ConsensusKey: r.Consensus[:], VrfKey: r.VRF[:], Capabilities: r.Capabilities,
 			Standing: registryv1.STANDING_ACTIVE, RegisteredTime: g.Time.UTC(), KeysTime: g.Time.UTC(),
 		})
-		seats = append(seats, committee.GenesisNode{
-			Node: r.Node, Consensus: r.Consensus, VRF: r.VRF, Owner: r.Owner, Network: n.Network, Guardian: n.Guardian,
-		})
 		owners = append(owners, r.Owner)
+		if i < len(g.Seats) {
+			seats = append(seats, committee.GenesisNode{
+				Node: r.Node, Consensus: r.Consensus, VRF: r.VRF, Owner: r.Owner, Network: n.Network, Guardian: n.Guardian,
+			})
+		}
 	}
 	return first, seats, owners, nil
 }

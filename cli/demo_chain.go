@@ -21,6 +21,7 @@ import (
 const (
 	demoHeartbeat = time.Second
 	demoEpoch     = 10 // blocks
+	demoDay       = 15 * time.Second
 	turnWithin    = 40 * time.Second
 )
 
@@ -43,7 +44,7 @@ type demoChain struct {
 
 // found makes the chain of the demo's nodes: the providers hold its four seats, the requester follows.
 func (n *network) found(providers int) error {
-	f := node.Founding{Ring: n.ring(), Seats: providers, Heartbeat: demoHeartbeat, EpochBlocks: demoEpoch}
+	f := node.Founding{Ring: n.ring(), Seats: providers, Rich: providers, Heartbeat: demoHeartbeat, EpochBlocks: demoEpoch, Day: demoDay}
 	for k := range providers {
 		f.Homes = append(f.Homes, filepath.Join(n.dir, providerName(k)))
 	}

@@ -32,7 +32,7 @@ Keys lie in the operating system's store where there is one, else in files of th
 	p.chainFlag(c)
 	p.keyFlags(c)
 	c.AddCommand(p.newCommand(), p.importCommand(), p.showCommand(), p.balancesCommand(), p.sendCommand(), p.historyCommand(), p.exportCommand(), p.backupCommand(),
-		p.allowCommand())
+		p.allowCommand(), p.claimCommand())
 	return c
 }
 
@@ -188,51 +188,6 @@ func (p *purse) showCommand() *cobra.Command {
 				return err
 			}
 			return p.show(h.Account, h.Account.Address, func(w io.Writer) { fmt.Fprintf(w, "account\t%s\naddress\t%s\n", h.Name, h.Account.Address) })
-		},
-	}
-}
-
-// held is a named account and what it holds.
-type held struct {
-	Name string `json:"name,omitempty"`
-	ledger.Balance
-}
-
-func (p *purse) balancesCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "balances [NAME|ADDRESS]",
-		Short: "What the accounts of this wallet, or any account, hold",
-		Args:  optional("one name or address"),
-		Example: `  hpips wallet balances
-  hpips wallet balances hpips1…`,
-		RunE: func(c *cobra.Command, args []string) error {
-			list, err := p.named(first(args, ""))
-			if err != nil {
-				return err
-			}
-			window, err := p.window()
-			if err != nil {
-				return err
-			}
-			defer window.Close()
-			told := struct {
-				Accounts []held       `json:"accounts"`
-				Total    money.Amount `json:"total"`
-			}{Accounts: []held{}}
-			for _, a := range list {
-				b, err := window.Balance(c.Context(), a.Address)
-				if err != nil {
-					return err
-				}
-				told.Accounts = append(told.Accounts, held{a.Name, b})
-				told.Total += b.Balance
-			}
-			return p.show(told, told.Total.String(), func(w io.Writer) {
-				fmt.Fprintln(w, "ACCOUNT\tADDRESS\tHPIPS")
-				for _, a := range told.Accounts {
-					fmt.Fprintf(w, "%s\t%s\t%s\n", a.Name, a.Address, a.Balance.Balance)
-				}
-			})
 		},
 	}
 }

@@ -166,3 +166,22 @@ func (l *Ledger) Stream(ctx context.Context) (Stream, error) {
 
 // ClaimReward pays a holder's share of the stream out.
 func ClaimReward(holder string) Message { return &rewardv1.MsgClaim{Holder: holder} }
+
+// DayAt is the day of the chain in which a time lies.
+func (l *Ledger) DayAt(ctx context.Context, at time.Time) (uint64, error) {
+	c, err := l.Committee(ctx)
+	if err != nil {
+		return 0, err
+	}
+	rules, err := l.Rules(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if at.Before(c.Genesis) {
+		at = at.Add(24*time.Hour - time.Nanosecond) // a date begins before the chain that began in it
+	}
+	if at.Before(c.Genesis) || rules.DaySeconds == 0 {
+		return 0, &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("the chain began on %s", c.Genesis.Format(time.DateOnly)), Hint: "name a later day"}
+	}
+	return uint64(at.Unix()-c.Genesis.Unix()) / rules.DaySeconds, nil
+}

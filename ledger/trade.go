@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	sdkmath "cosmossdk.io/math"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
@@ -155,4 +157,42 @@ func (l *Ledger) Coins(ctx context.Context, address string) ([]Coin, error) {
 		return nil, err
 	}
 	return coinsOf(r.Balances), nil
+}
+
+// Text writes a number of the asset's base units as people write it.
+func (a Asset) Text(base uint64) string { return a.Base(strconv.FormatUint(base, 10)) }
+
+// Base is Text for an amount of any size.
+func (a Asset) Base(base string) string {
+	n := int(a.Decimals)
+	if n == 0 {
+		return base
+	}
+	if len(base) <= n {
+		base = strings.Repeat("0", n+1-len(base)) + base
+	}
+	return base[:len(base)-n] + "." + base[len(base)-n:]
+}
+
+// Parse reads what Text writes; decimals may be left out, and there is nothing below one base unit.
+func (a Asset) Parse(text string) (uint64, error) {
+	whole, part, _ := strings.Cut(text, ".")
+	n, err := strconv.ParseUint(whole+part+strings.Repeat("0", max(int(a.Decimals)-len(part), 0)), 10, 64)
+	if err != nil || len(part) > int(a.Decimals) || whole == "" || n == 0 {
+		return 0, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%.40q is no price in %s", text, a.Name), Hint: fmt.Sprintf("it looks like 0.05, with at most %d decimals, and is above 0", a.Decimals)}
+	}
+	return n, nil
+}
+
+// Ordered is the number of the order that a transaction placed; 0: it placed none.
+func (r Receipt) Ordered() uint64 {
+	for _, e := range r.Events {
+		if e.Type == "hpips_order" {
+			n, err := strconv.ParseUint(e.Attributes["id"], 10, 64)
+			if err == nil {
+				return n
+			}
+		}
+	}
+	return 0
 }
