@@ -76,21 +76,15 @@ func (l *Ledger) redemptions(ctx context.Context, node []byte, days int) ([]Rede
 	if err != nil {
 		return nil, err
 	}
-	var found []*ctypes.ResultTx
-	for page, size := 1, 100; ; page++ {
-		r, err := l.rpc.TxSearch(ctx, "hpips_redeem.node='"+hex.EncodeToString(node)+"'", false, &page, &size, "asc")
-		if err != nil {
-			return nil, l.unreachable(ctx, err)
-		}
-		if found = append(found, r.Txs...); len(r.Txs) < size || len(found) >= r.TotalCount {
-			break
-		}
+	found, err := l.withEvent(ctx, "hpips_redemption.node='"+hex.EncodeToString(node)+"'")
+	if err != nil {
+		return nil, err
 	}
 	since := time.Now().Add(-time.Duration(days) * time.Duration(rules.DaySeconds) * time.Second)
 	before := map[voucher.ID]voucher.Voucher{}
 	all := []Redemption{}
 	for _, tx := range found {
-		claims, err := l.claims(tx)
+		claims, err := l.vouchers(tx)
 		if err != nil {
 			return nil, err
 		}
@@ -116,24 +110,31 @@ func (l *Ledger) redemptions(ctx context.Context, node []byte, days int) ([]Rede
 	return all, nil
 }
 
-// claims are the vouchers in a transaction that redeemed them.
-func (l *Ledger) claims(tx *ctypes.ResultTx) ([]voucher.Voucher, error) {
+// claimed are the claims in a transaction that redeemed them.
+func (l *Ledger) claimed(tx *ctypes.ResultTx) ([]escrowv1.Claim, error) {
 	t, err := l.words.tx.TxDecoder()(tx.Tx)
 	if err != nil {
 		return nil, fmt.Errorf("transaction %s: %w", tx.Hash, err)
 	}
-	var all []voucher.Voucher
+	var all []escrowv1.Claim
 	for _, m := range t.GetMsgs() {
-		r, ok := m.(*escrowv1.MsgRedeem)
-		if !ok || tx.TxResult.Code != 0 {
-			continue
+		if r, ok := m.(*escrowv1.MsgRedeem); ok {
+			all = append(all, r.Claims...)
 		}
-		for _, c := range r.Claims {
-			v, err := voucher.Parse(c.Voucher)
-			if err != nil {
-				return nil, fmt.Errorf("transaction %s: %w", tx.Hash, err)
-			}
-			all = append(all, v)
+	}
+	return all, nil
+}
+
+// vouchers are the claims' words.
+func (l *Ledger) vouchers(tx *ctypes.ResultTx) ([]voucher.Voucher, error) {
+	claims, err := l.claimed(tx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]voucher.Voucher, len(claims))
+	for i, c := range claims {
+		if all[i], err = voucher.Parse(c.Voucher); err != nil {
+			return nil, fmt.Errorf("transaction %s: %w", tx.Hash, err)
 		}
 	}
 	return all, nil

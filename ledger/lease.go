@@ -128,6 +128,7 @@ func OpenLeases(payer string, deposits []Deposit) Message {
 // Addition adds to one lease's deposit, and moves its end out if that is later.
 type Addition struct {
 	Lease  voucher.ID
+	Denom  string // of the lease
 	Amount uint64
 	Until  time.Time
 }

@@ -159,27 +159,35 @@ func (l *Ledger) Coins(ctx context.Context, address string) ([]Coin, error) {
 	return coinsOf(r.Balances), nil
 }
 
-// Text writes a number of the asset's base units as people write it.
-func (a Asset) Text(base uint64) string { return a.Base(strconv.FormatUint(base, 10)) }
+// priceDecimals is how finely the exchange counts: in 10^-12 of a whole asset for one HPIPS, whatever the asset's own decimals.
+const priceDecimals = 12
 
-// Base is Text for an amount of any size.
-func (a Asset) Base(base string) string {
-	n := int(a.Decimals)
-	if n == 0 {
-		return base
-	}
-	if len(base) <= n {
-		base = strings.Repeat("0", n+1-len(base)) + base
-	}
-	return base[:len(base)-n] + "." + base[len(base)-n:]
+// Text writes a price as people do: so much of the asset for one HPIPS.
+func (a Asset) Text(price uint64) string {
+	text := strings.TrimRight(point(strconv.FormatUint(price, 10), priceDecimals), "0")
+	return strings.TrimSuffix(text, ".")
 }
 
-// Parse reads what Text writes; decimals may be left out, and there is nothing below one base unit.
+// Base writes an amount of base units as people do.
+func (a Asset) Base(base string) string { return point(base, int(a.Decimals)) }
+
+// point puts the decimal point into a whole number.
+func point(digits string, decimals int) string {
+	if decimals == 0 {
+		return digits
+	}
+	if len(digits) <= decimals {
+		digits = strings.Repeat("0", decimals+1-len(digits)) + digits
+	}
+	return digits[:len(digits)-decimals] + "." + digits[len(digits)-decimals:]
+}
+
+// Parse reads what Text writes.
 func (a Asset) Parse(text string) (uint64, error) {
 	whole, part, _ := strings.Cut(text, ".")
-	n, err := strconv.ParseUint(whole+part+strings.Repeat("0", max(int(a.Decimals)-len(part), 0)), 10, 64)
-	if err != nil || len(part) > int(a.Decimals) || whole == "" || n == 0 {
-		return 0, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%.40q is no price in %s", text, a.Name), Hint: fmt.Sprintf("it looks like 0.05, with at most %d decimals, and is above 0", a.Decimals)}
+	n, err := strconv.ParseUint(whole+part+strings.Repeat("0", max(priceDecimals-len(part), 0)), 10, 64)
+	if err != nil || len(part) > priceDecimals || whole == "" || n == 0 {
+		return 0, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%.40q is no price in %s", text, a.Name), Hint: "it looks like 0.05, has four digits besides zeros at most, and is above 0"}
 	}
 	return n, nil
 }

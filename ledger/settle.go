@@ -1,0 +1,562 @@
+package ledger
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+
+	ctypes "github.com/cometbft/cometbft/rpc/core/types"
+	sdk "github.com/cosmos/cosmos-sdk/types"
+	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
+
+	"github.com/hpips/hpips/proto/gen/escrowv1"
+	"github.com/hpips/hpips/proto/gen/rewardv1"
+	"github.com/hpips/hpips/spec/money"
+	"github.com/hpips/hpips/spec/voucher"
+)
+
+// Settlement is what the recomputation of a day found.
+type Settlement struct {
+	OK           bool   `json:"ok"`
+	Day          uint64 `json:"day"`
+	From         int64  `json:"from"` // blocks of the day
+	To           int64  `json:"to"`
+	Payments     int    `json:"payments"`     // to providers, of final pay
+	FundPayments int    `json:"fundPayments"` // bonus and duty
+	Differs      string `json:"differs,omitempty"`
+}
+
+// differs is a payment that is not what it must be.
+type differs string
+
+func (d differs) Error() string { return string(d) }
+
+func differ(format string, args ...any) error { return differs(fmt.Sprintf(format, args...)) }
+
+// SettleVerify recomputes a closed day from the blocks: it takes from the chain which blocks there are and what transactions they hold, not what
+// its modules keep, and compares what it reckons with every payment and sum of the day. The answer names the first that differs.
+//
+//  1. The blocks of the day, and every payment that they tell of.
+//  2. For each: the redemption behind it. A node's redemptions are paid in their order, each once, two blocks later at the soonest; its amount is what
+//     its voucher promises above the one before, less the fee; the voucher is the payer's, by the key with which the lease was opened.
+//  3. Nine tenths of it, rounded down, are the payee's; the coins moved; the rest is levied.
+//  4. The sums of the day, per asset and per provider.
+//  5. Bonus and duty, from the levies, the fund and the units of the day.
+func (l *Ledger) SettleVerify(ctx context.Context, d Day) (Settlement, error) {
+	s := &settler{l: l, day: d, out: Settlement{Day: d.Day}, turns: map[string][]turn{}, sums: map[string]*tally{}, paid: map[string]int{}}
+	err := s.verify(ctx)
+	if what, ok := err.(differs); ok { //nolint:errorlint // it is never wrapped
+		s.out.Differs = string(what)
+		return s.out, nil
+	}
+	s.out.OK = err == nil
+	return s.out, err
+}
+
+// settler is one recomputation.
+type settler struct {
+	l      *Ledger
+	day    Day
+	out    Settlement
+	fee    uint64
+	days   uint64 // seconds in a day
+	origin int64  // Unix seconds of genesis
+
+	turns map[string][]turn // redemptions of a node, in their order
+	paid  map[string]int    // how many of them were paid, the one under way included
+	sums  map[string]*tally // by node and denomination; by denomination alone under ""
+}
+
+// turn is one redemption as its transaction says.
+type turn struct {
+	height   int64
+	sequence string // among all redemptions of the chain
+	lease    voucher.ID
+	claim    escrowv1.Claim
+	amount   uint64 // less the fee
+	tx       string
+}
+
+// tally sums what was reckoned.
+type tally struct{ gross, paid, levied *big.Int }
+
+func (t *tally) add(gross, paid uint64) {
+	t.gross.Add(t.gross, new(big.Int).SetUint64(gross))
+	t.paid.Add(t.paid, new(big.Int).SetUint64(paid))
+	t.levied.Add(t.levied, new(big.Int).SetUint64(gross-paid))
+}
+
+func (s *settler) sum(key string) *tally {
+	if s.sums[key] == nil {
+		s.sums[key] = &tally{new(big.Int), new(big.Int), new(big.Int)}
+	}
+	return s.sums[key]
+}
+
+func (s *settler) verify(ctx context.Context) error {
+	if !s.day.Closed || s.day.Height == 0 {
+		return noDay(&Refused{}, &rewardv1.QueryDayRequest{LastClosed: true})
+	}
+	if err := s.rules(ctx); err != nil {
+		return err
+	}
+	for h := s.out.From; h <= s.out.To; h++ { // 1
+		if err := s.block(ctx, h); err != nil {
+			return err
+		}
+	}
+	if err := s.compare(); err != nil { // 4
+		return err
+	}
+	return s.fund(ctx) // 5
+}
+
+// rules asks for what the reckoning needs, and finds the first block of the day.
+func (s *settler) rules(ctx context.Context) error {
+	escrow, err := escrowv1.NewQueryClient(s.l.now()).Params(ctx, &escrowv1.QueryParamsRequest{})
+	if err != nil {
+		return err
+	}
+	rules, err := s.l.Rules(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := s.l.Committee(ctx)
+	if err != nil {
+		return err
+	}
+	s.fee, s.days, s.origin = escrow.Params.RedeemFee, rules.DaySeconds, c.Genesis.Unix()
+	s.out.To = s.day.Height - 1
+	st, err := s.l.rpc.Status(ctx)
+	if err != nil {
+		return s.l.unreachable(ctx, err)
+	}
+	low, high := max(st.SyncInfo.EarliestBlockHeight, 1), s.day.Height
+	for low < high { // the first block that is not of an earlier day
+		mid := low + (high-low)/2
+		h, err := s.l.rpc.Header(ctx, &mid)
+		if err != nil || h.Header == nil {
+			return s.l.missing(ctx, mid, err)
+		}
+		if s.dayOf(h.Header.Time.Unix()) < s.day.Day {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	s.out.From = low
+	return nil
+}
+
+func (s *settler) dayOf(unix int64) uint64 { return uint64(max(unix-s.origin, 0)) / s.days }
+
+// block compares the payments of one block.
+func (s *settler) block(ctx context.Context, height int64) error {
+	r, err := s.l.rpc.BlockResults(ctx, &height)
+	if err != nil {
+		return s.l.missing(ctx, height, err)
+	}
+	all := events(r.FinalizeBlockEvents)
+	moved := map[string]int{} // coins from escrow, by receiver and amount
+	escrow := addressText(authtypes.NewModuleAddress("escrow"))
+	for _, e := range all {
+		if e.Type == "transfer" && e.Attributes["sender"] == escrow {
+			moved[e.Attributes["recipient"]+" "+e.Attributes["amount"]]++
+		}
+	}
+	var told map[string]string
+	for _, e := range all {
+		switch {
+		case e.Type == "hpips_paid" && told != nil:
+			return differ("block %d: lease %s is paid and nothing of it became final", height, told["lease"])
+		case e.Type == "hpips_paid":
+			told = e.Attributes
+		case e.Type == "hpips_final" && told == nil:
+			if amount := e.Attributes["amount"]; strings.Trim(amount[:min(len(amount), 1)], "0") != "" {
+				return differ("block %d: %s of lease %s became final and is not paid", height, amount, e.Attributes["lease"])
+			}
+		case e.Type == "hpips_final":
+			if told["lease"] != e.Attributes["lease"] {
+				return differ("block %d: lease %s is paid, lease %s is final", height, told["lease"], e.Attributes["lease"])
+			}
+			if err := s.payment(ctx, height, e.Attributes["sequence"], told, moved); err != nil {
+				return err
+			}
+			told = nil
+		}
+	}
+	return nil
+}
+
+// payment compares one payment with the redemption whose turn it is.
+func (s *settler) payment(ctx context.Context, height int64, sequence string, told map[string]string, moved map[string]int) error {
+	node := told["node"]
+	if err := s.redeemed(ctx, node, height); err != nil {
+		return err
+	}
+	t, err := s.next(node, height, told["lease"], sequence)
+	if err != nil {
+		return err
+	}
+	l, err := s.opened(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := voucher.CheckBytes(t.claim.Voucher, t.claim.Signature, l.VoucherKey); err != nil {
+		return differ("transaction %s: the voucher of lease %x is not its payer's: %v", t.tx, t.lease, err)
+	}
+	paid := t.amount - t.amount/10
+	if t.amount%10 != 0 {
+		paid--
+	}
+	want := map[string]string{"amount": coin(t.amount, l.Denom), "paid": coin(paid, l.Denom), "levied": coin(t.amount-paid, l.Denom), "payee": l.Payee, "payer": l.Payer}
+	for _, what := range []string{"payer", "payee", "amount", "paid", "levied"} {
+		if told[what] != want[what] {
+			return differ("block %d: payment of lease %x: %s is %s, reckoned %s", height, t.lease, what, told[what], want[what])
+		}
+	}
+	if key := l.Payee + " " + want["paid"]; paid > 0 {
+		if moved[key] == 0 {
+			return differ("block %d: lease %x: %s did not go to %s", height, t.lease, want["paid"], l.Payee)
+		}
+		moved[key]--
+	}
+	s.out.Payments++
+	s.sum(l.Denom).add(t.amount, paid)
+	s.sum(node+" "+l.Denom).add(t.amount, paid)
+	return nil
+}
+
+func coin(n uint64, denom string) string { return strconv.FormatUint(n, 10) + denom }
+
+// next is the redemption of a node that a payment must be for: of those that came to something, the one after the last that was paid. Those before
+// the day's first were paid on earlier days.
+func (s *settler) next(node string, height int64, lease, sequence string) (turn, error) {
+	all, at := s.turns[node], s.paid[node]
+	if at == 0 {
+		at = 1 + slices.IndexFunc(all, func(t turn) bool { return t.sequence == sequence })
+	}
+	if at == 0 || at > len(all) {
+		return turn{}, differ("block %d: a payment to node %s for lease %s that nothing was redeemed for", height, node, lease)
+	}
+	t := all[at-1]
+	s.paid[node] = at + 1
+	if got := hex.EncodeToString(t.lease[:]); got != lease || t.sequence != sequence {
+		return turn{}, differ("block %d: node %s is paid for redemption %s of lease %s, it is the turn of %s of lease %s", height, node, sequence, lease, t.sequence, got)
+	}
+	if height < t.height+2 {
+		return turn{}, differ("block %d: lease %s was redeemed in block %d and is final two blocks later at the soonest", height, lease, t.height)
+	}
+	return t, nil
+}
+
+// redeemed collects what a node redeemed up to a block, once.
+func (s *settler) redeemed(ctx context.Context, node string, height int64) error {
+	if _, known := s.turns[node]; known {
+		return nil
+	}
+	key, err := hex.DecodeString(node)
+	if err != nil {
+		return differ("block %d: %q is no node", height, node)
+	}
+	found, err := s.l.withEvent(ctx, "hpips_redemption.node='"+hex.EncodeToString(key)+"'")
+	if err != nil {
+		return err
+	}
+	before := map[voucher.ID]uint64{}
+	all := []turn{}
+	for _, tx := range found {
+		claims, err := s.l.claimed(tx)
+		if err != nil {
+			return err
+		}
+		more, err := s.charge(tx, claims, before)
+		if err != nil {
+			return err
+		}
+		all = append(all, more...)
+	}
+	s.turns[node] = all
+	return nil
+}
+
+// charge reckons what each claim of a transaction adds, less the fee. The fee of all its claims comes out of what they redeem in HPIPS, in their order.
+func (s *settler) charge(tx *ctypes.ResultTx, claims []escrowv1.Claim, before map[voucher.ID]uint64) ([]turn, error) {
+	fee := s.fee * uint64(len(claims))
+	var all []turn
+	for _, c := range claims {
+		v, err := voucher.Parse(c.Voucher)
+		if err != nil {
+			return nil, fmt.Errorf("transaction %s: %w", tx.Hash, err)
+		}
+		if v.Amount <= before[v.Lease] {
+			return nil, differ("transaction %s redeems %d of lease %x after %d", tx.Hash, v.Amount, v.Lease, before[v.Lease])
+		}
+		t := turn{height: tx.Height, lease: v.Lease, claim: c, amount: v.Amount - before[v.Lease], tx: tx.Hash.String()}
+		before[v.Lease] = v.Amount
+		told := redemptionTold(tx, v.Lease)
+		t.sequence = told["sequence"]
+		if took := uint64(inCoins(told["fee"])); took <= fee && took <= t.amount {
+			t.amount, fee = t.amount-took, fee-took
+		}
+		if t.amount > 0 {
+			all = append(all, t)
+		}
+	}
+	if fee != 0 {
+		return nil, differ("transaction %s: %d uhpips of its fee were not taken", tx.Hash, fee)
+	}
+	return all, nil
+}
+
+// redemptionTold is what a transaction says of one lease's redemption.
+func redemptionTold(tx *ctypes.ResultTx, lease voucher.ID) map[string]string {
+	for _, e := range events(tx.TxResult.Events) {
+		if e.Type == "hpips_redemption" && e.Attributes["lease"] == hex.EncodeToString(lease[:]) {
+			return e.Attributes
+		}
+	}
+	return nil
+}
+
+// opened is a lease as the transaction that opened it says.
+func (s *settler) opened(ctx context.Context, t turn) (Lease, error) {
+	found, err := s.l.withEvent(ctx, "hpips_lease.lease='"+hex.EncodeToString(t.lease[:])+"'")
+	if err != nil {
+		return Lease{}, err
+	}
+	for _, tx := range found {
+		decoded, err := s.l.words.tx.TxDecoder()(tx.Tx)
+		if err != nil {
+			return Lease{}, fmt.Errorf("transaction %s: %w", tx.Hash, err)
+		}
+		for _, m := range decoded.GetMsgs() {
+			if l, ok := deposits(m, t.lease); ok {
+				n, err := s.l.Node(ctx, l.NodeKey)
+				l.Payee = n.Owner
+				return l, err
+			}
+		}
+	}
+	return Lease{}, differ("lease %x was redeemed and never opened in a block that this node holds (a node with --archive holds all)", t.lease)
+}
+
+// deposits finds a lease's opening in a message, or in one that was sent in another's name.
+func deposits(m sdk.Msg, id voucher.ID) (Lease, bool) {
+	switch m := m.(type) {
+	case *escrowv1.MsgOpen:
+		for _, d := range m.Deposits {
+			if string(d.Lease) == string(id[:]) {
+				return Lease{Payer: m.Payer, NodeKey: d.Node, VoucherKey: d.VoucherKey, Denom: d.Denom, Key: id}, true
+			}
+		}
+	case interface{ GetMessages() ([]sdk.Msg, error) }:
+		inner, err := m.GetMessages()
+		if err != nil {
+			return Lease{}, false
+		}
+		for _, one := range inner {
+			if l, ok := deposits(one, id); ok {
+				return l, true
+			}
+		}
+	}
+	return Lease{}, false
+}
+
+// compare holds the sums that were reckoned against those that the chain says.
+func (s *settler) compare() error {
+	same := func(what string, a AssetDay, key string) error {
+		t := s.sum(key)
+		for _, row := range []struct{ name, told, want string }{
+			{"gross", a.Gross, t.gross.String()}, {"paid", a.Paid, t.paid.String()}, {"levied", a.Levied, t.levied.String()},
+		} {
+			if row.told != row.want {
+				return differ("day %d: %s: %s %s is %s, reckoned %s", s.day.Day, what, a.Denom, row.name, row.told, row.want)
+			}
+		}
+		delete(s.sums, key)
+		return nil
+	}
+	for _, a := range s.day.Assets {
+		if err := same("all providers", a, a.Denom); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.day.Providers {
+		for _, a := range p.Assets {
+			if err := same("provider "+p.Node, a, hex.EncodeToString(p.Key)+" "+a.Denom); err != nil {
+				return err
+			}
+		}
+	}
+	for key, t := range s.sums {
+		if t.gross.Sign() > 0 {
+			return differ("day %d: %s earned %s, which the chain's figures do not have", s.day.Day, key, t.gross)
+		}
+	}
+	return nil
+}
+
+// The budget of a day and the shares of it, as economy.md has them.
+var (
+	budgetParts, budgetOf = big.NewInt(474_758), big.NewInt(1_000_000_000)
+	kappaWhole            = big.NewInt(500_000) // millionths
+	million               = big.NewInt(1_000_000)
+)
+
+// fund reckons bonus and duty of the day, and looks for the payments in the blocks after it.
+func (s *settler) fund(ctx context.Context) error {
+	rules, err := rewardv1.NewQueryClient(s.l.now()).Params(ctx, &rewardv1.QueryParamsRequest{})
+	if err != nil {
+		return err
+	}
+	f, err := s.fundRules(rules.Params)
+	if err != nil {
+		return err
+	}
+	told, err := s.fundTold(ctx)
+	if err != nil {
+		return err
+	}
+	all := new(big.Int)
+	for _, p := range s.day.Providers {
+		bonus, duty := f.earns(p)
+		if p.Bonus != bonus.String() || p.Duty != duty.String() {
+			return differ("day %d: provider %s: bonus %s and duty %s, reckoned %s and %s", s.day.Day, p.Node, p.Bonus, p.Duty, bonus, duty)
+		}
+		want := bonus.String() + money.Denom + " " + duty.String() + money.Denom + " " + p.Owner
+		if got := told[hex.EncodeToString(p.Key)]; bonus.Sign()+duty.Sign() > 0 && got != want {
+			return differ("day %d: provider %s was paid %q by the fund, reckoned %q", s.day.Day, p.Node, got, want)
+		}
+		if bonus.Sign()+duty.Sign() > 0 {
+			s.out.FundPayments++
+		}
+		all.Add(all, bonus)
+	}
+	if all.String() != s.day.Bonus {
+		return differ("day %d: bonus in all is %s, reckoned %s", s.day.Day, s.day.Bonus, all)
+	}
+	if s.out.FundPayments != len(told) {
+		return differ("day %d: the fund paid %d providers, reckoned %d", s.day.Day, len(told), s.out.FundPayments)
+	}
+	return nil
+}
+
+// fundRules are a day's figures from which each provider's share follows.
+type fundRules struct {
+	kappa, budget, levied, due *big.Int
+	seat, receipt              *big.Int
+}
+
+func (s *settler) fundRules(p rewardv1.Params) (fundRules, error) {
+	f := fundRules{kappa: new(big.Int), levied: number(s.day.Levied), due: new(big.Int),
+		seat: new(big.Int).SetUint64(p.SeatPrice), receipt: new(big.Int).SetUint64(p.ReceiptPrice)}
+	f.budget = new(big.Int).Mul(number(s.day.Fund), budgetParts)
+	f.budget.Quo(f.budget, budgetOf)
+	if f.budget.String() != s.day.Budget {
+		return f, differ("day %d: the fund's budget is %s, reckoned %s of %s", s.day.Day, s.day.Budget, f.budget, s.day.Fund)
+	}
+	if s.day.Day >= p.BonusDay {
+		whole := new(big.Int).SetUint64(p.WholeCirculating)
+		f.kappa.Mul(least(number(s.day.Circulating), whole), kappaWhole).Quo(f.kappa, whole)
+	}
+	if got := s.day.kappa.BigInt(); got.Cmp(f.kappa) != 0 {
+		return f, differ("day %d: kappa is %s millionths, reckoned %s", s.day.Day, got, f.kappa)
+	}
+	for _, e := range s.day.Providers {
+		f.due.Add(f.due, f.units(e))
+	}
+	return f, nil
+}
+
+func (f fundRules) units(e Earned) *big.Int {
+	seats := new(big.Int).Mul(new(big.Int).SetUint64(e.Seats), f.seat)
+	return seats.Add(seats, new(big.Int).Mul(new(big.Int).SetUint64(e.Receipts), f.receipt))
+}
+
+// earns is min(κ l, 0.6 E l ÷ Σl), and the units' price, cut where all come to more than 0.4 E.
+func (f fundRules) earns(e Earned) (bonus, duty *big.Int) {
+	bonus, l := new(big.Int), new(big.Int)
+	for _, a := range e.Assets {
+		if a.Denom == money.Denom {
+			l = number(a.Levied)
+		}
+	}
+	if f.levied.Sign() > 0 {
+		most := new(big.Int).Mul(f.budget, big.NewInt(6))
+		most.Mul(most, l).Quo(most, new(big.Int).Mul(f.levied, big.NewInt(10)))
+		bonus.Mul(f.kappa, l).Quo(bonus, million)
+		bonus = least(bonus, most)
+	}
+	duty = f.units(e)
+	most := new(big.Int).Mul(f.budget, big.NewInt(4))
+	most.Quo(most, big.NewInt(10))
+	if f.due.Cmp(most) > 0 {
+		duty.Mul(duty, most).Quo(duty, f.due)
+	}
+	return bonus, duty
+}
+
+// fundTold collects the fund's payments for the day, by node: they stand in the blocks from its close on until all are done.
+func (s *settler) fundTold(ctx context.Context) (map[string]string, error) {
+	told := map[string]string{}
+	head, err := s.l.head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want := strconv.FormatUint(s.day.Day, 10)
+	for h := s.day.Height; h <= head; h++ {
+		r, err := s.l.rpc.BlockResults(ctx, &h)
+		if err != nil {
+			return nil, s.l.missing(ctx, h, err)
+		}
+		for _, e := range events(r.FinalizeBlockEvents) {
+			a := e.Attributes
+			switch {
+			case a["day"] != want:
+			case e.Type == "hpips_day_done":
+				return told, nil
+			case e.Type == "hpips_bonus":
+				if _, twice := told[a["node"]]; twice {
+					return nil, differ("block %d: the fund pays node %s twice for day %d", h, a["node"], s.day.Day)
+				}
+				told[a["node"]] = a["bonus"] + " " + a["duty"] + " " + a["owner"]
+			}
+		}
+	}
+	return told, nil
+}
+
+func number(text string) *big.Int {
+	n, ok := new(big.Int).SetString(text, 10)
+	if !ok {
+		return new(big.Int)
+	}
+	return n
+}
+
+func least(a, b *big.Int) *big.Int {
+	if a.Cmp(b) < 0 {
+		return new(big.Int).Set(a)
+	}
+	return new(big.Int).Set(b)
+}
+
+// withEvent finds all transactions with an event, the oldest first.
+func (l *Ledger) withEvent(ctx context.Context, what string) ([]*ctypes.ResultTx, error) {
+	var found []*ctypes.ResultTx
+	for page, size := 1, 100; ; page++ {
+		r, err := l.rpc.TxSearch(ctx, what, false, &page, &size, "asc")
+		if err != nil {
+			return nil, l.unreachable(ctx, err)
+		}
+		if found = append(found, r.Txs...); len(r.Txs) < size || len(found) >= r.TotalCount {
+			return slices.DeleteFunc(found, func(tx *ctypes.ResultTx) bool { return tx.TxResult.Code != 0 }), nil
+		}
+	}
+}
