@@ -40,6 +40,7 @@ type Lease struct {
 	Phase    string    `json:"phase"` // open, closing or closed
 	Opened   int64     `json:"openedHeight"`
 	Until    time.Time `json:"until"`
+	Closing  time.Time `json:"closing,omitzero"` // since when
 
 	Key        voucher.ID `json:"-"`
 	NodeKey    []byte     `json:"-"`
@@ -52,6 +53,9 @@ func leaseOf(l escrowv1.Lease) Lease {
 	one := Lease{ID: hex.EncodeToString(l.Id), Payer: l.Payer, Node: NodeText(l.Node), Payee: l.Payee, Denom: l.Denom, Deposit: whole(l.Deposit), Redeemed: whole(l.Redeemed),
 		Final: whole(l.Final), Phase: phases[l.Phase], Opened: l.OpenedHeight, Until: time.Unix(l.Until, 0).UTC(), NodeKey: l.Node, VoucherKey: l.VoucherKey}
 	copy(one.Key[:], l.Id)
+	if l.ClosingTime > 0 {
+		one.Closing = time.Unix(l.ClosingTime, 0).UTC()
+	}
 	return one
 }
 
@@ -88,6 +92,22 @@ func (l *Ledger) Leases(ctx context.Context, payer string, node []byte) ([]Lease
 		}
 		page = r.Pagination.NextKey
 	}
+}
+
+// LeaseRules are the parameters of leases.
+type LeaseRules struct {
+	Fee   uint64 // of each claim of a redemption, in uhpips
+	Batch int    // leases, or claims, in one message
+	Grace time.Duration
+}
+
+// LeaseRules asks for the parameters of leases.
+func (l *Ledger) LeaseRules(ctx context.Context) (LeaseRules, error) {
+	r, err := escrowv1.NewQueryClient(l.now()).Params(ctx, &escrowv1.QueryParamsRequest{})
+	if err != nil {
+		return LeaseRules{}, err
+	}
+	return LeaseRules{r.Params.RedeemFee, int(r.Params.Batch), time.Duration(r.Params.GraceSeconds) * time.Second}, nil
 }
 
 // Escrow is what an account has in escrow, and what waits to be final for it.

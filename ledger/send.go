@@ -491,14 +491,27 @@ func (l *Ledger) sign(ctx context.Context, a *account, o Order, c Cost) ([]byte,
 // Free hands in one of the messages that cost nothing and carry their own proof, and does not wait for a block.
 // The chain tells a repetition from a new one by itself, so it may be called again.
 func (l *Ledger) Free(ctx context.Context, m Message) (hash string, err error) {
+	text, err := l.free(m)
+	if err != nil {
+		return "", err
+	}
+	return l.handFree(ctx, text)
+}
+
+// free writes a message that needs no account.
+func (l *Ledger) free(m Message) ([]byte, error) {
 	b := l.words.tx.NewTxBuilder()
 	if err := b.SetMsgs(m); err != nil {
-		return "", fmt.Errorf("free message: %w", err)
+		return nil, fmt.Errorf("free message: %w", err)
 	}
 	text, err := l.words.tx.TxEncoder()(b.GetTx())
 	if err != nil {
-		return "", fmt.Errorf("free message: %w", err)
+		return nil, fmt.Errorf("free message: %w", err)
 	}
+	return text, nil
+}
+
+func (l *Ledger) handFree(ctx context.Context, text []byte) (hash string, err error) {
 	sum := sha256.Sum256(text)
 	hash = strings.ToUpper(hex.EncodeToString(sum[:]))
 	r, err := l.rpc.BroadcastTxSync(ctx, text)
@@ -515,4 +528,31 @@ func (l *Ledger) Free(ctx context.Context, m Message) (hash string, err error) {
 
 func coins(a money.Amount) sdk.Coins {
 	return sdk.NewCoins(sdk.NewCoin(money.Denom, sdkmath.NewIntFromUint64(uint64(a))))
+}
+
+// FreeAwait is Free, and waits for the block that holds the message. With ErrOpen the outcome is not known.
+func (l *Ledger) FreeAwait(ctx context.Context, m Message) (hash string, err error) {
+	ctx, stop := context.WithTimeoutCause(ctx, l.config.Patience, errPatience)
+	defer stop()
+	since, err := l.head(ctx)
+	if err != nil {
+		return "", err
+	}
+	text, err := l.free(m)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	found := l.lookout.watch(sum, since)
+	if hash, err = l.handFree(ctx, text); err != nil {
+		l.lookout.forget(sum)
+		return hash, err
+	}
+	select {
+	case r := <-found:
+		return hash, r.refusal()
+	case <-ctx.Done():
+		l.lookout.forget(sum)
+		return hash, &open{hash, context.Cause(ctx).Error()}
+	}
 }
