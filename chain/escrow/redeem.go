@@ -173,14 +173,17 @@ func (k Keeper) redeemable(ctx context.Context, p escrowv1.Params, l escrowv1.Le
 	return ErrGrace.Wrapf("%x", l.Id)
 }
 
-// charge takes the fee for all claims from those in HPIPS, the first first, from none more than it redeems.
+// charge takes the fee for all claims from those in HPIPS: from each its own, as far as it redeems that much, and what is then lacking from the first
+// that redeem more.
 func charge(claims []claim, each uint64) (math.Int, error) {
 	fee := math.NewIntFromUint64(each).MulRaw(int64(len(claims)))
 	left := fee
-	for i := range claims {
-		if c := &claims[i]; c.lease.Denom == Denom {
-			c.fee = math.MinInt(left, c.redeems)
-			left = left.Sub(c.fee)
+	for _, most := range []math.Int{math.NewIntFromUint64(each), fee} {
+		for i := range claims {
+			if c := &claims[i]; c.lease.Denom == Denom {
+				part := math.MinInt(math.MinInt(left, most), c.redeems.Sub(c.fee))
+				c.fee, left = c.fee.Add(part), left.Sub(part)
+			}
 		}
 	}
 	if left.IsPositive() {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"cosmossdk.io/collections"
 	"cosmossdk.io/core/genesis"
 	"cosmossdk.io/log/v2"
 	"cosmossdk.io/math"
@@ -35,11 +36,11 @@ import (
 )
 
 const (
-	chainID   = "hpips-test-1"
-	hpips     = 1_000_000
-	silver    = "silver" // an asset that a vote admitted
-	tin       = "tin"    // one that none did
-	levy      = "levy"
+	chainID = "hpips-test-1"
+	hpips   = 1_000_000
+	silver  = "silver" // an asset that a vote admitted
+	tin     = "tin"    // one that none did
+	levy    = "levy"
 )
 
 // authority speaks for a vote.
@@ -79,7 +80,9 @@ func (p people) secret() []byte {
 	return sum[:]
 }
 
-func (p people) key() []byte { return secp256k1.PrivKeyFromBytes(p.secret()).PubKey().SerializeCompressed() }
+func (p people) key() []byte {
+	return secp256k1.PrivKeyFromBytes(p.secret()).PubKey().SerializeCompressed()
+}
 
 // town is an escrow beside a real bank. What it asks of other rooms, the test says.
 type town struct {
@@ -91,8 +94,8 @@ type town struct {
 	bank   bankkeeper.BaseKeeper
 
 	index    uint64
-	left     map[string]bool // nodes that take part no more, by key
-	reserved map[string]math.Int
+	left     map[string]bool                   // nodes that take part no more, by key
+	reserved collections.Map[[]byte, math.Int] // by account
 	resting  bool
 	refused  map[string]bool // payees whose payment fails
 	audits   map[uint64]bool // open, by sequence
@@ -104,9 +107,11 @@ func founded(t rapid.TB) *town {
 	registry := types.NewInterfaceRegistry()
 	authtypes.RegisterInterfaces(registry)
 	cdc := codec.NewProtoCodec(registry)
-	keys := storetypes.NewKVStoreKeys(Name, authtypes.StoreKey, banktypes.StoreKey)
+	keys := storetypes.NewKVStoreKeys(Name, "supply", authtypes.StoreKey, banktypes.StoreKey)
 	s := &town{t: t, ctx: testutil.DefaultContextWithKeys(keys, nil, nil), key: keys[Name], index: 100,
-		left: map[string]bool{}, reserved: map[string]math.Int{}, refused: map[string]bool{}, audits: map[uint64]bool{}}
+		left: map[string]bool{}, refused: map[string]bool{}, audits: map[uint64]bool{}}
+	s.reserved = collections.NewMap(collections.NewSchemaBuilder(runtime.NewKVStoreService(keys["supply"])), collections.NewPrefix(1), "reserved",
+		collections.BytesKey, sdk.IntValue)
 	s.ctx = s.ctx.WithChainID(chainID).WithBlockHeight(1000).WithBlockTime(time.Unix(1_800_000_000, 0).UTC()).WithExecMode(sdk.ExecModeFinalize)
 	permissions := map[string][]string{Name: nil, levy: nil, authtypes.FeeCollectorName: nil}
 	blocked := map[string]bool{}
@@ -130,16 +135,21 @@ func founded(t rapid.TB) *town {
 }
 
 // Reserve keeps what supply would, and does not let anybody have less than nothing.
-func (s *town) Reserve(_ context.Context, who sdk.AccAddress, delta math.Int) error {
-	n, known := s.reserved[string(who)]
-	if !known {
-		n = math.ZeroInt()
-	}
-	if n = n.Add(delta); n.IsNegative() {
+func (s *town) Reserve(ctx context.Context, who sdk.AccAddress, delta math.Int) error {
+	n := s.reserve(ctx, who).Add(delta)
+	if n.IsNegative() {
 		return fmt.Errorf("reserved for %s: %s", who, n)
 	}
-	s.reserved[string(who)] = n
-	return nil
+	return s.reserved.Set(ctx, who, n)
+}
+
+func (s *town) reserve(ctx context.Context, who sdk.AccAddress) math.Int {
+	n, err := s.reserved.Get(ctx, who)
+	if errors.Is(err, collections.ErrNotFound) {
+		return math.ZeroInt()
+	}
+	s.must(err)
+	return n
 }
 
 // Owner knows bob's and dave's nodes.
@@ -156,7 +166,9 @@ func (s *town) Admitted(_ context.Context, denom string) (bool, error) { return 
 
 func (s *town) Index(context.Context) (uint64, error) { return s.index, nil }
 
-func (s *town) Open(_ context.Context, _ []byte, sequence uint64) (bool, error) { return s.audits[sequence], nil }
+func (s *town) Open(_ context.Context, _ []byte, sequence uint64) (bool, error) {
+	return s.audits[sequence], nil
+}
 
 // Split pays nine tenths to the payee and the rest to the levy, as chain/reward does.
 func (s *town) Split(ctx context.Context, f Final) error {
@@ -234,17 +246,11 @@ func (s *town) restart() {
 // try does what a transaction would: all of it or nothing.
 func (s *town) try(do func(sdk.Context) error) error {
 	ctx, write := s.ctx.CacheContext()
-	reserved := map[string]math.Int{}
-	for who, n := range s.reserved {
-		reserved[who] = n
-	}
 	err := do(ctx)
-	if err != nil {
-		s.reserved = reserved
-		return err
+	if err == nil {
+		write()
 	}
-	write()
-	return nil
+	return err
 }
 
 func (s *town) now() int64 { return s.ctx.BlockTime().Unix() }
@@ -346,7 +352,9 @@ func (s *town) send(m *escrowv1.MsgRedeem) error {
 	})
 }
 
-func (s *town) redeem(who people, claims ...escrowv1.Claim) error { return s.send(redemption(who, claims...)) }
+func (s *town) redeem(who people, claims ...escrowv1.Claim) error {
+	return s.send(redemption(who, claims...))
+}
 
 func (s *town) must(err error) {
 	s.t.Helper()
@@ -363,7 +371,9 @@ func (s *town) refuses(what string, err, want error) {
 	}
 }
 
-func (s *town) has(p people, denom string) int64 { return s.bank.GetBalance(s.ctx, p.at(), denom).Amount.Int64() }
+func (s *town) has(p people, denom string) int64 {
+	return s.bank.GetBalance(s.ctx, p.at(), denom).Amount.Int64()
+}
 
 func (s *town) holds(name, denom string) int64 {
 	return s.bank.GetBalance(s.ctx, authtypes.NewModuleAddress(name), denom).Amount.Int64()
@@ -381,10 +391,7 @@ func (s *town) sound() {
 	s.t.Helper()
 	s.must(s.keeper.Recount(s.ctx))
 	for _, p := range []people{alice, bob, carol, dave} {
-		reserved, known := s.reserved[string(p.at())]
-		if !known {
-			reserved = math.ZeroInt()
-		}
+		reserved := s.reserve(s.ctx, p.at())
 		res, err := queries{s.keeper}.Account(s.ctx, &escrowv1.QueryAccountRequest{Address: p.address()})
 		s.must(err)
 		if have := sdk.Coins(res.Escrowed).AmountOf(Denom); !have.Equal(reserved) {
