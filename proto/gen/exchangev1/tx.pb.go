@@ -36,7 +36,7 @@ type MsgPlace struct {
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	Denom string `protobuf:"bytes,2,opt,name=denom,proto3" json:"denom,omitempty"`
 	Side  Side   `protobuf:"varint,3,opt,name=side,proto3,enum=hpips.exchange.v1.Side" json:"side,omitempty"`
-	// Limit, in base units of the asset for one HPIPS.
+	// Limit, of at most four significant digits. See Asset.
 	Price uint64 `protobuf:"varint,4,opt,name=price,proto3" json:"price,omitempty"`
 	// In uhpips.
 	Amount cosmossdk_io_math.Int `protobuf:"bytes,5,opt,name=amount,proto3,customtype=cosmossdk.io/math.Int" json:"amount"`
@@ -240,7 +240,7 @@ type MsgAdmit struct {
 	Denom     string `protobuf:"bytes,2,opt,name=denom,proto3" json:"denom,omitempty"`
 	Name      string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	Decimals  uint32 `protobuf:"varint,4,opt,name=decimals,proto3" json:"decimals,omitempty"`
-	// First price of the sale of levies: see Sale.base_price.
+	// First price of the sale of levies: see Sale.price.
 	FirstPrice uint64 `protobuf:"varint,5,opt,name=first_price,json=firstPrice,proto3" json:"first_price,omitempty"`
 }
 
