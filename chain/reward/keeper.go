@@ -81,7 +81,7 @@ type Registry interface {
 }
 
 // Exchange sells what was levied in another asset for HPIPS in the day that begins. It takes it out of the levy account as it is
-// sold, and brings what it bought by Converted. Its error stops the block.
+// sold, brings in there what it bought and tells of it by Converted. Its error stops the block.
 type Exchange interface {
 	Sell(ctx context.Context, denom string, amount math.Int) error
 }

@@ -119,12 +119,12 @@ func (k Keeper) Duty(ctx context.Context, node sortition.Key, seats, receipts ui
 	return errors.Join(k.days.Set(ctx, n, day), k.earners.Set(ctx, collections.Join(n, node[:]), earner))
 }
 
-// Converted takes uhpips, which a sale of levies bought, out of a module account: they flow with the next day.
-func (k Keeper) Converted(ctx context.Context, from string, amount math.Int) error {
+// Converted takes uhpips, which a sale of levies bought and brought into the levy account: they flow with the next day.
+func (k Keeper) Converted(ctx context.Context, amount math.Int) error {
 	if amount.IsNil() || !amount.IsPositive() {
 		return ErrAmount.Wrapf("converted %s%s", amount, denom)
 	}
-	if err := k.Bank.SendCoinsFromModuleToModule(ctx, from, StreamAccount, coins(denom, amount)); err != nil {
+	if err := k.Bank.SendCoinsFromModuleToModule(ctx, LevyAccount, StreamAccount, coins(denom, amount)); err != nil {
 		return fmt.Errorf("converted: %w", err)
 	}
 	n := k.Committee.Day(ctx)
