@@ -53,6 +53,7 @@ func openBooks(t rapid.TB, kind storetypes.StoreType) *books {
 func TestWhateverHappensEveryUnitIsAccountedFor(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		b := openBooks(r, storetypes.StoreTypeDB)
+		b.prelude(r)
 		r.Repeat(b.moves())
 		// Whatever was under way, the days go on to their end.
 		b.repair()
@@ -75,8 +76,27 @@ func TestEveryUnitIsAccountedForOnTheChainsStore(t *testing.T) {
 			return
 		}
 		b := openBooks(r, storetypes.StoreTypeIAVL)
+		b.prelude(r)
 		r.Repeat(b.moves())
 	})
+}
+
+// prelude is a day or two of work in all assets, so that there is something to stream, to sell and to pay for.
+func (b *books) prelude(r *rapid.T) {
+	n := rapid.Int64Range(1, 100_000*hpips)
+	for range rapid.IntRange(1, 2).Draw(r, "days") {
+		for _, denom := range []string{uhpips, junk, shells} {
+			for _, to := range people[1:] {
+				amount := n.Draw(r, "pay")
+				if b.keep("alice", escrow, denom, min(amount, 100*hpips)) == nil {
+					b.escrowed["alice"][denom] += min(amount, 100*hpips)
+					b.pays(r, "alice", to, denom, min(amount, 100*hpips))
+				}
+			}
+		}
+		b.must(b.reward.Duty(b.ctx, nodeOf("dave"), 3, 1))
+		b.block(daySeconds)
+	}
 }
 
 func (b *books) moves() map[string]func(*rapid.T) {
@@ -116,15 +136,21 @@ func (b *books) moves() map[string]func(*rapid.T) {
 				b.ordered[who] += n
 			}
 		},
-		"fill": func(r *rapid.T) {
-			who, denom := person.Draw(r, "who"), rapid.SampledFrom([]string{junk, shells}).Draw(r, "asset")
-			n, price := min(much.Draw(r, "n"), b.sold.AmountOf(denom).Int64()), min(much.Draw(r, "price"), b.ordered[who])
-			if n > 0 && price > 0 {
-				b.must(b.buys(who, denom, n, price))
-				b.ordered[who] -= price
-				b.bought += price
-				b.levied[denom] -= n
+		"cancel": func(r *rapid.T) {
+			who, n := person.Draw(r, "who"), much.Draw(r, "n")
+			if n = min(n, b.ordered[who]); n > 0 {
+				b.must(b.keepBack(who, market, uhpips, n))
+				b.ordered[who] -= n
 			}
+		},
+		"fill": func(r *rapid.T) {
+			who, denom, price := person.Draw(r, "who"), rapid.SampledFrom([]string{junk, shells}).Draw(r, "asset"), much.Draw(r, "price")
+			n := min(much.Draw(r, "n"), b.sold.AmountOf(denom).Int64())
+			if n == 0 || b.keep(who, market, uhpips, price) != nil {
+				return
+			}
+			b.must(b.buys(who, denom, n, price))
+			b.bought, b.levied[denom] = b.bought+price, b.levied[denom]-n
 		},
 		"claim": func(r *rapid.T) {
 			who := person.Draw(r, "who")
