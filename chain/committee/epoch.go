@@ -48,6 +48,9 @@ func (k Keeper) closeEpoch(ctx sdk.Context, params committeev1.Params, b committ
 	if err := k.remember(ctx, e.Number, seats); err != nil {
 		return err
 	}
+	if err := k.creditSeats(ctx, params, seats); err != nil {
+		return err
+	}
 	members, err := k.members(ctx, seats)
 	if err != nil {
 		return err
@@ -82,6 +85,26 @@ func (k Keeper) closeEpoch(ctx sdk.Context, params committeev1.Params, b committ
 		return err
 	}
 	return k.nextEpoch(ctx, params, e, r)
+}
+
+// creditSeats tells of a unit of duty for each seat that was there in the epoch that ends.
+func (k Keeper) creditSeats(ctx context.Context, params committeev1.Params, seats []committeev1.Seat) error {
+	if k.duty == nil {
+		return nil
+	}
+	for _, s := range seats {
+		away, err := k.absent(ctx, params, s.Node)
+		if err != nil {
+			return err
+		}
+		if away {
+			continue
+		}
+		if err := k.duty.Duty(ctx, sortition.Key(s.Node), 1, 0); err != nil {
+			return fmt.Errorf("duty of %x: %w", s.Node, err)
+		}
+	}
+	return nil
 }
 
 func (k Keeper) nextEpoch(ctx sdk.Context, params committeev1.Params, e committeev1.Epoch, r sortition.Rules) error {

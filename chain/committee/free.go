@@ -110,7 +110,11 @@ func (k Keeper) applyTicket(ctx sdk.Context, m *committeev1.MsgTicket) (bool, er
 	if err != nil {
 		return false, err
 	}
-	return k.takeOut(ctx, params, n, network)
+	good, err := k.takeOut(ctx, params, n, network)
+	if err != nil {
+		return false, err
+	}
+	return good, k.creditReceipts(ctx, m.Receipts)
 }
 
 // mayApply checks all that a node needs for a ticket but its receipts. It writes nothing.

@@ -82,12 +82,19 @@ type Credit interface {
 	Forfeit(ctx context.Context, node sortition.Key) error
 }
 
+// Duty is told what nodes do for the network, as it happens: epochs that they served in a seat, and receipts of theirs that an application for a
+// ticket made use of. Its error stops the block, or refuses the application. A Credit that is a Duty, too, is told.
+type Duty interface {
+	Duty(ctx context.Context, node sortition.Key, seats, receipts uint64) error
+}
+
 // Keeper holds the committee's state. Keys of nodes, consensus addresses and points are raw bytes.
 type Keeper struct {
 	schema    collections.Schema
 	addresses address.Codec
 	registry  Registry
 	credit    Credit
+	duty      Duty // nil: nobody wants to know
 	authority string
 
 	params collections.Item[committeev1.Params]
@@ -171,6 +178,7 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, addresses address.
 		panic(fmt.Sprintf("committee: %v", err))
 	}
 	k.schema = schema
+	k.duty, _ = credit.(Duty)
 	return k
 }
 
@@ -184,6 +192,19 @@ func (k Keeper) Day(ctx context.Context) uint64 {
 		return 0
 	}
 	return b.Day
+}
+
+// DayEnd is when the day ends, in Unix seconds of block time, as of the last block that carried a seed.
+func (k Keeper) DayEnd(ctx context.Context) (int64, error) {
+	b, err := k.beacon.Get(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("end of the day: %w", err)
+	}
+	params, err := k.Params(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("end of the day: %w", err)
+	}
+	return b.GenesisTime.Unix() + int64((b.Day+1)*params.DaySeconds), nil
 }
 
 // EpochNumber is that of the epoch which draws for the next one; 0 before the first.

@@ -152,6 +152,23 @@ func (k Keeper) checkReceipts(ctx sdk.Context, params committeev1.Params, id sor
 	return k.weigh(ctx, params, id, picks, needed, said)
 }
 
+// creditReceipts tells of a unit of duty for each receipt of an application that was taken: its observer watched when the network needed it.
+func (k Keeper) creditReceipts(ctx context.Context, receipts [][]byte) error {
+	if k.duty == nil {
+		return nil
+	}
+	for i, raw := range receipts {
+		r, err := sortition.ParseReceipt(raw)
+		if err != nil {
+			return errorsmod.Wrapf(ErrReceipts, "receipt %d: %v", i, err)
+		}
+		if err := k.duty.Duty(ctx, r.Observer, 0, 1); err != nil {
+			return fmt.Errorf("duty of %s: %w", r.Observer, err)
+		}
+	}
+	return nil
+}
+
 // weigh counts the slots that are proven. It ends as soon as too few are left, and for a slot without testimony it asks only whether
 // anybody was to testify: looking for observers is what costs, and an application that says nothing must not make others look for long.
 func (k Keeper) weigh(ctx context.Context, params committeev1.Params, id sortition.Key, picks []uint64, needed uint32, said []testimony) (string, error) {

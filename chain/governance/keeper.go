@@ -57,7 +57,7 @@ type Keeper struct {
 	results collections.Map[uint64, governancev1.Result]                           // sums while open, without All and Passes; then the end
 	papers  collections.Map[collections.Pair[uint64, []byte], governancev1.Result] // by proposal and voter: how one voter counts
 	voters  collections.KeySet[collections.Pair[[]byte, uint64]]                   // the same keys, by voter
-	touched collections.KeySet[[]byte]                                             // voters who sent something since the last count
+	touched collections.KeySet[[]byte]                                             // voters whose holding may have fallen since the last count
 	supply  Supply
 	tickets Tickets
 	codec   address.Codec
@@ -145,22 +145,30 @@ func (k Keeper) count(ctx context.Context, before governancev1.Result, voter []b
 	return errors.Join(k.papers.Set(ctx, collections.Join(before.Proposal, voter), after), k.results.Set(ctx, before.Proposal, sums))
 }
 
-// settleGas is what counting one paper of a sender anew costs. The sender pays it: the count itself happens at the end of the block, where
+// settleGas is what counting one paper anew costs. Who changes the holding pays it: the count itself happens at the end of the block, where
 // nobody else could be charged, and one who votes on many proposals would make every block long with small sends.
 const settleGas = 20_000
 
-// BeforeSend is the bank's last send restriction. It refuses nothing: while a vote is open it notes senders who voted, so that
-// their papers are counted anew from what they hold at the end of the block.
+// BeforeSend is the bank's last send restriction. It refuses nothing: while a vote is open it notes senders who voted.
 func (k Keeper) BeforeSend(ctx context.Context, from, to sdk.AccAddress, amount sdk.Coins) (sdk.AccAddress, error) {
-	if n, err := k.openBallots(ctx); err != nil || n == 0 || amount.AmountOf(denom).IsZero() {
-		return to, err
+	if amount.AmountOf(denom).IsZero() {
+		return to, nil
 	}
-	voted, err := k.ballotsOf(ctx, from)
+	return to, k.BeforeHolding(ctx, from)
+}
+
+// BeforeHolding notes an account whose holding may be about to fall, with or without a send, as when pay becomes final. It refuses nothing:
+// if the account votes, its papers are counted anew from what it holds at the end of the block.
+func (k Keeper) BeforeHolding(ctx context.Context, who sdk.AccAddress) error {
+	if n, err := k.openBallots(ctx); err != nil || n == 0 {
+		return err
+	}
+	voted, err := k.ballotsOf(ctx, who)
 	if err != nil || len(voted) == 0 {
-		return to, err
+		return err
 	}
 	sdk.UnwrapSDKContext(ctx).GasMeter().ConsumeGas(settleGas*uint64(len(voted)), "papers to count anew")
-	return to, k.touched.Set(ctx, from)
+	return k.touched.Set(ctx, who)
 }
 
 // ballotsOf lists the proposals on which an account votes.
@@ -173,17 +181,17 @@ func (k Keeper) ballotsOf(ctx context.Context, voter []byte) ([]uint64, error) {
 	return list, err
 }
 
-// settle lowers the papers of all who sent something to what they hold now, if that is less.
+// settle lowers the papers of all whose holding may have fallen to what they hold now, if that is less.
 func (k Keeper) settle(ctx context.Context, gov *govkeeper.Keeper) error {
-	var senders [][]byte
+	var fallen [][]byte
 	err := k.touched.Walk(ctx, nil, func(voter []byte) (bool, error) {
-		senders = append(senders, voter)
+		fallen = append(fallen, voter)
 		return false, nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, voter := range senders {
+	for _, voter := range fallen {
 		holding := k.supply.Holding(ctx, voter)
 		list, err := k.ballotsOf(ctx, voter)
 		if err != nil {
@@ -215,7 +223,7 @@ func (k Keeper) lower(ctx context.Context, gov *govkeeper.Keeper, proposal uint6
 	return k.count(ctx, before, voter, holding, vote.Options)
 }
 
-// EndBlock counts anew those who sent something, and puts away the ballots of proposals that x/gov closed or that were canceled.
+// EndBlock counts anew those whose holding may have fallen, and puts away the ballots of proposals that x/gov closed or that were canceled.
 // It runs after x/gov's; without an open ballot it reads one number and writes nothing.
 func (k Keeper) EndBlock(ctx context.Context, gov *govkeeper.Keeper) error {
 	n, err := k.openBallots(ctx)

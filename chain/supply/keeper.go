@@ -1,6 +1,6 @@
-// Package supply keeps the fixed supply of HPIPS: the five accounts of genesis, what was released from them, what was burned.
-// It promises that nothing mints, that releases from investors, founders and operations follow a vote and never come to more
-// than half of what circulates, and that a broken sum is found from running totals and stops releases, never blocks.
+// Package supply keeps the fixed supply of HPIPS: the five accounts of genesis, what was released from them, what was burned, and what
+// each account holds. It promises that nothing mints, that releases from investors, founders and operations follow a vote and never
+// come to more than half of what circulates, and that a broken sum is found from running totals and stops releases, never blocks.
 // It leaves balances to the SDK's bank, votes to x/gov and chain/governance, and the fund's payouts to the modules that earn them.
 package supply
 
@@ -38,8 +38,10 @@ const (
 
 // Prefixes of the store. They are consensus: never renumber them.
 var (
-	totalsPrefix = collections.NewPrefix(1)
-	movesPrefix  = collections.NewPrefix(2)
+	totalsPrefix      = collections.NewPrefix(1)
+	movesPrefix       = collections.NewPrefix(2)
+	reservedPrefix    = collections.NewPrefix(3)
+	reservedSumPrefix = collections.NewPrefix(4)
 )
 
 // Allocation is what one of the five accounts gets at genesis.
@@ -89,25 +91,33 @@ type Accounts interface {
 
 // Keeper holds the totals and knows which accounts are modules'.
 type Keeper struct {
-	schema    collections.Schema
-	totals    collections.Item[supplyv1.Totals]
-	moves     collections.Map[uint64, supplyv1.Move]
-	bank      Bank
-	codec     address.Codec
-	authority string
-	pots      map[string]sdk.AccAddress // by name
-	modules   []sdk.AccAddress          // of all module accounts, the five among them
-	pooled    map[string]bool           // the same by address, for looking up only
+	schema      collections.Schema
+	totals      collections.Item[supplyv1.Totals]
+	moves       collections.Map[uint64, supplyv1.Move]
+	reserved    collections.Map[[]byte, math.Int] // by account: what it owns outside of its balance
+	reservedSum collections.Item[math.Int]
+	bank        Bank
+	codec       address.Codec
+	authority   string
+	pots        map[string]sdk.AccAddress // by name
+	modules     []sdk.AccAddress          // of all module accounts, the five among them
+	pooled      map[string]bool           // the same by address, for looking up only
+	watches     []Watch
+	backing     []sdk.AccAddress // module accounts that keep what is reserved
+	checks      []named
 }
 
 // NewKeeper needs the names of all module accounts of the chain; the five may be among them. authority is the address whose word
-// is a vote's outcome. It panics when a name has no account, as the SDK's keepers do: the chain was put together wrongly.
-func NewKeeper(cdc codec.Codec, service store.KVStoreService, bank Bank, accounts Accounts, modules []string, authority string) Keeper {
+// is a vote's outcome. The options name the modules that live with it: Watched, Backed, Checked.
+// It panics when a name has no account, as the SDK's keepers do: the chain was put together wrongly.
+func NewKeeper(cdc codec.Codec, service store.KVStoreService, bank Bank, accounts Accounts, modules []string, authority string, with ...Option) Keeper {
 	b := collections.NewSchemaBuilder(service)
 	k := Keeper{
-		totals: collections.NewItem(b, totalsPrefix, "totals", codec.CollValue[supplyv1.Totals](cdc)),
-		moves:  collections.NewMap(b, movesPrefix, "moves", collections.Uint64Key, codec.CollValue[supplyv1.Move](cdc)),
-		bank:   bank, codec: accounts.AddressCodec(), authority: authority,
+		totals:      collections.NewItem(b, totalsPrefix, "totals", codec.CollValue[supplyv1.Totals](cdc)),
+		moves:       collections.NewMap(b, movesPrefix, "moves", collections.Uint64Key, codec.CollValue[supplyv1.Move](cdc)),
+		reserved:    collections.NewMap(b, reservedPrefix, "reserved", collections.BytesKey, sdk.IntValue),
+		reservedSum: collections.NewItem(b, reservedSumPrefix, "reserved_sum", sdk.IntValue),
+		bank:        bank, codec: accounts.AddressCodec(), authority: authority,
 		pots: map[string]sdk.AccAddress{}, pooled: map[string]bool{},
 	}
 	var err error
@@ -129,6 +139,9 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, bank Bank, account
 			k.modules = append(k.modules, at)
 		}
 	}
+	for _, o := range with {
+		o(&k, accounts)
+	}
 	return k
 }
 
@@ -139,23 +152,6 @@ func (k Keeper) Totals(ctx context.Context) (supplyv1.Totals, error) {
 		return supplyv1.Totals{Burned: math.ZeroInt(), Released: math.ZeroInt()}, nil
 	}
 	return t, err
-}
-
-// Holding is what counts as an account's own, in uhpips: its whole balance, locked or not. A module's account has none.
-func (k Keeper) Holding(ctx context.Context, who sdk.AccAddress) math.Int {
-	if k.pooled[string(who)] {
-		return math.ZeroInt()
-	}
-	return k.bank.GetBalance(ctx, who, Denom).Amount
-}
-
-// Circulating is the sum of all holdings, in uhpips, reckoned from the few accounts that have none.
-func (k Keeper) Circulating(ctx context.Context) math.Int {
-	sum := k.bank.GetSupply(ctx, Denom).Amount
-	for _, at := range k.modules {
-		sum = sum.Sub(k.bank.GetBalance(ctx, at, Denom).Amount)
-	}
-	return sum
 }
 
 // Release pays out of an account as a vote decided.
@@ -179,7 +175,9 @@ func (k Keeper) Release(ctx context.Context, from string, to sdk.AccAddress, amo
 		return fmt.Errorf("release: %w", err)
 	}
 	if t.Breach == "" {
-		t.Breach = k.broken(ctx, t)
+		if t.Breach, err = k.broken(ctx, t); err != nil {
+			return fmt.Errorf("release: %w", err)
+		}
 	}
 	if t.Breach != "" {
 		return ErrBreach.Wrap(t.Breach)
@@ -241,7 +239,10 @@ func (k Keeper) CheckInvariants(ctx context.Context) error {
 	if t.Breach != "" {
 		return nil
 	}
-	if t.Breach = k.broken(ctx, t); t.Breach == "" {
+	if t.Breach, err = k.broken(ctx, t); err != nil {
+		return fmt.Errorf("check supply: %w", err)
+	}
+	if t.Breach == "" {
 		return nil
 	}
 	sdk.UnwrapSDKContext(ctx).EventManager().EmitEvent(sdk.NewEvent("hpips_supply_breach", sdk.NewAttribute("what", t.Breach)))
@@ -260,18 +261,20 @@ func (k Keeper) Repair(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("repair supply: %w", err)
 	}
-	t.Breach = k.broken(ctx, supplyv1.Totals{Burned: t.Burned, Released: t.Released})
+	if t.Breach, err = k.broken(ctx, t); err != nil {
+		return fmt.Errorf("repair supply: %w", err)
+	}
 	return k.totals.Set(ctx, t)
 }
 
 // broken names the first invariant of README.md that does not hold.
-func (k Keeper) broken(ctx context.Context, t supplyv1.Totals) string {
+func (k Keeper) broken(ctx context.Context, t supplyv1.Totals) (string, error) {
 	supply := k.bank.GetSupply(ctx, Denom).Amount
 	if sum := supply.Add(t.Burned); !sum.Equal(Total()) {
-		return fmt.Sprintf("supply %s and burned %s are not %s", supply, t.Burned, Total())
+		return fmt.Sprintf("supply %s and burned %s are not %s", supply, t.Burned, Total()), nil
 	}
 	if c := k.Circulating(ctx); c.IsNegative() {
-		return fmt.Sprintf("circulating is %s", c)
+		return fmt.Sprintf("circulating is %s", c), nil
 	}
 	kept, allocated := math.ZeroInt(), math.ZeroInt()
 	for _, a := range Allocations() {
@@ -280,7 +283,19 @@ func (k Keeper) broken(ctx context.Context, t supplyv1.Totals) string {
 		}
 	}
 	if sum := kept.Add(t.Released); sum.LT(allocated) {
-		return fmt.Sprintf("%s kept and %s released of %s", kept, t.Released, allocated)
+		return fmt.Sprintf("%s kept and %s released of %s", kept, t.Released, allocated), nil
 	}
-	return ""
+	backed := math.ZeroInt()
+	for _, at := range k.backing {
+		backed = backed.Add(k.bank.GetBalance(ctx, at, Denom).Amount)
+	}
+	if r := k.Reserved(ctx); r.IsNegative() || r.GT(backed) {
+		return fmt.Sprintf("%s reserved, %s kept for it", r, backed), nil
+	}
+	for _, c := range k.checks {
+		if what, err := c.check.Unsound(ctx); err != nil || what != "" {
+			return fmt.Sprintf("%s: %s", c.name, what), err
+		}
+	}
+	return "", nil
 }

@@ -80,7 +80,7 @@ func Genesis(moves []supplyv1.Move) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(map[string][]entry{"totals": {{"item", totals}}, "moves": rows})
+	return json.Marshal(map[string][]entry{"totals": {{"item", totals}}, "moves": rows, "reserved": {}, "reserved_sum": {}})
 }
 
 func text(m proto.Message) (json.RawMessage, error) {

@@ -16,7 +16,7 @@ func (q queries) Supply(ctx context.Context, _ *supplyv1.QuerySupplyRequest) (*s
 	if err != nil {
 		return nil, fmt.Errorf("supply: %w", err)
 	}
-	r := &supplyv1.QuerySupplyResponse{Total: k.bank.GetSupply(ctx, Denom).Amount, Circulating: k.Circulating(ctx), Totals: t}
+	r := &supplyv1.QuerySupplyResponse{Total: k.bank.GetSupply(ctx, Denom).Amount, Circulating: k.Circulating(ctx), Reserved: k.Reserved(ctx), Totals: t}
 	for _, a := range Allocations() {
 		at := k.pots[a.Name]
 		text, err := k.codec.BytesToString(at)
