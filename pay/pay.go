@@ -43,7 +43,7 @@ type Head struct {
 
 // Rules are the parameters of leases.
 type Rules struct {
-	Fee   uint64        // that a redemption takes out of what it redeems, in base units of HPIPS
+	Fee   uint64        // of each claim, out of the HPIPS that its transaction redeems; in base units
 	Batch int           // leases or claims in one transaction
 	Grace time.Duration // from the closing of a lease to the return of what is left
 }
@@ -86,6 +86,7 @@ type Deposit struct {
 // Addition adds to one lease's deposit, 0 or more; a later Until moves its end.
 type Addition struct {
 	Lease  voucher.ID
+	Denom  string // of the lease
 	Amount uint64
 	Until  int64
 }
