@@ -86,16 +86,14 @@ func (w *Window) Start(unpaid uint64, started int) bool {
 	return plus(unpaid, product(uint64(started)+1, w.Task())) <= w.Size()
 }
 
-// Keep tells how many of the started tasks may go on, the oldest first; running is the sum of the times for which they have been running. Tasks
-// that take much longer than any before them would otherwise put more at stake than the window.
+// Keep tells how many of the started tasks may go on, the oldest first; running is the sum of the times for which they have been running. Tasks that take
+// much longer than any before them would otherwise put as many windows at stake as there are slots; so it is one window, and the oldest task up to its
+// limits. The oldest always goes on: only by its end can it be paid.
 func (w *Window) Keep(unpaid uint64, started int, running time.Duration) int {
-	switch {
-	case plus(unpaid, w.price(Full(w.res, running))) <= w.Size():
+	if plus(unpaid, w.price(Full(w.res, running))) <= w.Size() {
 		return started
-	case unpaid == 0:
-		return min(started, 1)
 	}
-	return 0
+	return min(started, 1)
 }
 
 // Ended notes what a task used that has ended, see Used.
