@@ -20,7 +20,7 @@ import (
 	"github.com/hpips/hpips/spec/voucher"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func leakless(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // one HPIPS, and the price of a CPU-second at the rates that everybody here asks.
 const (
@@ -65,11 +65,7 @@ type town struct {
 
 func newTown(t testing.TB, names ...string) *town {
 	t.Helper()
-	return newTownAt(t, time.Now, names...)
-}
-
-func newTownAt(t testing.TB, now func() time.Time, names ...string) *town {
-	tn := &town{t: t, chain: newLedger(now), dir: t.TempDir()}
+	tn := &town{t: t, chain: newLedger(time.Now), dir: t.TempDir()}
 	for _, n := range names {
 		p := named(t, n)
 		tn.chain.owners[string(p.public())] = p.account

@@ -61,9 +61,16 @@ func (p *Payee) step(ctx context.Context) (time.Duration, error) {
 	if err := p.watch(ctx, head); err != nil {
 		return 0, err
 	}
-	ripe := p.owing(func(t *tab) bool { return p.ripe(t, rules, head.Time) <= 0 })
-	if err := p.redeem(ctx, ripe, rules, head); err != nil {
-		return 0, err
+	due := func(early time.Duration) []voucher.ID {
+		return p.owing(func(t *tab) bool {
+			soon, may := p.ripe(t, rules, head.Time)
+			return soon <= early && may <= 0
+		})
+	}
+	if len(due(0)) > 0 {
+		if err := p.redeem(ctx, due(p.cfg.Soon), rules, head); err != nil { // those that are due soon go along
+			return 0, err
+		}
 	}
 	if err := p.sweep(ctx, head.Time, rules); err != nil {
 		return 0, err
@@ -87,11 +94,12 @@ func (p *Payee) owing(also func(*tab) bool) []voucher.ID {
 
 func (t *tab) owed() uint64 { return t.last.Amount - min(t.last.Amount, t.redeemed) }
 
-// ripe is the time that is left until a lease that is owed something is redeemed; 0 or less: it is due. head is the chain's time. Needs p.mu.
+// ripe tells how long a lease that is owed something is to wait, and how long it must: by the rule of one redemption a day, or because it rests.
+// 0 or less: not at all. head is the chain's time. Needs p.mu.
 //
 // The day after its first promise a lease is due, and sooner when it has ended, when little of its deposit is left, when much is owed, or when this node
 // has never been paid. Two redemptions of a lease are a day apart, unless its closing leaves less time than that.
-func (p *Payee) ripe(t *tab, r Rules, head time.Time) time.Duration {
+func (p *Payee) ripe(t *tab, r Rules, head time.Time) (soon, may time.Duration) {
 	closing := t.closing
 	if closing.IsZero() && !head.Before(t.until) {
 		closing = t.until
@@ -122,7 +130,7 @@ func (p *Payee) ripe(t *tab, r Rules, head time.Time) time.Duration {
 	if latest := closing.Add(r.Grace / 2); !closing.IsZero() && latest.Before(chains) {
 		chains = latest
 	}
-	return max(until(mine, now), until(chains, head), until(t.again, now))
+	return until(mine, now), max(until(chains, head), until(t.again, now))
 }
 
 // until is the time from now to then; 0 where then is no time.
@@ -140,7 +148,8 @@ func (p *Payee) next(r Rules, head time.Time) time.Duration {
 	wait := p.cfg.Watch
 	for _, t := range p.tabs {
 		if t.owed() > 0 {
-			wait = min(wait, p.ripe(t, r, head))
+			soon, may := p.ripe(t, r, head)
+			wait = min(wait, max(soon, may))
 		}
 	}
 	return max(wait, p.cfg.Poll)
