@@ -1,0 +1,212 @@
+package pay
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
+
+	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/voucher"
+)
+
+// schema is version 1 of the book. Amounts are 64 bits without sign, kept as SQLite's integers with the same bits; times are Unix nanoseconds, 0 is none.
+const schema = `
+CREATE TABLE IF NOT EXISTS lease (id BLOB PRIMARY KEY, name TEXT NOT NULL, key BLOB NOT NULL, denom TEXT NOT NULL, until INTEGER NOT NULL, deposit INTEGER NOT NULL,
+	done BLOB NOT NULL, leaves INTEGER NOT NULL, peaks BLOB NOT NULL,
+	voucher BLOB, signature BLOB, root BLOB, since INTEGER NOT NULL, ended INTEGER NOT NULL,
+	redeemed INTEGER NOT NULL, redeemed_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS redemption (lease TEXT NOT NULL, denom TEXT NOT NULL, amount INTEGER NOT NULL, tx TEXT NOT NULL, at INTEGER NOT NULL);
+PRAGMA user_version = 1;`
+
+// book keeps what a payee must not lose, in SQLite. Promises and redemptions are written through safe, whose commits are synced to the disk; what was
+// done through quick, whose commits outlive this process but perhaps not a loss of power: a promise syncs them as well. Nobody writes side by side.
+type book struct {
+	safe, quick *sql.DB
+	count       *sql.Stmt // of quick
+	path        string
+}
+
+func openBook(path string) (*book, error) {
+	b := &book{path: path}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("pay book: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it readable for everybody
+	if err == nil {
+		err = errors.Join(f.Chmod(0o600), f.Close())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pay book: %w", err)
+	}
+	if b.safe, err = openDB(path, "FULL"); err == nil {
+		_, err = b.safe.Exec(schema)
+	}
+	if err == nil {
+		b.quick, err = openDB(path, "NORMAL")
+	}
+	if err == nil {
+		b.count, err = b.quick.Prepare(`UPDATE lease SET done = ?, leaves = ?, peaks = ? WHERE id = ?`)
+	}
+	if err != nil {
+		return nil, b.wrap("open", errors.Join(err, b.Close()))
+	}
+	return b, nil
+}
+
+func openDB(path, sync string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()+
+		"?_pragma=journal_mode(WAL)&_pragma=synchronous("+sync+")&_pragma=busy_timeout(10000)&_pragma=cache_size(-1000)&_txlock=immediate")
+	if err == nil {
+		db.SetMaxOpenConns(1)
+	}
+	return db, err
+}
+
+// Close may be called on a book that is half open.
+func (b *book) Close() error {
+	var errs []error
+	if b.count != nil {
+		errs = append(errs, b.count.Close())
+	}
+	for _, db := range []*sql.DB{b.quick, b.safe} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (b *book) wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("pay book %s: %s: %w", b.path, op, err)
+}
+
+// add keeps a lease that is new, or what the chain says of one that is known: its deposit and its end.
+func (b *book) add(ctx context.Context, id voucher.ID, t *tab) error {
+	_, err := b.safe.ExecContext(ctx, `INSERT INTO lease (id, name, key, denom, until, deposit, done, leaves, peaks, since, ended, redeemed, redeemed_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0) ON CONFLICT (id) DO UPDATE SET until = excluded.until, deposit = excluded.deposit`,
+		id[:], t.name, t.key, t.denom, nanos(t.until), int64(t.deposit), canon.MustEncode(t.done), int64(t.tree.Size()), t.tree.bytes())
+	return b.wrap("add lease", err)
+}
+
+// counted keeps what was done under a lease. It is not synced.
+func (b *book) counted(id voucher.ID, done voucher.Usage, tree *Tree) error {
+	_, err := b.count.Exec(canon.MustEncode(done), int64(tree.Size()), tree.bytes(), id[:])
+	return b.wrap("count results", err)
+}
+
+// promised keeps a voucher with the root of the results that it pays for, synced.
+func (b *book) promised(ctx context.Context, id voucher.ID, c voucher.Claim, since time.Time) error {
+	_, err := b.safe.ExecContext(ctx, `UPDATE lease SET voucher = ?, signature = ?, root = ?, since = ? WHERE id = ?`, c.Voucher, c.Signature, c.Root[:], nanos(since), id[:])
+	return b.wrap("keep voucher", err)
+}
+
+// ended keeps that a lease is over.
+func (b *book) ended(ctx context.Context, id voucher.ID, at time.Time) error {
+	_, err := b.safe.ExecContext(ctx, `UPDATE lease SET ended = ? WHERE id = ?`, nanos(at), id[:])
+	return b.wrap("end lease", err)
+}
+
+// redemption is one lease's part of a transaction.
+type redemption struct {
+	id     voucher.ID
+	name   string
+	denom  string
+	total  uint64 // redeemed in all
+	amount uint64 // by this one
+}
+
+// redeemed keeps what a transaction brought, all of it or nothing. tx "" means that it is not known which one it was.
+func (b *book) redeemed(ctx context.Context, list []redemption, tx string, at time.Time) error {
+	t, err := b.safe.BeginTx(ctx, nil)
+	if err != nil {
+		return b.wrap("keep redemption", err)
+	}
+	defer t.Rollback()
+	for _, r := range list {
+		_, err := t.ExecContext(ctx, `UPDATE lease SET redeemed = ?, redeemed_at = ? WHERE id = ?`, int64(r.total), nanos(at), r.id[:])
+		if err == nil && r.amount > 0 {
+			_, err = t.ExecContext(ctx, `INSERT INTO redemption VALUES (?, ?, ?, ?, ?)`, r.name, r.denom, int64(r.amount), tx, nanos(at))
+		}
+		if err != nil {
+			return b.wrap("keep redemption", err)
+		}
+	}
+	return b.wrap("keep redemption", t.Commit())
+}
+
+// drop forgets a lease for which nothing is left to redeem.
+func (b *book) drop(ctx context.Context, id voucher.ID) error {
+	_, err := b.safe.ExecContext(ctx, `DELETE FROM lease WHERE id = ?`, id[:])
+	return b.wrap("forget lease", err)
+}
+
+// tabs reads all leases.
+func (b *book) tabs() (map[voucher.ID]*tab, error) {
+	rows, err := b.safe.Query(`SELECT id, name, key, denom, until, deposit, done, leaves, peaks, voucher, signature, root, since, ended, redeemed, redeemed_at FROM lease`)
+	if err != nil {
+		return nil, b.wrap("read leases", err)
+	}
+	defer rows.Close()
+	all := map[voucher.ID]*tab{}
+	for rows.Next() {
+		id, t, err := scanTab(rows)
+		if err != nil {
+			return nil, b.wrap("read leases", err)
+		}
+		all[id] = t
+	}
+	return all, b.wrap("read leases", rows.Err())
+}
+
+func scanTab(rows *sql.Rows) (id voucher.ID, _ *tab, err error) {
+	var key, done, peaks, root []byte
+	var until, deposit, leaves, since, ended, redeemed, redeemedAt int64
+	t := &tab{funded: true}
+	if err := rows.Scan(&key, &t.name, &t.key, &t.denom, &until, &deposit, &done, &leaves, &peaks, &t.claim.Voucher, &t.claim.Signature, &root, &since, &ended, &redeemed, &redeemedAt); err != nil {
+		return id, nil, err
+	}
+	copy(id[:], key)
+	copy(t.claim.Root[:], root)
+	t.until, t.since, t.ended, t.redeemedAt = fromNanos(until), fromNanos(since), fromNanos(ended), fromNanos(redeemedAt)
+	t.deposit, t.redeemed = uint64(deposit), uint64(redeemed)
+	if err := canon.Decode(done, voucher.MaxVoucher, &t.done); err != nil {
+		return id, nil, err
+	}
+	if t.tree, err = readTree(uint64(leaves), peaks); err != nil {
+		return id, nil, err
+	}
+	if t.claim.Voucher != nil {
+		t.last, err = voucher.Parse(t.claim.Voucher)
+	}
+	return id, t, err
+}
+
+// redemptions counts the redemptions of all times.
+func (b *book) redemptions() (n int, err error) {
+	err = b.safe.QueryRow(`SELECT count(*) FROM redemption`).Scan(&n)
+	return n, b.wrap("count redemptions", err)
+}
+
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func fromNanos(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
+}

@@ -1,0 +1,141 @@
+package pay
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/voucher"
+)
+
+func TestBobWaitsForTheDeposit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := newTown(t, "alice", "bob")
+		alice, bob := tn.payer("alice"), tn.payee("bob")
+		defer bob.Close()
+		l := tn.lease(alice, "bob", hpips)
+		tn.chain.down = true
+		time.AfterFunc(10*time.Second, func() { tn.chain.down = false })
+		time.AfterFunc(20*time.Second, func() { alice.Fund(context.Background(), []lease.Lease{l}) })
+		ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+		defer stop()
+		began := time.Now()
+		if got, err := bob.Funded(ctx, l); err != nil || got != hpips {
+			t.Errorf("a deposit of %d: %v", got, err)
+		}
+		if took := time.Since(began); took < 20*time.Second || took > 22*time.Second {
+			t.Errorf("seen after %v", took)
+		}
+	})
+}
+
+func TestADepositThatIsNotThatOfTheLease(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(*Account)
+		why    error
+	}{
+		"another payer":   {func(a *Account) { a.Payer = "hpips1mallory" }, ErrForeign},
+		"another key":     {func(a *Account) { a.Key = append([]byte(nil), a.Key...); a.Key[5]++ }, ErrForeign},
+		"another node":    {func(a *Account) { a.Node = make([]byte, 32) }, ErrForeign},
+		"another owner":   {func(a *Account) { a.Payee = "hpips1mallory" }, ErrForeign},
+		"another asset":   {func(a *Account) { a.Denom = "junk" }, ErrForeign},
+		"closing":         {func(a *Account) { a.Phase, a.Closing = Closing, time.Now().Unix() }, ErrForeign},
+		"less":            {func(a *Account) { a.Deposit-- }, ErrUnfunded},
+		"not long enough": {func(a *Account) { a.Until -= 60 }, ErrUnfunded},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tn := newTown(t, "alice", "bob")
+			alice, bob := tn.payer("alice"), tn.payee("bob")
+			defer bob.Close()
+			l := tn.lease(alice, "bob", hpips)
+			if err := alice.Fund(context.Background(), []lease.Lease{l}); err != nil {
+				t.Fatal(err)
+			}
+			row.change(&tn.chain.leases[l.Terms.Key()].Account)
+			ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+			defer stop()
+			if _, err := bob.Funded(ctx, l); !errors.Is(err, row.why) || errors.Is(err, ErrUnfunded) != (ctx.Err() != nil) {
+				t.Errorf("%s: %v, want %v", name, err, row.why)
+			}
+			if _, err := bob.Take(context.Background(), l, promise(t, alice, l, used(time.Second))); !errors.Is(err, ErrUnfunded) {
+				t.Errorf("%s: bob takes a promise for it: %v", name, err)
+			}
+		})
+	}
+	tn := newTown(t, "alice", "bob")
+	bob := tn.payee("bob")
+	defer bob.Close()
+	for name, l := range map[string]lease.Lease{"not paid": {}, "another chain": {Terms: lease.Terms{Pay: &lease.Pay{Chain: "hpips-1"}}}} {
+		if _, err := bob.Funded(context.Background(), l); !errors.Is(err, ErrUnpaid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestBobCountsWhatHeDid(t *testing.T) {
+	tn := newTown(t, "alice", "bob")
+	alice, bob := tn.payer("alice"), tn.payee("bob")
+	l := tn.hired(alice, bob, "bob", hpips)
+	broken := job.Result{Index: 7, End: job.Broken, Usage: job.Usage{CPU: 5, Wall: 5}}
+	if got := bob.Did(l, []job.Result{ran(0, time.Second), broken, ran(1, time.Second)}); got != (voucher.Usage{Tasks: 2, CPU: 2_000_000_000}) {
+		t.Errorf("bob did %+v", got)
+	}
+	want := whole([][32]byte{ran(0, time.Second).Digest(), ran(1, time.Second).Digest()})
+	v := promise(t, alice, l, bob.Did(l, nil))
+	take(t, bob, l, v)
+	bob.Did(l, []job.Result{ran(2, time.Second)})
+	if err := bob.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	bob = tn.payee("bob") // a restart
+	defer bob.Close()
+	kept := bob.tabs[l.Terms.Key()]
+	if kept.claim.Root != want || kept.last != v.Voucher || kept.done.Tasks != 3 || kept.tree.Size() != 3 {
+		t.Errorf("after a restart: %+v", kept)
+	}
+	if amount, err := bob.Take(context.Background(), l, v); err != nil || amount != v.Voucher.Amount {
+		t.Errorf("the same promise again: %d, %v", amount, err)
+	}
+	if got := bob.Did(lease.Lease{}, []job.Result{ran(0, time.Hour)}); got != (voucher.Usage{}) {
+		t.Errorf("for a lease that is not paid for: %+v", got)
+	}
+}
+
+func TestABookIsItsOwnersAlone(t *testing.T) {
+	tn := newTown(t, "bob")
+	bob := tn.payee("bob")
+	defer bob.Close()
+	fi, err := os.Stat(bob.cfg.Path)
+	if err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("the book may be read by others: %v, %v", fi.Mode(), err)
+	}
+	for name, change := range map[string]func(*PayeeConfig){
+		"path": func(c *PayeeConfig) { c.Path = "" }, "key": func(c *PayeeConfig) { c.Key = nil }, "day": func(c *PayeeConfig) { c.Day = 0 },
+		"watch": func(c *PayeeConfig) { c.Watch = 0 }, "poll": func(c *PayeeConfig) { c.Poll = -1 }, "soon": func(c *PayeeConfig) { c.Soon = -1 },
+	} {
+		c := bob.cfg
+		change(&c)
+		if p, err := OpenPayee(slog.New(slog.DiscardHandler), tn.door("bob"), c); err == nil {
+			p.Close()
+			t.Errorf("a payee without a possible %s", name)
+		}
+	}
+	damaged := filepath.Join(t.TempDir(), "pay.db")
+	if err := os.WriteFile(damaged, []byte("this is not a book, whatever its name says: it has never been one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := bob.cfg
+	c.Path = damaged
+	if p, err := OpenPayee(slog.New(slog.DiscardHandler), tn.door("bob"), c); err == nil {
+		p.Close()
+		t.Error("a damaged book is opened as an empty one")
+	}
+}

@@ -1,0 +1,80 @@
+package pay
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// The roots that Certificate Transparency's own tests expect over these leaves, which are not digests.
+func TestTheTreeIsThatOfRFC6962(t *testing.T) {
+	leaves := []string{"", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"}
+	roots := []string{
+		"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+		"6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+		"fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+		"aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+		"d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+		"4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+		"76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+		"ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+		"5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+	}
+	var tree Tree
+	for i, want := range roots {
+		if got := tree.Root(); hex.EncodeToString(got[:]) != want {
+			t.Errorf("%d leaves: %x, want %s", i, got, want)
+		}
+		if i < len(leaves) {
+			leaf, err := hex.DecodeString(leaves[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			tree.push(sha256.Sum256(append([]byte{0}, leaf...)))
+		}
+	}
+}
+
+// whole is section 2.1 of the RFC as it is written.
+func whole(d [][32]byte) [32]byte {
+	switch n := len(d); n {
+	case 0:
+		return sha256.Sum256(nil)
+	case 1:
+		return sha256.Sum256(append([]byte{0}, d[0][:]...))
+	default:
+		k := 1
+		for 2*k < n {
+			k *= 2
+		}
+		return join(whole(d[:k]), whole(d[k:]))
+	}
+}
+
+func TestATreeGrowsAndIsReadBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 200).Draw(t, "leaves")
+		var tree Tree
+		var all [][32]byte
+		for i := range n {
+			d := sha256.Sum256([]byte{byte(i)})
+			all = append(all, d)
+			tree.Add(d)
+			if rapid.IntRange(0, 9).Draw(t, "restart") == 0 {
+				again, err := readTree(tree.Size(), tree.bytes())
+				if err != nil {
+					t.Fatal(err)
+				}
+				tree = again
+			}
+		}
+		if tree.Root() != whole(all) || tree.Size() != uint64(n) {
+			t.Fatalf("%d leaves: another root than all at once", n)
+		}
+	})
+	if _, err := readTree(3, make([]byte, 32)); err == nil {
+		t.Error("a tree of three leaves has two peaks")
+	}
+}

@@ -1,0 +1,95 @@
+package pay
+
+import (
+	"fmt"
+	"math/bits"
+	"time"
+
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/voucher"
+)
+
+// Used is what one result is paid for: the processor time that it took, and what its task had to itself while it ran: memory, disk and devices as
+// declared. An execution that its provider broke off or could not begin is paid with nothing.
+func Used(r job.Result, res job.Resources) voucher.Usage {
+	if !Counts(r) {
+		return voucher.Usage{}
+	}
+	u := held(res, uint64(max(r.Usage.Wall, 0)))
+	u.Tasks, u.CPU = 1, uint64(max(r.Usage.CPU, 0))
+	return u
+}
+
+// Counts tells whether a result is paid for: the program ran and ended, well or badly, by itself or at its limits.
+func Counts(r job.Result) bool {
+	switch r.End {
+	case job.Exited, job.Trapped, job.TimedOut, job.OutputFull, job.MemoryFull, job.DiskFull:
+		return true
+	}
+	return false
+}
+
+// Full is what one task uses at most while it runs for some time.
+func Full(res job.Resources, wall time.Duration) voucher.Usage {
+	u := held(res, uint64(max(wall, 0)))
+	u.Tasks, u.CPU = 1, product(uint64(cores(res)), uint64(max(wall, 0)))
+	return u
+}
+
+// cores is how many processors a task may keep busy.
+func cores(res job.Resources) int { return max(res.CPU, 1) }
+
+// held is what a task has to itself while it runs, by the wall clock in nanoseconds.
+func held(res job.Resources, wall uint64) voucher.Usage {
+	return voucher.Usage{
+		GPU:    product(uint64(max(res.GPU.Count, 0)), wall),
+		Memory: byteSeconds(uint64(max(res.Memory, 0)), wall),
+		Disk:   byteSeconds(uint64(max(res.Disk, 0)), wall),
+	}
+}
+
+func byteSeconds(size, nanos uint64) uint64 {
+	const second = uint64(time.Second)
+	hi, lo := bits.Mul64(size, nanos)
+	if hi >= second {
+		return ^uint64(0)
+	}
+	q, _ := bits.Div64(hi, lo, second)
+	return q
+}
+
+// product multiplies; what would not fit stays at the largest number.
+func product(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	if hi != 0 {
+		return ^uint64(0)
+	}
+	return lo
+}
+
+// margin is what two honest machines may disagree by about the time that something took: 2 % of it for their clocks, and 20 ms for the grain of
+// the meters.
+func margin(elapsed time.Duration) time.Duration { return elapsed/50 + 20*time.Millisecond }
+
+// Plausible refuses a result that claims more time than went by between its task's sending and its coming, or more processor time than that many
+// cores had in it. cores is that of the task.
+func Plausible(r job.Result, elapsed time.Duration, cores int) error {
+	longest := elapsed + margin(elapsed)
+	if r.Usage.Wall < 0 || r.Usage.CPU < 0 || r.Usage.Wall > int64(longest) {
+		return fmt.Errorf("result of task %d: %w: claims to have run for %v, %v went by", r.Index, ErrUsage, time.Duration(r.Usage.Wall), elapsed)
+	}
+	if most := product(uint64(max(cores, 1)), uint64(longest)); uint64(r.Usage.CPU) > most {
+		return fmt.Errorf("result of task %d: %w: claims %v of processor time, %d cores had %v", r.Index, ErrUsage, time.Duration(r.Usage.CPU), max(cores, 1), elapsed)
+	}
+	return nil
+}
+
+// Within refuses what a lease's results claim together when it is more than its slots' cores had since its first task was sent. A provider that
+// adds a little to each of many small tasks is found by this.
+func Within(u voucher.Usage, elapsed time.Duration, slots, cores int) error {
+	all := product(uint64(max(slots, 1)), uint64(max(cores, 1)))
+	if u.CPU > product(all, uint64(elapsed+margin(elapsed))) {
+		return fmt.Errorf("lease's results: %w: claim %v of processor time, %d cores had %v each", ErrUsage, time.Duration(min(u.CPU, 1<<62)), all, elapsed)
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package pay
+
+import (
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/voucher"
+)
+
+func TestWhatAResultIsPaidFor(t *testing.T) {
+	res := job.Resources{CPU: 2, Memory: 1 << 30, Disk: 2 << 30, GPU: job.GPU{Count: 3}}
+	r := job.Result{End: job.Exited, Usage: job.Usage{CPU: int64(3 * time.Second), Wall: int64(2 * time.Second), Memory: 5}}
+	want := voucher.Usage{Tasks: 1, CPU: 3_000_000_000, GPU: 6_000_000_000, Memory: 2 << 30, Disk: 4 << 30}
+	for _, end := range []job.End{job.Exited, job.Trapped, job.TimedOut, job.OutputFull, job.MemoryFull, job.DiskFull} {
+		r.End = end
+		if got := Used(r, res); got != want {
+			t.Errorf("%s: %+v, want %+v", end, got, want)
+		}
+	}
+	for _, end := range []job.End{job.Refused, job.Stopped, job.Broken, job.Lost, ""} {
+		r.End = end
+		if got := Used(r, res); got != (voucher.Usage{}) || Counts(r) {
+			t.Errorf("%q is paid with %+v", end, got)
+		}
+	}
+	carol := job.Result{End: job.Exited, Usage: job.Usage{CPU: -1, Wall: math.MinInt64}}
+	if got := Used(carol, job.Resources{Memory: -1}); got != (voucher.Usage{Tasks: 1}) {
+		t.Errorf("negative usage: %+v", got)
+	}
+	huge := job.Result{End: job.Exited, Usage: job.Usage{CPU: math.MaxInt64, Wall: math.MaxInt64}}
+	if got := Used(huge, job.Resources{Memory: math.MaxInt64, GPU: job.GPU{Count: 9}}); got.Memory != math.MaxUint64 || got.GPU != math.MaxUint64 {
+		t.Errorf("more than fits: %+v", got)
+	}
+	if got := Full(job.Resources{CPU: 2, Memory: 1 << 20}, 3*time.Second); got != (voucher.Usage{Tasks: 1, CPU: 6_000_000_000, Memory: 3 << 20}) {
+		t.Errorf("full: %+v", got)
+	}
+}
+
+func TestCarolClaimsTimeThatNobodyHad(t *testing.T) {
+	for name, row := range map[string]struct {
+		cpu, wall, elapsed time.Duration
+		cores              int
+		good               bool
+	}{
+		"honest":                             {time.Second, time.Second, 1050 * time.Millisecond, 1, true},
+		"clocks apart":                       {1020 * time.Millisecond, 1020 * time.Millisecond, time.Second, 1, true},
+		"two cores":                          {2 * time.Second, time.Second, time.Second, 2, true},
+		"no core counted is one":             {time.Second, time.Second, time.Second, 0, true},
+		"two cores on one":                   {2 * time.Second, time.Second, time.Second, 1, false},
+		"ran before it was sent":             {time.Second, 2 * time.Second, time.Second, 1, false},
+		"an hour in a second":                {time.Hour, time.Second, time.Second, 1, false},
+		"negative":                           {-time.Second, time.Second, time.Second, 1, false},
+		"negative wall":                      {0, -1, time.Second, 1, false},
+		"the margin of a tiny task is 20 ms": {30 * time.Millisecond, time.Millisecond, time.Millisecond, 1, false},
+	} {
+		err := Plausible(job.Result{End: job.Exited, Usage: job.Usage{CPU: int64(row.cpu), Wall: int64(row.wall)}}, row.elapsed, row.cores)
+		if (err == nil) != row.good || err != nil && !errors.Is(err, ErrUsage) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Each of her thousand results is just believable; together they are not.
+	var sum voucher.Usage
+	for range 1000 {
+		sum = sum.Add(voucher.Usage{Tasks: 1, CPU: uint64(20 * time.Millisecond)})
+	}
+	if err := Within(sum, time.Second, 4, 1); !errors.Is(err, ErrUsage) {
+		t.Errorf("20 s in a second of four cores: %v", err)
+	}
+	if err := Within(sum, 5*time.Second, 4, 1); err != nil {
+		t.Errorf("20 s in five seconds of four cores: %v", err)
+	}
+}

@@ -1,0 +1,124 @@
+package pay
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/voucher"
+)
+
+// The sizes of a credit window, in work of all slots of the lease.
+const (
+	leastWindow = time.Second
+	mostWindow  = 30 * time.Second
+)
+
+// patience is how long a requester lets anything be owed: a provider that has less credit to give than the requester reckons with, because it was
+// restarted, is not kept waiting for longer.
+const patience = time.Second
+
+// Window says how much of a lease's work may go unpaid. It depends on what was paid and on the dearest task so far alone, so that both sides
+// find it again after a restart:
+//
+//  1. At first it is one task, or one second of the slots' work if that is more. What a task costs is known once one has ended; until then it is
+//     taken to cost as much as at its limits, or as 30 s of the slots' work if that is less.
+//  2. It grows by what is paid: with each window paid it doubles, and nobody is ever given more credit than the first window and what they have paid.
+//  3. It stays at 30 s of the slots' work, or at twice what the slots' tasks cost if that is more, so that long tasks fill the slots too.
+//
+// Unpaid finished work and started work, each started task taken at the dearest price so far, stay within it. A lease with nothing unpaid and nothing
+// started may always start one task. The zero Window is of a lease that costs nothing.
+type Window struct {
+	rates   voucher.Rates
+	res     job.Resources
+	slots   uint64
+	second  uint64        // what one second of all slots costs
+	atLimit uint64        // what one task costs at its limits
+	dear    voucher.Usage // the most of each kind that one task has used
+	dearest uint64        // what that costs
+	paid    uint64
+}
+
+// NewWindow returns the window of a lease of which nothing is paid. limits are those of each of its tasks.
+func NewWindow(t lease.Terms, limits job.Limits) Window {
+	w := Window{rates: t.Quote.Rates, res: t.Order.Resources, slots: uint64(max(t.Quote.Slots, 1))}
+	w.second = max(w.price(Full(w.res, leastWindow*time.Duration(min(w.slots, job.MaxTasks)))), 1)
+	w.atLimit = w.price(Full(w.res, time.Duration(limits.Time)))
+	if limits.Time <= 0 {
+		w.atLimit = ^uint64(0)
+	}
+	return w
+}
+
+// price is what a usage costs; what does not fit into 64 bits costs the largest number.
+func (w *Window) price(u voucher.Usage) uint64 {
+	c, err := voucher.Cost(w.rates, u)
+	if err != nil {
+		return ^uint64(0)
+	}
+	return c
+}
+
+// Size is how much may be unpaid, in base units of the lease's asset.
+func (w *Window) Size() uint64 {
+	if w.rates.Free() {
+		return ^uint64(0)
+	}
+	first := max(w.Task(), w.second)
+	most := max(product(w.second, uint64(mostWindow/leastWindow)), product(product(2, w.slots), w.Task()))
+	return min(plus(first, w.paid), most)
+}
+
+// Task is what a started task is reckoned at.
+func (w *Window) Task() uint64 {
+	if w.dear.Tasks > 0 {
+		return w.dearest
+	}
+	return min(w.atLimit, product(w.second, uint64(mostWindow/leastWindow)))
+}
+
+// Start tells whether another task may be started: unpaid is what finished work costs beyond what is paid, started counts tasks that run.
+func (w *Window) Start(unpaid uint64, started int) bool {
+	if unpaid == 0 && started == 0 {
+		return true
+	}
+	return plus(unpaid, product(uint64(started)+1, w.Task())) <= w.Size()
+}
+
+// Keep tells how many of the started tasks may go on, the oldest first; running is the sum of the times for which they have been running. Tasks that take
+// much longer than any before them would otherwise put as many windows at stake as there are slots; so it is one window, and the oldest task up to its
+// limits. The oldest always goes on: only by its end can it be paid.
+func (w *Window) Keep(unpaid uint64, started int, running time.Duration) int {
+	if plus(unpaid, w.price(Full(w.res, running))) <= w.Size() {
+		return started
+	}
+	return min(started, 1)
+}
+
+// Ended notes what a task used that has ended, see Used.
+func (w *Window) Ended(u voucher.Usage) {
+	if u.Tasks == 0 || w.dear.Covers(u) {
+		return
+	}
+	w.dear = voucher.Usage{Tasks: 1, CPU: max(w.dear.CPU, u.CPU), GPU: max(w.dear.GPU, u.GPU), Memory: max(w.dear.Memory, u.Memory),
+		Disk: max(w.dear.Disk, u.Disk), Sent: max(w.dear.Sent, u.Sent)}
+	w.dearest = w.price(w.dear)
+}
+
+// Paid notes what is paid in all. It may be repeated; what is less than before changes nothing.
+func (w *Window) Paid(amount uint64) { w.paid = max(w.paid, amount) }
+
+// Due tells a requester to sign now: half a window is owed, or something has been owed for a second, or nothing is left to wait for.
+func (w *Window) Due(owed uint64, waited time.Duration, idle bool) bool {
+	return owed > 0 && (idle || waited >= patience || owed >= w.Size()/2)
+}
+
+// plus adds; what would not fit stays at the largest number.
+func plus(a, b uint64) uint64 {
+	s, carry := bits.Add64(a, b, 0)
+	if carry != 0 {
+		return ^uint64(0)
+	}
+	return s
+}
