@@ -2,17 +2,24 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"cosmossdk.io/math"
 	"github.com/cosmos/cosmos-sdk/client"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	"github.com/grpc-ecosystem/grpc-gateway/runtime"
 
 	"github.com/hpips/hpips/chain/committee"
+	"github.com/hpips/hpips/chain/escrow"
+	"github.com/hpips/hpips/chain/reward"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
+	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
+	exchangev1 "github.com/hpips/hpips/proto/gen/exchangev1"
 	governancev1 "github.com/hpips/hpips/proto/gen/governancev1"
 	registryv1 "github.com/hpips/hpips/proto/gen/registryv1"
+	rewardv1 "github.com/hpips/hpips/proto/gen/rewardv1"
 	supplyv1 "github.com/hpips/hpips/proto/gen/supplyv1"
 	"github.com/hpips/hpips/spec/sortition"
 )
@@ -26,7 +33,7 @@ func (t tickets) Forget(ctx context.Context, id sortition.Key) error {
 	return t.committee.Forget(ctx, id)
 }
 
-// nodes tells the committee what the registry knows.
+// nodes tells the committee and the escrow what the registry knows.
 type nodes struct{ *keepers }
 
 func (n nodes) Node(ctx context.Context, id sortition.Key) (committee.Node, bool, error) {
@@ -38,6 +45,91 @@ func (n nodes) ByConsensusAddress(ctx context.Context, address []byte) (committe
 }
 
 func (n nodes) Bar(ctx context.Context, id sortition.Key) error { return n.registry.Bar(ctx, id) }
+
+// Owner tells the escrow who is paid for a node's work.
+func (n nodes) Owner(ctx context.Context, node []byte) (owner string, active, known bool, err error) {
+	id, err := sortition.KeyOf(node)
+	if err != nil {
+		return "", false, false, nil // no such key can be registered
+	}
+	r, known, err := n.registry.Node(ctx, id)
+	return r.Owner, r.Standing == registryv1.STANDING_ACTIVE, known, err
+}
+
+// owners tells the fund who is paid for a node's duty.
+type owners struct{ *keepers }
+
+func (o owners) Owner(ctx context.Context, node sortition.Key) (string, error) {
+	r, known, err := o.registry.Node(ctx, node)
+	if err != nil || !known {
+		return "", err
+	}
+	return r.Owner, nil
+}
+
+// holdings tells those who reckon by holdings that one is about to change.
+type holdings struct{ *keepers }
+
+func (h holdings) BeforeHolding(ctx context.Context, who sdk.AccAddress) error {
+	return errors.Join(h.reward.BeforeHolding(ctx, who), h.governance.BeforeHolding(ctx, who))
+}
+
+// totals are the running sums of escrow and reward, for the supply's invariants.
+type totals struct{ *keepers }
+
+func (t totals) Unsound(ctx context.Context) (string, error) {
+	what, err := t.reward.Unsound(ctx)
+	if err != nil || what != "" {
+		return what, err
+	}
+	return t.escrow.Unsound(ctx)
+}
+
+// seeds counts the blocks with a seed for the escrow's grace.
+type seeds struct{ *keepers }
+
+func (s seeds) Index(ctx context.Context) (uint64, error) {
+	b, err := s.committee.Beacon(ctx)
+	return b.Index, err
+}
+
+// admitted tells the escrow what else may be paid with.
+type admitted struct{ *keepers }
+
+func (a admitted) Admitted(ctx context.Context, denom string) (bool, error) {
+	return a.exchange.Admitted(ctx, denom)
+}
+
+// pay hands final pay to the module that shares it out.
+type pay struct{ *keepers }
+
+func (p pay) Split(ctx context.Context, f escrow.Final) error {
+	node, err1 := sortition.KeyOf(f.Node)
+	payer, err2 := sdk.AccAddressFromBech32(f.Payer)
+	payee, err3 := sdk.AccAddressFromBech32(f.Payee)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	err := p.reward.Split(ctx, reward.Final{From: escrow.Name, Lease: f.Lease, Node: node, Payer: payer, Payee: payee, Denom: f.Denom, Amount: f.Amount})
+	if errors.Is(err, reward.ErrRests) {
+		return escrow.ErrResting.Wrap(err.Error())
+	}
+	return err
+}
+
+// sale hands levies to the exchange, and bought brings back what they bring.
+type (
+	sale   struct{ *keepers }
+	bought struct{ *keepers }
+)
+
+func (s sale) Sell(ctx context.Context, denom string, amount math.Int) error {
+	return s.exchange.Sell(ctx, denom, amount)
+}
+
+func (b bought) Converted(ctx context.Context, amount math.Int) error {
+	return b.reward.Converted(ctx, amount)
+}
 
 // seen turns the registry's node into the committee's.
 func seen(n registryv1.Node, known bool, err error) (committee.Node, bool, error) {
@@ -59,13 +151,43 @@ func seen(n registryv1.Node, known bool, err error) (committee.Node, bool, error
 	return out, true, nil
 }
 
-// advance hands a block's seed to the committee, and on the first block of a day looks whether all sums are right.
+// advance does in a block that carries a seed what nobody sends a message for:
+//
+//  1. The committee takes the seed.
+//  2. The holders' stream flows up to this block's time, before any holding changes; a day that is over is ended.
+//  3. Pay becomes final, leases end.
+//  4. A batch of the exchange ends, if the seed's lot says so.
+//  5. What the fund owes for days that are over is paid.
+//  6. On the first block of a day all sums are looked at.
 func (a *App) advance(ctx sdk.Context, beta sortition.Beta) error {
-	change, err := a.keepers.committee.Advance(ctx, beta)
-	if err != nil || !change.Day {
+	k := &a.keepers
+	change, err := k.committee.Advance(ctx, beta) // 1
+	if err != nil {
 		return err
 	}
-	return a.keepers.supply.CheckInvariants(ctx)
+	for _, step := range []func(context.Context) error{
+		k.reward.Flow,    // 2
+		k.escrow.Advance, // 3
+		a.trade,          // 4
+		k.reward.Close,   // 5
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	if change.Day { // 6
+		return k.supply.CheckInvariants(ctx)
+	}
+	return nil
+}
+
+// trade hands the block's seed to the exchange.
+func (a *App) trade(ctx context.Context) error {
+	b, err := a.keepers.committee.Beacon(ctx)
+	if err != nil {
+		return err
+	}
+	return a.keepers.exchange.Advance(ctx, sortition.Seed(b.Seed))
 }
 
 // seeded tells whether the block that is being made carries a seed.
@@ -106,6 +228,9 @@ func ourRoutes(c client.Context, mux *runtime.ServeMux) {
 		committeev1.RegisterQueryHandlerClient(ctx, mux, committeev1.NewQueryClient(c)),
 		supplyv1.RegisterQueryHandlerClient(ctx, mux, supplyv1.NewQueryClient(c)),
 		governancev1.RegisterQueryHandlerClient(ctx, mux, governancev1.NewQueryClient(c)),
+		escrowv1.RegisterQueryHandlerClient(ctx, mux, escrowv1.NewQueryClient(c)),
+		rewardv1.RegisterQueryHandlerClient(ctx, mux, rewardv1.NewQueryClient(c)),
+		exchangev1.RegisterQueryHandlerClient(ctx, mux, exchangev1.NewQueryClient(c)),
 	} {
 		if err != nil {
 			panic(err) // the generated code never fails here

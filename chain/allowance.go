@@ -9,12 +9,13 @@ import (
 	"github.com/cosmos/cosmos-sdk/x/authz"
 	"github.com/cosmos/cosmos-sdk/x/feegrant"
 
+	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/supply"
 	registryv1 "github.com/hpips/hpips/proto/gen/registryv1"
 )
 
-// Allowance lets a spending key run its owner's errands from the first block on, and pay their fees out of the owner's account, up to an
-// amount in uhpips a day. It can neither send nor vote. Later the owner gives such allowances by messages.
+// Allowance lets a spending key run its owner's errands from the first block on, pay their fees out of the owner's account, and open leases in
+// its name, each up to an amount in uhpips a day. It can neither send nor vote. Later the owner gives such allowances by messages.
 type Allowance struct {
 	Owner, Spender string
 	Daily          uint64
@@ -53,6 +54,13 @@ func (g Genesis) allowances(day time.Duration) (rights []authz.GrantAuthorizatio
 		fees = append(fees, grant)
 		for _, errand := range errands() {
 			right, wrong := codectypes.NewAnyWithValue(authz.NewGenericAuthorization(sdk.MsgTypeURL(errand)))
+			if wrong != nil {
+				return nil, nil, nil, fmt.Errorf("genesis: allowance: %w", wrong)
+			}
+			rights = append(rights, authz.GrantAuthorization{Granter: bech32(owner), Grantee: bech32(spender), Authorization: right})
+		}
+		for _, budget := range escrow.Budget(daily, day) {
+			right, wrong := codectypes.NewAnyWithValue(budget)
 			if wrong != nil {
 				return nil, nil, nil, fmt.Errorf("genesis: allowance: %w", wrong)
 			}

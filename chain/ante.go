@@ -11,7 +11,9 @@ import (
 	authante "github.com/cosmos/cosmos-sdk/x/auth/ante"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/hpips/hpips/chain/escrow"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
+	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
 )
 
 // Gas that a free message may use, what looking at one costs, and what each byte of it costs. Nobody pays it; it bounds what the block around
@@ -42,11 +44,15 @@ func (a *App) newAnte() (sdk.AnteHandler, error) {
 	return func(ctx sdk.Context, tx sdk.Tx, simulate bool) (sdk.Context, error) {
 		messages := tx.GetMsgs()
 		for _, message := range messages {
-			if !isFree(message) {
+			redeems, pays := message.(*escrowv1.MsgRedeem)
+			if !isFree(message) && !pays {
 				continue
 			}
 			if len(messages) > 1 {
 				return bare(ctx), errorsmod.Wrapf(sdkerrors.ErrInvalidRequest, "%s comes alone in its transaction", sdk.MsgTypeURL(message))
+			}
+			if pays {
+				return a.anteRedeem(ctx, redeems)
 			}
 			return a.anteFree(ctx, message)
 		}
@@ -61,15 +67,30 @@ func (a *App) newAnte() (sdk.AnteHandler, error) {
 func bare(ctx sdk.Context) sdk.Context { return ctx.WithGasMeter(storetypes.NewGasMeter(0)) }
 
 // anteFree checks a free message. It is the same when the transaction comes in, is checked again after a block, and runs.
-func (a *App) anteFree(ctx sdk.Context, message sdk.Msg) (next sdk.Context, err error) {
-	next = ctx.WithGasMeter(storetypes.NewGasMeter(FreeGas))
+func (a *App) anteFree(ctx sdk.Context, message sdk.Msg) (sdk.Context, error) {
+	return a.anteProven(ctx, message, FreeGas, func(next sdk.Context) error {
+		next.GasMeter().ConsumeGas(freeGasEach, "free message")
+		return a.keepers.committee.CheckFree(next, message)
+	})
+}
+
+// anteRedeem checks a redemption. It has no account either, and its proofs inside; but it pays, out of what it redeems, and so does not count to
+// the part of a block that is for free messages.
+func (a *App) anteRedeem(ctx sdk.Context, m *escrowv1.MsgRedeem) (sdk.Context, error) {
+	gas := FreeGas + escrow.RedeemGas(len(m.Claims))
+	return a.anteProven(ctx, m, gas, func(next sdk.Context) error { return a.keepers.escrow.CheckRedeem(next, m) })
+}
+
+// anteProven checks a message that carries its own proofs.
+func (a *App) anteProven(ctx sdk.Context, message sdk.Msg, gas storetypes.Gas, check func(sdk.Context) error) (next sdk.Context, err error) {
+	next = ctx.WithGasMeter(storetypes.NewGasMeter(gas))
 	defer func() {
 		if r := recover(); r != nil {
 			out, ok := r.(storetypes.ErrorOutOfGas)
 			if !ok {
 				panic(r)
 			}
-			err = errorsmod.Wrapf(sdkerrors.ErrOutOfGas, "free message: %v", out.Descriptor)
+			err = errorsmod.Wrapf(sdkerrors.ErrOutOfGas, "message without an account: %v", out.Descriptor)
 		}
 	}()
 	want, err := FreeTx(a.codec, message)
@@ -77,10 +98,10 @@ func (a *App) anteFree(ctx sdk.Context, message sdk.Msg) (next sdk.Context, err 
 		return next, err
 	}
 	if !bytes.Equal(ctx.TxBytes(), want) {
-		return next, errorsmod.Wrap(sdkerrors.ErrInvalidRequest, "a free message carries no fee, gas, memo, time-out or signature of an account")
+		return next, errorsmod.Wrap(sdkerrors.ErrInvalidRequest, "a message without an account carries no fee, gas, memo, time-out or signature of one")
 	}
-	next.GasMeter().ConsumeGas(freeGasEach+freeGasPerByte*storetypes.Gas(len(want)), "free message and its size")
-	return next, a.keepers.committee.CheckFree(next, message)
+	next.GasMeter().ConsumeGas(freeGasPerByte*storetypes.Gas(len(want)), "size of a message without an account")
+	return next, check(next)
 }
 
 // FreeTx gives the only bytes in which a free message is taken.

@@ -146,7 +146,7 @@ func (d *desk) signed(e chaintest.Envelope, messages ...chaintest.Message) []byt
 	return tx
 }
 
-const aliceAccount = 8 // the modules' own come first
+const aliceAccount = 12 // the modules' own come first
 
 func TestAliceSendsAndQuietBlocksChangeNothing(t *testing.T) {
 	d := newDesk(t)

@@ -182,9 +182,14 @@ func (a *App) adds(ctx sdk.Context, goesOn bool, moves []supplyv1.Move) error {
 	holders := 0
 	a.keepers.bank.IterateAllBalances(ctx, func(who sdk.AccAddress, coin sdk.Coin) bool {
 		expected, known := want[bech32(who)]
+		if coin.Denom != Base {
+			admitted, err := a.keepers.exchange.Admitted(ctx, coin.Denom)
+			if wrong = err; err == nil && !admitted {
+				wrong = fmt.Errorf("%s holds %s: this chain knows %s and admitted assets only", bech32(who), coin, Base)
+			}
+			return wrong != nil
+		}
 		switch {
-		case coin.Denom != Base:
-			wrong = fmt.Errorf("%s holds %s: this chain knows %s only", bech32(who), coin, Base)
 		case !goesOn && (!known || !expected.Equal(coin.Amount)):
 			wrong = fmt.Errorf("%s holds %s, which the allocation and the moves do not explain", bech32(who), coin)
 		}

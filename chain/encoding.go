@@ -28,8 +28,11 @@ import (
 	"github.com/cosmos/gogoproto/proto"
 	"google.golang.org/grpc"
 
+	"github.com/hpips/hpips/chain/escrow"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
+	exchangev1 "github.com/hpips/hpips/proto/gen/exchangev1"
 	registryv1 "github.com/hpips/hpips/proto/gen/registryv1"
+	rewardv1 "github.com/hpips/hpips/proto/gen/rewardv1"
 	supplyv1 "github.com/hpips/hpips/proto/gen/supplyv1"
 )
 
@@ -70,7 +73,7 @@ var prefixed = func() bool {
 
 // ours are the message services of our own modules.
 func ours() []*grpc.ServiceDesc {
-	return []*grpc.ServiceDesc{&registryv1.Msg_serviceDesc, &committeev1.Msg_serviceDesc, &supplyv1.Msg_serviceDesc}
+	return []*grpc.ServiceDesc{&registryv1.Msg_serviceDesc, &committeev1.Msg_serviceDesc, &supplyv1.Msg_serviceDesc, &rewardv1.Msg_serviceDesc, &exchangev1.Msg_serviceDesc}
 }
 
 // Encoding makes a codec that knows all messages of the chain. Clients and tests use it, too.
@@ -98,6 +101,7 @@ func Encoding() (Codec, error) {
 	for _, service := range ours() {
 		msgservice.RegisterMsgServiceDesc(registry, service)
 	}
+	escrow.RegisterInterfaces(registry)
 	cdc := codec.NewProtoCodec(registry)
 	plain := authtx.DefaultTxDecoder(cdc)
 	config, err := authtx.NewTxConfigWithOptions(cdc, authtx.ConfigOptions{

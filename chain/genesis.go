@@ -192,7 +192,8 @@ func (g Genesis) state(codec Codec, params committeev1.Params) (map[string]json.
 		put(name, text, wrong)
 	}
 	write(authtypes.ModuleName, authtypes.NewGenesisState(authtypes.DefaultParams(), accounts))
-	write(banktypes.ModuleName, banktypes.NewGenesisState(banktypes.NewParams(false), balances, sdk.NewCoins(sdk.NewCoin(Base, supply.Total())),
+	all := g.credits(balances, sdk.NewCoins(sdk.NewCoin(Base, supply.Total())))
+	write(banktypes.ModuleName, banktypes.NewGenesisState(banktypes.NewParams(false), balances, all,
 		[]banktypes.Metadata{metadata()}, []banktypes.SendEnabled{{Denom: Base, Enabled: true}}))
 	write(authz.ModuleName, authz.NewGenesisState(rights))
 	write(feegrant.ModuleName, feegrant.NewGenesisState(fees))
@@ -204,6 +205,7 @@ func (g Genesis) state(codec Codec, params committeev1.Params) (map[string]json.
 	put(committee.Name, text, wrong)
 	text, wrong = supply.Genesis(moves)
 	put(supply.Name, text, wrong)
+	g.market(params, put)
 	text, wrong = json.Marshal(g.Network)
 	put(networkKey, text, wrong)
 	return state, err

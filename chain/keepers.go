@@ -36,8 +36,11 @@ import (
 	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
 
 	"github.com/hpips/hpips/chain/committee"
+	"github.com/hpips/hpips/chain/escrow"
+	"github.com/hpips/hpips/chain/exchange"
 	"github.com/hpips/hpips/chain/governance"
 	"github.com/hpips/hpips/chain/registry"
+	"github.com/hpips/hpips/chain/reward"
 	"github.com/hpips/hpips/chain/supply"
 )
 
@@ -56,6 +59,9 @@ type keepers struct {
 	committee  committee.Keeper
 	supply     supply.Keeper
 	governance governance.Keeper
+	escrow     escrow.Keeper
+	reward     reward.Keeper
+	exchange   exchange.Keeper
 }
 
 // storeNames are the stores that make the app hash.
@@ -63,6 +69,7 @@ func storeNames() []string {
 	return []string{
 		authtypes.StoreKey, banktypes.StoreKey, authzkeeper.StoreKey, feegrant.StoreKey, consensustypes.StoreKey, upgradetypes.StoreKey,
 		epochstypes.StoreKey, govtypes.StoreKey, registry.Name, committee.Name, supply.Name, governance.Name,
+		escrow.Name, reward.Name, exchange.Name,
 	}
 }
 
@@ -78,6 +85,10 @@ func permissions() map[string][]string {
 		supply.Operations:          nil,
 		supply.Community:           nil,
 		supply.Fund:                nil,
+		escrow.Name:                nil,
+		reward.LevyAccount:         nil,
+		reward.StreamAccount:       nil,
+		exchange.Name:              nil,
 	}
 }
 
@@ -87,7 +98,7 @@ func accountNames() []string {
 	for _, a := range supply.Allocations() {
 		names = append(names, a.Name)
 	}
-	return names
+	return append(names, escrow.Name, reward.LevyAccount, reward.StreamAccount, exchange.Name)
 }
 
 // Authority is the address whose word is a vote's outcome.
@@ -117,12 +128,19 @@ func (a *App) open() error {
 	k.upgrades = service(upgradetypes.StoreKey)
 	k.epochs = epochskeeper.NewKeeper(service(epochstypes.StoreKey), cdc)
 	k.registry = registry.NewKeeper(cdc, service(registry.Name), tickets{k}, who, authority)
-	k.committee = committee.NewKeeper(cdc, service(committee.Name), who, nodes{k}, duty{}, authority)
-	k.supply = supply.NewKeeper(cdc, service(supply.Name), k.bank, k.account, accountNames(), authority)
+	k.committee = committee.NewKeeper(cdc, service(committee.Name), who, nodes{k}, credit{k}, authority)
+	k.supply = supply.NewKeeper(cdc, service(supply.Name), k.bank, k.account, accountNames(), authority, supply.Watched(holdings{k}),
+		supply.Backed(escrow.Name, exchange.Name), supply.Checked(reward.Name, totals{k}))
 	k.governance = governance.NewKeeper(cdc, service(governance.Name), k.supply, k.committee, who)
 	k.gov = govkeeper.NewKeeper(cdc, service(govtypes.StoreKey), k.account, k.bank, nil, a.MsgServiceRouter(), govtypes.DefaultConfig(), authority,
 		k.governance.Tally)
 	k.gov.SetHooks(govtypes.NewMultiGovHooks(governance.NewHooks(k.governance, k.gov)))
+	k.escrow = escrow.NewKeeper(cdc, service(escrow.Name), escrow.Others{Bank: k.bank, Supply: k.supply, Nodes: nodes{k}, Assets: admitted{k}, Clock: seeds{k}, Pay: pay{k}},
+		who, authority)
+	k.reward = reward.NewKeeper(cdc, service(reward.Name), who, reward.Neighbours{Bank: k.bank, Supply: k.supply, Committee: k.committee, Registry: owners{k}, Exchange: sale{k}},
+		authority)
+	k.exchange = exchange.NewKeeper(cdc, service(exchange.Name), k.bank, k.supply, bought{k}, who, authority)
+	k.bank.AppendSendRestriction(k.reward.BeforeSend)
 	k.bank.AppendSendRestriction(k.governance.BeforeSend) // the last, so that it sees where the money really goes
 	return nil
 }
@@ -149,6 +167,9 @@ func (a *App) ourModules() map[string]appmodule.AppModule {
 		committee.Name:  committee.NewModule(k.committee),
 		supply.Name:     supply.NewModule(k.supply),
 		governance.Name: governance.NewModule(k.governance, k.gov),
+		escrow.Name:     escrow.NewModule(k.escrow),
+		reward.Name:     reward.NewModule(k.reward),
+		exchange.Name:   exchange.NewModule(k.exchange),
 	}
 }
 
@@ -157,6 +178,7 @@ func moduleNames() []string {
 	return []string{
 		consensustypes.ModuleName, authtypes.ModuleName, vestingtypes.ModuleName, banktypes.ModuleName, authz.ModuleName, feegrant.ModuleName,
 		upgradetypes.ModuleName, epochstypes.ModuleName, supply.Name, registry.Name, committee.Name, govtypes.ModuleName, governance.Name,
+		exchange.Name, reward.Name, escrow.Name,
 	}
 }
 

@@ -20,7 +20,10 @@ import (
 	"github.com/hpips/hpips/chain/chaintest"
 	"github.com/hpips/hpips/chain/committee"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
+	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
+	exchangev1 "github.com/hpips/hpips/proto/gen/exchangev1"
 	registryv1 "github.com/hpips/hpips/proto/gen/registryv1"
+	rewardv1 "github.com/hpips/hpips/proto/gen/rewardv1"
 	supplyv1 "github.com/hpips/hpips/proto/gen/supplyv1"
 	"github.com/hpips/hpips/spec/sortition"
 )
@@ -257,6 +260,9 @@ func TestLedgersCanSignOurMessages(t *testing.T) {
 		register, (*registryv1.MsgChangeKeys)(register), &registryv1.MsgDescribe{Owner: who, Node: id[:]}, &registryv1.MsgRetire{Owner: who, Node: id[:]},
 		&registryv1.MsgUpdateParams{Authority: who}, &committeev1.MsgUpdateParams{Authority: who},
 		&committeev1.MsgTicket{Sender: who}, &committeev1.MsgClaim{Sender: who}, d.stepDown(1),
+		&escrowv1.MsgOpen{Payer: who}, &escrowv1.MsgTopUp{Payer: who}, &escrowv1.MsgClose{Party: who}, &escrowv1.MsgRedeem{Sender: who}, &escrowv1.MsgUpdateParams{Authority: who},
+		&rewardv1.MsgClaim{Holder: who}, &rewardv1.MsgUpdateParams{Authority: who}, &exchangev1.MsgPlace{Owner: who, Amount: math.NewInt(1)},
+		&exchangev1.MsgCancel{Owner: who}, &exchangev1.MsgAdmit{Authority: who}, &exchangev1.MsgUpdateParams{Authority: who},
 		&supplyv1.MsgRelease{Authority: who, To: who, Amount: math.NewInt(1)}, &supplyv1.MsgBurn{Holder: who, Amount: math.NewInt(1)},
 	}
 	for _, m := range messages {

@@ -276,14 +276,14 @@ func TestAUnitThatIsLackingIsFound(t *testing.T) {
 	s.must(s.open(alice, s.deposit(1, hpips)))
 	one := coins(Denom, math.OneInt())
 	s.must(s.bank.SendCoinsFromModuleToModule(s.ctx, Name, levy, one))
-	why, err := s.keeper.Broken(s.ctx)
+	why, err := s.keeper.Unsound(s.ctx)
 	if err != nil || why == "" || s.keeper.Recount(s.ctx) == nil {
 		t.Errorf("lacking: %q, %v", why, err)
 	}
 	s.must(s.bank.SendCoinsFromModuleToModule(s.ctx, levy, Name, one))
 	s.sound()
 	s.must(s.bank.SendCoinsFromAccountToModule(s.ctx, carol.at(), Name, one))
-	if why, err = s.keeper.Broken(s.ctx); err != nil || why == "" {
+	if why, err = s.keeper.Unsound(s.ctx); err != nil || why == "" {
 		t.Errorf("too many: %q, %v", why, err)
 	}
 }

@@ -140,7 +140,7 @@ func (r *recount) countPurses(ctx context.Context) error {
 	if err := equal(ctx, r.Keeper.waiting, r.waiting); err != nil {
 		return err
 	}
-	if why, err := r.Broken(ctx); err != nil || why != "" {
+	if why, err := r.Unsound(ctx); err != nil || why != "" {
 		return errors.Join(errors.New(why), err)
 	}
 	return r.totals.Walk(ctx, nil, func(denom string, _ escrowv1.Totals) (bool, error) {

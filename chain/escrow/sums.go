@@ -19,8 +19,8 @@ func (k Keeper) Totals(ctx context.Context, denom string) (escrowv1.Totals, erro
 	return t, err
 }
 
-// Broken names the first asset whose running sums do not come to what the module's account holds; empty: none. Its cost is that of the assets.
-func (k Keeper) Broken(ctx context.Context) (string, error) {
+// Unsound names the first asset whose running sums do not come to what the module's account holds; empty: none. Its cost is that of the assets.
+func (k Keeper) Unsound(ctx context.Context) (string, error) {
 	why := ""
 	err := k.totals.Walk(ctx, nil, func(denom string, t escrowv1.Totals) (bool, error) {
 		held := k.others.Bank.GetBalance(ctx, k.account, denom).Amount

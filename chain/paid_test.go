@@ -1,0 +1,158 @@
+package chain_test
+
+import (
+	"crypto/sha256"
+	"testing"
+	"time"
+
+	"cosmossdk.io/math"
+	abci "github.com/cometbft/cometbft/abci/types"
+	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
+
+	"github.com/hpips/hpips/chain"
+	"github.com/hpips/hpips/chain/chaintest"
+	"github.com/hpips/hpips/chain/escrow"
+	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
+	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
+	rewardv1 "github.com/hpips/hpips/proto/gen/rewardv1"
+	supplyv1 "github.com/hpips/hpips/proto/gen/supplyv1"
+	"github.com/hpips/hpips/spec/voucher"
+)
+
+// paidDesk is a desk on which alice pays bob, whose node is registered and who owns nothing. A day has 60 s.
+func paidDesk(t *testing.T) (*desk, chaintest.Person) {
+	t.Helper()
+	bob := chaintest.New("bob")
+	g := genesis(t, "alice")
+	word, err := bob.Registration(testChain, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Nodes = append(g.Nodes, word)
+	g.Grants[0].Amount = 2_000_000_000_000 // enough circulates for holders to be paid
+	g.Tune = func(p *committeev1.Params) { p.HeartbeatSeconds = 2 }
+	doc, err := g.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := deskOn(t, doc)
+	d.block()
+	return d, bob
+}
+
+func (d *desk) open(t *testing.T, to chaintest.Person, lease voucher.ID, amount int64, sequence uint64) {
+	t.Helper()
+	id := to.ID()
+	m := &escrowv1.MsgOpen{Payer: d.alice.Address(), Deposits: []escrowv1.Deposit{{Lease: lease[:], Node: id[:], VoucherKey: d.alice.Owner.PubKey().Bytes(), Denom: chain.Base,
+		Amount: math.NewInt(amount), Until: d.time.Add(10 * time.Hour).Unix()}}}
+	if r := d.block(d.signed(chaintest.Envelope{Sequence: sequence}, m))[0]; r.Code != 0 {
+		t.Fatal(r.Log)
+	}
+}
+
+// redeem is what bob hands in for a voucher of alice's over an amount.
+func (d *desk) redeem(t *testing.T, by chaintest.Person, lease voucher.ID, amount uint64) []byte {
+	t.Helper()
+	v := voucher.Voucher{Chain: testChain, Lease: lease, Amount: amount, Usage: voucher.Usage{Tasks: 1}}
+	signed, err := v.Sign(d.alice.Owner.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := v.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := []voucher.Claim{{Voucher: text, Signature: signed.Signature, Root: sha256.Sum256(text)}}
+	id := by.ID()
+	m := &escrowv1.MsgRedeem{Sender: chaintest.Sender(by), Node: id[:], Signature: voucher.SignRedeem(testChain, claims, by.Node),
+		Claims: []escrowv1.Claim{{Voucher: text, Signature: signed.Signature, Root: claims[0].Root[:]}}}
+	tx, err := chain.FreeTx(d.app.Codec(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
+
+func (d *desk) balance(who string) int64 {
+	var res banktypes.QueryBalanceResponse
+	d.ask("/cosmos.bank.v1beta1.Query/Balance", &banktypes.QueryBalanceRequest{Address: who, Denom: chain.Base}, &res)
+	return res.Balance.Amount.Int64()
+}
+
+func (d *desk) supply() supplyv1.QuerySupplyResponse {
+	var s supplyv1.QuerySupplyResponse
+	d.ask("/hpips.supply.v1.Query/Supply", &supplyv1.QuerySupplyRequest{}, &s)
+	return s
+}
+
+// Bob has no account and no HPIPS. He works for alice, redeems her promise without anybody's help, and a few blocks later nine tenths of it are
+// his; the rest flows to the holders in the course of the next day, and nothing is lost on the way.
+func TestBobIsPaidForHisWork(t *testing.T) {
+	d, bob := paidDesk(t)
+	lease := voucher.ID{7}
+	circulating := d.supply().Circulating
+	d.open(t, bob, lease, 1_000_000, 0)
+	if now := d.supply().Circulating; !now.Equal(circulating) {
+		t.Errorf("with a deposit %s circulates, before %s", now, circulating)
+	}
+	tx := d.redeem(t, bob, lease, 400_200)
+	res, err := d.app.CheckTx(&abci.RequestCheckTx{Tx: tx, Type: abci.CheckTxType_New})
+	if err != nil || res.Code != 0 {
+		t.Fatalf("the node does not take it: %v %s", err, res.GetLog())
+	}
+	if r := d.block(tx)[0]; r.Code != 0 {
+		t.Fatal(r.Log)
+	}
+	if r := d.block(tx)[0]; r.Codespace != escrow.Name || r.Code != escrow.ErrOld.ABCICode() {
+		t.Errorf("redeemed twice: %s", r.Log)
+	}
+	for range 4 {
+		d.block()
+	}
+	if got := d.balance(bob.Address()); got != 360_000 { // 400,200 less the fee of 200
+		t.Errorf("bob has %d uhpips, want nine tenths of 400,000", got)
+	}
+	for d.time.Before(d.doc.GenesisTime.Add(3 * time.Minute)) {
+		d.block()
+	}
+	var day rewardv1.QueryDayResponse
+	d.ask("/hpips.reward.v1.Query/Day", &rewardv1.QueryDayRequest{Day: 0}, &day)
+	if !day.Day.Done || len(day.Assets) != 1 || day.Assets[0].Sum.Gross.Int64() != 400_000 || day.Assets[0].Sum.Levied.Int64() != 40_000 {
+		t.Errorf("day 0: %+v", day)
+	}
+	var owed rewardv1.QueryOwedResponse
+	d.ask("/hpips.reward.v1.Query/Owed", &rewardv1.QueryOwedRequest{Address: d.alice.Address()}, &owed)
+	if n := owed.Amount.Int64(); n < 39_900 || n > 40_000 { // she holds all but what bob does
+		t.Errorf("alice is owed %d of 40,000 levied", n)
+	}
+	s := d.supply()
+	if s.Total.String() != "100000000000000" || s.Totals.Breach != "" {
+		t.Errorf("supply %s, breach %q", s.Total, s.Totals.Breach)
+	}
+}
+
+func TestARedemptionComesInOneFormAlone(t *testing.T) {
+	d, bob := paidDesk(t)
+	lease := voucher.ID{7}
+	d.open(t, bob, lease, 1_000_000, 0)
+	good := d.redeem(t, bob, lease, 400_200)
+	carol := chaintest.New("carol")
+	for name, tx := range map[string][]byte{
+		"another byte":  append(append([]byte{}, good...), 0x12, 0),
+		"carol's word":  d.redeem(t, carol, lease, 400_200),
+		"too much":      d.redeem(t, bob, lease, 1_000_001),
+		"no such lease": d.redeem(t, bob, voucher.ID{8}, 400_200),
+		"less than fee": d.redeem(t, bob, lease, 199),
+	} {
+		res, err := d.app.CheckTx(&abci.RequestCheckTx{Tx: tx, Type: abci.CheckTxType_New})
+		if err != nil || res.Code == 0 {
+			t.Errorf("%s: the node takes it: %v", name, err)
+		}
+		if r := d.block(tx)[0]; r.Code == 0 {
+			t.Errorf("%s: the block takes it", name)
+		}
+	}
+	if r := d.block(good)[0]; r.Code != 0 {
+		t.Error(r.Log)
+	}
+}
