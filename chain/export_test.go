@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,8 @@ import (
 	"github.com/hpips/hpips/chain"
 	"github.com/hpips/hpips/chain/chaintest"
 	"github.com/hpips/hpips/chain/committee"
+	"github.com/hpips/hpips/chain/reward"
+	"github.com/hpips/hpips/chain/supply"
 	"github.com/hpips/hpips/spec/sortition"
 )
 
@@ -153,8 +156,15 @@ func TestARestartKeepsEverything(t *testing.T) {
 	}
 	next.time = doc.GenesisTime.Add(-time.Second)
 	next.block()
+	purses := func(row string) bool { // the first block ends the day of the halt, and the fund pays alice for her seat
+		return strings.HasPrefix(row, "bank/02") && (strings.Contains(row, hex.EncodeToString(next.alice.Account())) ||
+			strings.Contains(row, hex.EncodeToString(authtypes.NewModuleAddress(supply.Fund))))
+	}
+	if was, is := sum(t, before, purses), sum(t, next.rows(), purses); was != is {
+		t.Errorf("alice and the fund had %d uhpips, and have %d", was, is)
+	}
 	gone := func(row string) bool { // what ran out between
-		return moves(row) || strings.HasPrefix(row, "authz/02") || strings.Contains(row, hex.EncodeToString(chaintest.New("carol").Account())) && !strings.HasPrefix(row, authtypes.StoreKey)
+		return moves(row) || purses(row) || strings.HasPrefix(row, reward.Name+"/") || strings.HasPrefix(row, "authz/02") || strings.Contains(row, hex.EncodeToString(chaintest.New("carol").Account())) && !strings.HasPrefix(row, authtypes.StoreKey)
 	}
 	same(t, before, next.rows(), gone)
 	c := next.committee()
@@ -164,6 +174,23 @@ func TestARestartKeepsEverything(t *testing.T) {
 	if r := next.block(next.signed(chaintest.Envelope{Sequence: 6}, chaintest.Send(next.alice, chaintest.New("bob"), 1)))[0]; r.Code != 0 {
 		t.Error(r.Log)
 	}
+}
+
+// sum adds up the balances in rows.
+func sum(t *testing.T, rows map[string]string, which func(string) bool) (n int64) {
+	t.Helper()
+	for row, value := range rows {
+		if !which(row) {
+			continue
+		}
+		text, err1 := hex.DecodeString(value)
+		one, err2 := strconv.ParseInt(string(text), 10, 64)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		n += one
+	}
+	return n
 }
 
 func keys(m map[string]string) (all []string) {
