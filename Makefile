@@ -9,7 +9,7 @@ VERSION := $(shell test -e .git && git describe --tags --always --dirty 2>/dev/n
 LDFLAGS := -s -w -X github.com/hpips/hpips/cli.Version=$(VERSION)
 
 export CGO_ENABLED ?= 0
-export GOFLAGS     := -buildvcs=false
+export GOFLAGS     := -buildvcs=false -trimpath
 
 .PHONY: help setup go demo test bench soak lint gen ui e2e build hpips examples clean
 

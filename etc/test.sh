@@ -3,7 +3,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 GO=${GO:-go}
-export GOFLAGS=-buildvcs=false HPIPS_BIN=$PWD/bin/hpips
+export GOFLAGS="-buildvcs=false -trimpath" HPIPS_BIN=$PWD/bin/hpips
 
 # Rooms in which several goroutines share state: their tests run under the race detector.
 racy='p2p|seat|requester|provider|engine|store|node|market|verify|api'
