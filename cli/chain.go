@@ -29,7 +29,7 @@ func (s *shell) chainCommand() *cobra.Command {
 	}
 	p.chainFlag(c)
 	p.keyFlags(c)
-	c.AddCommand(p.chainStatusCommand(), p.blockCommand(), p.txCommand(), p.committeeCommand(), p.ticketCommand(), p.registerCommand(), p.verifyCommand(),
+	c.AddCommand(p.chainStatusCommand(), p.blockCommand(), p.txCommand(), p.committeeCommand(), p.ticketCommand(), p.registerCommand(), p.keysCommand(), p.stepDownCommand(), p.verifyCommand(),
 		p.genesisCommand(), p.seatCommand(), p.initCommand(), p.joinCommand(), p.snapshotCommand(), p.restartCommand())
 	return c
 }
