@@ -30,6 +30,7 @@ type Founding struct {
 
 	Heartbeat   time.Duration // between blocks of an idle chain; 0: as the rules have it
 	EpochBlocks uint64        // blocks of an epoch; 0: as the rules have it
+	Day         time.Duration // 0: as the rules have it
 }
 
 // Found makes a development chain of the nodes with these homes, all of one owner, and puts its genesis into each. Where the first home has a
@@ -62,7 +63,8 @@ func (f Founding) genesis() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := chain.Genesis{Network: chain.Dev, ChainID: devChain, Time: time.Now().UTC(), Heartbeat: f.Heartbeat, EpochBlocks: f.EpochBlocks}
+	g := chain.Genesis{Network: chain.Dev, ChainID: devChain, Time: time.Now().UTC(), Heartbeat: f.Heartbeat, EpochBlocks: f.EpochBlocks,
+		Day: f.Day}
 	g.Grants = append(g.Grants, chain.Grant{Address: owner.Address(), Amount: devGrant, From: "community", Label: devOwner})
 	for i, home := range f.Homes {
 		spend, err := LoadSpendKey(home)
