@@ -110,7 +110,7 @@ func (e *engine) open(n *Node) error {
 		return err
 	}
 	e.client = local.New(e.node)
-	return nil
+	return mayGoOn(c, e.app, e.node.BlockStore(), time.Now())
 }
 
 // openApp opens the application and its state.
