@@ -59,7 +59,7 @@ func (q queries) Ticket(c context.Context, r *committeev1.QueryTicketRequest) (*
 		return nil, err
 	}
 	ctx := sdk.UnwrapSDKContext(c)
-	var res committeev1.QueryTicketResponse
+	res := committeev1.QueryTicketResponse{Asks: q.k.credit.Asks()}
 	t, err := q.k.ticket(ctx, id[:])
 	if err != nil && !errors.Is(err, ErrTicket) {
 		return nil, err

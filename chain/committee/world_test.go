@@ -105,6 +105,8 @@ type bank struct {
 	tokens    map[sortition.Key]uint64
 }
 
+func (b *bank) Asks() string { return "some work" }
+
 func (b *bank) Check(_ context.Context, id sortition.Key) error {
 	if b.lacking[id] {
 		return errors.New("no work yet")
