@@ -25,6 +25,9 @@ import (
 // Version is the version of this program; the build writes it.
 var Version = "dev"
 
+// Checkpoint is a block that whoever joins may trust, GENESIS:HEIGHT:HASH; the build of a release writes it.
+var Checkpoint = ""
+
 // The exit codes that are the command line's own; those of failures stand at job.Failure.
 const (
 	exitHPIPS    = 125
