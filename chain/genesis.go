@@ -53,8 +53,8 @@ type Genesis struct {
 	Seats            []GenesisNode
 	Grants           []Grant
 	Allowances       []Allowance
-	// Heartbeat, Day and EpochBlocks, if not 0, replace those of the network, the times by whole seconds; Tune changes any parameter. A
-	// public chain takes none of them.
+	// Heartbeat, Day and EpochBlocks, if not 0, replace those of the network, the times by whole seconds, and slots shrink with the day; Tune
+	// changes any parameter. A public chain takes none of them.
 	Heartbeat   time.Duration
 	Day         time.Duration
 	EpochBlocks uint64
@@ -130,7 +130,8 @@ func (g Genesis) params() (committeev1.Params, error) {
 		p.HeartbeatSeconds = uint64(max(g.Heartbeat, time.Second) / time.Second)
 	}
 	if g.Day != 0 {
-		p.DaySeconds = uint64(max(g.Day, time.Second) / time.Second)
+		day := uint64(max(g.Day, time.Second) / time.Second)
+		p.DaySeconds, p.SlotSeconds = day, max(1, p.SlotSeconds*day/p.DaySeconds)
 	}
 	if g.EpochBlocks != 0 {
 		p.EpochBlocks, p.ClaimBlocks = g.EpochBlocks, max(2, g.EpochBlocks*3/4)
