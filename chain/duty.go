@@ -10,8 +10,8 @@ import (
 // the node's work, its duty pay and its bond are asked. A chain with this rule says so in `hpips chain ticket`.
 type duty struct{}
 
-// Asks says so.
-func (duty) Asks() string { return "no work, no duty and no bond: the rule of a chain in development" }
+// asks says so to people.
+const asks = "no work, no duty and no bond: the rule of a chain in development"
 
 // Check is content with every node.
 func (duty) Check(context.Context, sortition.Key) error { return nil }

@@ -76,8 +76,6 @@ type Registry interface {
 
 // Credit knows a node's work, duty and bond.
 type Credit interface {
-	// Asks says in a few words what a node must have done for a ticket.
-	Asks() string
 	// Check says why the node has not done enough for a ticket, or nil.
 	Check(ctx context.Context, node sortition.Key) error
 	// Forfeit takes the bond of a node that signed two blocks. Its error stops the block.
