@@ -55,5 +55,5 @@ CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -- $(pa
 step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
 step "build for Windows" other_system windows
 step "build for macOS" other_system darwin
-step "end to end" go_test 15m -count=1 -- $(packages "test/e2e|test/swarm|test/chaos|test/cosmjs")
+step "end to end" go_test 15m -count=1 -- $(packages "test/e2e|test/chain|test/swarm|test/chaos|test/cosmjs")
 finish "all tests passed"
