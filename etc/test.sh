@@ -60,9 +60,9 @@ step "vet" "$GO" vet ./...
 step "house rules" go_test 5m -- .
 step "unit tests" go_test 10m -- $(packages -v "$racy|test")
 step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
-CGO_ENABLED=1 step "a Ledger device made of software" go_test 10m -count=1 -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
 step "lint" make lint
 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -- $(packages "$racy")
+CGO_ENABLED=1 step "a Ledger device made of software" go_test 10m -count=1 -race -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
 step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
 step "build for Windows" other_system windows
 step "build for macOS" other_system darwin
