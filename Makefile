@@ -6,10 +6,12 @@ MAKEFLAGS   += --no-print-directory
 
 GO      ?= go
 VERSION := $(shell test -e .git && git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X github.com/hpips/hpips/cli.Version=$(VERSION)
+# CHECKPOINT is a block that joiners of a release may trust, GENESIS:HEIGHT:HASH: the SHA-256 of the chain's genesis and what hpips chain snapshot -q prints.
+CHECKPOINT ?=
+LDFLAGS := -s -w -X github.com/hpips/hpips/cli.Version=$(VERSION) $(if $(CHECKPOINT),-X github.com/hpips/hpips/cli.Checkpoint=$(CHECKPOINT))
 
 export CGO_ENABLED ?= 0
-export GOFLAGS     := -buildvcs=false
+export GOFLAGS     := -buildvcs=false -trimpath
 
 .PHONY: help setup go demo test bench soak lint gen ui e2e build hpips examples clean
 

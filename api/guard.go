@@ -39,7 +39,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !g.ours(r.Host):
 		refuse(w, http.StatusForbidden, &job.Failure{Code: job.CodeUsage, Message: "the API answers on this machine's loopback address alone", Hint: "use http://127.0.0.1:" + g.port})
 	case !g.originOurs(r):
-		refuse(w, http.StatusForbidden, &job.Failure{Code: job.CodeUsage, Message: "requests from other origins are refused"})
+		refuse(w, http.StatusForbidden, &job.Failure{Code: job.CodeUsage, Message: "requests from other origins are refused", Hint: "the API is for programs of this machine; pages of other sites have no part in it"})
 	case !g.allowed(r):
 		w.Header().Set("WWW-Authenticate", `Bearer realm="hpips"`)
 		refuse(w, http.StatusUnauthorized, &job.Failure{Code: job.CodeUsage, Message: "the API token is missing or wrong", Hint: "send Authorization: Bearer TOKEN; the token stands in api.token in the node's home"})

@@ -174,7 +174,7 @@ func checkFailure(t *testing.T, body []byte) job.Failure {
 	var b client.ErrorBody
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&b); err != nil || b.Error.Code == "" || b.Error.Message == "" {
+	if err := dec.Decode(&b); err != nil || b.Error.Code == "" || b.Error.Message == "" || !bytes.Contains(body, []byte(`"hint":"`)) {
 		t.Fatalf("not a failure (%v): %s", err, body)
 	}
 	return b.Error

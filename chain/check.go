@@ -58,7 +58,8 @@ func GenesisBytes(doc *cmttypes.GenesisDoc) ([]byte, error) {
 //  2. Every module takes its part, and there are seats.
 //  3. All HPIPS are there, of one denomination: in the five accounts, less the moves, and where the moves went. A genesis that goes on
 //     from an earlier chain has all that was not burned.
-//  4. What the kind of network promises: the public parameters, and no money moved but the investors' free part.
+//  4. What the kind of network promises: the public parameters, guardians in just over a third of the places at most, and no money moved but
+//     the investors' free part.
 func CheckGenesis(doc *cmttypes.GenesisDoc) (Summary, error) {
 	s, err := checkGenesis(doc)
 	if err != nil {
@@ -248,24 +249,32 @@ func (a *App) promises(ctx sdk.Context, network string, goesOn bool, moves []sup
 	if goesOn {
 		return guardians, nil
 	}
+	return guardians, a.publicly(ctx, len(seats), guardians, moves)
+}
+
+// publicly is step 4 for a new public chain.
+func (a *App) publicly(ctx sdk.Context, seats, guardians int, moves []supplyv1.Move) error {
+	if most := seats/3 + 1; guardians > most {
+		return fmt.Errorf("%d of %d seats are guardians, at most %d may be: they can stop the chain, not decide alone", guardians, seats, most)
+	}
 	params, err := a.keepers.committee.Params(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if want := committee.Public(); !proto.Equal(&params, &want) {
-		return 0, errors.New("parameters of the committee are not the public ones")
+		return errors.New("parameters of the committee are not the public ones")
 	}
 	moved := math.ZeroInt()
 	for _, m := range moves {
 		if m.From != supply.Investors {
-			return 0, fmt.Errorf("move %.40q from %s: a public chain moves only the investors' free part", m.Label, m.From)
+			return fmt.Errorf("move %.40q from %s: a public chain moves only the investors' free part", m.Label, m.From)
 		}
 		moved = moved.Add(m.Amount)
 	}
 	if moved.GT(math.NewInt(FreeAtStart)) {
-		return 0, fmt.Errorf("%s%s moved out of investors, at most %d", moved, Base, int64(FreeAtStart))
+		return fmt.Errorf("%s%s moved out of investors, at most %d", moved, Base, int64(FreeAtStart))
 	}
-	return guardians, nil
+	return nil
 }
 
 func (a *App) seats(ctx sdk.Context) ([]committeev1.Seat, error) {
@@ -287,17 +296,14 @@ func (a *App) ask(ctx sdk.Context, path string, question, answer proto.Message) 
 	return proto.Unmarshal(res.Value, answer)
 }
 
-// Alone tells whether the key with this consensus address is the only one that signs at the beginning of a chain.
+// Alone tells whether the key with this consensus address is the only one that signs: as the last state says, or before there is one, the
+// genesis.
 func (a *App) Alone(doc *cmttypes.GenesisDoc, address []byte) (bool, error) {
-	state, _, err := outline(doc)
+	of, ctx, err := a.newest(doc)
 	if err != nil {
-		return false, fmt.Errorf("genesis: %w", err)
+		return false, err
 	}
-	t, ctx, _, err := trial(doc, state)
-	if err != nil {
-		return false, fmt.Errorf("genesis: %w", err)
-	}
-	seats, err := t.seats(ctx)
+	seats, err := of.seats(ctx)
 	if err != nil || len(seats) != 1 {
 		return false, err
 	}
@@ -306,22 +312,30 @@ func (a *App) Alone(doc *cmttypes.GenesisDoc, address []byte) (bool, error) {
 
 // Pace tells how fast the chain goes by itself: as its last state says, or before there is one, its genesis.
 func (a *App) Pace(doc *cmttypes.GenesisDoc) (Pace, error) {
+	of, ctx, err := a.newest(doc)
+	if err != nil {
+		return Pace{}, err
+	}
+	p, err := of.keepers.committee.Params(ctx)
+	return pace(p), err
+}
+
+// newest is the last state and the application to ask about it: the chain's own, or before its first block one that was tried on the genesis.
+func (a *App) newest(doc *cmttypes.GenesisDoc) (*App, sdk.Context, error) {
 	if a.LastBlockHeight() > 0 {
 		ctx, err := a.state()
 		if err != nil {
-			return Pace{}, fmt.Errorf("chain state: %w", err)
+			return nil, ctx, fmt.Errorf("chain state: %w", err)
 		}
-		p, err := a.keepers.committee.Params(ctx)
-		return pace(p), err
+		return a, ctx, nil
 	}
 	state, _, err := outline(doc)
 	if err != nil {
-		return Pace{}, fmt.Errorf("genesis: %w", err)
+		return nil, sdk.Context{}, fmt.Errorf("genesis: %w", err)
 	}
 	t, ctx, _, err := trial(doc, state)
 	if err != nil {
-		return Pace{}, fmt.Errorf("genesis: %w", err)
+		return nil, ctx, fmt.Errorf("genesis: %w", err)
 	}
-	p, err := t.keepers.committee.Params(ctx)
-	return pace(p), err
+	return t, ctx, nil
 }

@@ -13,6 +13,9 @@ import (
 // is as much. How much, is a parameter of the reward module; on pools and development networks it is nothing.
 type credit struct{ *keepers }
 
+// asks says so to people.
+const asks = "a levy of its work, or ten times that in duty pay: ticket_levy in the last ticket_days of hpips gov params; no bond yet"
+
 // Check says why a node has not done enough, or nil.
 func (c credit) Check(ctx context.Context, node sortition.Key) error {
 	enough, err := c.reward.Earned(ctx, node)

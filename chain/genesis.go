@@ -54,10 +54,11 @@ type Genesis struct {
 	Nodes            []GenesisNode // registered from the first block on, without a seat; on development networks alone
 	Grants           []Grant
 	Allowances       []Allowance
-	// Heartbeat, EpochBlocks and Day, if not 0, replace those of the network; Tune changes any parameter. A public chain takes none of them.
+	// Heartbeat, Day and EpochBlocks, if not 0, replace those of the network, the times by whole seconds, and slots shrink with the day; Tune
+	// changes any parameter. A public chain takes none of them.
 	Heartbeat   time.Duration
-	EpochBlocks uint64
 	Day         time.Duration
+	EpochBlocks uint64
 	Tune        func(*committeev1.Params)
 }
 
@@ -123,14 +124,15 @@ func (g Genesis) params() (committeev1.Params, error) {
 	if err != nil {
 		return p, err
 	}
-	if g.Network == Public && (g.Heartbeat != 0 || g.EpochBlocks != 0 || g.Day != 0 || g.Tune != nil) {
+	if g.Network == Public && (g.Heartbeat != 0 || g.Day != 0 || g.EpochBlocks != 0 || g.Tune != nil) {
 		return p, errors.New("genesis: a public chain has the public parameters")
 	}
 	if g.Heartbeat != 0 {
 		p.HeartbeatSeconds = uint64(max(g.Heartbeat, time.Second) / time.Second)
 	}
 	if g.Day != 0 {
-		p.DaySeconds = uint64(max(g.Day, time.Second) / time.Second)
+		day := uint64(max(g.Day, time.Second) / time.Second)
+		p.DaySeconds, p.SlotSeconds = day, max(1, p.SlotSeconds*day/p.DaySeconds)
 	}
 	if g.EpochBlocks != 0 {
 		p.EpochBlocks, p.ClaimBlocks = g.EpochBlocks, max(2, g.EpochBlocks*3/4)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	cmttypes "github.com/cometbft/cometbft/types"
 	"github.com/cosmos/cosmos-sdk/x/authz"
@@ -104,6 +105,12 @@ func TestImpossibleGenesisIsNotBuilt(t *testing.T) {
 		{"no day", "day_seconds", func(g *chain.Genesis) { g.Tune = func(p *committeev1.Params) { p.DaySeconds = 0 } }},
 		{"public money out of community", "public chain moves only", func(g *chain.Genesis) { g.Network = chain.Public }},
 		{"public heartbeats of our own", "public parameters", func(g *chain.Genesis) { g.Network, g.EpochBlocks = chain.Public, 30 }},
+		{"guardians who decide alone", "2 of 2 seats are guardians, at most 1", func(g *chain.Genesis) {
+			g.Network, g.Grants = chain.Public, nil
+			g.Seats = append(g.Seats, genesis(t, "alice", "bob").Seats[1])
+			g.Seats[0].Guardian, g.Seats[1].Guardian = true, true
+		}},
+		{"public days of our own", "public parameters", func(g *chain.Genesis) { g.Network, g.Day = chain.Public, time.Minute }},
 		{"too much of the investors' part", "at most", func(g *chain.Genesis) {
 			g.Network = chain.Public
 			g.Grants = []chain.Grant{{Address: alice.Address(), Amount: 3_400_000_000_001, From: "investors", Label: "x"}}

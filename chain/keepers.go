@@ -164,7 +164,7 @@ func (a *App) ourModules() map[string]appmodule.AppModule {
 	k := &a.keepers
 	return map[string]appmodule.AppModule{
 		registry.Name:   registry.NewModule(k.registry),
-		committee.Name:  committee.NewModule(k.committee),
+		committee.Name:  committee.NewModule(k.committee, asks),
 		supply.Name:     supply.NewModule(k.supply),
 		governance.Name: governance.NewModule(k.governance, k.gov),
 		escrow.Name:     escrow.NewModule(k.escrow),

@@ -29,8 +29,9 @@ func (s *shell) chainCommand() *cobra.Command {
 	}
 	p.chainFlag(c)
 	p.keyFlags(c)
-	c.AddCommand(p.chainStatusCommand(), p.blockCommand(), p.txCommand(), p.committeeCommand(), p.ticketCommand(), p.registerCommand(), p.verifyCommand(),
-		p.genesisCommand(), p.seatCommand(), p.initCommand(), p.joinCommand(), p.snapshotCommand(), p.restartCommand(), p.dayCommand(), p.settleVerifyCommand())
+	c.AddCommand(p.chainStatusCommand(), p.blockCommand(), p.txCommand(), p.committeeCommand(), p.ticketCommand(), p.registerCommand(), p.keysCommand(), p.stepDownCommand(), p.verifyCommand(),
+		p.genesisCommand(), p.seatCommand(), p.initCommand(), p.joinCommand(), p.snapshotCommand(), p.restartCommand(), p.dayCommand(),
+		p.settleVerifyCommand())
 	return c
 }
 
@@ -54,6 +55,10 @@ func (p *purse) chainStatusCommand() *cobra.Command {
 				at := "at the head"
 				if st.CatchingUp {
 					at = "catching up"
+				}
+				if st.Height == 0 {
+					fmt.Fprintf(w, "chain\t%s\nheight\t0, no block yet\n", st.ChainID)
+					return
 				}
 				fmt.Fprintf(w, "chain\t%s\nheight\t%d, %s\ntime\t%s\nhash\t%s\napp hash\t%s\n", st.ChainID, st.Height, at, st.Time.Local().Format(time.DateTime), st.Hash, st.AppHash)
 				fmt.Fprintf(w, "supply\t%s HPIPS, %s circulate, %s burned\nseats\t%d\nepoch\t%d\nday\t%d\ntickets\t%d\npeers\t%d\nblocks held\tfrom %d\n",
@@ -200,6 +205,7 @@ func (p *purse) ticketCommand() *cobra.Command {
 					fmt.Fprintf(w, "since block\t%d\nuntil day\t%d\nnetwork\t%s, %d tickets\nowner\t%s\n", t.Since, t.UntilDay, t.Network, t.NetworkTickets, t.Owner)
 				}
 				fmt.Fprintf(w, "waits for the lot\t%s\nclaimed\t%s\nseated\t%s\n", yes[t.Waiting], yes[t.Claimed], yes[t.Seated])
+				fmt.Fprintf(w, "the chain asks for\t%s\n", t.Asks)
 				if t.Reason != "" {
 					fmt.Fprintf(w, "not now\t%s\n", t.Reason)
 				}

@@ -65,8 +65,7 @@ func examine(text []byte) (beginning, error) {
 	if err != nil {
 		return beginning{}, wrongGenesis(err)
 	}
-	sum := sha256.Sum256(text)
-	b := beginning{ChainID: s.ChainID, Network: s.Network, SHA256: hex.EncodeToString(sum[:]), Accounts: map[string]money.Amount{}, Moves: []move{}, Seats: s.Seats, Guardians: s.Guardians}
+	b := beginning{ChainID: s.ChainID, Network: s.Network, SHA256: s.Hash, Accounts: map[string]money.Amount{}, Moves: []move{}, Seats: s.Seats, Guardians: s.Guardians}
 	if b.Total, err = money.ParseBase(s.Total); err != nil {
 		return b, wrongGenesis(err)
 	}
@@ -358,12 +357,21 @@ func (p *purse) endow(g *chain.Genesis) error {
 	return nil
 }
 
+// joined is the chain that a home follows from now on.
+type joined struct {
+	SHA256 string `json:"sha256"`
+	Trust  string `json:"trust,omitempty"`
+}
+
 func (p *purse) joinCommand() *cobra.Command {
 	var trust string
 	c := &cobra.Command{
 		Use:   "join FILE|SHA256",
 		Short: "Make this home follow a chain: by its genesis file, or by the SHA-256 of one that a joined node will give",
-		Args:  exactly(1, "a genesis file, or the SHA-256 of one"),
+		Long: `Make this home follow a chain: by its genesis file, or by the SHA-256 of one that a joined node will give.
+With --trust it takes a snapshot of others in place of all blocks, and checks it against that block. Whoever comes late, or comes back after a long time,
+needs one; a home that follows the chain already may be told a newer one by the same command. It counts from the next hpips up on.`,
+		Args: exactly(1, "a genesis file, or the SHA-256 of one"),
 		Example: `  hpips chain join genesis.json
   hpips chain join 9f86d081… --trust 120000:E3B0C442…`,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -371,36 +379,9 @@ func (p *purse) joinCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := p.free(); err != nil {
+			told, err := p.join(args[0], point)
+			if err != nil {
 				return err
-			}
-			told := struct {
-				SHA256 string `json:"sha256"`
-				Trust  string `json:"trust,omitempty"`
-			}{SHA256: strings.ToLower(args[0])}
-			if sum, err := hex.DecodeString(args[0]); err == nil && len(sum) == sha256.Size {
-				if err := os.WriteFile(p.chainFile(pinFile), []byte(told.SHA256+"\n"), 0o600); err != nil {
-					return err
-				}
-			} else {
-				text, err := p.genesis(context.Background(), args[0])
-				if err != nil {
-					return err
-				}
-				b, err := examine(text)
-				if err != nil {
-					return err
-				}
-				told.SHA256 = b.SHA256
-				if err := writeNew(p.chainFile(genesisFile), text); err != nil {
-					return err
-				}
-			}
-			if point.height > 0 {
-				told.Trust = point.String()
-				if err := os.WriteFile(p.chainFile(trustFile), []byte(told.Trust+"\n"), 0o600); err != nil {
-					return err
-				}
 			}
 			return p.show(told, told.SHA256, func(w io.Writer) {
 				fmt.Fprintf(w, "genesis\t%s\ntrust\t%s\nnext\thpips up --join ADDRESS of a node of that chain\n", told.SHA256, told.Trust)
@@ -409,6 +390,42 @@ func (p *purse) joinCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&trust, "trust", "", "HEIGHT:HASH of a block that you know to be right, from somebody you trust")
 	return c
+}
+
+// join writes down which chain this home follows, and which block its owner trusts.
+func (p *purse) join(what string, point trustPoint) (joined, error) {
+	told := joined{SHA256: strings.ToLower(what)}
+	text, named := []byte(nil), false
+	if sum, err := hex.DecodeString(what); err == nil && len(sum) == sha256.Size {
+		named = true
+	} else if text, err = p.genesis(context.Background(), what); err != nil {
+		return told, err
+	} else if b, err := examine(text); err != nil {
+		return told, err
+	} else {
+		told.SHA256 = b.SHA256
+	}
+	switch had, err := os.ReadFile(p.chainFile(genesisFile)); {
+	case err == nil:
+		if b, err := examine(had); err != nil || point.height == 0 || b.SHA256 != told.SHA256 {
+			return told, errors.Join(err, p.free())
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return told, err
+	default:
+		file := genesisFile
+		if named {
+			file, text = pinFile, []byte(told.SHA256+"\n")
+		}
+		if err := errors.Join(p.free(), os.WriteFile(p.chainFile(file), text, 0o600)); err != nil {
+			return told, err
+		}
+	}
+	if point.height == 0 {
+		return told, nil
+	}
+	told.Trust = point.String()
+	return told, os.WriteFile(p.chainFile(trustFile), []byte(told.Trust+"\n"), 0o600)
 }
 
 func (p *purse) snapshotCommand() *cobra.Command {
@@ -435,7 +452,7 @@ A node makes snapshots of the chain's state by itself; joiners take them from an
 				Hash      string   `json:"hash"`
 				Snapshots []string `json:"snapshots"`
 			}{trustPoint{b.Height, b.Hash}.String(), b.Height, b.Hash, []string{}}
-			list, _ := os.ReadDir(p.chainFile("snapshots")) // none while the node made none
+			list, _ := os.ReadDir(filepath.Join(node.NodeHome(p.home), "chain", "snapshots")) // none while the node made none
 			for _, e := range list {
 				if e.IsDir() && strings.Trim(e.Name(), "0123456789") == "" {
 					told.Snapshots = append(told.Snapshots, e.Name())

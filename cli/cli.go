@@ -25,6 +25,9 @@ import (
 // Version is the version of this program; the build writes it.
 var Version = "dev"
 
+// Checkpoint is a block that whoever joins may trust, GENESIS:HEIGHT:HASH; the build of a release writes it.
+var Checkpoint = ""
+
 // The exit codes that are the command line's own; those of failures stand at job.Failure.
 const (
 	exitHPIPS    = 125
@@ -105,9 +108,29 @@ func (s *shell) root() *cobra.Command {
 	f.StringVar(&s.logLevel, "log-level", "", "debug, info, warn or error (default info, or what config.toml says)")
 	f.StringVar(&s.logJSON, "log-format", "", "text or json (default text)")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return s.checkGlobals(c) }
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(s.upCommand(), s.statusCommand(), s.nodeCommand(), s.putCommand(), s.getCommand(), s.lsCommand(),
 		s.runCommand(), s.mapCommand(), s.jobCommand(), s.demoCommand(), s.walletCommand(), s.chainCommand(), s.govCommand(), s.exchangeCommand(), s.shareCommand())
 	return root
+}
+
+// helpCommand is help by a word, which refuses what there is no help for as any other mistake.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Help about a command",
+		Example: "  hpips help map\n  hpips help job run",
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = noArgs(about, rest[:1])
+			}
+			if err != nil {
+				return err
+			}
+			return about.Help()
+		},
+	}
 }
 
 // checkGlobals refuses guest folders where there is no guest, and makes the home absolute.

@@ -48,7 +48,7 @@ type demoReport struct {
 const demoProviders = 4
 
 func (s *shell) demoCommand() *cobra.Command {
-	d := demo{s: s, picture: filepath.Join(os.TempDir(), "hpips-demo.png"), report: demoReport{Top: []identifier{}, Jobs: []job.Status{}, Chain: demoChain{Committees: []demoTerm{}}}}
+	d := demo{s: s, picture: filepath.Join(os.TempDir(), "hpips-demo.png"), report: demoReport{Top: []identifier{}, Jobs: []job.Status{}, Chain: demoChain{Committees: []demoTerm{}, Entered: []string{}}}}
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the main job: two jobs on a private network of five nodes on this PC",

@@ -14,8 +14,8 @@ import (
 	"github.com/hpips/hpips/spec/job"
 )
 
-// startWithin is how long the network may take until it can take a job.
-const startWithin = 30 * time.Second
+// startWithin is how long the network may take until it can take a job: some 5 s, and many times that beside other work.
+const startWithin = 90 * time.Second
 
 // network is the nodes of a demo: processes of their own; the first is the requester.
 type network struct {
@@ -28,7 +28,7 @@ type process struct {
 	home   string
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the process is gone and waited for
-	status client.Status // as of its start
+	status client.Status // as of its start, while it starts the last one
 }
 
 func (n *network) requester() *process { return n.nodes[0] }
@@ -100,9 +100,11 @@ func (p *process) await(ctx context.Context, wanted func(client.Status) bool) er
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if st, err := p.ask(ctx); err == nil && wanted(st) {
+		if st, err := p.ask(ctx); err == nil {
 			p.status = st
-			return nil
+			if wanted(st) {
+				return nil
+			}
 		}
 		select {
 		case <-tick.C:
@@ -112,7 +114,7 @@ func (p *process) await(ctx context.Context, wanted func(client.Status) bool) er
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return ctx.Err()
 			}
-			return p.trouble("was not ready in time")
+			return p.trouble(fmt.Sprintf("was not ready within %v (it has %d peers; chain: %s)", startWithin, p.status.Peers, chainText(p.status.Chain)))
 		}
 	}
 }

@@ -143,8 +143,11 @@ func free(target string, force bool) error {
 	return &job.Failure{Code: job.CodeUsage, Message: target + " exists already", Hint: "choose another place, or replace it with --force"}
 }
 
-// cat copies a file of the store to the standard output.
+// cat copies a file of the store to the standard output, which then has no room for an object.
 func (s *shell) cat(ctx context.Context, api *client.Client, address string, idle time.Duration) error {
+	if s.formal() {
+		return &job.Failure{Code: job.CodeUsage, Message: "-O - and -o " + s.output.format + " both want standard output", Hint: "write to a path with -O PATH, or leave -o " + s.output.format + " out"}
+	}
 	r, err := api.Read(ctx, address, idle)
 	if err != nil {
 		return err

@@ -68,6 +68,8 @@ func chainText(c *client.ChainStatus) string {
 	switch {
 	case c == nil:
 		return "none: join a node that follows one (hpips up --join), or found one (hpips chain init)"
+	case c.Height == 0 && !c.CatchingUp:
+		return c.ID + ", waits for its first block"
 	case c.CatchingUp:
 		return fmt.Sprintf("%s, catching up at block %d", c.ID, c.Height)
 	case c.Seated:

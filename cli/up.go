@@ -49,7 +49,7 @@ It stays in the foreground and prints one line, "ready", once it can take a job.
 			}
 			given.Changed = func(name string) bool { f := c.Flags().Lookup(name); return f != nil && f.Changed }
 			cfg = given.Over(cfg)
-			cfg.Version, cfg.Stderr = Version, s.err
+			cfg.Version, cfg.Stderr, cfg.ChainNode.Checkpoint = Version, s.err, Checkpoint
 			cfg.LogLevel, cfg.LogFormat = orElse(s.logLevel, cfg.LogLevel), orElse(s.logJSON, cfg.LogFormat)
 			return s.serve(c.Context(), cfg, dev, nodes)
 		},

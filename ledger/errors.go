@@ -95,6 +95,9 @@ func (r *Refused) failure() *job.Failure {
 		f.Hint = "the wrong account signed, or the node is on another chain; see hpips chain status"
 	case codeHeight:
 		f.Code, f.Hint = job.CodeNotFound, "the node does not keep that height; a node with --archive does"
+		if strings.Contains(r.Log, "wait for first block") {
+			f.Code, f.Message, f.Hint = job.CodeUnavailable, "the node has no block of the chain yet", "wait a moment; hpips chain status tells how far it is"
+		}
 	case codeRequest:
 		if strings.Contains(r.Log, "version mismatch") || strings.Contains(r.Log, "does not exist") {
 			f.Code, f.Hint = job.CodeNotFound, "the node does not keep that height; a node with --archive does"

@@ -153,6 +153,7 @@ type Ticket struct {
 	Claimed        bool   `json:"claimed"`
 	Seated         bool   `json:"seated"`
 	Reason         string `json:"reason,omitempty"` // why it could not take one out now
+	Asks           string `json:"asks"`             // what of work, duty and bond the chain asks for one
 }
 
 // Ticket asks for the ticket of a node.
@@ -161,7 +162,7 @@ func (l *Ledger) Ticket(ctx context.Context, node []byte) (Ticket, error) {
 	if err != nil {
 		return Ticket{}, err
 	}
-	t := Ticket{Node: NodeText(node), Waiting: r.Waiting, NetworkTickets: r.NetworkTickets, Claimed: r.Claimed, Seated: r.Seated, Reason: r.Reason}
+	t := Ticket{Node: NodeText(node), Waiting: r.Waiting, NetworkTickets: r.NetworkTickets, Claimed: r.Claimed, Seated: r.Seated, Reason: r.Reason, Asks: r.Asks}
 	if k := r.Ticket; k != nil {
 		t.Held, t.Owner, t.Network, t.Since, t.SinceSlot, t.UntilDay, t.KeysHeight = true, k.Owner, k.Network, k.SinceHeight, k.SinceSlot, k.UntilDay, k.KeysHeight
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,6 +52,8 @@ type chaining struct {
 	carried carried
 	gate    *seat.Gate // for those who ask for the genesis, which is large
 	light   *seat.Gate // for those who ask for headers
+	free    func(address string) bool
+	taken   int // starts that failed because somebody took a port first
 
 	mu      sync.Mutex
 	genesis *genesis
@@ -73,7 +76,7 @@ func (l *chainLife) dismiss() {
 // openChain reads the genesis of a member, if it has one, and answers the questions of others from now on.
 func openChain(m *member, cfg Config, role role) (*chaining, error) {
 	c := &chaining{log: m.log.With("room", "chain"), dir: m.dir, address: role.address, cfg: cfg, host: m.host, gate: seat.NewGate(16, 1), light: seat.NewGate(256, 64),
-		blocks: make(chan struct{}, 1)}
+		blocks: make(chan struct{}, 1), free: isFree}
 	var err error
 	if c.keys, err = LoadChainKeys(m.dir); err != nil {
 		return nil, err
@@ -123,7 +126,14 @@ func (c *chaining) Serve(ctx context.Context) error {
 	beside.Go(func() { _ = c.seat.Serve(ctx) })
 	for {
 		err := c.follow(ctx)
-		if !errors.Is(err, full.ErrSignAgain) || ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case errors.Is(err, full.ErrSignAgain):
+		case portTaken(err) && c.taken < 3: // by a node that started in the same moment, say; the next time others are found
+			c.taken++
+			c.log.Debug("A port of the chain node was taken", "err", err)
+		default:
 			return err
 		}
 	}
@@ -191,7 +201,7 @@ func (c *chaining) start(ctx context.Context) (_ *chainLife, err error) {
 	if c.cfg.loopbackOnly() {
 		listen = loop
 	}
-	cfg := full.Config{Home: c.path(), Doc: doc, Consensus: c.keys.Consensus, VRF: c.keys.VRF, Peers: n.Peers, Archive: n.Archive,
+	cfg := full.Config{Home: c.path(), Doc: doc, Consensus: c.keys.Consensus, VRF: c.keys.VRF, Peers: n.Peers, Origins: n.Origins, Archive: n.Archive,
 		Dev: c.genesis.summary.Network == chain.Dev, Log: c.log,
 		Listen: c.at(n.Listen, listen, "26656"), RPC: c.at(n.RPC, loop, "26657"), GRPC: c.at(n.GRPC, loop, "9090"), REST: c.at(n.REST, loop, "1317")}
 	if !cfg.Dev {
@@ -221,11 +231,15 @@ func (c *chaining) start(ctx context.Context) (_ *chainLife, err error) {
 	return life, nil
 }
 
-// trust reads the block that the owner trusts, if there is one.
+// trust is the block that the owner trusts, if there is one: the one that the owner named, or that the program was built with, whichever is newer.
 func (c *chaining) trust() (*full.Trust, error) {
+	built, err := c.checkpoint()
+	if err != nil {
+		return nil, err
+	}
 	text, err := os.ReadFile(c.path(trustFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return built, nil
 	}
 	if err != nil {
 		return nil, err
@@ -233,6 +247,22 @@ func (c *chaining) trust() (*full.Trust, error) {
 	t, err := full.ParseTrust(string(text))
 	if err != nil {
 		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s: %v", c.path(trustFile), err), Hint: "it is one line, HEIGHT:HASH; hpips chain join --trust writes it"}
+	}
+	if built != nil && built.Height > t.Height {
+		return built, nil
+	}
+	return &t, nil
+}
+
+// checkpoint is the block that the program was built with, if it is one of this chain.
+func (c *chaining) checkpoint() (*full.Trust, error) {
+	genesis, block, _ := strings.Cut(c.cfg.ChainNode.Checkpoint, ":")
+	if genesis == "" || genesis != c.genesis.summary.Hash {
+		return nil, nil
+	}
+	t, err := full.ParseTrust(block)
+	if err != nil {
+		return nil, fmt.Errorf("the checkpoint of this program: %w", err)
 	}
 	return &t, nil
 }
@@ -242,13 +272,21 @@ func (c *chaining) at(said, host, port string) string {
 	if said != "" {
 		return said
 	}
-	if c.address != "" {
-		if l, err := net.Listen("tcp", net.JoinHostPort(host, port)); err == nil {
-			_ = l.Close()
-			return net.JoinHostPort(host, port)
-		}
+	if usual := net.JoinHostPort(host, port); c.address != "" && c.taken == 0 && c.free(usual) {
+		return usual
 	}
 	return net.JoinHostPort(host, "0")
+}
+
+// isFree tells whether an address can be listened on just now.
+func isFree(address string) bool {
+	l, err := net.Listen("tcp", address)
+	return err == nil && l.Close() == nil
+}
+
+// portTaken tells whether a chain node failed because a port was taken; the engine's errors keep the system's words alone.
+func portTaken(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "address already in use") || strings.Contains(err.Error(), "Only one usage of each socket address"))
 }
 
 // enter lets others see the life that runs now, or that none does.

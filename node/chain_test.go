@@ -2,7 +2,9 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/chain"
 	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/spec/money"
 )
@@ -166,6 +169,28 @@ func TestBobJoinsAlicesChain(t *testing.T) {
 	}
 }
 
+// Between alice's look at the usual ports and her use of them somebody takes one.
+func TestAPortThatIsTakenMeanwhileIsReplaced(t *testing.T) {
+	cfg := quiet(t)
+	cfg.Chain = true
+	if err := Found(Founding{Ring: filepath.Join(cfg.Home, "keys"), Homes: []string{cfg.Home}, Seats: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := net.Listen("tcp", "127.0.0.1:26657"); err == nil { // else somebody has it already
+		defer l.Close()
+	}
+	h, err := New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.first().chain.free = func(string) bool { return true }
+	alice := start(t, h, nil)
+	st := alice.follows(t, "a block", func(c client.ChainStatus) bool { return c.Height > 0 })
+	if st.RPC == "" || strings.HasSuffix(st.RPC, ":26657") {
+		t.Errorf("RPC at %q", st.RPC)
+	}
+}
+
 func TestTheGenesisIsTheOneThatIsAskedFor(t *testing.T) {
 	cfg := quiet(t)
 	cfg.Chain = true
@@ -206,6 +231,36 @@ func TestTheGenesisIsTheOneThatIsAskedFor(t *testing.T) {
 			if err := h.Close(); err != nil {
 				t.Error(err)
 			}
+		}
+	}
+}
+
+// Bob runs a release that knows a block of alice's chain, and was told another by alice. Carol's chain is another one.
+func TestTheNewestBlockThatIsKnownIsTrusted(t *testing.T) {
+	alices, carols, hash := strings.Repeat("a1", 32), strings.Repeat("ca", 32), strings.Repeat("0F", 32)
+	for _, row := range []struct{ built, told, want string }{
+		{"", "", ""},
+		{alices + ":70:" + hash, "", "70:" + hash},
+		{carols + ":70:" + hash, "", ""},
+		{alices + ":70:" + hash, "71:" + hash, "71:" + hash},
+		{alices + ":70:" + hash, "69:" + hash, "70:" + hash},
+		{carols + ":70:" + hash, "69:" + hash, "69:" + hash},
+		{alices + ":70", "", "wrong"},
+	} {
+		c := &chaining{dir: t.TempDir(), genesis: &genesis{summary: chain.Summary{Hash: alices}}}
+		c.cfg.ChainNode.Checkpoint = row.built
+		if err := os.MkdirAll(c.path(), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if row.told != "" {
+			if err := os.WriteFile(c.path(trustFile), []byte(row.told+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := c.trust()
+		if text := fmt.Sprint(got); row.want == "wrong" && err == nil || row.want == "" && (err != nil || got != nil) ||
+			row.want != "" && row.want != "wrong" && (err != nil || text != row.want) {
+			t.Errorf("%+v: %s, %v", row, text, err)
 		}
 	}
 }

@@ -59,10 +59,13 @@ type ChainNode struct {
 	RPC     string   // host:port, for wallets and tools
 	GRPC    string   // host:port
 	REST    string   // host:port
+	Origins []string // whose pages may ask RPC and REST
 	Archive bool     // keep all blocks and states
 	Peers   []string // ID@host:port
 	Genesis string   // SHA-256 in hex, or path of a file: the only genesis that is taken
-	Seats   int      // of a development network: members that run chain nodes and hold the first seats; 0: one
+	// Checkpoint is the block that the program was built with, GENESIS:HEIGHT:HASH with the SHA-256 of the chain's genesis; empty: none.
+	Checkpoint string
+	Seats      int // of a development network: members that run chain nodes and hold the first seats; 0: one
 }
 
 // Default is the configuration of a new home.
@@ -96,6 +99,7 @@ type file struct {
 		RPC     string   `toml:"rpc"`
 		GRPC    string   `toml:"grpc"`
 		REST    string   `toml:"rest"`
+		Origins []string `toml:"origins"`
 		Archive bool     `toml:"archive"`
 		Peers   []string `toml:"peers"`
 	} `toml:"chain"`
@@ -130,6 +134,7 @@ version = 1
 # rpc = ""           # host:port for wallets; empty = 127.0.0.1:26657, or any free port
 # grpc = ""          # likewise 127.0.0.1:9090
 # rest = ""          # likewise 127.0.0.1:1317
+# origins = []       # of pages that may ask rpc and rest, such as "https://wallet.example"; programs always may
 # archive = false    # keep all blocks and states
 # peers = []         # further nodes of the chain, ID@host:port
 
@@ -176,7 +181,7 @@ func (c *Config) read(text []byte) error {
 	c.Label = orElse(f.Network.Label, c.Label)
 	c.API = orElse(f.API.Address, c.API)
 	set(&c.Chain, f.Chain.Enabled)
-	c.ChainNode = ChainNode{Listen: f.Chain.Listen, RPC: f.Chain.RPC, GRPC: f.Chain.GRPC, REST: f.Chain.REST, Archive: f.Chain.Archive, Peers: f.Chain.Peers}
+	c.ChainNode = ChainNode{Listen: f.Chain.Listen, RPC: f.Chain.RPC, GRPC: f.Chain.GRPC, REST: f.Chain.REST, Origins: f.Chain.Origins, Archive: f.Chain.Archive, Peers: f.Chain.Peers}
 	c.Slots = f.Work.Slots
 	c.LogLevel, c.LogFormat = orElse(f.Log.Level, c.LogLevel), orElse(f.Log.Format, c.LogFormat)
 	for _, size := range []struct {

@@ -118,8 +118,16 @@ func (h *House) devConfig(k, n int) Config {
 }
 
 // devHome is the folder of the k-th development node.
-func (h *House) devHome(k int) string {
-	return filepath.Join(h.cfg.Home, "dev", fmt.Sprintf("node-%d", k))
+func (h *House) devHome(k int) string { return devHome(h.cfg.Home, k) }
+
+func devHome(home string, k int) string { return filepath.Join(home, "dev", fmt.Sprintf("node-%d", k)) }
+
+// NodeHome is the folder with the keys and the chain of a home's node: the home itself, or that of the first node of a development network.
+func NodeHome(home string) string {
+	if first := devHome(home, 1); there(first) {
+		return first
+	}
+	return home
 }
 
 func (h *House) openAPI() error {

@@ -23,13 +23,12 @@ func (e *errand) rerun(n int) {
 	}
 }
 
-// ran counts executions that ended without a result that counts.
+// ran counts executions that ended, with or without a result that counts.
 func (e *errand) ran(n int) { e.change(func(s *job.Status) { s.Executions += n }) }
 
-// counted adds durable results: how many executions ended, and how many tasks each node is credited with.
-func (e *errand) counted(executions int, taken map[string]int) {
+// counted adds tasks that are done for good: how many each node is credited with.
+func (e *errand) counted(taken map[string]int) {
 	e.change(func(s *job.Status) {
-		s.Executions += executions
 		for node, n := range taken {
 			i := slices.IndexFunc(s.Nodes, func(sh job.Share) bool { return sh.Node == node })
 			if i < 0 {
@@ -50,7 +49,7 @@ func (r *Requester) recount(ctx context.Context, e *errand) error {
 		return err
 	}
 	e.change(func(s *job.Status) { s.Tasks.Done, s.Nodes = 0, []job.Share{} })
-	e.counted(0, taken)
+	e.counted(taken)
 	// Executions that ended between the last status and a kill are not in it; every task done, and every one lost, had its own.
 	e.change(func(s *job.Status) { s.Executions = max(s.Executions, s.Tasks.Done+s.Tasks.Lost) })
 	return nil

@@ -167,8 +167,8 @@ func describe(index uint64, kind job.Kind) string {
 }
 
 // failureOf turns the accepted result of a failed task into what a person is told.
-func failureOf(r job.Result, s job.Spec) *job.Failure {
-	who := describe(r.Index, s.Kind)
+func (e *errand) failureOf(r job.Result) *job.Failure {
+	s, who := e.spec, describe(r.Index, e.spec.Kind)
 	says := func(code job.Code, text, hint string) *job.Failure {
 		if r.Message != "" && (code == job.CodeTrap || code == job.CodeProgram || code == job.CodeInternal) { // a limit is told with its number already
 			text += ": " + strings.TrimPrefix(r.Message, "the program trapped: ")
@@ -177,9 +177,9 @@ func failureOf(r job.Result, s job.Spec) *job.Failure {
 	}
 	switch r.End {
 	case job.Exited:
-		return says(job.CodeExit, fmt.Sprintf("ended with exit code %d", r.Exit), "see what it said: hpips job logs")
+		return says(job.CodeExit, fmt.Sprintf("ended with exit code %d", r.Exit), "see what it said: hpips job logs "+e.id)
 	case job.Trapped:
-		return says(job.CodeTrap, "trapped", "a fault of the program; see what it said: hpips job logs")
+		return says(job.CodeTrap, "trapped", "a fault of the program; see what it said: hpips job logs "+e.id)
 	case job.TimedOut:
 		return says(job.CodeTime, fmt.Sprintf("passed its time limit of %v", s.Limits.Time), "raise it with --time (limits.time)")
 	case job.OutputFull:

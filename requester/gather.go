@@ -57,6 +57,16 @@ type committed struct {
 	err     error
 }
 
+// executions counts those that ended with a result: an entry that promotes one repeats it.
+func (c committed) executions() (n int) {
+	for _, en := range c.entries {
+		if !en.promote {
+			n++
+		}
+	}
+	return n
+}
+
 // extended is what became of extending a hire's lease.
 type extended struct {
 	hire  *hire

@@ -230,7 +230,7 @@ func (r *Requester) conclude(ctx context.Context, e *errand, err error) {
 	switch {
 	case err == nil:
 		if code := e.snapshot().ExitCode; code != 0 { // what a Batch's program says is its result, and still worth a word
-			failure = failureOf(job.Result{End: job.Exited, Exit: code}, e.spec)
+			failure = e.failureOf(job.Result{End: job.Exited, Exit: code})
 		}
 	case errors.Is(err, errCancelled):
 		final, text = job.Cancelled, "cancelled by its owner"
@@ -243,7 +243,7 @@ func (r *Requester) conclude(ctx context.Context, e *errand, err error) {
 	}
 	e.change(func(s *job.Status) {
 		s.State, s.Error, s.Seconds = final, failure, r.now().Sub(s.Created).Seconds()
-		s.Executions = max(s.Executions, s.Tasks.Done+s.Tasks.Lost) // the one that failed the job is not counted yet
+		s.Executions = max(s.Executions, s.Tasks.Done+s.Tasks.Lost) // a kill may have taken the count of the last ones
 		if failure != nil && s.ExitCode == 0 {
 			s.ExitCode = failure.ExitCode(0)
 		}

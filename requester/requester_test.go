@@ -204,19 +204,20 @@ func TestCarolLies(t *testing.T) {
 
 func TestHowProgramsFail(t *testing.T) {
 	rows := []struct {
-		result job.Result
-		code   job.Code
-		exit   int
-		words  string
+		result     job.Result
+		code       job.Code
+		exit       int
+		words      string
+		executions int
 	}{
-		{job.Result{End: job.Exited, Exit: 3}, job.CodeExit, 3, "task 0 ended with exit code 3"},
-		{job.Result{End: job.Trapped, Message: "unreachable"}, job.CodeTrap, 134, "trapped: unreachable"},
-		{job.Result{End: job.Trapped, Message: "the program trapped: out of bounds"}, job.CodeTrap, 134, "task 0 trapped: out of bounds"},
-		{job.Result{End: job.TimedOut, Message: "time passed its limit of 1h0m0s"}, job.CodeTime, 124, "task 0 passed its time limit of 1h0m0s"},
-		{job.Result{End: job.OutputFull}, job.CodeOutput, 125, "output limit of 256MiB"},
-		{job.Result{End: job.MemoryFull}, job.CodeMemory, 125, "memory limit of 512MiB"},
-		{job.Result{End: job.Refused, Message: "no _start"}, job.CodeProgram, 125, "no _start"},
-		{job.Result{End: job.Broken, Message: "the host"}, job.CodeInternal, 125, "the host"},
+		{job.Result{End: job.Exited, Exit: 3}, job.CodeExit, 3, "task 0 ended with exit code 3", 1},
+		{job.Result{End: job.Trapped, Message: "unreachable"}, job.CodeTrap, 134, "trapped: unreachable", 1},
+		{job.Result{End: job.Trapped, Message: "the program trapped: out of bounds"}, job.CodeTrap, 134, "task 0 trapped: out of bounds", 1},
+		{job.Result{End: job.TimedOut, Message: "time passed its limit of 1h0m0s"}, job.CodeTime, 124, "task 0 passed its time limit of 1h0m0s", 1},
+		{job.Result{End: job.OutputFull}, job.CodeOutput, 125, "output limit of 256MiB", 1},
+		{job.Result{End: job.MemoryFull}, job.CodeMemory, 125, "memory limit of 512MiB", 1},
+		{job.Result{End: job.Refused, Message: "no _start"}, job.CodeProgram, 125, "no _start", 1},
+		{job.Result{End: job.Broken, Message: "the host"}, job.CodeInternal, 125, "the host", maxBreaks + 1},
 	}
 	for _, row := range rows {
 		t.Run(string(row.code), func(t *testing.T) {
@@ -232,12 +233,42 @@ func TestHowProgramsFail(t *testing.T) {
 				r, stop := tn.life()
 				defer stop()
 				s := finish(t, r, submit(t, r, tn.count(1)))
-				if s.State != job.Failed || s.Error == nil || s.Error.Code != row.code || s.ExitCode != row.exit || !strings.HasSuffix(s.Error.Message, row.words) || s.Error.Hint == "" || s.Executions < s.Tasks.Done {
+				if s.State != job.Failed || s.Error == nil || s.Error.Code != row.code || s.ExitCode != row.exit || !strings.HasSuffix(s.Error.Message, row.words) || s.Error.Hint == "" {
 					t.Fatalf("status %+v, error %+v", s, s.Error)
+				}
+				if strings.Contains(s.Error.Hint, "job logs") && !strings.HasSuffix(s.Error.Hint, "hpips job logs "+s.Job) {
+					t.Errorf("the hint %q does not name the job", s.Error.Hint)
+				}
+				// One that breaks its sandbox is tried again until enough is enough.
+				if s.Executions != row.executions {
+					t.Errorf("%d executions, want %d", s.Executions, row.executions)
 				}
 			})
 		})
 	}
+}
+
+// A failure that another owner confirmed was two executions, and both are counted.
+func TestAConfirmedFailureCountsBothExecutions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := newTown(t, "bob", "carol")
+		for _, w := range tn.folk {
+			w.answer = func(_ lease.Work, task job.Task) *job.Result {
+				return &job.Result{Index: task.Index, End: job.Exited, Exit: 3}
+			}
+		}
+		r, stop := tn.life()
+		defer stop()
+		spec := tn.count(1)
+		spec.Verify = job.Verify{Mode: job.Quorum, Copies: 2}
+		s := finish(t, r, submit(t, r, spec))
+		if s.State != job.Failed || s.Tasks.Done != 1 || s.Verified != 1 || s.Executions != 2 {
+			t.Fatalf("status %+v, error %+v", s, s.Error)
+		}
+		if kept, err := r.Job(context.Background(), s.Job); err != nil || kept.Executions != s.Executions {
+			t.Fatalf("the journal says %d executions, error %v; the end said %d", kept.Executions, err, s.Executions)
+		}
+	})
 }
 
 // The exit code of a single program is its result, which is kept; that it is not 0 is told nevertheless.

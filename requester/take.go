@@ -162,8 +162,9 @@ func (g *gathering) unfinished(ctx context.Context, a arrival) (again bool, err 
 	switch {
 	case r.End == job.Broken || r.End == job.Lost || r.End == job.Stopped:
 		if g.breaks[i]++; g.breaks[i] > maxBreaks {
+			g.e.ran(1)
 			r.Index += g.p.base
-			return true, failureOf(r, g.e.spec)
+			return true, g.e.failureOf(r)
 		}
 		h.faults++
 	case !r.Succeeded() && r.End != job.Refused && g.retries[i] < g.e.spec.Retries:
@@ -206,12 +207,12 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 		return c.err
 	}
 	owners := g.owners()
-	executions, taken := 0, map[string]int{}
+	taken := map[string]int{}
+	g.e.ran(c.executions()) // all of them, also those beside the one that fails the job
 	for _, en := range c.entries {
 		if en.promote {
 			continue
 		}
-		executions++
 		i := en.result.Index - g.p.base
 		var ruled verdict
 		if en.vote {
@@ -224,12 +225,13 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 			if !en.vote {
 				taken[en.hire.node]++
 			} else if err := g.decided(ctx, i, ruled); err != nil {
+				g.e.counted(taken)
 				return err
 			}
 		}
 		en.done()
 	}
-	g.e.counted(executions, taken)
+	g.e.counted(taken)
 	return nil
 }
 
@@ -238,7 +240,7 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 	index := i + g.p.base
 	if v.undecided {
 		return &job.Failure{Code: job.CodeVerification, Message: fmt.Sprintf("%s: %d executions gave no majority", describe(index, g.e.spec.Kind), g.p.rules.policy.Limit),
-			Hint: "is the program deterministic? hpips job logs shows each execution"}
+			Hint: "is the program deterministic? hpips job logs " + g.e.id + " shows each execution"}
 	}
 	g.e.ruled(v)
 	promote := entry{promote: true, digest: v.digest, result: job.Result{Index: index}}
@@ -246,9 +248,9 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 	if err != nil {
 		return err
 	}
-	g.e.counted(0, map[string]int{node: 1})
+	g.e.counted(map[string]int{node: 1})
 	if !accepted.Succeeded() {
-		failure := failureOf(accepted, g.e.spec)
+		failure := g.e.failureOf(accepted)
 		itsResult := g.e.spec.Kind == job.Batch && accepted.End == job.Exited // the exit code
 		g.e.change(func(s *job.Status) {                                      // before the journal has the result, so that they are there together
 			if s.ExitCode = failure.ExitCode(accepted.Exit); !itsResult {

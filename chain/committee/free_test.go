@@ -351,7 +351,7 @@ func TestTicketsRefused(t *testing.T) {
 	}
 	w.bank.lacking[carol.id()] = true
 	wants(t, "no work", w.checked(good), ErrCredit)
-	if res, err := (queries{w.k}).Ticket(w.ctx(block{}), &committeev1.QueryTicketRequest{Node: carol.node[32:]}); err != nil || res.Reason == "" || res.Ticket != nil {
+	if res, err := (queries{w.k, ""}).Ticket(w.ctx(block{}), &committeev1.QueryTicketRequest{Node: carol.node[32:]}); err != nil || res.Reason == "" || res.Ticket != nil {
 		t.Errorf("query says %v, %v", res, err)
 	}
 	delete(w.bank.lacking, carol.id())

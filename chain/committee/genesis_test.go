@@ -315,10 +315,10 @@ func TestSeedRefused(t *testing.T) {
 // All questions about a node and the lists answer, and refuse keys that are none.
 func TestQueries(t *testing.T) {
 	w, all := settled(t, 4, 3)
-	q, ctx := queries{w.k}, w.ctx(block{})
+	q, ctx := queries{w.k, "some work"}, w.ctx(block{})
 	ticket, err := q.Ticket(ctx, &committeev1.QueryTicketRequest{Node: all[0].node[32:]})
 	w.must(err)
-	if !ticket.Seated || ticket.Claimed || ticket.Ticket == nil || ticket.NetworkTickets != 1 || !strings.Contains(ticket.Reason, ErrEarly.Error()) {
+	if !ticket.Seated || ticket.Claimed || ticket.Ticket == nil || ticket.NetworkTickets != 1 || ticket.Asks != "some work" || !strings.Contains(ticket.Reason, ErrEarly.Error()) {
 		t.Errorf("ticket: %v", ticket)
 	}
 	tickets, err := q.Tickets(ctx, &committeev1.QueryTicketsRequest{})

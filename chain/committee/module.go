@@ -24,7 +24,10 @@ import (
 
 // Module hangs the keeper into the application. Its genesis is the schema of the collections; it is the one module that tells the engine who
 // votes, which is why it speaks the older of the SDK's genesis interfaces.
-type Module struct{ keeper Keeper }
+type Module struct {
+	keeper Keeper
+	asks   string
+}
 
 var (
 	_ appmodule.AppModule        = Module{}
@@ -34,8 +37,8 @@ var (
 	_ module.HasConsensusVersion = Module{}
 )
 
-// NewModule takes a keeper.
-func NewModule(k Keeper) Module { return Module{keeper: k} }
+// NewModule takes a keeper, and what its Credit asks of a node in a few words for people: the keeper itself must not hear of amounts.
+func NewModule(k Keeper, asks string) Module { return Module{k, asks} }
 
 // IsAppModule and IsOnePerModuleType are the SDK's marks.
 func (Module) IsAppModule()        {}
@@ -64,7 +67,7 @@ func (Module) RegisterGRPCGatewayRoutes(client.Context, *runtime.ServeMux) {}
 // RegisterServices offers messages and queries.
 func (m Module) RegisterServices(r grpc.ServiceRegistrar) error {
 	committeev1.RegisterMsgServer(r, msgs{m.keeper})
-	committeev1.RegisterQueryServer(r, queries{m.keeper})
+	committeev1.RegisterQueryServer(r, queries{m.keeper, m.asks})
 	return nil
 }
 

@@ -22,6 +22,7 @@ func Public() committeev1.Params {
 		AbsenceWindow: 60, AbsenceMissed: 30,
 		FirstDrawDay:    31,
 		GuardianTickets: 5000, GuardianDays: 30,
+		GuardianHeight: 10_000_000, // four months at a block a second, five years of an idle chain
 	}
 }
 

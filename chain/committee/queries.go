@@ -14,7 +14,10 @@ import (
 	"github.com/hpips/hpips/spec/sortition"
 )
 
-type queries struct{ k Keeper }
+type queries struct {
+	k    Keeper
+	asks string // of a node for a ticket, in words
+}
 
 var _ committeev1.QueryServer = queries{}
 
@@ -59,7 +62,7 @@ func (q queries) Ticket(c context.Context, r *committeev1.QueryTicketRequest) (*
 		return nil, err
 	}
 	ctx := sdk.UnwrapSDKContext(c)
-	var res committeev1.QueryTicketResponse
+	res := committeev1.QueryTicketResponse{Asks: q.asks}
 	t, err := q.k.ticket(ctx, id[:])
 	if err != nil && !errors.Is(err, ErrTicket) {
 		return nil, err

@@ -474,7 +474,7 @@ func TestTurn(t *testing.T) {
 	if len(by) != 6 {
 		t.Errorf("%d substitutes, want 6", len(by))
 	}
-	res, err := queries{w.k}.Committee(w.ctx(block{}), nil)
+	res, err := queries{w.k, ""}.Committee(w.ctx(block{}), nil)
 	w.must(err)
 	if len(res.Seats) != 6 || len(res.Substitutes) != 6 || len(res.Before) != 1 || len(res.Before[0].Nodes) != 6 || res.Tickets != 14 {
 		t.Errorf("query: %d seats, %d substitutes, %d committees before, %d tickets", len(res.Seats), len(res.Substitutes), len(res.Before), res.Tickets)

@@ -207,7 +207,7 @@ func bare(t reporter, kind storetypes.StoreType, people ...*person) *world {
 	w.must(w.store.LoadLatestVersion())
 	w.k = NewKeeper(codec.NewProtoCodec(codectypes.NewInterfaceRegistry()), runtime.NewKVStoreService(w.key),
 		address.NewBech32Codec("hpips"), w.registry, w.bank, "gov")
-	w.m = NewModule(w.k)
+	w.m = NewModule(w.k, "")
 	for _, p := range people {
 		w.register(p)
 	}

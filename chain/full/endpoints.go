@@ -18,7 +18,7 @@ import (
 	"github.com/hpips/hpips/chain"
 )
 
-// endpoints are the ways in for ordinary wallets and tools. Pages in browsers get no answer: see fenced.
+// endpoints are the ways in for ordinary wallets and tools. Pages in browsers get no answer unless the owner named their origin: see fenced.
 type endpoints struct {
 	rpc, grpc, rest net.Listener
 	rpcServe        func() error
@@ -44,7 +44,7 @@ func (e *endpoints) open(n *Node) error {
 	settings.MinGasPrices = c.MinGas
 	n.app.RegisterNodeService(ctx, *settings)
 	if c.RPC != "" {
-		if err := e.openRPC(n.engine, c.RPC, engineLog{sdkLog{n.log}}); err != nil {
+		if err := e.openRPC(n.engine, c.RPC, c.Origins, engineLog{sdkLog{n.log}}); err != nil {
 			return err
 		}
 		n.engine.rpc = address(e.rpc)
@@ -64,7 +64,7 @@ func (e *endpoints) open(n *Node) error {
 	gateway := api.New(ctx, sdkLog{n.log}, e.grpcServer)
 	n.app.RegisterAPIRoutes(gateway, settings.API)
 	e.restServer = &http.Server{
-		Handler: fenced(e.rest, http.MaxBytesHandler(gateway.GRPCGatewayRouter, 1<<20)), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		Handler: fenced(e.rest, c.Origins, http.MaxBytesHandler(gateway.GRPCGatewayRouter, 1<<20)), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 16,
 	}
 	return nil

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -110,7 +112,7 @@ func (e *engine) open(n *Node) error {
 		return err
 	}
 	e.client = local.New(e.node)
-	return nil
+	return mayGoOn(c, e.app, e.node.BlockStore(), time.Now())
 }
 
 // openApp opens the application and its state.
@@ -194,13 +196,25 @@ func free(address *string) (string, error) {
 	if port != "0" {
 		return at, nil
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	l, err := quiet(host)
 	if err != nil {
 		return "", fmt.Errorf("listen on %s: %w", at, err)
 	}
 	at = l.Addr().String()
 	*address = "tcp://" + at
 	return at, l.Close()
+}
+
+// quiet listens on a port below those that systems give to connections by themselves, since the engine listens there only later; where it
+// finds none, on any.
+func quiet(host string) (net.Listener, error) {
+	const low, high, tries = 16_000, 32_000, 20
+	for range tries {
+		if l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(low+rand.IntN(high-low)))); err == nil {
+			return l, nil
+		}
+	}
+	return net.Listen("tcp", net.JoinHostPort(host, "0"))
 }
 
 func (e *engine) start() error {

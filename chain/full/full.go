@@ -38,6 +38,8 @@ type Config struct {
 	Peers  []string
 	// RPC, GRPC and REST are endpoints as host:port; empty: none; port 0 takes a free one.
 	RPC, GRPC, REST string
+	// Origins are those whose pages may ask RPC and REST, as https://wallet.example; none by default.
+	Origins []string
 	// Archive keeps all blocks and states for ever.
 	Archive bool
 	// Trust is a block that the owner knows to be right. StateSyncServers are RPC endpoints whose headers are checked against it; with

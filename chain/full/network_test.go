@@ -306,6 +306,61 @@ func TestAnOldChainWantsATrustPoint(t *testing.T) {
 	}
 }
 
+// Bob follows alice's chain and is away for longer than he can take its former seats' word.
+func TestWhoWasAwayForLongWantsATrustPoint(t *testing.T) {
+	t.Parallel()
+	alice, bob := chaintest.New("alice"), chaintest.New("bob")
+	doc := genesis(t, quick(1, 20), alice)
+	alices, bobs := home(t, alice, doc), home(t, bob, doc)
+	a, endAlice := serve(t, alices)
+	bobs.Peers = []string{a.Address()}
+	b, endBob := serve(t, bobs)
+	until(t, "blocks", func() bool { return height(b) >= 3 })
+	if err := endBob(); err != nil {
+		t.Fatal(err)
+	}
+	last := b.engine.node.BlockStore().Height()
+	until(t, "blocks without bob", func() bool { return a.engine.node.BlockStore().Height() > last+1 })
+	at := func(height int64) *Trust {
+		return &Trust{height, a.engine.node.BlockStore().LoadBlockMeta(height).BlockID.Hash}
+	}
+	old, own, newer := at(last-1), at(last), at(last+1)
+	if err := endAlice(); err != nil {
+		t.Fatal(err)
+	}
+	forged := &Trust{last, bytes.Repeat([]byte{7}, 32)}
+	for _, row := range []struct {
+		what  string
+		c     Config
+		trust *Trust
+		dev   bool
+		want  error
+	}{
+		{"bob trusts nothing", bobs, nil, false, ErrNoTrust},
+		{"bob trusts a block of before he left", bobs, old, false, ErrNoTrust},
+		{"bob has blocks that contradict", bobs, forged, true, ErrForged},
+		{"bob names a newer block", bobs, newer, false, nil},
+		{"bob says that the chain stood still", bobs, own, false, nil},
+		{"bob's network lies on one desk", bobs, nil, true, nil},
+		{"alice is alone", alices, nil, false, nil},
+	} {
+		c := row.c
+		c.TrustPeriod, c.Trust, c.Dev = time.Nanosecond, row.trust, row.dev
+		n, err := New(c)
+		if !errors.Is(err, row.want) {
+			t.Errorf("%s: %v", row.what, err)
+		}
+		if row.what == "bob trusts nothing" && (err == nil || !strings.Contains(err.Error(), own.String())) {
+			t.Errorf("bob is not told which block is his newest, %s: %v", own, err)
+		}
+		if n != nil {
+			if err := n.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestACopiedHomeIsSilent(t *testing.T) {
 	t.Parallel()
 	alice := chaintest.New("alice")

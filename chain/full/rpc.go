@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // openRPC serves the engine's RPC as the engine would, but behind the fence: its own server lets any page in a browser open a websocket.
-func (e *endpoints) openRPC(from *engine, address string, log log.Logger) error {
+func (e *endpoints) openRPC(from *engine, address string, origins []string, log log.Logger) error {
 	env, err := from.node.ConfigureRPC()
 	if err != nil {
 		return fmt.Errorf("RPC: %w", err)
@@ -37,21 +38,35 @@ func (e *endpoints) openRPC(from *engine, address string, log log.Logger) error 
 	if e.rpc, err = rpcserver.Listen("tcp://"+address, c.MaxOpenConnections); err != nil {
 		return fmt.Errorf("RPC: %w", err)
 	}
-	e.rpcServe = func() error { return rpcserver.Serve(e.rpc, fenced(e.rpc, mux), log, c) }
+	e.rpcServe = func() error { return rpcserver.Serve(e.rpc, fenced(e.rpc, origins, mux), log, c) }
 	return nil
 }
 
 // fenced keeps pages in this PC's browsers away from an endpoint that listens for this PC alone: they would learn which node its owner
 // runs and whom it talks to. Refused are requests to any name but the loopback's, which a rebound name would have, and requests that
 // another origin's page sends where a browser would show it the answer: websockets. An endpoint that its owner opened to a network is not
-// fenced in.
-func fenced(l net.Listener, next http.Handler) http.Handler {
+// fenced in. Pages of the origins that the owner named may ask, wherever it listens: browsers are told so (CORS).
+func fenced(l net.Listener, origins []string, next http.Handler) http.Handler {
 	at, err := netip.ParseAddrPort(l.Addr().String())
-	if err != nil || !at.Addr().IsLoopback() {
-		return next
-	}
+	open := err != nil || !at.Addr().IsLoopback()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !loopback(r.Host) || r.Header.Get("Upgrade") != "" && !ownOrigin(r) {
+		named := slices.Contains(origins, r.Header.Get("Origin"))
+		if named {
+			h := w.Header()
+			h.Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
+			h.Set("Vary", "Origin")
+			if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+				h.Set("Access-Control-Allow-Methods", "GET, POST")
+				h.Set("Access-Control-Allow-Headers", "Content-Type, X-Cosmos-Block-Height")
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+		}
+		if open {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if !loopback(r.Host) || r.Header.Get("Upgrade") != "" && !named && !ownOrigin(r) {
 			http.Error(w, "this endpoint is for programs of this computer alone", http.StatusForbidden)
 			return
 		}

@@ -1,6 +1,7 @@
 package full
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -9,11 +10,11 @@ import (
 )
 
 // Alice has a page of carol's open in her browser. It reaches neither the RPC nor REST of alice's node, whatever name carol gives to 127.0.0.1.
-// Alice's own programs do.
+// Alice's own programs do, and the page of a wallet that she named.
 func TestPagesDoNotReachEndpoints(t *testing.T) {
 	alice := chaintest.New("alice")
 	c := home(t, alice, genesis(t, nil, alice))
-	c.RPC, c.REST = "127.0.0.1:0", "127.0.0.1:0"
+	c.RPC, c.REST, c.Origins = "127.0.0.1:0", "127.0.0.1:0", []string{"https://wallet.example"}
 	n, _ := serve(t, c)
 	until(t, "block", func() bool { return height(n) > 0 })
 	rpc, _, rest := n.Addresses()
@@ -27,6 +28,10 @@ func TestPagesDoNotReachEndpoints(t *testing.T) {
 		"a program's websocket": {"http://" + rpc + "/websocket", "", "", true, http.StatusSwitchingProtocols},
 		"a page's websocket":    {"http://" + rpc + "/websocket", "", "https://carol.example", true, http.StatusForbidden},
 		"a file's websocket":    {"http://" + rpc + "/websocket", "", "null", true, http.StatusForbidden},
+		"the wallet's page":     {"http://" + rpc + "/health", "", "https://wallet.example", false, http.StatusOK},
+		"the wallet's socket":   {"http://" + rpc + "/websocket", "", "https://wallet.example", true, http.StatusSwitchingProtocols},
+		"the wallet asks REST":  {"http://" + rest + "/cosmos/base/tendermint/v1beta1/blocks/latest", "", "https://wallet.example", false, http.StatusOK},
+		"the wallet, rebound":   {"http://" + rpc + "/health", "carol.example", "https://wallet.example", false, http.StatusForbidden},
 		"a rebound name":        {"http://" + rpc + "/net_info", "carol.example", "", false, http.StatusForbidden},
 		"a rebound websocket":   {"http://" + rpc + "/websocket", "carol.example", "http://carol.example", true, http.StatusForbidden},
 		"a program asks REST":   {"http://" + rest + "/cosmos/base/tendermint/v1beta1/blocks/latest", "", "", false, http.StatusOK},
@@ -49,6 +54,38 @@ func TestPagesDoNotReachEndpoints(t *testing.T) {
 		_ = res.Body.Close()
 		if res.StatusCode != row.want {
 			t.Errorf("%s: %s, want %d", name, res.Status, row.want)
+		}
+		may := ""
+		if row.origin == "https://wallet.example" {
+			may = row.origin
+		}
+		if got := res.Header.Get("Access-Control-Allow-Origin"); got != may && !row.socket {
+			t.Errorf("%s: pages of %q may read it, want %q", name, got, may)
+		}
+	}
+}
+
+// A browser asks before it sends what a plain form could not send.
+func TestABrowserAsksFirst(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := false
+	h := fenced(l, []string{"https://wallet.example"}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked = true
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	}))
+	for origin, want := range map[string]int{"https://wallet.example": http.StatusNoContent, "https://carol.example": http.StatusMethodNotAllowed} {
+		asked = false
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodOptions, "http://"+l.Addr().String()+"/", http.NoBody)
+		req.Header.Set("Origin", origin)
+		req.Header.Set("Access-Control-Request-Method", http.MethodPost)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, req)
+		if w.Code != want || asked != (want == http.StatusMethodNotAllowed) || (w.Header().Get("Access-Control-Allow-Headers") == "") != asked {
+			t.Errorf("%s: %d %v", origin, w.Code, w.Header())
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cometbft/cometbft/crypto/ed25519"
+	cmttypes "github.com/cometbft/cometbft/types"
 
 	"github.com/hpips/hpips/chain"
 )
@@ -61,10 +62,48 @@ func mayStart(c Config, app *chain.App, now time.Time) error {
 	if c.Trust != nil || age <= c.period() {
 		return nil
 	}
-	alone, err := app.Alone(c.Doc, ed25519.PrivKey(c.Consensus).PubKey().Address())
+	alone, err := app.Alone(c.Doc, c.address())
 	if err != nil || alone {
 		return err
 	}
-	return fmt.Errorf("%w: the genesis is %d days old, more than the trusting period of %d days: name a block that you know to be right with --trust HEIGHT:HASH",
-		ErrNoTrust, int(age.Hours()/24), int(c.period().Hours()/24))
+	return fmt.Errorf("%w: the genesis is %d days old, more than the trusting period of %d days: name a block that you know to be right with "+
+		"hpips chain join GENESIS --trust HEIGHT:HASH",
+		ErrNoTrust, days(age), days(c.period()))
 }
+
+// mayGoOn is mayStart for a node that holds blocks: its trust point does not contradict them, and if the newest is older than the trusting
+// period, the trust point is no older than that. A chain that stood still meanwhile goes on from the newest, once the owner has named it.
+// A development network, whose nodes one desk holds, may be switched off for as long as one likes.
+func mayGoOn(c Config, app *chain.App, blocks held, now time.Time) error {
+	if c.Trust != nil {
+		if known := blocks.LoadBlockMeta(c.Trust.Height); known != nil {
+			if err := c.Trust.agrees(c.Trust.Height, known.BlockID.Hash); err != nil {
+				return err
+			}
+		}
+	}
+	newest := blocks.LoadBlockMeta(blocks.Height())
+	if newest == nil || c.Dev {
+		return nil
+	}
+	height, age := newest.Header.Height, now.Sub(newest.Header.Time)
+	if age <= c.period() || c.Trust != nil && c.Trust.Height >= height {
+		return nil
+	}
+	alone, err := app.Alone(c.Doc, c.address())
+	if err != nil || alone {
+		return err
+	}
+	return fmt.Errorf("%w: the newest block here, %s, is %d days old, more than the trusting period of %d days: name a newer one that you know to be right with "+
+		"hpips chain join GENESIS --trust HEIGHT:HASH; or this one, if the chain has stood still since", ErrNoTrust, Trust{height, newest.BlockID.Hash}, days(age), days(c.period()))
+}
+
+// held are the blocks that a node has.
+type held interface {
+	Height() int64
+	LoadBlockMeta(height int64) *cmttypes.BlockMeta
+}
+
+func (c Config) address() []byte { return ed25519.PrivKey(c.Consensus).PubKey().Address() }
+
+func days(d time.Duration) int { return int(d.Hours() / 24) }

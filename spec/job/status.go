@@ -62,7 +62,7 @@ const (
 type Failure struct {
 	Code    Code   `json:"code"`
 	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
+	Hint    string `json:"hint"`
 }
 
 func (f *Failure) Error() string { return f.Message }

@@ -26,8 +26,13 @@ func TestTheMainJob(t *testing.T) {
 	a := p.Hpips(t, "demo", "-o", "json", "--examples", examples, "--picture", picture)
 	lines := strings.Split(strings.TrimSuffix(a.Stdout, "\n"), "\n")
 	var told struct {
-		OK   bool
-		Jobs []job.Status
+		OK    bool
+		Jobs  []job.Status
+		Chain struct {
+			Height, HeightAtKill int64
+			Committees           []struct{ Seats []string }
+			Entered              []string
+		}
 	}
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &told); err != nil || a.Code != 0 || !told.OK || len(told.Jobs) != 2 || a.Stderr != "" {
 		t.Fatalf("code %d, %v\n%s\n%s", a.Code, err, a.Stdout, a.Stderr)
@@ -39,6 +44,9 @@ func TestTheMainJob(t *testing.T) {
 		}
 		lost += j.Tasks.Lost
 		t.Logf("%s: %d tasks, %d executions, %d verified, %d lost, %d nodes, %.1f s", j.Name, j.Tasks.Total, j.Executions, j.Verified, j.Tasks.Lost, len(j.Nodes), j.Seconds)
+	}
+	if c := told.Chain; len(c.Committees) < 2 || len(c.Committees[0].Seats) != 4 || len(c.Entered) == 0 || c.Height <= c.HeightAtKill {
+		t.Errorf("the committee of four does not turn over: %+v", c)
 	}
 	if head := read(t, picture)[:8]; head != "\x89PNG\r\n\x1a\n" {
 		t.Errorf("the picture begins with %q", head)
