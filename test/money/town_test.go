@@ -79,7 +79,8 @@ type town struct {
 	reward  reward.Keeper
 	modules map[string]appmodule.HasGenesis
 	people  []string
-	sold    sdk.Coins // handed to the exchange and not sold yet
+	owners  map[sortition.Key]string // by node
+	sold    sdk.Coins                // handed to the exchange and not sold yet
 }
 
 // work counts what is asked of the stores.
@@ -95,12 +96,7 @@ func (s *town) DayEnd(ctx context.Context) (int64, error) {
 }
 
 func (s *town) Owner(_ context.Context, node sortition.Key) (string, error) {
-	for _, name := range s.people {
-		if nodeOf(name) == node {
-			return at(name).String(), nil
-		}
-	}
-	return "", nil
+	return s.owners[node], nil
 }
 
 // Sell is the exchange's: it offers what it gets, and the test finds buyers.
@@ -164,8 +160,11 @@ func founded(t rapid.TB, p rewardv1.Params, grants map[string]int64, people ...s
 }
 
 func settled(t rapid.TB, kind storetypes.StoreType, p rewardv1.Params, grants map[string]int64, people ...string) *town {
-	s := &town{t: t, kind: kind, people: people, work: &work{}}
+	s := &town{t: t, kind: kind, work: &work{}, owners: map[sortition.Key]string{}}
 	s.raise()
+	for _, name := range people {
+		s.comes(name)
+	}
 	left := map[string]math.Int{}
 	for _, a := range supply.Allocations() {
 		left[a.Name] = a.Amount
@@ -200,6 +199,12 @@ func settled(t rapid.TB, kind storetypes.StoreType, p rewardv1.Params, grants ma
 	s.fill(supply.Name, ofSupply)
 	s.fill(reward.Name, ofReward)
 	return s
+}
+
+// comes is a person with a PC.
+func (s *town) comes(name string) {
+	s.people = append(s.people, name)
+	s.owners[nodeOf(name)] = at(name).String()
 }
 
 func (s *town) must(err error) {
