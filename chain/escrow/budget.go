@@ -74,6 +74,9 @@ func (b *BudgetAuthorization) ValidateBasic() error {
 		return ErrBudget.Wrapf("a day of %d seconds", b.DaySeconds)
 	}
 	for _, c := range []sdk.Coins{b.Daily, b.Spent} {
+		if slices.ContainsFunc(c, func(c sdk.Coin) bool { return c.Amount.IsNil() }) { // which Validate would stumble over
+			return ErrBudget.Wrap("an amount is lacking")
+		}
 		if err := c.Validate(); err != nil {
 			return ErrBudget.Wrap(err.Error())
 		}

@@ -9,27 +9,33 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"testing"
 	"time"
 
 	"cosmossdk.io/collections"
 	"cosmossdk.io/core/genesis"
 	"cosmossdk.io/log/v2"
 	"cosmossdk.io/math"
+	"github.com/cosmos/gogoproto/proto"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	"google.golang.org/grpc"
 	"pgregory.net/rapid"
 
+	"github.com/cosmos/cosmos-sdk/baseapp"
 	"github.com/cosmos/cosmos-sdk/codec"
 	"github.com/cosmos/cosmos-sdk/codec/address"
 	"github.com/cosmos/cosmos-sdk/codec/types"
 	"github.com/cosmos/cosmos-sdk/runtime"
+	"github.com/cosmos/cosmos-sdk/std"
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
 	"github.com/cosmos/cosmos-sdk/testutil"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	authkeeper "github.com/cosmos/cosmos-sdk/x/auth/keeper"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
+	"github.com/cosmos/cosmos-sdk/x/authz"
+	authzkeeper "github.com/cosmos/cosmos-sdk/x/authz/keeper"
 	bankkeeper "github.com/cosmos/cosmos-sdk/x/bank/keeper"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
+	"github.com/cosmos/cosmos-sdk/x/tx/signing"
 
 	"github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/spec/voucher"
@@ -48,10 +54,36 @@ var authority = people{"vote"}.address()
 
 var bech32 = address.NewBech32Codec("hpips")
 
-var prefixed = func() bool {
+// cdc knows the messages of accounts, money, allowances and escrow.
+var cdc = func() *codec.ProtoCodec {
 	sdk.GetConfig().SetBech32PrefixForAccount("hpips", "hpipspub")
-	return true
+	registry, err := types.NewInterfaceRegistryWithOptions(types.InterfaceRegistryOptions{
+		ProtoFiles: proto.HybridResolver, SigningOptions: signing.Options{AddressCodec: bech32, ValidatorAddressCodec: bech32},
+	})
+	if err != nil {
+		panic(err)
+	}
+	std.RegisterInterfaces(registry)
+	authtypes.RegisterInterfaces(registry)
+	banktypes.RegisterInterfaces(registry)
+	authz.RegisterInterfaces(registry)
+	RegisterInterfaces(registry)
+	return codec.NewProtoCodec(registry)
 }()
+
+// services takes messages and questions where the chain takes them.
+type services struct {
+	msgs    *baseapp.MsgServiceRouter
+	queries *baseapp.GRPCQueryRouter
+}
+
+func (s services) RegisterService(d *grpc.ServiceDesc, server any) {
+	if d.ServiceName == "hpips.escrow.v1.Msg" {
+		s.msgs.RegisterService(d, server)
+		return
+	}
+	s.queries.RegisterService(d, server)
+}
 
 // people own accounts; those who provide have a node, those who ask have a key for vouchers.
 type people struct{ name string }
@@ -92,6 +124,7 @@ type town struct {
 	keeper Keeper
 	msgs   msgs
 	bank   bankkeeper.BaseKeeper
+	authz  authzkeeper.Keeper
 
 	index    uint64
 	left     map[string]bool                   // nodes that take part no more, by key
@@ -104,10 +137,7 @@ type town struct {
 
 // founded is a town in which alice and carol have 1,000 HPIPS, and 1,000,000 of silver and tin. Bob has nothing, not even an account.
 func founded(t rapid.TB) *town {
-	registry := types.NewInterfaceRegistry()
-	authtypes.RegisterInterfaces(registry)
-	cdc := codec.NewProtoCodec(registry)
-	keys := storetypes.NewKVStoreKeys(Name, "supply", authtypes.StoreKey, banktypes.StoreKey)
+	keys := storetypes.NewKVStoreKeys(Name, "supply", authtypes.StoreKey, banktypes.StoreKey, authzkeeper.StoreKey)
 	s := &town{t: t, ctx: testutil.DefaultContextWithKeys(keys, nil, nil), key: keys[Name], index: 100,
 		left: map[string]bool{}, refused: map[string]bool{}, audits: map[uint64]bool{}}
 	s.reserved = collections.NewMap(collections.NewSchemaBuilder(runtime.NewKVStoreService(keys["supply"])), collections.NewPrefix(1), "reserved",
@@ -126,6 +156,10 @@ func founded(t rapid.TB) *town {
 	}})
 	s.keeper = NewKeeper(cdc, runtime.NewKVStoreService(s.key), Others{s.bank, s, s, s, s, s, s}, bech32, authority)
 	s.msgs = msgs{s.keeper}
+	router := baseapp.NewMsgServiceRouter()
+	router.SetInterfaceRegistry(cdc.InterfaceRegistry())
+	s.must(NewModule(s.keeper).RegisterServices(services{router, baseapp.NewGRPCQueryRouter()}))
+	s.authz = authzkeeper.NewKeeper(runtime.NewKVStoreService(keys[authzkeeper.StoreKey]), cdc, router, accounts).SetBankKeeper(s.bank)
 	state, err := Genesis(Public())
 	if err != nil {
 		t.Fatal(err)
@@ -398,11 +432,4 @@ func (s *town) sound() {
 			s.t.Fatalf("%s has %s in escrow, %s are reserved", p.name, have, reserved)
 		}
 	}
-}
-
-func TestMain(m *testing.M) {
-	if !prefixed {
-		panic("addresses have no prefix")
-	}
-	m.Run()
 }

@@ -94,11 +94,12 @@ func (v Voucher) Sign(secret []byte) (Signed, error) {
 	if err != nil {
 		return Signed{}, err
 	}
-	if len(secret) != 32 {
-		return Signed{}, fmt.Errorf("sign voucher: a key of %d bytes, want 32", len(secret))
+	var scalar secp256k1.ModNScalar
+	if len(secret) != 32 || scalar.SetByteSlice(secret) || scalar.IsZero() {
+		return Signed{}, errors.New("sign voucher: no secret key of 32 bytes")
 	}
 	sum := digest(b)
-	compact := ecdsa.SignCompact(secp256k1.PrivKeyFromBytes(secret), sum[:], true)
+	compact := ecdsa.SignCompact(secp256k1.NewPrivateKey(&scalar), sum[:], true)
 	return Signed{v, compact[1:]}, nil // without the recovery code
 }
 

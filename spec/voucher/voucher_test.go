@@ -98,20 +98,92 @@ func TestCostRoundsOnceOverAll(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	b, err := promise(12).Bytes()
-	if err != nil {
-		f.Fatal(err)
+func TestWhoHasNoKeySignsNothing(t *testing.T) {
+	for name, secret := range map[string][]byte{"none": nil, "31 bytes": make([]byte, 31), "zero": make([]byte, 32), "beyond the curve": bytes.Repeat([]byte{0xff}, 32)} {
+		if _, err := promise(1).Sign(secret); err == nil {
+			t.Errorf("%s: signed", name)
+		}
 	}
-	f.Add(b)
+	if _, err := (Voucher{}).Sign(alice.Serialize()); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a promise on no chain: %v", err)
+	}
+}
+
+// What does not fit is what nobody can pay for.
+func TestUsageNeverWrapsAround(t *testing.T) {
+	most := Usage{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+	rapid.Check(t, func(t *rapid.T) {
+		any := rapid.Uint64()
+		u := Usage{any.Draw(t, "t"), any.Draw(t, "c"), any.Draw(t, "g"), any.Draw(t, "m"), any.Draw(t, "d"), any.Draw(t, "s")}
+		if sum := u.Add(most); sum != most || !sum.Covers(u) || !u.Add(u).Covers(u) {
+			t.Fatalf("%+v and all there is come to %+v", u, sum)
+		}
+		if u != most && u.Covers(most) {
+			t.Fatalf("%+v covers everything", u)
+		}
+	})
+}
+
+// Bytes that are read are the only bytes of what they say.
+func FuzzParse(f *testing.F) {
+	for _, v := range words() {
+		b, err := v.Bytes()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v, err := Parse(b)
 		if err != nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Fatal(err)
+			}
 			return
 		}
 		again, err := v.Bytes()
 		if err != nil || !bytes.Equal(again, b) {
 			t.Fatalf("read and written again: %x, %v", again, err)
+		}
+	})
+}
+
+// No signature but alice's is taken for her voucher, and no key but hers.
+func FuzzSignature(f *testing.F) {
+	b, err := promise(12).Bytes()
+	if err != nil {
+		f.Fatal(err)
+	}
+	s, err := promise(12).Sign(alice.Serialize())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b, s.Signature, alice.PubKey().SerializeCompressed())
+	f.Add(b, make([]byte, 64), carol.PubKey().SerializeCompressed())
+	f.Add([]byte{}, []byte{1}, carol.PubKey().SerializeUncompressed())
+	f.Fuzz(func(t *testing.T, word, signature, key []byte) {
+		err := CheckBytes(word, signature, key)
+		if err == nil && (!bytes.Equal(word, b) || !bytes.Equal(signature, s.Signature) || !bytes.Equal(key, alice.PubKey().SerializeCompressed())) {
+			t.Fatalf("taken: %x of %x over %x", signature, key, word)
+		}
+		if err != nil && !errors.Is(err, ErrSignature) {
+			t.Fatal(err)
+		}
+	})
+}
+
+// No signature but bob's is taken for his redemption.
+func FuzzRedemption(f *testing.F) {
+	bob := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
+	f.Add("hpips-test-1", []byte{1}, []byte{2}, []byte(bob.Public().(ed25519.PublicKey)), SignRedeem("hpips-test-1", []Claim{{Voucher: []byte{1}, Signature: []byte{2}}}, bob))
+	f.Add("", []byte{}, []byte{}, []byte{}, []byte{})
+	f.Fuzz(func(t *testing.T, chain string, word, signature, node, signed []byte) {
+		err := CheckRedeem(chain, []Claim{{Voucher: word, Signature: signature}}, node, signed)
+		if err == nil && (chain != "hpips-test-1" || string(word) != "\x01" || string(signature) != "\x02" || !bytes.Equal(node, bob.Public().(ed25519.PublicKey))) {
+			t.Fatalf("taken: %q %x %x of %x", chain, word, signature, node)
+		}
+		if err != nil && !errors.Is(err, ErrSignature) {
+			t.Fatal(err)
 		}
 	})
 }

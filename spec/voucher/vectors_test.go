@@ -1,0 +1,227 @@
+package voucher
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+
+	"github.com/hpips/hpips/spec/canon"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the test vectors anew")
+
+// octets are written in hexadecimal digits.
+type octets []byte
+
+func (o octets) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, o), nil }
+
+// TestVectors holds what this package computes against testdata, so that another implementation can check itself. Secret keys are SHA-256 of a name.
+func TestVectors(t *testing.T) {
+	for name, vectors := range map[string]func(*testing.T) any{"vouchers": voucherVectors, "redemptions": redemptionVectors, "costs": costVectors, "refused": refusedVectors} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join("testdata", name+".json")
+			var b bytes.Buffer
+			enc := json.NewEncoder(&b)
+			enc.SetIndent("", "  ")
+			if err := enc.Encode(vectors(t)); err != nil {
+				t.Fatal(err)
+			}
+			if *rewrite {
+				if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, want := bytes.Split(b.Bytes(), []byte("\n")), bytes.Split(bytes.ReplaceAll(text, []byte("\r"), nil), []byte("\n"))
+			for i := range min(len(got), len(want)) {
+				if !bytes.Equal(got[i], want[i]) {
+					t.Fatalf("%s:%d: %s, want %s", path, i+1, got[i], want[i])
+				}
+			}
+			if len(got) != len(want) {
+				t.Fatalf("%s has %d lines, want %d", path, len(want), len(got))
+			}
+		})
+	}
+}
+
+func secretOf(name string) []byte {
+	sum := sha256.Sum256([]byte(name))
+	return sum[:]
+}
+
+func words() []Voucher {
+	return []Voucher{
+		{Chain: "hpips-1"},
+		{Chain: "hpips-1", Lease: sha256.Sum256([]byte("a lease")), Amount: 1, Usage: Usage{Tasks: 1, CPU: 1}},
+		{Chain: "hpips-dev-7", Lease: sha256.Sum256([]byte("another")), Amount: 1_234_567, Usage: Usage{12, 34_567_000_000, 8_000_000_000, 1 << 40, 1 << 41, 1 << 30}},
+		{Chain: "01234567890123456789012345678901234567890123456789", Lease: ID(bytes.Repeat([]byte{0xff}, 32)), Amount: 1<<64 - 1,
+			Usage: Usage{1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1}},
+	}
+}
+
+func voucherVectors(t *testing.T) any {
+	type vector struct {
+		Chain     string `json:"chain"`
+		Lease     octets `json:"lease"`
+		Amount    uint64 `json:"amount,string"`
+		Usage     Usage  `json:"usage"`
+		Key       octets `json:"key"`
+		Bytes     octets `json:"bytes"`
+		Digest    octets `json:"digest"`
+		Signature octets `json:"signature"`
+	}
+	var all []vector
+	key := secp256k1.PrivKeyFromBytes(secretOf("alice")).PubKey().SerializeCompressed()
+	for _, v := range words() {
+		b, err := v.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := Parse(b)
+		if err != nil || back != v {
+			t.Fatalf("%+v comes back as %+v, %v", v, back, err)
+		}
+		signed, err := v.Sign(secretOf("alice"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := signed.Check(key); err != nil {
+			t.Fatal(err)
+		}
+		sum := digest(b)
+		all = append(all, vector{v.Chain, v.Lease[:], v.Amount, v.Usage, key, b, sum[:], signed.Signature})
+	}
+	if longest := len(all[len(all)-1].Bytes); longest > MaxVoucher {
+		t.Fatalf("the longest voucher has %d bytes", longest)
+	}
+	return all
+}
+
+func redemptionVectors(t *testing.T) any {
+	type one struct {
+		Voucher   octets `json:"voucher"`
+		Signature octets `json:"signature"`
+		Root      octets `json:"root"`
+	}
+	type vector struct {
+		Chain     string `json:"chain"`
+		Claims    []one  `json:"claims"`
+		Node      octets `json:"node"`
+		Signed    octets `json:"signed"`
+		Signature octets `json:"signature"`
+	}
+	bob := ed25519.NewKeyFromSeed(secretOf("bob"))
+	var all []vector
+	var claims []Claim
+	v := vector{Chain: "hpips-1", Node: octets(bob.Public().(ed25519.PublicKey))}
+	for _, w := range words()[1:3] {
+		w.Chain = v.Chain
+		b, err := w.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := w.Sign(secretOf("alice"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := Claim{Voucher: b, Signature: s.Signature, Root: sha256.Sum256(b)}
+		claims, v.Claims = append(claims, c), append(v.Claims, one{b, s.Signature, c.Root[:]})
+		v.Signed, v.Signature = RedeemBytes(v.Chain, claims), SignRedeem(v.Chain, claims, bob)
+		if err := CheckRedeem(v.Chain, claims, ed25519.PublicKey(v.Node), v.Signature); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+func costVectors(t *testing.T) any {
+	type vector struct {
+		Rates Rates  `json:"rates"`
+		Usage Usage  `json:"usage"`
+		Cost  uint64 `json:"cost,string"`
+	}
+	var all []vector
+	for _, v := range []vector{
+		{},
+		{Rates: Rates{CPU: 3_600_000}, Usage: Usage{Tasks: 1, CPU: 1_000_000_000}},
+		{Rates: Rates{CPU: 3_600_000}, Usage: Usage{Tasks: 1, CPU: 999_999}},
+		{Rates: Rates{CPU: 3_600_000}, Usage: Usage{Tasks: 1, CPU: 1_000_000}},
+		{Rates: Rates{CPU: 1, GPU: 1, Memory: 1, Disk: 1, Sent: 1}, Usage: Usage{1, hourNanos / 2, hourNanos / 4, gib * hourSeconds / 8, gib * hourSeconds / 16, gib / 16}},
+		{Rates: Rates{CPU: 3_600_000, GPU: 50_000_000, Memory: 100_000, Disk: 2_000, Sent: 30_000}, Usage: Usage{7, 123_456_789_012, 4_000_000_000, 1 << 42, 1 << 44, 123_456_789}},
+		{Rates: Rates{CPU: 1<<64 - 1}, Usage: Usage{CPU: hourNanos}},
+	} {
+		var err error
+		if v.Cost, err = Cost(v.Rates, v.Usage); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+// refusedVectors are bytes that are no voucher although they look like one.
+func refusedVectors(t *testing.T) any {
+	type vector struct {
+		Why   string `json:"why"`
+		Bytes octets `json:"bytes"`
+	}
+	good, err := words()[1].Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type zeros struct {
+		Chain  string         `cbor:"chain"`
+		Lease  ID             `cbor:"lease"`
+		Amount uint64         `cbor:"amount"`
+		Usage  map[string]any `cbor:"usage"`
+	}
+	short := struct {
+		Chain  string `cbor:"chain"`
+		Lease  []byte `cbor:"lease"`
+		Amount uint64 `cbor:"amount"`
+		Usage  Usage  `cbor:"usage"`
+	}{"hpips-1", make([]byte, 31), 1, Usage{}}
+	long := short
+	long.Lease = make([]byte, 33)
+	negative := struct {
+		Chain  string `cbor:"chain"`
+		Lease  ID     `cbor:"lease"`
+		Amount int64  `cbor:"amount"`
+		Usage  Usage  `cbor:"usage"`
+	}{"hpips-1", ID{}, -1, Usage{}}
+	all := []vector{
+		{"nothing", octets{}},
+		{"a byte after its end", append(bytes.Clone(good), 0)},
+		{"its last byte is lacking", good[:len(good)-1]},
+		{"no chain", canon.MustEncode(zeros{"", ID{}, 1, map[string]any{}})},
+		{"a chain of 51 bytes", canon.MustEncode(zeros{string(bytes.Repeat([]byte{'c'}, 51)), ID{}, 1, map[string]any{}})},
+		{"a part of the usage is written although it is 0", canon.MustEncode(zeros{"hpips-1", ID{}, 1, map[string]any{"cpu": 0}})},
+		{"an unknown field", canon.MustEncode(zeros{"hpips-1", ID{}, 1, map[string]any{"love": 1}})},
+		{"no usage", canon.MustEncode(map[string]any{"chain": "hpips-1", "lease": make([]byte, 32), "amount": 1})},
+		{"a lease of 31 bytes", canon.MustEncode(short)},
+		{"a lease of 33 bytes", canon.MustEncode(long)},
+		{"less than nothing", canon.MustEncode(negative)},
+		{"a number longer than it needs to be", bytes.Replace(good, []byte("famount\x01"), []byte("famount\x18\x01"), 1)},
+		{"513 bytes", make([]byte, MaxVoucher+1)},
+	}
+	for _, v := range all {
+		if _, err := Parse(v.Bytes); !errors.Is(err, ErrMalformed) || bytes.Equal(v.Bytes, good) {
+			t.Errorf("%s: %v", v.Why, err)
+		}
+	}
+	return all
+}
