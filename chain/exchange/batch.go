@@ -40,31 +40,20 @@ func (k Keeper) Advance(ctx context.Context, seed sortition.Seed) error {
 	if err != nil {
 		return fmt.Errorf("assets: %w", err)
 	}
-	sctx := sdk.UnwrapSDKContext(ctx)
-	var y *youngs
 	for _, a := range assets {
-		s, err := k.sales.Get(ctx, a.Denom)
-		if err != nil {
+		if err := k.offerParts(ctx, p, a); err != nil {
 			return fmt.Errorf("sale of %s: %w", a.Denom, err)
 		}
-		if next, moved := due(s, p, a.Decimals, sctx.BlockTime().Unix()); moved {
-			if err := k.sales.Set(ctx, a.Denom, next); err != nil {
-				return err
-			}
-			s = next
+		since, ends, err := k.ends(ctx, p, a.Denom, seed)
+		if err != nil {
+			return fmt.Errorf("lot of %s: %w", a.Denom, err)
 		}
-		if !auction.Ends(seed, a.Denom, p.BatchBlocks) {
+		if !ends {
 			continue
 		}
-		if y == nil {
-			found, err := k.young(ctx)
-			if err != nil {
-				return fmt.Errorf("young orders: %w", err)
-			}
-			y = &found
-		}
+		sctx := sdk.UnwrapSDKContext(ctx)
 		tried, write := sctx.CacheContext()
-		if err := k.batch(tried, p, a, s, *y); err != nil {
+		if err := k.batch(tried, p, a, since); err != nil {
 			sctx.EventManager().EmitEvent(sdk.NewEvent("hpips_batch_failed", sdk.NewAttribute("denom", a.Denom), sdk.NewAttribute("why", err.Error())))
 			continue
 		}
@@ -73,14 +62,46 @@ func (k Keeper) Advance(ctx context.Context, seed sortition.Seed) error {
 	return nil
 }
 
-// batch ends an asset's batch.
+// offerParts moves the parts of a levy whose time has come.
+func (k Keeper) offerParts(ctx context.Context, p exchangev1.Params, a exchangev1.Asset) error {
+	s, err := k.sales.Get(ctx, a.Denom)
+	if err != nil {
+		return err
+	}
+	s, moved := due(s, p, a.Decimals, sdk.UnwrapSDKContext(ctx).BlockTime().Unix())
+	if !moved {
+		return nil
+	}
+	return k.sales.Set(ctx, a.Denom, s)
+}
+
+// ends tells whether a batch of an asset trades in this block, and from which height on orders are too young for it: one goes on for which an
+// earlier block had no room, or the lot ends one.
+func (k Keeper) ends(ctx context.Context, p exchangev1.Params, denom string, seed sortition.Seed) (since int64, ends bool, err error) {
+	since, err = k.unfinished.Get(ctx, denom)
+	if errors.Is(err, collections.ErrNotFound) {
+		return sdk.UnwrapSDKContext(ctx).BlockHeight() - 1, auction.Ends(seed, denom, p.BatchBlocks), nil
+	}
+	return since, true, err
+}
+
+// batch trades an asset's batch, as far as one block has room for it.
 //
 //  1. The price, from the sums at all limits that meet.
-//  2. The orders that trade: the best of each side, fills_per_batch at most; the others stay for the next batch.
+//  2. The orders that trade: the best of each side, fills_per_batch at most. The others follow in the next blocks, before any younger ones: otherwise
+//     small orders, again and again, would keep the sale from what others offer.
 //  3. Shares, and what each pays and gets.
 //  4. Money moves; the base unit that rounding may leave goes to the fund.
-//  5. The sale's price, for the next batch.
-func (k Keeper) batch(ctx context.Context, p exchangev1.Params, a exchangev1.Asset, s exchangev1.Sale, y youngs) error {
+//  5. The sale's price moves.
+func (k Keeper) batch(ctx context.Context, p exchangev1.Params, a exchangev1.Asset, since int64) error {
+	y, err := k.young(ctx, since)
+	if err != nil {
+		return err
+	}
+	s, err := k.sales.Get(ctx, a.Denom)
+	if err != nil {
+		return err
+	}
 	o := offer(s, p, a.Decimals)
 	price, traded, err := k.price(ctx, a.Denom, o, y)
 	if err != nil {
@@ -98,26 +119,24 @@ func (k Keeper) batch(ctx context.Context, p exchangev1.Params, a exchangev1.Ass
 		if err != nil {
 			return err
 		}
-		if bought > 0 {
-			s = filled(s, p, math.NewIntFromBigInt(paid), bought, price)
-			tellSale(ctx, s, paid, bought)
-		}
 		if err := k.remember(ctx, a, price, t.traded); err != nil {
 			return err
 		}
 		if bought > 0 {
-			if err := k.sales.Set(ctx, a.Denom, s); err != nil {
-				return err
-			}
+			s = filled(s, p, math.NewIntFromBigInt(paid), bought, price)
+			tellSale(ctx, s, paid, bought)
+		}
+		if t.traded < traded {
+			return errors.Join(k.sales.Set(ctx, a.Denom, s), k.unfinished.Set(ctx, a.Denom, since))
 		}
 	}
-	if o.Limit == 0 || !onOffer(s, p, a.Decimals) {
-		return nil
+	if o.Limit > 0 && onOffer(s, p, a.Decimals) {
+		s = unfilled(s, p, sdk.UnwrapSDKContext(ctx).BlockTime().Unix())
 	}
-	if next, fell := unfilled(s, p, sdk.UnwrapSDKContext(ctx).BlockTime().Unix()); fell {
-		return k.sales.Set(ctx, a.Denom, next)
+	if err := k.unfinished.Remove(ctx, a.Denom); err != nil || o.Limit == 0 {
+		return err
 	}
-	return nil
+	return k.sales.Set(ctx, a.Denom, s)
 }
 
 // price finds a batch's price and how much could be traded at it.

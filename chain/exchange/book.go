@@ -113,15 +113,15 @@ type place struct {
 	price uint64
 }
 
-// youngs are the orders that no batch that ends in this block takes in.
+// youngs are the orders that a batch does not take in: of the blocks from a height on.
 type youngs struct {
-	since int64              // the height of their blocks, and of all later ones
+	since int64
 	sums  map[place]math.Int // for looking up only
 }
 
-// young finds the orders placed in the block before this one, and in this one. It looks at no others, but for one.
-func (k Keeper) young(ctx context.Context) (youngs, error) {
-	y := youngs{since: sdk.UnwrapSDKContext(ctx).BlockHeight() - 1, sums: map[place]math.Int{}}
+// young finds the orders placed since a height. It looks at no others, but for one.
+func (k Keeper) young(ctx context.Context, since int64) (youngs, error) {
+	y := youngs{since: since, sums: map[place]math.Int{}}
 	err := k.orders.Walk(ctx, new(collections.Range[uint64]).Descending(), func(_ uint64, o exchangev1.Order) (bool, error) {
 		if o.Height < y.since {
 			return true, nil

@@ -46,6 +46,7 @@ var (
 	sellLevelsPrefix = collections.NewPrefix(9)
 	salesPrefix      = collections.NewPrefix(10)
 	batchesPrefix    = collections.NewPrefix(11)
+	unfinishedPrefix = collections.NewPrefix(12)
 )
 
 // Bank is what the exchange asks of the SDK's bank.
@@ -69,21 +70,22 @@ type Reward interface {
 
 // Keeper holds the book.
 type Keeper struct {
-	schema    collections.Schema
-	params    collections.Item[exchangev1.Params]
-	assets    collections.Map[string, exchangev1.Asset]
-	orders    collections.Map[uint64, exchangev1.Order]
-	number    collections.Sequence
-	owned     collections.KeySet[collections.Pair[string, uint64]] // open orders by owner
-	buys      side
-	sells     side
-	sales     collections.Map[string, exchangev1.Sale]
-	batches   collections.Map[collections.Pair[string, uint64], exchangev1.Batch] // the last ones of an asset, by their number
-	bank      Bank
-	supply    Supply
-	reward    Reward
-	codec     address.Codec
-	authority string
+	schema     collections.Schema
+	params     collections.Item[exchangev1.Params]
+	assets     collections.Map[string, exchangev1.Asset]
+	orders     collections.Map[uint64, exchangev1.Order]
+	number     collections.Sequence
+	owned      collections.KeySet[collections.Pair[string, uint64]] // open orders by owner
+	buys       side
+	sells      side
+	sales      collections.Map[string, exchangev1.Sale]
+	batches    collections.Map[collections.Pair[string, uint64], exchangev1.Batch] // the last ones of an asset, by their number
+	unfinished collections.Map[string, int64]                                      // batches that go on in the next block: from which height on orders are too young for them
+	bank       Bank
+	supply     Supply
+	reward     Reward
+	codec      address.Codec
+	authority  string
 }
 
 // NewKeeper needs who moves money, counts holdings and takes what was bought, how addresses are written, and the address whose word is a vote's
@@ -91,16 +93,17 @@ type Keeper struct {
 func NewKeeper(cdc codec.Codec, service store.KVStoreService, bank Bank, supply Supply, reward Reward, addresses address.Codec, authority string) Keeper {
 	b := collections.NewSchemaBuilder(service)
 	k := Keeper{
-		params:  collections.NewItem(b, paramsPrefix, "params", codec.CollValue[exchangev1.Params](cdc)),
-		assets:  collections.NewMap(b, assetsPrefix, "assets", collections.StringKey, codec.CollValue[exchangev1.Asset](cdc)),
-		orders:  collections.NewMap(b, ordersPrefix, "orders", collections.Uint64Key, codec.CollValue[exchangev1.Order](cdc)),
-		number:  collections.NewSequence(b, numberPrefix, "number"),
-		owned:   collections.NewKeySet(b, ownedPrefix, "owned", collections.PairKeyCodec(collections.StringKey, collections.Uint64Key)),
-		buys:    newSide(b, "buys", buysPrefix, buyLevelsPrefix, true),
-		sells:   newSide(b, "sells", sellsPrefix, sellLevelsPrefix, false),
-		sales:   collections.NewMap(b, salesPrefix, "sales", collections.StringKey, codec.CollValue[exchangev1.Sale](cdc)),
-		batches: collections.NewMap(b, batchesPrefix, "batches", collections.PairKeyCodec(collections.StringKey, collections.Uint64Key), codec.CollValue[exchangev1.Batch](cdc)),
-		bank:    bank, supply: supply, reward: reward, codec: addresses, authority: authority,
+		params:     collections.NewItem(b, paramsPrefix, "params", codec.CollValue[exchangev1.Params](cdc)),
+		assets:     collections.NewMap(b, assetsPrefix, "assets", collections.StringKey, codec.CollValue[exchangev1.Asset](cdc)),
+		orders:     collections.NewMap(b, ordersPrefix, "orders", collections.Uint64Key, codec.CollValue[exchangev1.Order](cdc)),
+		number:     collections.NewSequence(b, numberPrefix, "number"),
+		owned:      collections.NewKeySet(b, ownedPrefix, "owned", collections.PairKeyCodec(collections.StringKey, collections.Uint64Key)),
+		buys:       newSide(b, "buys", buysPrefix, buyLevelsPrefix, true),
+		sells:      newSide(b, "sells", sellsPrefix, sellLevelsPrefix, false),
+		sales:      collections.NewMap(b, salesPrefix, "sales", collections.StringKey, codec.CollValue[exchangev1.Sale](cdc)),
+		batches:    collections.NewMap(b, batchesPrefix, "batches", collections.PairKeyCodec(collections.StringKey, collections.Uint64Key), codec.CollValue[exchangev1.Batch](cdc)),
+		unfinished: collections.NewMap(b, unfinishedPrefix, "unfinished", collections.StringKey, collections.Int64Value),
+		bank:       bank, supply: supply, reward: reward, codec: addresses, authority: authority,
 	}
 	var err error
 	if k.schema, err = b.Build(); err != nil {

@@ -70,6 +70,7 @@ func Genesis(p exchangev1.Params, assets []Listing) (json.RawMessage, error) {
 	assets = slices.SortedFunc(slices.Values(assets), func(a, b Listing) int { return strings.Compare(a.Asset.Denom, b.Asset.Denom) })
 	rows := map[string][]entry{ // every table, with nothing in most
 		"assets": {}, "orders": {}, "number": {}, "owned": {}, "buys": {}, "buys_levels": {}, "sells": {}, "sells_levels": {}, "sales": {}, "batches": {},
+		"unfinished": {},
 	}
 	row := func(table, key string, m proto.Message) error {
 		value, err := codec.ProtoMarshalJSON(m, nil)

@@ -11,8 +11,8 @@ import (
 	"github.com/hpips/hpips/spec/auction"
 )
 
-// DefaultParams are those of the public network. The least order, 1 HPIPS, makes the 5,000 orders with which somebody fills ten batches cost as many
-// HPIPS to hold, and is a thousand seconds of a processor: what a PC earns in an hour can be sold.
+// DefaultParams are those of the public network. The least order, 1 HPIPS, is a thousand seconds of a processor at the default price: what a PC
+// with four of them earns in five minutes can be sold, and 500 orders, which keep a block busy for a tenth of a second, tie up 500 HPIPS.
 func DefaultParams() exchangev1.Params {
 	return exchangev1.Params{
 		BatchBlocks: 10, LeastOrder: 1_000_000, OrdersPerAccount: 100, FillsPerBatch: 500,

@@ -70,10 +70,10 @@ func filled(s exchangev1.Sale, p exchangev1.Params, paid math.Int, bought, price
 	return s
 }
 
-// unfilled lets the price give way if it is time. False: it is not.
-func unfilled(s exchangev1.Sale, p exchangev1.Params, now int64) (exchangev1.Sale, bool) {
+// unfilled lets the price give way if it is time.
+func unfilled(s exchangev1.Sale, p exchangev1.Params, now int64) exchangev1.Sale {
 	if now-s.Since < int64(p.PartSeconds) {
-		return s, false
+		return s
 	}
 	whole := math.NewInt(million - int64(p.SaleFall))
 	next := math.NewIntFromUint64(s.Price).MulRaw(million).Add(whole).SubRaw(1).Quo(whole) // rounded up, so that it moves
@@ -81,5 +81,5 @@ func unfilled(s exchangev1.Sale, p exchangev1.Params, now int64) (exchangev1.Sal
 	if next.IsUint64() {
 		s.Price = next.Uint64()
 	}
-	return s, true
+	return s
 }

@@ -34,7 +34,7 @@ func TestALevyIsSoldInTwentyFourParts(t *testing.T) {
 
 func TestTheSaleAsksMoreThanItsLastFillAndGivesWay(t *testing.T) {
 	s := open(t)
-	s.rich("hanna", "ivan")
+	s.rich("hanna")
 	s.place("hanna", sell, half, 1000*hpips)
 	s.settle()
 	s.levied(credit, math.NewInt(24*10*hpips))

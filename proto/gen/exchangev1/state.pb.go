@@ -58,7 +58,8 @@ func (Side) EnumDescriptor() ([]byte, []int) {
 type Params struct {
 	// A batch ends in one seeded block of this many, by lot.
 	BatchBlocks uint64 `protobuf:"varint,1,opt,name=batch_blocks,json=batchBlocks,proto3" json:"batch_blocks,omitempty"`
-	// Least amount of an order, in uhpips; open orders of an account at most; orders filled in one batch at most.
+	// Least amount of an order, in uhpips; open orders of an account at most; orders of a side that a batch fills in one block at most: it goes on
+	// in the next ones.
 	LeastOrder       uint64 `protobuf:"varint,2,opt,name=least_order,json=leastOrder,proto3" json:"least_order,omitempty"`
 	OrdersPerAccount uint32 `protobuf:"varint,3,opt,name=orders_per_account,json=ordersPerAccount,proto3" json:"orders_per_account,omitempty"`
 	FillsPerBatch    uint32 `protobuf:"varint,4,opt,name=fills_per_batch,json=fillsPerBatch,proto3" json:"fills_per_batch,omitempty"`
