@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/spec/job"
 )
@@ -52,12 +54,16 @@ func (n *network) start(ctx context.Context, providers int) error {
 			return err
 		}
 	}
+	all, together := errgroup.WithContext(ctx) // the first that ended is the one to hear of, not those that wait for it
 	for _, p := range n.nodes {
-		if err := p.await(ctx, func(st client.Status) bool {
-			return st.Ready && st.Peers >= providers && st.Chain != nil && !st.Chain.CatchingUp && st.Chain.Height > 0
-		}); err != nil {
-			return err
-		}
+		all.Go(func() error {
+			return p.await(together, func(st client.Status) bool {
+				return st.Ready && st.Peers >= providers && st.Chain != nil && !st.Chain.CatchingUp && st.Chain.Height > 0
+			})
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return err
 	}
 	return n.offered(ctx, providers)
 }
