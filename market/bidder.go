@@ -42,15 +42,16 @@ type Free struct {
 
 // BidderConfig is how a bidder sells.
 type BidderConfig struct {
-	Owner   string        // who is paid
-	Network string        // label of the network that the node is in
-	Rates   voucher.Rates // prices, the lowest where they move; none: work is given away
-	Pricing Pricing       // how they move
-	Chain   string        // on which work is paid for; "" where nothing has a price
-	Denoms  []string      // assets that are taken in payment
-	Term    time.Duration // for which a quote holds
-	Quotes  int           // remembered at most
-	PerPeer int           // of these for one peer
+	Owner   string               // who is paid
+	Network string               // label of the network that the node is in
+	Rates   voucher.Rates        // prices, the lowest where they move; none: work is given away
+	Pricing Pricing              // how they move
+	Chain   string               // on which work is paid for; "" where nothing has a price
+	Denoms  []string             // assets that are taken in payment
+	Ours    func(p peer.ID) bool // whether a node belongs to the same owner, who pays nothing to itself; nil: none does
+	Term    time.Duration        // for which a quote holds
+	Quotes  int                  // remembered at most
+	PerPeer int                  // of these for one peer
 }
 
 // DefaultBidder returns the configuration that suits most.
@@ -100,7 +101,7 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	}
 	q := lease.Quote{Provider: b.self.String(), Owner: b.cfg.Owner, Network: b.cfg.Network}
 	free, now := b.capacity.Free(), b.now()
-	if from != b.self { // a node pays nothing to itself
+	if !b.ours(from) {
 		q.Rates = b.price.rates(now, free.Slots, free.Worked)
 	}
 	q.Slots, q.Refusal = offer(order, free)
@@ -110,6 +111,9 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	}
 	return canon.Encode(q)
 }
+
+// ours reports whether a peer is this node or another of its owner's.
+func (b *Bidder) ours(p peer.ID) bool { return p == b.self || b.cfg.Ours != nil && b.cfg.Ours(p) }
 
 // offer is the decision on an order: how many slots, or why none.
 func offer(o lease.Order, f Free) (slots int, refusal string) {

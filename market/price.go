@@ -154,14 +154,8 @@ type Load struct {
 // unknown is what a task is thought to take of which nothing is known: no more than it may.
 const unknown = time.Minute
 
-// Estimate is what a job may cost, in base units.
-type Estimate struct {
-	Likely uint64 `json:"likely,string"` // each task as long as is known or usual, at the middle price offered
-	Most   uint64 `json:"most,string"`   // each task to all its limits, at the highest price offered, never more than the job's own ceiling
-}
-
-// EstimateOf reckons with the offers among answers and a ceiling for the whole job; Any is none. Without an offer both are 0.
-func EstimateOf(l Load, answers []Answer, ceiling uint64) Estimate {
+// EstimateOf reckons with the offers among answers and a ceiling for the whole job; Any is none. Without an offer it is 0.
+func EstimateOf(l Load, answers []Answer, ceiling uint64) job.Estimate {
 	each := l.Each
 	if limit := time.Duration(l.Limits.Time); each <= 0 || each > limit {
 		each = min(unknown, limit)
@@ -174,11 +168,11 @@ func EstimateOf(l Load, answers []Answer, ceiling uint64) Estimate {
 		}
 	}
 	if len(likely) == 0 {
-		return Estimate{}
+		return job.Estimate{Tasks: l.Tasks}
 	}
 	slices.Sort(likely)
 	runs := times(l.Tasks, max(l.Copies, 1))
-	e := Estimate{Most: min(ceiling, times(runs, slices.Max(most)))}
+	e := job.Estimate{Tasks: l.Tasks, Most: min(ceiling, times(runs, slices.Max(most)))}
 	e.Likely = min(e.Most, times(runs, likely[len(likely)/2]))
 	return e
 }

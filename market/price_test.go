@@ -54,12 +54,16 @@ func TestAlicePaysBobsPrice(t *testing.T) {
 	}
 }
 
-func TestANodePaysNothingToItself(t *testing.T) {
-	w, bob := newWire(), named(t, "bob")
-	w.sells(t, bob, priced(5))
-	a := w.buys(bob).Ask(t.Context(), orderOf(bob, 4), 0, []peer.ID{bob.id})[0]
-	if a.Err != nil || !a.Quote.Rates.Free() {
-		t.Fatalf("%+v", a)
+func TestAnOwnerPaysNothingToItself(t *testing.T) {
+	w, bob, laptop, alice := newWire(), named(t, "bob"), named(t, "bob's laptop"), named(t, "alice")
+	cfg := priced(5)
+	cfg.Ours = func(p peer.ID) bool { return p == laptop.id }
+	w.sells(t, bob, cfg)
+	for p, want := range map[person]bool{bob: true, laptop: true, alice: false} {
+		a := w.buys(p).Ask(t.Context(), orderOf(p, 4), Any, []peer.ID{bob.id})[0]
+		if a.Err != nil || a.Quote.Rates.Free() != want {
+			t.Errorf("%s: %+v", p.id, a)
+		}
 	}
 }
 
@@ -188,7 +192,7 @@ func TestWhatAJobMayCost(t *testing.T) {
 	if e := EstimateOf(load, offers, Any); e.Likely != 20*20 {
 		t.Errorf("tasks of ten seconds: %+v", e)
 	}
-	if e := EstimateOf(load, nil, Any); e != (Estimate{}) {
+	if e := EstimateOf(load, nil, Any); e != (job.Estimate{Tasks: 10}) {
 		t.Errorf("nobody offers: %+v", e)
 	}
 	load.Tasks, load.Limits.Time = 1<<62, job.Duration(1<<62)
