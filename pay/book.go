@@ -182,6 +182,7 @@ func scanTab(rows *sql.Rows) (id voucher.ID, _ *tab, err error) {
 	if err := canon.Decode(done, voucher.MaxVoucher, &t.done); err != nil {
 		return id, nil, err
 	}
+	t.old = t.done
 	if t.tree, err = readTree(uint64(leaves), peaks); err != nil {
 		return id, nil, err
 	}

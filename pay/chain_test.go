@@ -168,6 +168,20 @@ func (c *ledger) final(account string) uint64 {
 	return c.paid[account][money.Denom]
 }
 
+// change lets a test change the ledger while others use it.
+func (c *ledger) change(what func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	what()
+}
+
+// fees is what redemptions cost in all.
+func (c *ledger) fees() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sum(money.Denom).fees
+}
+
 // wealth is what an account has now.
 func (c *ledger) wealth(account string) uint64 {
 	c.mu.Lock()
@@ -209,7 +223,11 @@ func (d *door) Now(context.Context) (Head, error) {
 	return Head{d.head(), d.height()}, d.reach()
 }
 
-func (d *door) Rules(context.Context) (Rules, error) { return d.rules, d.reach() }
+func (d *door) Rules(context.Context) (Rules, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rules, d.reach()
+}
 
 func (d *door) Lease(_ context.Context, id voucher.ID) (Account, bool, error) {
 	d.mu.Lock()
@@ -222,7 +240,7 @@ func (d *door) Lease(_ context.Context, id voucher.ID) (Account, bool, error) {
 	return l.Account, true, nil
 }
 
-// transact applies all or nothing of a transaction: do is run on a copy first.
+// transact applies all of a transaction or, when do fails, nothing.
 func (d *door) transact(op string, ids []voucher.ID, do func() error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

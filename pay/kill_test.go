@@ -16,7 +16,6 @@ import (
 
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
-	"github.com/hpips/hpips/spec/money"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -113,7 +112,7 @@ func (m *mortal) day(t *testing.T) (steps int) {
 		look()
 		time.Sleep(time.Hour)
 	}
-	if got := m.chain.final("hpips1bob") + m.chain.sum(money.Denom).fees; got != owed {
+	if got := m.chain.final("hpips1bob") + m.chain.fees(); got != owed {
 		t.Errorf("bob died at %v: he has %d of %d", m.deaths, got, owed)
 	}
 	m.chain.check(t)
@@ -211,7 +210,7 @@ func TestAnyHistory(t *testing.T) {
 				m.bob.step(ctx)
 				time.Sleep(time.Hour)
 			}
-			got := m.chain.final("hpips1bob") + m.chain.sum(money.Denom).fees
+			got := m.chain.final("hpips1bob") + m.chain.fees()
 			if short := most - min(most, got); got > most || short > m.chain.rules.Fee {
 				t.Errorf("bob has %d of %d", got, most)
 			}

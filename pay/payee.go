@@ -74,6 +74,9 @@ type tab struct {
 
 	done voucher.Usage // what was done
 	tree Tree          // over the digests of those results
+	old  voucher.Usage // of it, by earlier lives of this process, until it is forgiven
+
+	forgiven uint64 // not promised, and not counted as unpaid
 
 	last  voucher.Voucher // the highest; zero: none
 	claim voucher.Claim   // it, ready to be redeemed, with the root as it was taken
@@ -213,6 +216,46 @@ func (p *Payee) Did(l lease.Lease, results []job.Result) voucher.Usage {
 	return t.done
 }
 
+// Lost tells that results which were counted could not be sent, and are going to be done anew: nobody pays for them, and Unpaid does not count them. It is
+// for what this node knows never left it; nothing that a requester says is a reason to call it.
+func (p *Payee) Lost(l lease.Lease, results []job.Result) {
+	if l.Terms.Pay == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.tab(l.Terms.Key(), l.Terms)
+	var lost voucher.Usage
+	for i := range results {
+		lost = lost.Add(Used(results[i], l.Terms.Order.Resources))
+	}
+	t.forgiven = plus(t.forgiven, price(l.Terms.Quote.Rates, lost))
+}
+
+// Unpaid tells what the work under a lease costs beyond what is promised, and what is promised: the numbers of its Window. What earlier lives of this process
+// left unpaid is not counted: it may never have reached the requester.
+func (p *Payee) Unpaid(l lease.Lease) (unpaid, promised uint64) {
+	if l.Terms.Pay == nil {
+		return 0, 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.tab(l.Terms.Key(), l.Terms)
+	left := t.left(l.Terms.Quote.Rates)
+	return left - min(left, t.forgiven), t.last.Amount
+}
+
+// left is what was done and is not promised. The first time in a life, it forgives what earlier ones left.
+func (t *tab) left(rates voucher.Rates) uint64 {
+	beyond := func(u voucher.Usage) uint64 {
+		c := price(rates, u)
+		return c - min(c, t.last.Amount)
+	}
+	t.forgiven = plus(t.forgiven, beyond(t.old))
+	t.old = voucher.Usage{}
+	return beyond(t.done)
+}
+
 // Take takes a promise and returns the amount that is promised in all. It refuses one that is not signed by the lease's key for this chain and lease
 // (ErrVoucher, voucher.ErrSignature), promises less than an earlier one (ErrLess), is for more than was done (ErrUsage) or exceeds the deposit (ErrDeposit).
 // The same promise again changes nothing. What it takes is synced to the disk before it returns.
@@ -256,7 +299,9 @@ func (p *Payee) Take(ctx context.Context, l lease.Lease, v voucher.Signed) (amou
 	if err := p.book.promised(ctx, id, claim, since); err != nil {
 		return t.last.Amount, err
 	}
+	t.left(l.Terms.Quote.Rates)
 	t.last, t.claim, t.since = v.Voucher, claim, since
+	t.forgiven = min(t.forgiven, t.left(l.Terms.Quote.Rates)) // what is paid after all is not forgiven as well
 	p.reached("take: kept")
 	p.wake()
 	return t.last.Amount, nil

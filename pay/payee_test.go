@@ -22,7 +22,7 @@ func TestBobWaitsForTheDeposit(t *testing.T) {
 		defer bob.Close()
 		l := tn.lease(alice, "bob", hpips)
 		tn.chain.down = true
-		time.AfterFunc(10*time.Second, func() { tn.chain.down = false })
+		time.AfterFunc(10*time.Second, func() { tn.chain.change(func() { tn.chain.down = false }) })
 		time.AfterFunc(20*time.Second, func() { alice.Fund(context.Background(), []lease.Lease{l}) })
 		ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 		defer stop()
@@ -138,4 +138,49 @@ func TestABookIsItsOwnersAlone(t *testing.T) {
 		p.Close()
 		t.Error("a damaged book is opened as an empty one")
 	}
+}
+
+// Bob was restarted, and some of what he had done was on its way then: alice never saw it, and he does it anew. Neither that nor what he could not send
+// stands in the way of going on.
+func TestWhatNeverReachedAliceIsNotHeldAgainstHer(t *testing.T) {
+	tn := newTown(t, "alice", "bob")
+	alice, bob := tn.payer("alice"), tn.payee("bob")
+	l := tn.hired(alice, bob, "bob", hpips)
+	second := func(i uint64) []job.Result { return []job.Result{ran(i, time.Second)} }
+	stands := func(what string, unpaid, promised uint64) {
+		t.Helper()
+		if u, p := bob.Unpaid(l); u != unpaid || p != promised {
+			t.Errorf("%s: %d unpaid, %d promised, want %d and %d", what, u, p, unpaid, promised)
+		}
+	}
+	stands("at first", 0, 0)
+	bob.Did(l, second(0))
+	stands("one task", cpuSecond, 0)
+	take(t, bob, l, promise(t, alice, l, used(time.Second)))
+	stands("it is paid", 0, cpuSecond)
+	bob.Did(l, second(1))
+	bob.Did(l, second(2))
+	bob.Lost(l, second(2))
+	stands("one more, and one that could not be sent", cpuSecond, cpuSecond)
+	if err := bob.Close(); err != nil {
+		t.Fatal(err)
+	}
+	bob = tn.payee("bob")
+	defer bob.Close()
+	stands("after a restart", 0, cpuSecond)
+	bob.Did(l, second(1))
+	stands("one of them is done anew", cpuSecond, cpuSecond)
+	both := used(time.Second).Add(used(time.Second))
+	take(t, bob, l, promise(t, alice, l, both)) // for a task of the earlier life, or for this one: she cannot tell
+	stands("she pays for it", 0, 2*cpuSecond)
+	bob.Did(l, second(3))
+	stands("and bob goes on", cpuSecond, 2*cpuSecond)
+	take(t, bob, l, promise(t, alice, l, both.Add(both).Add(used(time.Second))))
+	stands("she had it all, and pays for all", 0, 5*cpuSecond)
+	bob.Did(l, second(4))
+	stands("nothing is forgiven any more", cpuSecond, 5*cpuSecond)
+	if u, p := bob.Unpaid(lease.Lease{}); u != 0 || p != 0 {
+		t.Errorf("a lease that is not paid for: %d, %d", u, p)
+	}
+	bob.Lost(lease.Lease{}, second(0))
 }

@@ -85,8 +85,8 @@ func TestAnUnknownOutcomeIsLookedUp(t *testing.T) {
 		"the answer is lost":      func(c *ledger, once func(string) bool) { c.dumb = once },
 		"the transaction is lost": func(c *ledger, once func(string) bool) { c.lost = once },
 		"the chain is not reachable": func(c *ledger, _ func(string) bool) {
-			c.down = true
-			time.AfterFunc(time.Minute, func() { c.down = false })
+			c.change(func() { c.down = true })
+			time.AfterFunc(time.Minute, func() { c.change(func() { c.down = false }) })
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {

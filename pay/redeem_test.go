@@ -3,13 +3,13 @@ package pay
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
-	"github.com/hpips/hpips/spec/money"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -75,7 +75,7 @@ func (s *shop) redemptions(l lease.Lease) (all, its int, at []time.Duration) {
 }
 
 // got is all that bob was paid, and what the fees took of it.
-func (s *shop) got() uint64 { return s.chain.final("hpips1bob") + s.chain.sum(money.Denom).fees }
+func (s *shop) got() uint64 { return s.chain.final("hpips1bob") + s.chain.fees() }
 
 // long makes a lease that runs for weeks: extensions do it.
 func (s *shop) long(deposit uint64) lease.Lease {
@@ -192,22 +192,19 @@ func TestLeasesThatEndTogetherAreRedeemedTogether(t *testing.T) {
 
 func TestWhatMakesARedemptionSooner(t *testing.T) {
 	for name, row := range map[string]struct {
-		change func(*PayeeConfig)
+		worth  uint64
 		play   func(s *shop, l lease.Lease)
 		within time.Duration
 	}{
-		"a day":                      {nil, func(*shop, lease.Lease) {}, 24*time.Hour + time.Minute},
-		"the lease's end":            {nil, func(s *shop, l lease.Lease) { s.bob.Ended(context.Background(), l) }, time.Minute},
-		"its closing by its payer":   {nil, func(s *shop, l lease.Lease) { s.alice.Close(context.Background(), []lease.Lease{l}) }, time.Hour + time.Minute},
-		"a deposit nearly used up":   {nil, func(s *shop, l lease.Lease) { s.works(l, 8*time.Second) }, time.Minute},
-		"an amount that is worth it": {func(c *PayeeConfig) { c.Worth = 3 * cpuSecond }, func(s *shop, l lease.Lease) { s.works(l, 2*time.Second) }, time.Minute},
+		"a day":                      {0, func(*shop, lease.Lease) {}, 24*time.Hour + time.Minute},
+		"the lease's end":            {0, func(s *shop, l lease.Lease) { s.bob.Ended(context.Background(), l) }, time.Minute},
+		"its closing by its payer":   {0, func(s *shop, l lease.Lease) { s.alice.Close(context.Background(), []lease.Lease{l}) }, time.Hour + time.Minute},
+		"a deposit nearly used up":   {0, func(s *shop, l lease.Lease) { s.works(l, 8*time.Second) }, time.Minute},
+		"an amount that is worth it": {3 * cpuSecond, func(s *shop, l lease.Lease) { s.works(l, 2*time.Second) }, time.Minute},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := opened(t, func(c *PayeeConfig) { c.First = c.Day })
+			s := opened(t, func(c *PayeeConfig) { c.First, c.Worth = c.Day, row.worth })
 			defer func() { s.stop() }()
-			if row.change != nil {
-				row.change(&s.bob.cfg)
-			}
 			l := s.lease(s.alice, "bob", 10_000, func(t *lease.Terms) { t.Until += (72 * time.Hour).Milliseconds() })
 			if err := s.alice.Fund(context.Background(), []lease.Lease{l}); err != nil {
 				t.Fatal(err)
@@ -232,10 +229,10 @@ func TestTheChainIsAwayForADay(t *testing.T) {
 		defer func() { s.stop() }()
 		l := s.long(hpips)
 		s.works(l, time.Second)
-		s.chain.down = true
+		s.chain.change(func() { s.chain.down = true })
 		time.Sleep(24 * time.Hour)
 		s.works(l, time.Second)
-		s.chain.down = false
+		s.chain.change(func() { s.chain.down = false })
 		time.Sleep(2 * time.Hour)
 		if s.got() != 2*cpuSecond || s.chain.count("redeem") != 1 {
 			t.Errorf("bob has %d by %d redemptions", s.got(), s.chain.count("redeem"))
@@ -251,8 +248,10 @@ func TestARedemptionOfUnknownOutcome(t *testing.T) {
 		l := s.long(hpips)
 		s.works(l, time.Second)
 		lost, dumb := 2, 1
-		s.chain.lost = func(op string) bool { lost--; return op == "redeem" && lost >= 0 }
-		s.chain.dumb = func(op string) bool { dumb--; return op == "redeem" && dumb >= 0 }
+		s.chain.change(func() {
+			s.chain.lost = func(op string) bool { lost--; return op == "redeem" && lost >= 0 }
+			s.chain.dumb = func(op string) bool { dumb--; return op == "redeem" && dumb >= 0 }
+		})
 		time.Sleep(time.Hour)
 		if s.got() != cpuSecond || s.chain.count("redeem") != 1 {
 			t.Errorf("bob has %d by %d redemptions", s.got(), s.chain.count("redeem"))
@@ -276,7 +275,7 @@ func TestOneBadLeaseDoesNotHoldUpTheOthers(t *testing.T) {
 			s.works(l, time.Second)
 			leases = append(leases, l)
 		}
-		s.chain.leases[leases[7].Terms.Key()].Key = make([]byte, voucher.KeySize)
+		s.chain.change(func() { s.chain.leases[leases[7].Terms.Key()].Key = make([]byte, voucher.KeySize) })
 		for _, l := range leases {
 			s.bob.Ended(context.Background(), l)
 		}
@@ -319,7 +318,7 @@ func TestAnotherAssetGoesBesideHPIPS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := opened(t)
 		defer func() { s.stop() }()
-		s.chain.give("hpips1alice", "gold", 1000*hpips)
+		s.chain.change(func() { s.chain.give("hpips1alice", "gold", 1000*hpips) })
 		p := named(t, "alice")
 		golden, err := NewPayer(s.door("alice"), PayerConfig{Account: p.account, Secret: p.secret, Denom: "gold"})
 		if err != nil {
@@ -333,8 +332,10 @@ func TestAnotherAssetGoesBesideHPIPS(t *testing.T) {
 		}
 		s.works(s.hired(s.alice, s.bob, "bob", hpips), time.Second)
 		time.Sleep(2 * time.Hour)
-		if all, its, _ := s.redemptions(l); all != 1 || its != 1 || s.got() != cpuSecond || s.chain.paid["hpips1bob"]["gold"] != cpuSecond {
-			t.Errorf("%d redemptions, %d of gold; bob has %d and %d of gold", all, its, s.got(), s.chain.paid["hpips1bob"]["gold"])
+		got, gold := s.got(), uint64(0)
+		s.chain.change(func() { gold = s.chain.paid["hpips1bob"]["gold"] })
+		if all, its, _ := s.redemptions(l); all != 1 || its != 1 || got != cpuSecond || gold != cpuSecond {
+			t.Errorf("%d redemptions, %d of gold; bob has %d and %d of gold", all, its, got, gold)
 		}
 		s.chain.check(t)
 	})
@@ -365,12 +366,13 @@ func TestAChainThatIsBehind(t *testing.T) {
 // On a development network a day and a grace are a minute each: also what a requester closes in the middle of a day is redeemed in time.
 func TestShortDays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := opened(t)
+		s := opened(t, func(c *PayeeConfig) {
+			day := DefaultPayee(time.Minute)
+			day.Path, day.Key = c.Path, c.Key
+			*c = day
+		})
 		defer func() { s.stop() }()
-		day := DefaultPayee(time.Minute)
-		day.Path, day.Key = s.bob.cfg.Path, s.bob.cfg.Key
-		s.bob.cfg = day
-		s.chain.rules.Grace = time.Minute
+		s.chain.change(func() { s.chain.rules.Grace = time.Minute })
 		owed := uint64(0)
 		for i := range 30 {
 			l := s.hired(s.alice, s.bob, "bob", hpips)
@@ -389,6 +391,42 @@ func TestShortDays(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		if s.got() != owed {
 			t.Errorf("bob has %d of %d", s.got(), owed)
+		}
+		s.chain.check(t)
+	})
+}
+
+// Eight leases at once, each from its own goroutine, while the redeemer is at work: for the race detector, and for the sums.
+func TestSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := opened(t)
+		defer func() { s.stop() }()
+		var all sync.WaitGroup
+		for range 8 {
+			l := s.long(hpips)
+			all.Go(func() {
+				var done voucher.Usage
+				for i := range uint64(20) {
+					done = s.bob.Did(l, []job.Result{ran(i, time.Second)})
+					v, err := s.alice.Promise(l, done)
+					if err == nil {
+						_, err = s.bob.Take(context.Background(), l, v)
+					}
+					if err != nil {
+						t.Error(err)
+					}
+					time.Sleep(time.Minute)
+				}
+				s.bob.Ended(context.Background(), l)
+				if err := s.alice.Close(context.Background(), []lease.Lease{l}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		time.Sleep(48 * time.Hour)
+		if s.got() != 8*20*cpuSecond {
+			t.Errorf("bob has %d", s.got())
 		}
 		s.chain.check(t)
 	})

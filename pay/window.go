@@ -51,9 +51,11 @@ func NewWindow(t lease.Terms, limits job.Limits) Window {
 	return w
 }
 
+func (w *Window) price(u voucher.Usage) uint64 { return price(w.rates, u) }
+
 // price is what a usage costs; what does not fit into 64 bits costs the largest number.
-func (w *Window) price(u voucher.Usage) uint64 {
-	c, err := voucher.Cost(w.rates, u)
+func price(r voucher.Rates, u voucher.Usage) uint64 {
+	c, err := voucher.Cost(r, u)
 	if err != nil {
 		return ^uint64(0)
 	}
