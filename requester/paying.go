@@ -151,7 +151,7 @@ func (g *gathering) taskCost() uint64 {
 	most := uint64(1)
 	for _, p := range g.purses {
 		if p.used.Tasks > 0 {
-			most = max(most, p.cost/p.used.Tasks)
+			most = max(most, p.window.Task())
 		}
 	}
 	return most
@@ -391,7 +391,7 @@ func (g *gathering) topUp(ctx context.Context, p *purse, now time.Time) {
 			slots += h.slots
 		}
 		share := len(p.hire.held) + (g.board.wanted()*p.hire.slots+slots-1)/max(slots, 1)
-		want = uint64(min(float64(want), 1.5*float64(share)*float64(p.cost)/float64(p.used.Tasks)))
+		want = uint64(min(float64(want), 1.5*float64(share)*float64(p.window.Task())))
 	}
 	more := g.e.budget.take(max(want, g.taskCost()))
 	if more == 0 {

@@ -98,16 +98,15 @@ func (p *purse) signed(s voucher.Signed, now time.Time) {
 	}
 }
 
-// affords is how many tasks the deposit still covers, besides those that are held, as far as it is known what they cost.
+// affords is how many tasks the deposit still covers, besides those that are held, each at the dearest so far: the provider starts no others.
 func (p *purse) affords(held int) int {
 	switch {
 	case p.cost >= p.deposit:
 		return 0
-	case p.used.Tasks == 0 || p.cost == 0:
+	case p.used.Tasks == 0:
 		return maxCredit
 	}
-	left := float64(p.deposit-p.cost) / (float64(p.cost) / float64(p.used.Tasks))
-	return min(maxCredit, int(min(left, maxCredit*2))-held)
+	return min(maxCredit, int(min((p.deposit-p.cost)/max(p.window.Task(), 1), 2*maxCredit))-held)
 }
 
 // thin reports whether three quarters of the deposit are used, or what is left does not cover another task.
