@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -14,6 +15,7 @@ import (
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/money"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -34,22 +36,27 @@ type Free struct {
 	Disk      int64 // bytes that tasks may write together
 	Leases    int   // held now
 	MaxLeases int
-	Refusal   string // why nothing is taken now, such as "paused by its owner"; "" when something is
+	Worked    time.Duration // of all slots together since the start
+	Refusal   string        // why nothing is taken now, such as "paused by its owner"; "" when something is
 }
 
 // BidderConfig is how a bidder sells.
 type BidderConfig struct {
-	Owner   string        // who is paid
-	Network string        // label of the network that the node is in
-	Rates   voucher.Rates // prices
-	Term    time.Duration // for which a quote holds
-	Quotes  int           // remembered at most
-	PerPeer int           // of these for one peer
+	Owner   string               // who is paid
+	Network string               // label of the network that the node is in
+	Rates   voucher.Rates        // prices, the lowest where they move; none: work is given away
+	Pricing Pricing              // how they move
+	Chain   string               // on which work is paid for; "" where nothing has a price
+	Denoms  []string             // assets that are taken in payment
+	Ours    func(p peer.ID) bool // whether a node belongs to the same owner, who pays nothing to itself; nil: none does
+	Term    time.Duration        // for which a quote holds
+	Quotes  int                  // remembered at most
+	PerPeer int                  // of these for one peer
 }
 
 // DefaultBidder returns the configuration that suits most.
 func DefaultBidder() BidderConfig {
-	return BidderConfig{Term: 30 * time.Second, Quotes: 4096, PerPeer: 64}
+	return BidderConfig{Term: 30 * time.Second, Quotes: 4096, PerPeer: 64, Pricing: DefaultPricing(), Denoms: []string{money.Denom}}
 }
 
 // Bidder sells: it answers orders with quotes and countersigns leases.
@@ -61,6 +68,7 @@ type Bidder struct {
 	capacity Capacity
 	cfg      BidderConfig
 	made     book
+	price    tariff
 }
 
 // NewBidder returns a bidder that signs with the node's key, which must hold its peer ID.
@@ -69,7 +77,11 @@ func NewBidder(log *slog.Logger, key crypto.PrivKey, now func() time.Time, capac
 	if err != nil {
 		return nil, fmt.Errorf("bidder: %w", err)
 	}
-	return &Bidder{log: log, key: key, self: self, now: now, capacity: capacity, cfg: cfg, made: newBook(cfg.Quotes, cfg.PerPeer)}, nil
+	if !cfg.Rates.Free() && cfg.Chain == "" {
+		return nil, errors.New("bidder: work has a price and there is no chain on which it could be paid")
+	}
+	return &Bidder{log: log, key: key, self: self, now: now, capacity: capacity, cfg: cfg, made: newBook(cfg.Quotes, cfg.PerPeer),
+		price: tariff{rule: cfg.Pricing, floor: cfg.Rates}}, nil
 }
 
 // Answer registers the bidder for the protocols of the market.
@@ -87,8 +99,11 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	if err := checkOrder(order, from); err != nil {
 		return nil, err
 	}
-	q := lease.Quote{Provider: b.self.String(), Owner: b.cfg.Owner, Network: b.cfg.Network, Rates: b.cfg.Rates}
+	q := lease.Quote{Provider: b.self.String(), Owner: b.cfg.Owner, Network: b.cfg.Network}
 	free, now := b.capacity.Free(), b.now()
+	if !b.ours(from) {
+		q.Rates = b.price.rates(now, free.Slots, free.Worked)
+	}
 	q.Slots, q.Refusal = offer(order, free)
 	if q.Refusal == "" {
 		q.Load, q.Until = free.Leases, now.Add(b.cfg.Term).UnixMilli()
@@ -96,6 +111,9 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	}
 	return canon.Encode(q)
 }
+
+// ours reports whether a peer is this node or another of its owner's.
+func (b *Bidder) ours(p peer.ID) bool { return p == b.self || b.cfg.Ours != nil && b.cfg.Ours(p) }
 
 // offer is the decision on an order: how many slots, or why none.
 func offer(o lease.Order, f Free) (slots int, refusal string) {
@@ -179,6 +197,11 @@ func (b *Bidder) checkTerms(l lease.Lease, from peer.ID, now time.Time) error {
 		return fmt.Errorf("lease: it begins at another time than now: the clocks are more than %v apart", Skew)
 	case t.Until > now.Add(lease.MaxTerm+Skew).UnixMilli():
 		return fmt.Errorf("lease: it runs for more than %v from now", lease.MaxTerm)
+	}
+	if p := t.Pay; p != nil && p.Chain != b.cfg.Chain {
+		return fmt.Errorf("lease: it is paid for on chain %q, this node is paid on %q", clip(p.Chain), b.cfg.Chain)
+	} else if p != nil && !slices.Contains(b.cfg.Denoms, p.Denom) {
+		return fmt.Errorf("lease: it is paid for in %q, this node takes %s", clip(p.Denom), strings.Join(b.cfg.Denoms, ", "))
 	}
 	return l.CheckRequester(now.UnixMilli())
 }

@@ -1,12 +1,15 @@
 package market
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -14,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 )
 
@@ -21,7 +25,6 @@ import (
 type BrokerConfig struct {
 	Timeout  time.Duration // per peer and question
 	Parallel int           // questions at once
-	Ceiling  uint64        // highest price taken, in uhpips per CPU-hour
 }
 
 // DefaultBroker returns the configuration that suits most.
@@ -47,18 +50,40 @@ type Answer struct {
 	Job   string // of the order
 	Quote lease.Quote
 	Err   error
+
+	Resources job.Resources // of the order
+}
+
+// Offers asks peers what they sell now for a task of these resources, whatever it costs, the cheapest first; those that sell nothing say why, at
+// the end. Peers that do not answer are left out.
+func (b *Broker) Offers(ctx context.Context, order lease.Order, peers []peer.ID) []Offer {
+	offers := []Offer{}
+	for _, a := range b.Ask(ctx, order, Any, peers) {
+		var no *Refusal
+		switch q := a.Quote; {
+		case a.Err == nil:
+			offers = append(offers, Offer{Provider: q.Provider, Owner: q.Owner, Network: q.Network, Slots: q.Slots, Load: q.Load, Rates: q.Rates,
+				Hour: Hourly(q.Rates, order.Resources), Until: q.Until})
+		case errors.As(a.Err, &no):
+			offers = append(offers, Offer{Provider: a.Peer.String(), Refusal: no.Reason})
+		}
+	}
+	slices.SortFunc(offers, func(x, y Offer) int {
+		return cmp.Or(cmp.Compare(min(y.Slots, 1), min(x.Slots, 1)), cmp.Compare(x.Hour, y.Hour), cmp.Compare(x.Rates.Sent, y.Rates.Sent), strings.Compare(x.Provider, y.Provider))
+	})
+	return offers
 }
 
 // Ask asks all peers at once for a quote and returns their answers in the order of peers. Order.Requester must be this node.
-// It takes Timeout at most for each Parallel peers; the end of ctx leaves the rest with its error.
-func (b *Broker) Ask(ctx context.Context, order lease.Order, peers []peer.ID) []Answer {
+// What costs more than the ceiling is a refusal. It takes Timeout at most for each Parallel peers; the end of ctx leaves the rest with its error.
+func (b *Broker) Ask(ctx context.Context, order lease.Order, ceiling Ceiling, peers []peer.ID) []Answer {
 	answers := make([]Answer, len(peers))
 	var g errgroup.Group
 	g.SetLimit(max(1, b.cfg.Parallel))
 	for i, p := range peers {
 		g.Go(func() error {
-			q, err := b.ask(ctx, order, p)
-			answers[i] = Answer{Peer: p, Job: order.Job, Quote: q, Err: err}
+			q, err := b.ask(ctx, order, ceiling, p)
+			answers[i] = Answer{Peer: p, Job: order.Job, Resources: order.Resources, Quote: q, Err: err}
 			return nil
 		})
 	}
@@ -66,7 +91,7 @@ func (b *Broker) Ask(ctx context.Context, order lease.Order, peers []peer.ID) []
 	return answers
 }
 
-func (b *Broker) ask(ctx context.Context, order lease.Order, p peer.ID) (lease.Quote, error) {
+func (b *Broker) ask(ctx context.Context, order lease.Order, ceiling Ceiling, p peer.ID) (lease.Quote, error) {
 	req, err := canon.Encode(order)
 	if err != nil {
 		return lease.Quote{}, err
@@ -81,33 +106,29 @@ func (b *Broker) ask(ctx context.Context, order lease.Order, p peer.ID) (lease.Q
 	if err := canon.Decode(reply, lease.MaxOrder, &q); err != nil {
 		return lease.Quote{}, fmt.Errorf("quote from %s: %w", p, err)
 	}
-	if err := checkQuote(q, order, p, b.cfg.Ceiling, b.now()); err != nil {
+	if err := checkQuote(q, order, p, ceiling, b.now()); err != nil {
 		return lease.Quote{}, err
 	}
 	return q, nil
 }
 
-// Choose returns the offers to take for so many slots, best first: by price, then by load, then by a hash of job and peer, so that many requesters
-// spread over equal providers. It takes as many as it needs to reach slots, or all.
+// Choose returns the offers to take for so many slots, best first: by the price of what was ordered, by that of what is sent, by load, then by a hash
+// of job and peer, so that many requesters spread over equal providers. It takes as many as it needs to reach slots, or all.
 func Choose(answers []Answer, slots int) []Answer {
 	type ranked struct {
 		Answer
+		hour uint64
 		luck [32]byte
 	}
 	var offers []ranked
 	for _, a := range answers {
 		if a.Err == nil && a.Quote.Slots > 0 {
-			offers = append(offers, ranked{a, sha256.Sum256([]byte(a.Job + "\x00" + string(a.Peer)))})
+			offers = append(offers, ranked{a, Hourly(a.Quote.Rates, a.Resources), sha256.Sum256([]byte(a.Job + "\x00" + string(a.Peer)))})
 		}
 	}
 	slices.SortFunc(offers, func(x, y ranked) int {
-		switch {
-		case x.Quote.Rates.CPU != y.Quote.Rates.CPU:
-			return compare(x.Quote.Rates.CPU, y.Quote.Rates.CPU)
-		case x.Quote.Load != y.Quote.Load:
-			return compare(x.Quote.Load, y.Quote.Load)
-		}
-		return slices.Compare(x.luck[:], y.luck[:])
+		p, q := x.Quote, y.Quote
+		return cmp.Or(cmp.Compare(x.hour, y.hour), cmp.Compare(p.Rates.Sent, q.Rates.Sent), cmp.Compare(p.Load, q.Load), slices.Compare(x.luck[:], y.luck[:]))
 	})
 	var taken []Answer
 	for _, o := range offers {
@@ -120,18 +141,11 @@ func Choose(answers []Answer, slots int) []Answer {
 	return taken
 }
 
-func compare[T int | uint64](a, b T) int {
-	if a < b {
-		return -1
-	}
-	return 1
-}
-
-// Open makes a lease of a quote: it signs the terms, sends them to the provider and checks its signature. An error leaves nothing behind here; the
-// provider frees a lease that nobody begins.
-func (b *Broker) Open(ctx context.Context, p peer.ID, order lease.Order, quote lease.Quote, term time.Duration) (lease.Lease, error) {
+// Open makes a lease of a quote: it signs the terms, sends them to the provider and checks its signature. pay says how it is paid for; nil where the
+// quote is free. An error leaves nothing behind here; the provider frees a lease that nobody begins.
+func (b *Broker) Open(ctx context.Context, p peer.ID, order lease.Order, quote lease.Quote, pay *lease.Pay, term time.Duration) (lease.Lease, error) {
 	now := b.now()
-	terms := lease.Terms{Order: order, Quote: quote, From: now.UnixMilli(), Until: now.Add(min(term, lease.MaxTerm)).UnixMilli()}
+	terms := lease.Terms{Order: order, Quote: quote, From: now.UnixMilli(), Until: now.Add(min(term, lease.MaxTerm)).UnixMilli(), Pay: pay}
 	l, err := b.propose(ctx, p, terms, nil)
 	if err != nil {
 		return lease.Lease{}, fmt.Errorf("open lease with %s: %w", p, err)

@@ -1,6 +1,6 @@
 // Package market keeps the trade between a requester and its providers: orders are asked around, quotes are ranked, leases are signed by both sides.
-// It promises that a broker takes only quotes that answer its order, that a bidder countersigns only what it has quoted itself, and that a flood of
-// orders costs bounded memory.
+// It promises that a broker takes only quotes that answer its order within its ceiling, that a bidder countersigns only what it has quoted itself and is
+// paid for in what it takes, and that a flood of orders costs bounded memory.
 // It leaves finding peers and carrying bytes to p2p, the words to spec/lease, and what a node has to sell to its Capacity.
 package market
 
@@ -16,6 +16,7 @@ import (
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/money"
 )
 
 // The protocols of the market.
@@ -77,8 +78,9 @@ func checkOrder(o lease.Order, from peer.ID) error {
 	return nil
 }
 
-// checkQuote refuses quotes that do not answer order. from is the peer that gave it; ceiling is the highest price taken, in uhpips per CPU-hour.
-func checkQuote(q lease.Quote, order lease.Order, from peer.ID, ceiling uint64, now time.Time) error {
+// checkQuote refuses quotes that do not answer order. from is the peer that gave it.
+func checkQuote(q lease.Quote, order lease.Order, from peer.ID, ceiling Ceiling, now time.Time) error {
+	price, over := ceiling.exceeded(q.Rates, order.Resources)
 	switch {
 	case q.Provider != from.String():
 		return fmt.Errorf("quote: provider is %q, not the answering peer", clip(q.Provider))
@@ -88,8 +90,10 @@ func checkQuote(q lease.Quote, order lease.Order, from peer.ID, ceiling uint64, 
 		return fmt.Errorf("quote: %d slots of %d ordered are not possible", q.Slots, order.Slots)
 	case q.Load < 0:
 		return fmt.Errorf("quote: a load of %d is not possible", q.Load)
-	case q.Rates.CPU > ceiling:
-		return &Refusal{Reason: fmt.Sprintf("price: asks %d uhpips per CPU-hour, the ceiling is %d", q.Rates.CPU, ceiling)}
+	case over && ceiling == 0:
+		return &Refusal{Reason: "price: it works for pay only, and nothing may be paid"}
+	case over:
+		return &Refusal{Reason: fmt.Sprintf("price: asks %s HPIPS for an hour of a task, the ceiling is %s", money.Amount(price), money.Amount(ceiling))}
 	case len(q.Owner) > maxName || len(q.Network) > maxName:
 		return fmt.Errorf("quote: owner and network may have %d bytes", maxName)
 	case q.Until <= now.Add(-Skew).UnixMilli():

@@ -144,14 +144,14 @@ func TestAliceLeasesFromBob(t *testing.T) {
 	_, shop := w.sells(t, bob, DefaultBidder())
 	broker, order := w.buys(alice), orderOf(alice, 100)
 
-	answers := broker.Ask(t.Context(), order, []peer.ID{bob.id})
+	answers := broker.Ask(t.Context(), order, 0, []peer.ID{bob.id})
 	if answers[0].Err != nil || answers[0].Quote.Slots != 4 {
 		t.Fatalf("bob's quote: %+v", answers[0])
 	}
 	if len(shop.held) != 0 {
 		t.Fatal("a quote reserved something")
 	}
-	l, err := broker.Open(t.Context(), bob.id, order, answers[0].Quote, time.Hour)
+	l, err := broker.Open(t.Context(), bob.id, order, answers[0].Quote, nil, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestAliceLeasesFromBob(t *testing.T) {
 
 func TestChoose(t *testing.T) {
 	offer := func(name string, price uint64, load, slots int) Answer {
-		return Answer{Peer: peer.ID(name), Job: "job-1", Quote: lease.Quote{Rates: voucher.Rates{CPU: price}, Load: load, Slots: slots}}
+		return Answer{Peer: peer.ID(name), Job: "job-1", Resources: job.Resources{CPU: 1}, Quote: lease.Quote{Rates: voucher.Rates{CPU: price}, Load: load, Slots: slots}}
 	}
 	no := Answer{Peer: "carol", Err: &Refusal{Reason: "no"}}
 	rows := []struct {
@@ -251,7 +251,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 		if r.order != nil {
 			r.order(&order)
 		}
-		a := w.buys(alice).Ask(t.Context(), order, []peer.ID{bob.id})[0]
+		a := w.buys(alice).Ask(t.Context(), order, 0, []peer.ID{bob.id})[0]
 		if a.Err == nil || a.Err.Error() != r.want || !errors.Is(a.Err, ErrRefused) {
 			t.Errorf("got %v, want %q", a.Err, r.want)
 		}
@@ -282,7 +282,7 @@ func TestCarolsQuotesAreNotTaken(t *testing.T) {
 	ask := func(reply []byte) error {
 		w := newWire()
 		end{w, carol.id}.Handle(QuoteProtocol, lease.MaxOrder, func(context.Context, peer.ID, []byte) ([]byte, error) { return reply, nil })
-		return w.buys(alice).Ask(t.Context(), orderOf(alice, 4), []peer.ID{carol.id})[0].Err
+		return w.buys(alice).Ask(t.Context(), orderOf(alice, 4), 0, []peer.ID{carol.id})[0].Err
 	}
 	if err := ask(canon.MustEncode(honest)); err != nil {
 		t.Fatalf("her honest quote: %v", err)
@@ -315,7 +315,7 @@ func TestSilentPeersCostOneTimeout(t *testing.T) {
 			})
 		}
 		start := time.Now()
-		answers := w.buys(alice).Ask(t.Context(), orderOf(alice, 4), peers)
+		answers := w.buys(alice).Ask(t.Context(), orderOf(alice, 4), 0, peers)
 		if took := time.Since(start); took != 3*time.Second {
 			t.Errorf("asking 32 peers, 30 of them silent, took %v", took)
 		}
@@ -339,7 +339,7 @@ func TestWhatBobDoesNotSign(t *testing.T) {
 	}{
 		{name: "the honest terms", from: alice, key: alice},
 		{name: "more slots than quoted", want: "its quote is not one of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Quote.Slots++; t.Order.Slots = 100 }},
-		{name: "a lower price", want: "its quote is not one of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Quote.Rates.CPU = 0 }},
+		{name: "a lower price", want: "its quote is not one of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Quote.Rates.CPU = 1 }},
 		{name: "another job", want: "its quote is not one of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Order.Job = "job-2" }},
 		{name: "more memory", want: "its quote is not one of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Order.Resources.Memory *= 2 }},
 		{name: "a quote of carol", want: "not of this node", from: alice, key: alice, edit: func(t *lease.Terms) { t.Quote.Provider = carol.id.String() }},
@@ -349,12 +349,16 @@ func TestWhatBobDoesNotSign(t *testing.T) {
 		{name: "an expired one", want: "expired", from: alice, key: alice, edit: func(t *lease.Terms) { t.From -= 60000; t.Until = t.From + 1 }},
 		{name: "the end before the beginning", want: "not possible", from: alice, key: alice, edit: func(t *lease.Terms) { t.Until = t.From - 1 }},
 		{name: "one that begins tomorrow", want: "clocks", from: alice, key: alice, edit: func(t *lease.Terms) { t.From += 24 * time.Hour.Milliseconds(); t.Until = t.From + 1000 }},
+		{name: "nobody who pays", want: "nobody pays", from: alice, key: alice, edit: func(t *lease.Terms) { t.Pay = nil }},
+		{name: "pay on another chain", want: "this node is paid on", from: alice, key: alice, edit: func(t *lease.Terms) { t.Pay.Chain = "hpips-2" }},
+		{name: "pay in what nobody takes", want: "this node takes uhpips", from: alice, key: alice, edit: func(t *lease.Terms) { t.Pay.Denom = "ujunk" }},
+		{name: "pay without a deposit", want: "nothing is deposited", from: alice, key: alice, edit: func(t *lease.Terms) { t.Pay.Deposit = 0 }},
 		{name: "an extension of nothing", want: "the lease before it", from: alice, key: alice, edit: func(t *lease.Terms) { t.Serial = 1 }},
 	}
 	for _, r := range rows {
 		w := newWire()
 		cfg := DefaultBidder()
-		cfg.Rates.CPU = 5
+		cfg.Rates.CPU, cfg.Chain = 5, "hpips-1"
 		b, shop := w.sells(t, bob, cfg)
 		terms := quoted(t, b, alice)
 		if r.edit != nil {
@@ -383,7 +387,11 @@ func quoted(t testing.TB, b *Bidder, p person) lease.Terms {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	return lease.Terms{Order: order, Quote: q, From: now.UnixMilli(), Until: now.Add(time.Hour).UnixMilli()}
+	terms := lease.Terms{Order: order, Quote: q, From: now.UnixMilli(), Until: now.Add(time.Hour).UnixMilli()}
+	if !q.Rates.Free() {
+		terms.Pay = payBy(p)
+	}
+	return terms
 }
 
 func proposal(t testing.TB, terms lease.Terms, by person, before *lease.Lease) []byte {
@@ -483,8 +491,8 @@ func TestAliceChecksTheCountersignature(t *testing.T) {
 			return canon.Encode(p.Lease)
 		})
 		broker, order := w.buys(alice), orderOf(alice, 4)
-		q := broker.Ask(t.Context(), order, []peer.ID{bob.id})[0].Quote
-		if _, err := broker.Open(t.Context(), bob.id, order, q, time.Hour); err == nil {
+		q := broker.Ask(t.Context(), order, 0, []peer.ID{bob.id})[0].Quote
+		if _, err := broker.Open(t.Context(), bob.id, order, q, nil, time.Hour); err == nil {
 			t.Errorf("%s: taken as a lease", name)
 		}
 	}
@@ -564,11 +572,11 @@ func FuzzBrokerAnswers(f *testing.F) {
 			end{w, carol.id}.Handle(proto, MaxProposal, func(context.Context, peer.ID, []byte) ([]byte, error) { return reply, nil })
 		}
 		broker, order := w.buys(alice), orderOf(alice, 4)
-		a := broker.Ask(t.Context(), order, []peer.ID{carol.id})[0]
+		a := broker.Ask(t.Context(), order, 0, []peer.ID{carol.id})[0]
 		if a.Err == nil && (a.Quote.Slots < 1 || a.Quote.Slots > 4 || a.Quote.Rates.CPU > 0) {
 			t.Fatalf("took %+v", a.Quote)
 		}
-		if _, err := broker.Open(t.Context(), carol.id, order, a.Quote, time.Hour); err == nil {
+		if _, err := broker.Open(t.Context(), carol.id, order, a.Quote, nil, time.Hour); err == nil {
 			t.Fatal("took bytes without a signature for a lease")
 		}
 	})

@@ -138,8 +138,8 @@ func (m *member) provide(cfg Config) error {
 	if m.engine, err = wasm.New(m.log.With("room", "engine"), wasm.Config{Command: child, Cache: cache}); err != nil {
 		return err
 	}
-	p, err := provider.New(m.log.With("room", "provider"), m.host.ID(), provider.Over(m.sessions), m.store,
-		map[string]engine.Engine{m.engine.Name(): m.engine}, m.providing(cfg))
+	p, err := provider.New(m.log.With("room", "provider"), provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store,
+		Engines: map[string]engine.Engine{m.engine.Name(): m.engine}}, m.providing(cfg))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/spec/job"
@@ -102,7 +103,9 @@ func (p *Provider) closeOut(s *shift, outcomes []engine.Outcome) (answered []*ta
 	t := s.t
 	var paths []string
 	answered, told = make([]*task, 0, len(outcomes)), make([]engine.Outcome, 0, len(outcomes))
+	now := time.Now()
 	p.mu.Lock()
+	s.last = now
 	for _, o := range outcomes {
 		i := o.ID - s.base
 		if i >= uint64(len(s.tasks)) {
@@ -118,6 +121,7 @@ func (p *Provider) closeOut(s *shift, outcomes []engine.Outcome) (answered []*ta
 			t.drop(k)
 		case o.End == engine.Cancelled && k.returned:
 			k.state, k.returned = waiting, false
+			t.clear(k)
 			t.ready = append(t.ready, k)
 			p.work.Signal()
 			continue // its input stays
@@ -175,7 +179,7 @@ func (p *Provider) answer(t *tenant, tasks []*task, results []job.Result, kept k
 	p.mu.Unlock()
 	p.remove(paths...)
 	m := lease.Message{Lease: t.id, Results: &lease.Results{Results: results}}
-	if p.send(t, m, parcel{tasks: tasks, keep: kept}, false) {
+	if p.send(t, m, parcel{tasks: tasks, results: results, keep: kept}, false) {
 		return
 	}
 	p.letGo(kept)
@@ -191,10 +195,17 @@ func (p *Provider) handOver(m parcel) {
 	if len(m.tasks) == 0 {
 		return
 	}
+	if m.t.bill != nil {
+		p.did(m.t, m.results)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, k := range m.tasks {
 		k.state = sent
+		m.t.clear(k)
+	}
+	if m.t.bill != nil {
+		p.work.Broadcast()
 	}
 }
 

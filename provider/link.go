@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/hpips/hpips/p2p"
+	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 )
 
@@ -47,11 +48,12 @@ type link struct {
 
 // parcel is one message to send.
 type parcel struct {
-	msg   []byte // nil: the note is written when its turn comes
-	note  note
-	t     *tenant
-	tasks []*task // that msg answers
-	keep  keep
+	msg     []byte // nil: the note is written when its turn comes
+	note    note
+	t       *tenant
+	tasks   []*task      // that msg answers
+	results []job.Result // of tasks
+	keep    keep
 }
 
 // note is a short message that tells how things stand when it is sent; the same one never waits twice.
@@ -198,6 +200,7 @@ func (l *link) write(ctx context.Context) {
 		err := l.session.Send(ctx, m.msg)
 		l.since.Store(0)
 		if err != nil {
+			l.p.lost(m)
 			l.p.letGo(m.keep)
 			return
 		}

@@ -40,13 +40,15 @@ type Config struct {
 	Patience time.Duration // with a lease whose session is down, or does not take results
 	Grace    time.Duration // from a lease's signature to its beginning
 	Stall    time.Duration // without progress, before content is given up
+	Deposit  time.Duration // for the chain to have a lease's deposit
+	Unpaid   time.Duration // with a requester that owes and does not pay
 }
 
 // Default returns the configuration for a folder: a slot and 1 GiB for each core.
 func Default(dir string) Config {
 	n := runtime.NumCPU()
 	return Config{Dir: dir, Slots: n, Memory: max(int64(n)<<30, 4<<30), Disk: 20 << 30, Leases: 32, Idle: 2, Stagers: 4,
-		Patience: 10 * time.Minute, Grace: time.Minute, Stall: 2 * time.Minute}
+		Patience: 10 * time.Minute, Grace: time.Minute, Stall: 2 * time.Minute, Deposit: 30 * time.Second, Unpaid: 30 * time.Second}
 }
 
 // Check refuses what cannot work.
@@ -56,8 +58,8 @@ func (c Config) Check() error {
 		return errors.New("provider config: dir is empty")
 	case c.Slots < 1 || c.Memory < 1 || c.Disk < 1 || c.Leases < 1 || c.Stagers < 1 || c.Idle < 1:
 		return fmt.Errorf("provider config: slots, memory, disk, leases, stagers and idle must be above 0: %+v", c)
-	case c.Patience <= 0 || c.Grace <= 0 || c.Stall <= 0:
-		return fmt.Errorf("provider config: patience, grace and stall must be above 0: %+v", c)
+	case c.Patience <= 0 || c.Grace <= 0 || c.Stall <= 0 || c.Deposit <= 0 || c.Unpaid <= 0:
+		return fmt.Errorf("provider config: patience, grace, stall, deposit and unpaid must be above 0: %+v", c)
 	}
 	return nil
 }
@@ -99,13 +101,26 @@ type Store interface {
 	Unpin(ctx context.Context, c cid.Cid) error
 }
 
+// Deps are the rooms that a provider works with.
+type Deps struct {
+	Self     peer.ID
+	Sessions Sessions
+	Store    Store
+	Engines  map[string]engine.Engine
+	Payee    Payee // nil: no lease is paid for
+}
+
 // Provider works for others.
 type Provider struct {
 	log     *slog.Logger
 	self    peer.ID
 	store   Store
 	engines map[string]engine.Engine
+	payee   Payee
 	cfg     Config
+	born    time.Time
+	life    context.Context // of Serve; ends with it
+	end     context.CancelFunc
 
 	arrivals chan Session
 	over     chan struct{}  // closed when Serve ends
@@ -124,26 +139,32 @@ type Provider struct {
 	idle      int       // slots without work
 	links     map[*link]struct{}
 	departed  graves
-	boxes     map[*box]struct{} // running ones
-	ids       uint64            // of engine tasks
-	folders   uint64            // of leases
-	memory    int64             // bytes of running tasks
-	disk      int64             // bytes staged and kept
-	incoming  int64             // bytes of content on its way, which disk counts when it is here
-	passed    int               // how often the one whose turn it is was passed over for want of memory
+	past      past               // paid leases that have ended
+	promises  map[string]promise // vouchers that could not be taken yet
+	trying    bool               // to take them
+	busy      int                // batches
+	worked    time.Duration      // of all slots, less the time since born of each that is busy
+	boxes     map[*box]struct{}  // running ones
+	ids       uint64             // of engine tasks
+	folders   uint64             // of leases
+	memory    int64              // bytes of running tasks
+	disk      int64              // bytes staged and kept
+	incoming  int64              // bytes of content on its way, which disk counts when it is here
+	passed    int                // how often the one whose turn it is was passed over for want of memory
 	ended     map[job.End]uint64
 }
 
-// New makes a provider for the node self. It takes sessions and runs tasks only while Serve runs.
-func New(log *slog.Logger, self peer.ID, sessions Sessions, store Store, engines map[string]engine.Engine, cfg Config) (*Provider, error) {
+// New makes a provider. It takes sessions and runs tasks only while Serve runs.
+func New(log *slog.Logger, deps Deps, cfg Config) (*Provider, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	p := &Provider{log: log, self: self, store: store, engines: engines, cfg: cfg,
+	p := &Provider{log: log, self: deps.Self, store: deps.Store, engines: deps.Engines, payee: deps.Payee, cfg: cfg, born: time.Now(), promises: map[string]promise{},
 		arrivals: make(chan Session), over: make(chan struct{}), tenants: map[string]*tenant{}, links: map[*link]struct{}{},
 		boxes: map[*box]struct{}{}, ended: map[job.End]uint64{}, mode: Open}
 	p.work, p.stage = sync.NewCond(&p.mu), sync.NewCond(&p.mu)
-	sessions.Accept(lease.Session, func(s Session) {
+	p.life, p.end = context.WithCancel(context.Background())
+	deps.Sessions.Accept(lease.Session, func(s Session) {
 		select {
 		case p.arrivals <- s:
 		case <-p.over:
@@ -168,6 +189,7 @@ func (p *Provider) Serve(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, p.close)
 	defer stop()
+	defer p.end()
 	var slots sync.WaitGroup
 	for range p.cfg.Slots {
 		w := &worker{p: p}
@@ -178,6 +200,7 @@ func (p *Provider) Serve(ctx context.Context) error {
 	}
 	p.attend(ctx)
 	p.close()
+	p.end()
 	slots.Wait()
 	p.departAll()
 	p.doing.Wait()
@@ -228,7 +251,8 @@ func (p *Provider) Free() market.Free {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := market.Free{Slots: p.cfg.Slots, Memory: p.cfg.Memory, Disk: max(0, p.cfg.Disk-p.disk),
-		Leases: len(p.tenants), MaxLeases: p.cfg.Leases, Refusal: p.mode.refusal()}
+		Leases: len(p.tenants), MaxLeases: p.cfg.Leases, Refusal: p.mode.refusal(),
+		Worked: p.worked + time.Duration(p.busy)*time.Since(p.born)}
 	f.Engines = slices.Sorted(maps.Keys(p.engines))
 	return f
 }
@@ -245,9 +269,15 @@ func (p *Provider) Hold(l lease.Lease) error {
 	if err := p.room(); err != nil {
 		return err
 	}
+	if l.Terms.Pay != nil && p.payee == nil {
+		return errNoPayee
+	}
 	p.tenants[id] = p.newTenant(l)
 	return nil
 }
+
+// errNoPayee refuses a lease that is paid for where nobody could take the money.
+var errNoPayee = errors.New("lease: this node follows no chain on which it could be paid")
 
 // room refuses a further lease when there is none. Needs p.mu.
 func (p *Provider) room() error {

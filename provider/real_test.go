@@ -102,7 +102,7 @@ func TestATradeOverRealSockets(t *testing.T) {
 	}})
 	cfg := Default(filepath.Join(t.TempDir(), "tasks"))
 	cfg.Slots = 2
-	p, err := New(quiet(), bob.id, Over(bob.sessions), bob.store, map[string]engine.Engine{works.Name(): works}, cfg)
+	p, err := New(quiet(), Deps{Self: bob.id, Sessions: Over(bob.sessions), Store: bob.store, Engines: map[string]engine.Engine{works.Name(): works}}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,11 +120,11 @@ func TestATradeOverRealSockets(t *testing.T) {
 	resources := job.Resources{CPU: 1, Memory: 64 << 20, Disk: 64 << 20}
 	order := lease.Order{Job: "job-1", Requester: alice.id.String(), Engine: "wasm", Slots: 8, Resources: resources}
 	broker := market.NewBroker(quiet(), alice.key, time.Now, alice.host, market.DefaultBroker())
-	offers := market.Choose(broker.Ask(ctx, order, []peer.ID{bob.id}), 8)
+	offers := market.Choose(broker.Ask(ctx, order, 0, []peer.ID{bob.id}), 8)
 	if len(offers) != 1 || offers[0].Quote.Slots != 2 {
 		t.Fatalf("offers %+v", offers)
 	}
-	l, err := broker.Open(ctx, bob.id, order, offers[0].Quote, time.Hour)
+	l, err := broker.Open(ctx, bob.id, order, offers[0].Quote, nil, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,8 @@ func (p *Provider) take(ctx context.Context, l *link, data []byte) error {
 		p.cancel(l, m.Lease, m.Cancel.Tasks)
 	case m.Stdin != nil:
 		p.feed(l, m.Lease, *m.Stdin)
+	case m.Voucher != nil:
+		p.voucher(ctx, l, m.Lease, *m.Voucher)
 	case m.End != nil:
 		p.mu.Lock()
 		if t := p.tenantOf(l, m.Lease); t != nil {
@@ -79,19 +81,35 @@ func (p *Provider) begin(ctx context.Context, l *link, id string, b lease.Begin)
 		fallthrough
 	case !t.begun:
 		t.begin(ctx, b.Work, key, p.engines[b.Lease.Terms.Order.Engine])
+		if b.Lease.Terms.Pay != nil {
+			t.bill = newBill(b.Lease, b.Work.Limits)
+			t.extend(b.Lease)
+		}
 		p.turns = append(p.turns, t)
 		t.doing.Add(1)
 		p.doing.Go(func() {
 			defer t.doing.Done()
-			p.prepare(t)
+			if p.await(t) {
+				p.prepare(t)
+			}
 		})
 	case t.key != key:
 		l.refuse(id, lease.Refused{Reason: "the lease has begun with other work", Hint: "make a new lease"})
 		return
 	}
+	longer := b.Lease.Terms.Until > t.lease.Terms.Until
 	t.extend(b.Lease)
 	t.link, t.away, t.lost = l, time.Time{}, false
-	l.tell(note{lease: id, what: heldNote})
+	if t.bill == nil || t.bill.funded {
+		l.tell(note{lease: id, what: heldNote})
+	}
+	if longer && t.bill != nil && t.bill.funded { // its deposit is to stand as long
+		t.doing.Add(1)
+		p.doing.Go(func() {
+			defer t.doing.Done()
+			p.await(t)
+		})
+	}
 }
 
 // checkLease requires a lease that both sides have signed, that has not expired, and that is this requester's with this provider.
@@ -104,6 +122,8 @@ func (p *Provider) checkLease(l *link, id string, s lease.Lease) error {
 		return errors.New("lease: it is with another provider")
 	case s.ID() != id:
 		return errors.New("lease: it has another name")
+	case s.Terms.Pay != nil && p.payee == nil:
+		return errNoPayee
 	}
 	return s.Check(now)
 }

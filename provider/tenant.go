@@ -57,6 +57,8 @@ type tenant struct {
 	credit     int   // last told
 	spools     map[uint64]*spool
 	boxes      []*box
+	bill       *bill    // nil: its work is free
+	shifts     []*shift // of a paid lease
 }
 
 // state is where a task of a tenant stands.
@@ -81,6 +83,7 @@ type task struct {
 	cancelled bool   // by the requester
 	returned  bool   // taken back from its batch, to be run in another
 	again     *job.Task
+	charged   bool               // see bill.started
 	stop      context.CancelFunc // of its staging
 }
 
@@ -150,6 +153,7 @@ func (t *tenant) enqueue(j job.Task) {
 
 // drop forgets a task. Needs p.mu.
 func (t *tenant) drop(k *task) {
+	t.clear(k)
 	if t.tasks[k.Index] == k {
 		delete(t.tasks, k.Index)
 	}
@@ -166,6 +170,9 @@ func (t *tenant) wish() int {
 	n := credit(t.slots, t.mean)
 	if t.weight > 0 {
 		n = min(n, max(2*t.slots, int(maxInline/2/t.weight)))
+	}
+	if b := t.bill; b != nil { // who may start few keeps few from others
+		n = min(n, max(2, 2*(b.started+b.room())))
 	}
 	return n
 }

@@ -30,8 +30,11 @@ func (p *Provider) tend(now time.Time) {
 			p.depart(t, "its requester was away for too long")
 		case t.link.stuck(now) > p.cfg.Patience:
 			p.depart(t, "its requester took no results for too long")
+		case t.bill != nil:
+			p.tendBill(t, now)
 		}
 	}
+	p.tryAgain()
 	var idle []*link
 	for _, l := range links {
 		if !busy[l] && !l.down.IsZero() && now.Sub(l.down) > 2*p.cfg.Patience { // its requester closes it earlier, if there is one
@@ -143,6 +146,9 @@ func (p *Provider) depart(t *tenant, why string) {
 	}
 	t.cancel()
 	t.raw, t.ready = nil, nil
+	if t.bill != nil {
+		p.past.add(t.lease)
+	}
 	p.doing.Go(func() { p.bury(t) })
 }
 
@@ -150,7 +156,7 @@ func (p *Provider) depart(t *tenant, why string) {
 func (p *Provider) bury(t *tenant) {
 	t.doing.Wait()
 	p.mu.Lock()
-	boxes := t.boxes
+	boxes, closing := t.boxes, p.closing
 	p.disk -= t.kept
 	for _, k := range t.tasks {
 		p.disk -= k.bytes
@@ -162,6 +168,9 @@ func (p *Provider) bury(t *tenant) {
 	p.mu.Unlock()
 	for _, b := range boxes {
 		b.close(p.log)
+	}
+	if t.bill != nil && !closing { // else it may go on in the next life
+		p.payee.Ended(context.WithoutCancel(p.life), t.lease)
 	}
 	if err := os.RemoveAll(t.dir); err != nil {
 		p.log.Warn("Folder of an ended lease stays", "dir", t.dir, "err", err)

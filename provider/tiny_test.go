@@ -70,7 +70,7 @@ func BenchmarkTinyTasks(bm *testing.B) {
 	b := &bob{t: bm, me: named(bm, "bob"), shelf: newShelf(), engine: newWorks(bm), doors: &doors{}}
 	cfg := Default(filepath.Join(bm.TempDir(), "provider"))
 	cfg.Slots = 1
-	p, err := New(quiet(), b.me.id, b.doors, b.shelf, map[string]engine.Engine{"fake": instant{b.engine}}, cfg)
+	p, err := New(quiet(), Deps{Self: b.me.id, Sessions: b.doors, Store: b.shelf, Engines: map[string]engine.Engine{"fake": instant{b.engine}}}, cfg)
 	if err != nil {
 		bm.Fatal(err)
 	}

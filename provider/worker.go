@@ -46,6 +46,7 @@ type shift struct {
 	base   uint64 // tasks[i].id is base+i
 	ended  int    // tasks that came to an end of their own; needs Provider.mu
 	memory int64
+	last   time.Time // when it began, or a task of it ended
 }
 
 func (w *worker) serve(ctx context.Context) {
@@ -114,7 +115,8 @@ func (p *Provider) pick() *tenant {
 
 // hungry reports whether a slot could work for t now.
 func (t *tenant) hungry() bool {
-	return t.prepared && len(t.ready) > 0 && t.running < t.slots && (t.opened || !t.opening) && t.link.queued.Load() < congested
+	return t.prepared && len(t.ready) > 0 && t.running < t.slots && (t.opened || !t.opening) && t.link.queued.Load() < congested &&
+		(t.bill == nil || t.bill.room() > 0)
 }
 
 // cut takes a batch off the ready tasks of t. Needs p.mu.
@@ -123,11 +125,20 @@ func (p *Provider) cut(t *tenant) *shift {
 	if t.work.Live || t.work.Stream {
 		n = 1
 	}
-	s := &shift{t: t, tasks: slices.Clone(t.ready[:n]), memory: t.program.Limits.Memory}
+	now := time.Now()
+	if t.bill != nil {
+		n = min(n, t.bill.room())
+	}
+	s := &shift{last: now, t: t, tasks: slices.Clone(t.ready[:n]), memory: t.program.Limits.Memory}
 	t.ready = t.ready[n:]
 	for _, k := range s.tasks {
 		k.state, k.box, k.returned = running, nil, false
+		t.charge(k)
 	}
+	if t.bill != nil {
+		t.shifts = append(t.shifts, s)
+	}
+	p.busy, p.worked = p.busy+1, p.worked-now.Sub(p.born)
 	t.running++
 	t.opening = !t.opened
 	p.memory += s.memory
@@ -140,6 +151,10 @@ func (p *Provider) finish(s *shift) {
 	t := s.t
 	p.mu.Lock()
 	t.running--
+	p.busy, p.worked = p.busy-1, p.worked+time.Since(p.born)
+	if t.bill != nil {
+		t.shifts = slices.DeleteFunc(t.shifts, func(o *shift) bool { return o == s })
+	}
 	t.opening = false
 	p.memory -= s.memory
 	if s.box != nil {
@@ -170,6 +185,7 @@ func (p *Provider) unstarted(s *shift) (paths []string) {
 			paths = append(paths, p.unstage(s.t, k))
 		default:
 			k.state = waiting
+			s.t.clear(k)
 			s.t.ready = append(s.t.ready, k)
 		}
 	}

@@ -164,6 +164,7 @@ func (r *room) one(ctx context.Context, task engine.Task, sink engine.Sink) engi
 	g.outputs = o.Outputs
 	o.Exit = r.run(g)
 	o.End, o.Usage.Wall = engine.Exited, time.Since(began)
+	o.Usage.CPU = o.Usage.Wall
 	if g.end != "" {
 		o.End, o.Exit, o.Message = g.end, -1, g.message
 	}
@@ -271,7 +272,15 @@ func programs() map[string]func(*guest) int {
 		"stubborn": func(*guest) int { <-time.After(time.Second); return 0 }, // heeds nothing meanwhile
 		"forever":  func(g *guest) int { g.sleep(1000 * time.Hour); return 0 },
 		"10ms":     func(g *guest) int { g.sleep(10 * time.Millisecond); g.print(g.env["HPIPS_INDEX"]); return 0 },
-		"second":   func(g *guest) int { g.sleep(time.Second); g.print(g.env["HPIPS_INDEX"]); return 0 },
+		"forever when old": func(g *guest) int { // its first thousand tasks are quick
+			if len(g.env["HPIPS_INDEX"]) < 4 {
+				g.sleep(10 * time.Millisecond)
+			} else {
+				g.sleep(1000 * time.Hour)
+			}
+			return 0
+		},
+		"second": func(g *guest) int { g.sleep(time.Second); g.print(g.env["HPIPS_INDEX"]); return 0 },
 		"uneven": func(g *guest) int { // the first hundred are quick, the others are slow
 			if len(g.env["HPIPS_INDEX"]) < 3 {
 				g.sleep(time.Millisecond)

@@ -48,6 +48,7 @@ type bob struct {
 	engine *works
 	doors  *doors
 	stop   func()
+	payee  Payee
 }
 
 // opens a provider of one slot that serves until the test ends; change edits its configuration.
@@ -67,7 +68,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // begin starts a process of bob's.
 func (b *bob) begin(cfg Config) {
-	p, err := New(quiet(), b.me.id, b.doors, b.shelf, map[string]engine.Engine{"fake": b.engine}, cfg)
+	p, err := New(quiet(), Deps{Self: b.me.id, Sessions: b.doors, Store: b.shelf, Engines: map[string]engine.Engine{"fake": b.engine}, Payee: b.payee}, cfg)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/voucher"
 	"github.com/hpips/hpips/verify"
 )
 
@@ -20,10 +22,11 @@ type entry struct {
 	promote bool // the task is decided: the vote of this digest becomes its result
 	digest  [32]byte
 	done    func()
+	used    voucher.Usage // to be paid for
 }
 
-// commit writes entries in one transaction and syncs it to the disk: all of them count, or none.
-func (j *journal) commit(ctx context.Context, id string, entries []entry, status job.Status) error {
+// commit writes entries and what is paid for them in one transaction and syncs it to the disk: all of them count, or none.
+func (j *journal) commit(ctx context.Context, id string, entries []entry, payments []payment, status job.Status) error {
 	tx, err := j.w.BeginTx(ctx, nil)
 	if err != nil {
 		return j.wrap("commit", err)
@@ -31,6 +34,9 @@ func (j *journal) commit(ctx context.Context, id string, entries []entry, status
 	defer tx.Rollback()
 	w := commitment{ctx: ctx, tx: tx, job: id, nodes: map[string]int64{}}
 	if err := w.write(entries); err != nil {
+		return j.wrap("commit", err)
+	}
+	if err := writePayments(ctx, tx, payments, time.Now()); err != nil {
 		return j.wrap("commit", err)
 	}
 	if _, err := tx.ExecContext(ctx, `UPDATE job SET status = ? WHERE id = ?`, mustJSON(status), id); err != nil {

@@ -41,7 +41,7 @@ func (g *gathering) dispatch(ctx context.Context) {
 			continue
 		}
 		share := (left*h.slots + slots - 1) / slots
-		room := min(h.credit, max(share, 1)) - len(h.held) - h.coming
+		room := min(h.credit, max(share, 1)) - len(h.held) - h.fetching
 		if g.e.spec.Parallel > 0 {
 			room = min(room, g.e.spec.Parallel-len(g.board.out))
 		}
@@ -52,6 +52,9 @@ func (g *gathering) dispatch(ctx context.Context) {
 		if len(h.held) < h.slots && g.board.wanted() == 0 {
 			steal = max(leastSteal, 3*g.mean)
 			room = h.slots - len(h.held)
+		}
+		if room = min(room, h.affords()); room <= 0 {
+			continue
 		}
 		for given := g.board.give(h, min(room, maxAssign), g.r.now(), steal); len(given) > 0; given = g.board.give(h, min(room, maxAssign), g.r.now(), 0) {
 			g.assign(ctx, h, given)
@@ -253,7 +256,7 @@ func (r *Requester) bring(ctx context.Context, root cid.Cid, limit int64, from .
 // keep takes in a result whose contents were pulled; one that could not be had is run again.
 func (g *gathering) keep(ctx context.Context, f fetched) error {
 	delete(g.fetching, f.arrival)
-	f.hire.coming--
+	f.hire.fetching--
 	defer g.fetch(ctx)
 	g.progress = g.r.now()
 	if f.err == nil {
@@ -265,6 +268,7 @@ func (g *gathering) keep(ctx context.Context, f fetched) error {
 	}
 	g.r.log.Warn("Result is not to be had", "job", g.e.id, "task", f.result.Index, "provider", f.hire.node, "err", f.err)
 	f.result.End, f.result.Message = job.Broken, f.err.Error()
+	f.hire.wasted(f.used)
 	_, err := g.unfinished(ctx, *f.arrival)
 	f.done()
 	return err
@@ -284,6 +288,9 @@ func (g *gathering) tend(ctx context.Context) error {
 		case !h.extend && now.After(h.renew) && h.lease.Terms.Until-now.UnixMilli() < g.r.cfg.Term.Milliseconds()/4:
 			g.renew(ctx, h)
 		}
+	}
+	if err := g.tendPurses(ctx, now); err != nil {
+		return err
 	}
 	if !g.seeking && g.owners() < 2 && now.After(g.progress.Add(tick)) {
 		for i, v := range g.board.relax() {
@@ -323,6 +330,10 @@ func (g *gathering) part(ctx context.Context, h *hire) {
 	h.starve()
 	g.send(h, lease.Message{Lease: h.id, End: &lease.End{}})
 	h.link.leave(h.id)
+	if h.purse != nil {
+		h.purse.left = true
+		g.end(ctx, h.purse)
+	}
 	if err := g.r.journal.dropLease(ctx, h.id); err != nil {
 		g.r.log.Warn("Lease stays in the journal", "lease", h.id, "err", err)
 	}
@@ -335,6 +346,9 @@ func (g *gathering) renew(ctx context.Context, h *hire) {
 	old := h.lease
 	g.r.reading.Go(func() {
 		l, err := g.r.deps.Market.Extend(ctx, old, until)
+		if err == nil && old.Terms.Pay != nil { // its deposit is to stand as long
+			err = g.r.deps.Payer.TopUp(ctx, l, 0)
+		}
 		select {
 		case g.longer <- extended{h, l, err}:
 		case <-g.gone:
@@ -354,6 +368,7 @@ func (g *gathering) extended(ctx context.Context, x extended) {
 		return // it is tried again until it runs out, which its provider tells
 	}
 	x.hire.lease = x.lease
+	g.prolong(ctx, x.hire)
 	if err := g.r.journal.addLease(ctx, g.e.id, g.p.number, x.lease, g.r.deps.Addrs(x.hire.peer)); err != nil {
 		g.r.log.Warn("Lease is not in the journal", "lease", x.hire.id, "err", err)
 	}

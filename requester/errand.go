@@ -25,6 +25,7 @@ type errand struct {
 	spec   job.Spec
 	live   bool
 	secret [32]byte // see newIdentity
+	budget budget   // of all its phases
 
 	stdin *spool // of a live standard input
 	out   *spool // standard output of a Batch
@@ -129,7 +130,7 @@ func (e *errand) rules() rules {
 func (e *errand) work(run job.Run, count uint64) lease.Work {
 	w := lease.Work{Module: run.WASM, Args: run.Args, Env: run.Env, Inputs: e.spec.Inputs, Count: count, Stdin: e.spec.Stdin,
 		Resources: e.spec.Resources, Limits: e.spec.Limits, Seed: e.seed()}
-	w.Limits.Price = ""
+	w.Limits.Price, w.Limits.Hour = "", ""
 	for _, o := range e.spec.Outputs {
 		w.Outputs = append(w.Outputs, o.Path)
 	}

@@ -17,8 +17,10 @@ import (
 
 	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/p2p"
+	"github.com/hpips/hpips/pay"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 // town is a network of fake providers around one requester, with a fake store. It is honest: messages pass through their real bytes, in
@@ -30,8 +32,10 @@ type town struct {
 	folk  []*worker
 	shelf *shelf
 
-	unwilling int // how many extensions are still refused
-	extended  int // how many were not
+	unwilling int   // how many extensions are still refused
+	extended  int   // how many were not
+	opened    int   // leases
+	bank      *bank // pays; nil: nobody does
 }
 
 func newTown(t *testing.T, names ...string) *town {
@@ -84,8 +88,12 @@ func (tn *town) find(id peer.ID) *worker {
 func (tn *town) open() *Requester {
 	tn.t.Helper()
 	cfg := Default(tn.dir)
+	var payer Payer
+	if tn.bank != nil {
+		payer = tn.bank.open(tn.t)
+	}
 	r, err := New(slog.New(slog.DiscardHandler), Deps{Self: "alice", Peers: tn.peers, Dial: func(p peer.ID) Session { return tn.find(p).dial() },
-		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf}, cfg)
+		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf, Payer: payer}, cfg)
 	if err != nil {
 		tn.t.Fatal(err)
 	}
@@ -110,11 +118,15 @@ func (tn *town) life() (*Requester, func()) {
 }
 
 // Ask, Open and Extend make the town a Market.
-func (tn *town) Ask(_ context.Context, order lease.Order, peers []peer.ID) []market.Answer {
+func (tn *town) Ask(_ context.Context, order lease.Order, ceiling market.Ceiling, peers []peer.ID) []market.Answer {
 	var answers []market.Answer
 	for _, p := range peers {
 		w := tn.find(p)
 		a := market.Answer{Peer: p, Job: order.Job, Quote: lease.Quote{Provider: p.String(), Owner: w.name, Slots: min(w.slots, order.Slots)}}
+		a.Resources, a.Quote.Rates = order.Resources, w.rates
+		if market.Hourly(w.rates, order.Resources) > uint64(ceiling) {
+			a.Err = &market.Refusal{Reason: "price: too dear"}
+		}
 		if w.refuses != "" {
 			a.Err = &market.Refusal{Reason: w.refuses}
 		}
@@ -123,9 +135,12 @@ func (tn *town) Ask(_ context.Context, order lease.Order, peers []peer.ID) []mar
 	return answers
 }
 
-func (tn *town) Open(_ context.Context, p peer.ID, order lease.Order, q lease.Quote, term time.Duration) (lease.Lease, error) {
+func (tn *town) Open(_ context.Context, p peer.ID, order lease.Order, q lease.Quote, pay *lease.Pay, term time.Duration) (lease.Lease, error) {
 	now := time.Now()
-	return lease.Lease{Terms: lease.Terms{Order: order, Quote: q, From: now.UnixNano(), Until: now.Add(term).UnixMilli()}}, nil
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	q.Load, tn.opened = tn.opened, tn.opened+1 // no two leases have one name
+	return lease.Lease{Terms: lease.Terms{Order: order, Quote: q, From: now.UnixMilli(), Until: now.Add(term).UnixMilli(), Pay: pay}}, nil
 }
 
 func (tn *town) Extend(_ context.Context, l lease.Lease, until time.Time) (lease.Lease, error) {
@@ -145,6 +160,9 @@ type worker struct {
 	id            peer.ID
 	slots, credit int
 	refuses       string // in its quotes
+	rates         voucher.Rates
+	pace          time.Duration // that it takes for a task, one after the other; 0: none
+	free          time.Time     // when it is through with what it has
 
 	mu     sync.Mutex
 	here   bool
@@ -156,6 +174,9 @@ type worker struct {
 	held   map[string][]job.Task
 	work   map[string]lease.Work
 	ran    []uint64
+	paid   map[string][]voucher.Signed                // vouchers as they came, by lease
+	did    map[string]voucher.Usage                   // of what it answered, by lease
+	ends   []string                                   // leases that were ended, in order
 	answer func(w lease.Work, t job.Task) *job.Result // nil is no answer ever
 	line   *wire
 }
@@ -245,10 +266,18 @@ func (w *worker) take(m lease.Message) {
 		}
 		w.say(lease.Message{Lease: m.Lease, Held: held})
 	case m.Assign != nil:
-		if _, ok := w.work[m.Lease]; ok {
-			w.held[m.Lease] = append(w.held[m.Lease], m.Assign.Tasks...)
+		n := 0
+		for _, t := range m.Assign.Tasks {
+			_, ok := w.work[m.Lease]
+			if ok && !slices.ContainsFunc(w.held[m.Lease], func(h job.Task) bool { return h.Index == t.Index }) {
+				w.held[m.Lease] = append(w.held[m.Lease], t)
+				n++
+			}
 		}
-		if !w.mute {
+		switch {
+		case w.pace > 0:
+			w.toil(m.Lease, n)
+		case !w.mute:
 			w.do(m.Lease)
 		}
 	case m.Stdin != nil:
@@ -259,20 +288,53 @@ func (w *worker) take(m lease.Message) {
 		w.eof = w.eof || m.Stdin.EOF
 	case m.Cancel != nil:
 		w.held[m.Lease] = slices.DeleteFunc(w.held[m.Lease], func(t job.Task) bool { return slices.Contains(m.Cancel.Tasks, t.Index) })
+	case m.Voucher != nil:
+		if w.paid == nil {
+			w.paid = map[string][]voucher.Signed{}
+		}
+		w.paid[m.Lease] = append(w.paid[m.Lease], *m.Voucher)
 	case m.End != nil:
+		w.ends = append(w.ends, m.Lease)
 		delete(w.held, m.Lease)
 		delete(w.work, m.Lease)
 	}
 }
 
-func (w *worker) do(id string) {
+// toil has so many further tasks of a lease end one after the other.
+func (w *worker) toil(id string, n int) {
+	for range n {
+		if now := time.Now(); w.free.Before(now) {
+			w.free = now
+		}
+		w.free = w.free.Add(w.pace)
+		time.AfterFunc(time.Until(w.free), func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if !w.mute && w.here && w.line != nil {
+				w.some(id, 1)
+			}
+		})
+	}
+}
+
+func (w *worker) do(id string) { w.some(id, len(w.held[id])) }
+
+// some answers up to n of the tasks of a lease, the first ones first.
+func (w *worker) some(id string, n int) {
 	var results []job.Result
 	w.held[id] = slices.DeleteFunc(w.held[id], func(t job.Task) bool {
+		if n--; n < 0 {
+			return false
+		}
 		r := w.answer(w.work[id], t)
 		if r == nil {
 			return false
 		}
 		w.ran = append(w.ran, t.Index)
+		if w.did == nil {
+			w.did = map[string]voucher.Usage{}
+		}
+		w.did[id] = w.did[id].Add(pay.Used(*r, w.work[id].Resources))
 		results = append(results, *r)
 		return true
 	})

@@ -36,12 +36,16 @@ type gathering struct {
 	fetching   map[*arrival]struct{}
 	toFetch    []*arrival
 	pending    []entry
-	commits    chan []entry
+	commits    chan batch
 	results    chan committed
 	writing    bool
 	pause      *time.Timer // since the last transaction began, see due
 	rested     bool        // the pause is over
 	longer     chan extended
+	purses     []*purse // of all paid leases of the phase
+	topped     chan topped
+	ahead      time.Duration // for which deposits are made
+	scarce     *job.Failure  // why there is no more money
 	retries    map[uint64]int
 	breaks     map[uint64]int
 	spurned    map[peer.ID]time.Time // providers that refused, and until when they are not asked
@@ -51,10 +55,16 @@ type gathering struct {
 	progress   time.Time             // when something last went forward
 }
 
-// committed is what became of a group of entries.
+// batch is what one transaction of the journal takes.
+type batch struct {
+	entries  []entry
+	payments []payment
+}
+
+// committed is what became of a batch.
 type committed struct {
-	entries []entry
-	err     error
+	batch
+	err error
 }
 
 // executions counts those that ended with a result: an entry that promotes one repeats it.
@@ -89,13 +99,13 @@ const (
 // gather carries a phase until each of its tasks has a result in the journal.
 func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 	g := &gathering{r: r, e: e, p: p, board: newBoard(p.count, p.rules), inbox: make(chan delivery), room: make(chan struct{}, 1),
-		gone: make(chan struct{}), searches: make(chan search), fetched: make(chan fetched), commits: make(chan []entry), results: make(chan committed, 1),
-		longer: make(chan extended, 16), fetching: map[*arrival]struct{}{}, retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{},
+		gone: make(chan struct{}), searches: make(chan search), fetched: make(chan fetched), commits: make(chan batch, 1), results: make(chan committed, 1),
+		longer: make(chan extended, 16), topped: make(chan topped), ahead: r.cfg.Ahead, fetching: map[*arrival]struct{}{}, retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{},
 		accused: map[string]bool{}, progress: r.now(), pause: time.NewTimer(0)}
 	defer g.pause.Stop()
 	err := g.restore(ctx)
 	e.resumed()
-	if err != nil || g.board.finished() && len(g.pending) == 0 {
+	if err != nil || g.board.finished() && len(g.pending) == 0 && len(g.hires) == 0 {
 		return err
 	}
 	beside, stop := context.WithCancel(ctx)
@@ -134,21 +144,34 @@ func (g *gathering) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, k := range old {
+	purses, err := j.purses(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, k := range old { // no error from here on: what a link brings before its lease is engaged would be lost
 		if p, err := peer.Decode(k.Lease.Terms.Quote.Provider); err == nil && k.Lease.Terms.Until > g.r.now().UnixMilli() {
+			purse, err := g.refill(k.Lease, purses)
+			if err != nil {
+				g.r.log.Error("Paid lease of an earlier life is given up", "job", id, "lease", k.Lease.ID(), "err", err)
+				continue
+			}
 			g.r.deps.Learn(p, k.Addrs)
 			h := newHire(k.Lease, p, g.r.link(p), g.r.now())
-			h.claims = maxCredit
+			h.claims, h.old = maxCredit, true
+			if h.purse = purse; purse != nil {
+				purse.hire = h
+			}
 			g.engage(h)
 		}
 	}
+	g.refund(ctx)
 	return nil
 }
 
 func (g *gathering) loop(ctx context.Context) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	for !g.board.finished() || g.writing || len(g.pending) > 0 {
+	for !g.board.finished() || g.writing || len(g.pending) > 0 || g.owes() {
 		g.seek(ctx)
 		g.flush()
 		inbox := g.inbox
@@ -168,6 +191,8 @@ func (g *gathering) loop(ctx context.Context) error {
 			err = g.hired(ctx, s)
 		case x := <-g.longer:
 			g.extended(ctx, x)
+		case x := <-g.topped:
+			g.toppedUp(ctx, x)
 		case <-g.pause.C:
 			g.rested = true
 		case <-ticker.C:
@@ -187,9 +212,10 @@ func (g *gathering) loop(ctx context.Context) error {
 func (g *gathering) write(ctx context.Context) {
 	for {
 		select {
-		case entries := <-g.commits:
-			err := g.r.journal.commit(context.WithoutCancel(ctx), g.e.id, entries, g.e.snapshot())
-			g.results <- committed{entries, err}
+		case b := <-g.commits:
+			g.r.sign(b.payments)
+			err := g.r.journal.commit(context.WithoutCancel(ctx), g.e.id, b.entries, b.payments, g.e.snapshot())
+			g.results <- committed{b, err}
 		case <-ctx.Done():
 			return
 		}
@@ -198,15 +224,21 @@ func (g *gathering) write(ctx context.Context) {
 
 // flush hands what is pending to the writer, if it is free and it is time.
 func (g *gathering) flush() {
-	if g.writing || len(g.pending) == 0 || !g.due() {
+	if g.writing {
 		return
 	}
-	select {
-	case g.commits <- g.pending:
-		g.pending, g.writing, g.rested = nil, true, false
-		g.pause.Reset(pause)
-	default: // the writer is about to listen: it is back after its last answer was read
+	ready := len(g.pending) > 0 && g.due()
+	if !ready && !g.payable() {
+		return
 	}
+	var b batch
+	if ready {
+		b.entries, g.pending, g.rested = g.pending, nil, false
+		g.pause.Reset(pause)
+	}
+	b.payments = g.payments(b.entries)
+	g.commits <- b // there is room: nothing is being written
+	g.writing = true
 }
 
 // due reports whether what is pending has waited long enough for company: the pause is over, there is enough, or no more is to come.
@@ -241,14 +273,13 @@ func (g *gathering) seek(ctx context.Context) {
 	if len(g.hires) == 0 {
 		g.nextSeek = now.Add(g.r.cfg.Seek / 4)
 	}
+	hunt := g.hunt(busy, want)
 	g.r.reading.Go(func() {
-		s := g.r.seek(ctx, g.e, busy, want)
+		s := g.r.seek(ctx, g.e, hunt)
 		select {
 		case g.searches <- s:
 		case <-g.gone:
-			for _, h := range s.hires {
-				g.send(h, lease.Message{Lease: h.id, End: &lease.End{}})
-			}
+			g.r.release(ctx, g.e, g.p.number, s.hires)
 		case <-g.r.life.Done():
 		}
 	})
@@ -277,8 +308,10 @@ func (g *gathering) owners() int {
 func (g *gathering) hired(ctx context.Context, s search) error {
 	g.seeking = false
 	g.e.found(s)
+	g.funded(s)
 	for _, h := range s.hires {
-		if err := g.r.journal.addLease(ctx, g.e.id, g.p.number, h.lease, g.r.deps.Addrs(h.peer)); err != nil {
+		// Not even the end of this life comes between a lease and its row: what is done under it must be found again.
+		if err := g.r.journal.addLease(context.WithoutCancel(ctx), g.e.id, g.p.number, h.lease, g.r.deps.Addrs(h.peer)); err != nil {
 			g.r.log.Warn("Lease is not in the journal: a restart would not take it up", "lease", h.id, "err", err)
 		}
 		g.engage(h)
@@ -300,6 +333,9 @@ func (g *gathering) hired(ctx context.Context, s search) error {
 func (g *gathering) engage(h *hire) {
 	h.up = h.link.join(h.id, lane{to: g.inbox, gone: g.gone})
 	g.hires = append(g.hires, h)
+	if h.purse != nil {
+		g.purses = append(g.purses, h.purse)
+	}
 	g.begin(h)
 }
 
@@ -317,10 +353,12 @@ func (g *gathering) send(h *hire, m lease.Message) {
 
 // dismiss ends all leases of the phase.
 func (g *gathering) dismiss(ctx context.Context) {
+	g.settle(ctx)
 	for _, h := range g.hires {
 		if !h.up {
 			g.e.lost(h.down)
 		}
 		g.part(ctx, h)
 	}
+	g.closePurses(ctx)
 }

@@ -19,33 +19,36 @@ import (
 
 // Market finds providers and makes leases with them; *market.Broker is one.
 type Market interface {
-	Ask(ctx context.Context, order lease.Order, peers []peer.ID) []market.Answer
-	Open(ctx context.Context, p peer.ID, order lease.Order, quote lease.Quote, term time.Duration) (lease.Lease, error)
+	Ask(ctx context.Context, order lease.Order, ceiling market.Ceiling, peers []peer.ID) []market.Answer
+	Open(ctx context.Context, p peer.ID, order lease.Order, quote lease.Quote, pay *lease.Pay, term time.Duration) (lease.Lease, error)
 	Extend(ctx context.Context, l lease.Lease, until time.Time) (lease.Lease, error)
 }
 
 // hire is a provider at work for one phase of a job: a lease and what is known of it. It belongs to the gathering's loop.
 type hire struct {
-	lease  lease.Lease
-	id     string // of the lease
-	node   string // peer ID
-	peer   peer.ID
-	owner  string
-	slots  int
-	link   *link
-	held   map[uint64]struct{} // tasks that it has
-	credit int                 // tasks that it wants to have at most
-	ready  bool                // it has answered Begin
-	up     bool                // the session is up
-	since  time.Time           // of the last change of up
-	down   int                 // how many tasks it had when it went down last
-	heard  time.Time           // when it last gave a result, or began to have tasks
-	claims int                 // tasks that it may have without having been given them in this life, until it is ready
-	coming int                 // its results whose contents are waited for
-	faults int                 // executions in a row that were no result
-	unfeed func()              // stops feeding it the live standard input; nil if it is not fed
-	extend bool                // an extension is under way
-	renew  time.Time           // not to be extended before
+	lease    lease.Lease
+	id       string // of the lease
+	node     string // peer ID
+	peer     peer.ID
+	owner    string
+	slots    int
+	link     *link
+	held     map[uint64]struct{} // tasks that it has
+	credit   int                 // tasks that it wants to have at most
+	ready    bool                // it has answered Begin
+	up       bool                // the session is up
+	since    time.Time           // of the last change of up
+	down     int                 // how many tasks it had when it went down last
+	heard    time.Time           // when it last gave a result, or began to have tasks
+	claims   int                 // tasks that it may have without having been given them in this life, until it is ready
+	fetching int                 // its results whose contents are waited for
+	faults   int                 // executions in a row that were no result
+	unfeed   func()              // stops feeding it the live standard input; nil if it is not fed
+	extend   bool                // an extension is under way
+	renew    time.Time           // not to be extended before
+	purse    *purse              // nil: its work is free
+	old      bool                // what it holds may have been given to it in an earlier life of either side
+	recalled map[uint64]struct{} // of a paid hire: tasks that were taken back; a result may be on its way
 }
 
 func newHire(l lease.Lease, p peer.ID, link *link, now time.Time) *hire {
@@ -58,23 +61,37 @@ func newHire(l lease.Lease, p peer.ID, link *link, now time.Time) *hire {
 		held: map[uint64]struct{}{}, since: now}
 }
 
+// hunt is what one round of asking providers looks for.
+type hunt struct {
+	phase   int
+	busy    []peer.ID // not to be asked
+	slots   int
+	tasks   int // that are left for them
+	ceiling market.Ceiling
+	least   uint64        // a smaller deposit is of no use
+	mean    time.Duration // of a task; 0 is not known
+	ahead   time.Duration // for which deposits are made
+}
+
 // search is what one round of asking providers brought.
 type search struct {
 	hires    []*hire
 	asked    int
 	rejected []job.Rejection
+	scarce   *job.Failure // there is not enough money for the deposits
 }
 
 // sample bounds how many providers are asked in one round: the power of many choices does not grow past a few dozen.
 const sample = 64
 
-// seek asks a random sample of the peers that are not in busy for slots and opens leases with the best.
-func (r *Requester) seek(ctx context.Context, e *errand, busy []peer.ID, slots int) search {
-	peers := slices.DeleteFunc(r.deps.Peers(), func(p peer.ID) bool { return slices.Contains(busy, p) })
+// seek asks a random sample of the peers that are not busy for slots, opens leases with the best, and makes the deposits of all that are paid in one
+// transaction.
+func (r *Requester) seek(ctx context.Context, e *errand, w hunt) search {
+	peers := slices.DeleteFunc(r.deps.Peers(), func(p peer.ID) bool { return slices.Contains(w.busy, p) })
 	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
 	peers = peers[:min(len(peers), sample)]
-	order := lease.Order{Job: e.id, Requester: r.deps.Self.String(), Engine: "wasm", Resources: e.spec.Resources, Slots: slots}
-	answers := r.deps.Market.Ask(ctx, order, peers)
+	order := lease.Order{Job: e.id, Requester: r.deps.Self.String(), Engine: "wasm", Resources: e.spec.Resources, Slots: w.slots}
+	answers := r.deps.Market.Ask(ctx, order, w.ceiling, peers)
 	s := search{asked: len(peers)}
 	reasons := map[string]int{}
 	for _, a := range answers {
@@ -84,19 +101,31 @@ func (r *Requester) seek(ctx context.Context, e *errand, busy []peer.ID, slots i
 	}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
-	for _, a := range market.Choose(answers, slots) {
+	for _, a := range market.Choose(answers, w.slots) {
+		pay, err := r.terms(e, w, a.Quote)
+		if err != nil {
+			reasons[reason(err)]++
+			continue
+		}
 		wait.Go(func() {
-			l, err := r.deps.Market.Open(ctx, a.Peer, order, a.Quote, r.cfg.Term)
+			l, err := r.deps.Market.Open(ctx, a.Peer, order, a.Quote, pay, r.cfg.Term)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
+				e.budget.back(deposited(pay))
 				reasons[reason(err)]++
 				return
 			}
-			s.hires = append(s.hires, newHire(l, a.Peer, r.link(a.Peer), r.now()))
+			h := newHire(l, a.Peer, r.link(a.Peer), r.now())
+			if pay != nil {
+				h.purse = newPurse(l, e.spec.Limits)
+				h.purse.hire = h
+			}
+			s.hires = append(s.hires, h)
 		})
 	}
 	wait.Wait()
+	r.fund(ctx, e, w.phase, &s, reasons)
 	for text, n := range reasons {
 		s.rejected = append(s.rejected, job.Rejection{Reason: text, Count: n})
 	}

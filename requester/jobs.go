@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/hpips/hpips/market"
+	"github.com/hpips/hpips/plan"
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
@@ -225,7 +226,8 @@ func (r *Requester) Preview(ctx context.Context, spec job.Spec) (job.Why, error)
 	peers := r.deps.Peers()
 	counts := map[string]int{}
 	order := lease.Order{Job: "preview", Requester: r.deps.Self.String(), Engine: "wasm", Resources: spec.Resources, Slots: 1}
-	for _, a := range r.deps.Market.Ask(ctx, order, peers) {
+	answers := r.deps.Market.Ask(ctx, order, r.ceiling(spec), peers)
+	for _, a := range answers {
 		if a.Err != nil {
 			counts[reason(a.Err)]++
 			continue
@@ -236,14 +238,34 @@ func (r *Requester) Preview(ctx context.Context, spec job.Spec) (job.Why, error)
 	for text, n := range counts {
 		w.Rejected = append(w.Rejected, job.Rejection{Reason: text, Count: n})
 	}
+	whole, _ := spec.Limits.Ceilings()
+	load := market.Load{Tasks: tasks(spec), Copies: uint64(max(spec.Verify.Copies, 1)), Resources: spec.Resources, Limits: spec.Limits}
+	estimate := market.EstimateOf(load, answers, whole)
+	w.Estimate = &estimate
 	w.Summary = fmt.Sprintf("%d of %d providers could run it", w.Accepted, w.Asked)
 	return w, nil
+}
+
+// tasks counts the tasks of a job as far as that is known before its input is cut.
+func tasks(s job.Spec) uint64 {
+	n := uint64(1)
+	switch o := s.Over; {
+	case o == nil:
+	case o.Count > 0:
+		n = uint64(o.Count)
+	case len(o.Matrix) > 0:
+		n = uint64(max(plan.Combinations(o.Matrix), 1))
+	}
+	if s.Reduce != nil {
+		n++
+	}
+	return n
 }
 
 // Ready reports whether a job could be placed now: a provider offers a slot for a task of the default size.
 func (r *Requester) Ready(ctx context.Context) bool {
 	order := lease.Order{Job: "ready", Requester: r.deps.Self.String(), Engine: "wasm", Resources: job.Spec{}.Filled().Resources, Slots: 1}
-	return slices.ContainsFunc(r.deps.Market.Ask(ctx, order, r.deps.Peers()), func(a market.Answer) bool { return a.Err == nil })
+	return slices.ContainsFunc(r.deps.Market.Ask(ctx, order, r.ceiling(job.Spec{}), r.deps.Peers()), func(a market.Answer) bool { return a.Err == nil })
 }
 
 // Logs returns what the tasks of a job said on standard error and how they ended; task -1 is all of them. Executions of tasks that are

@@ -16,6 +16,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -25,18 +26,22 @@ type Config struct {
 	Term     time.Duration // of one lease, before it is extended
 	Patience time.Duration // with a provider whose session is down, before its tasks are given to others
 	Seek     time.Duration // between two rounds of asking providers
+	Hour     uint64        // the most that an hour of one task may cost where its job does not say, in base units
+	Ahead    time.Duration // for which a lease's first deposit is made at most
+	Chain    time.Duration // for the chain to take a deposit
 	Fetch    time.Duration // without progress, before the content of a result is given up
 }
 
 // Default returns the configuration for a home folder.
 func Default(dir string) Config {
-	return Config{Dir: dir, Term: time.Hour, Patience: 5 * time.Second, Seek: 2 * time.Second, Fetch: time.Minute}
+	return Config{Dir: dir, Term: time.Hour, Patience: 5 * time.Second, Seek: 2 * time.Second, Fetch: time.Minute,
+		Hour: 10 * market.DefaultRates.CPU, Ahead: 5 * time.Minute, Chain: 30 * time.Second}
 }
 
 // Check refuses what cannot work.
 func (c Config) Check() error {
-	if c.Dir == "" || c.Term < time.Second || c.Patience <= 0 || c.Seek <= 0 || c.Fetch <= 0 {
-		return fmt.Errorf("requester config: dir, term, patience, seek and fetch must be set: %+v", c)
+	if c.Dir == "" || c.Term < time.Second || c.Patience <= 0 || c.Seek <= 0 || c.Fetch <= 0 || c.Ahead <= 0 || c.Chain <= 0 {
+		return fmt.Errorf("requester config: dir, term, patience, seek, fetch, ahead and chain must be set: %+v", c)
 	}
 	return nil
 }
@@ -50,6 +55,7 @@ type Deps struct {
 	Learn  func(p peer.ID, addr []string) // addresses from an earlier life
 	Market Market
 	Store  Store
+	Payer  Payer // nil: only work that is given away is taken
 }
 
 // Requester carries jobs.
@@ -68,6 +74,7 @@ type Requester struct {
 	links   map[peer.ID]*link
 	errands map[string]*errand
 	begin   chan *errand
+	closing chan struct{} // leases have ended that the chain is to be told of
 	resumed chan struct{} // closed when every job of an earlier life has its leases again: only then links are read
 }
 
@@ -81,7 +88,7 @@ func New(log *slog.Logger, deps Deps, cfg Config) (*Requester, error) {
 		return nil, err
 	}
 	r := &Requester{log: log, cfg: cfg, deps: deps, journal: j, now: time.Now,
-		links: map[peer.ID]*link{}, errands: map[string]*errand{}, begin: make(chan *errand), resumed: make(chan struct{})}
+		links: map[peer.ID]*link{}, errands: map[string]*errand{}, begin: make(chan *errand), closing: make(chan struct{}, 1), resumed: make(chan struct{})}
 	r.life, r.end = context.WithCancel(context.Background())
 	return r, nil
 }
@@ -133,6 +140,7 @@ func (r *Requester) Serve(ctx context.Context) error {
 		resuming.Wait()
 		close(r.resumed)
 	})
+	carrying.Go(func() { r.closeLeases(ctx) })
 	sweep := time.NewTicker(time.Minute)
 	defer sweep.Stop()
 	for {
@@ -202,6 +210,9 @@ func (r *Requester) carry(ctx context.Context, e *errand) error {
 	}
 	count, err := r.plan(ctx, e) // pending → planned
 	if err != nil {
+		return err
+	}
+	if err := r.reckon(ctx, e); err != nil {
 		return err
 	}
 	if err := r.recount(ctx, e); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/voucher"
 	"github.com/hpips/hpips/verify"
 )
 
@@ -29,6 +30,7 @@ type arrival struct {
 	hire   *hire
 	result job.Result // its index is the board's
 	done   func()
+	used   voucher.Usage // to be paid for
 }
 
 // take handles one delivery of a link.
@@ -85,6 +87,7 @@ func (g *gathering) event(h *hire, e p2p.Event) {
 		h.up, h.since = false, now
 	case p2p.EventRestarted:
 		held, rerun := g.board.lost(h)
+		h.old = true
 		h.claims, h.since = len(held), now // what was on its way comes to the new process
 		h.starve()
 		g.e.lost(len(held))
@@ -105,6 +108,7 @@ func (g *gathering) heldBy(ctx context.Context, h *hire, held *lease.Held) {
 		g.board.claim(i-g.p.base, h, now)
 	}
 	h.ready, h.claims, h.heard, g.progress = true, 0, now, now
+	g.remind(h)
 	for i := range h.held {
 		g.feed(ctx, h, i+g.p.base)
 	}
@@ -119,19 +123,29 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 		}
 	}
 	now := g.r.now()
+	var lie error
 	for _, result := range results {
 		result.Index -= g.p.base
 		if !h.ready {
 			g.board.claim(result.Index, h, now)
 		}
 		age := g.board.age(result.Index, now)
+		known := h.knew(result.Index)
+		used, err := h.usage(result, g.e.spec.Resources, age, now)
+		if lie == nil && known {
+			lie = err
+		}
 		if !g.board.arrived(result.Index, h) {
+			if known { // it came too late to be of use
+				delete(h.recalled, result.Index)
+				h.owe(used, now)
+			}
 			continue
 		}
 		h.heard, g.progress = now, now
 		g.e.enter(job.Running)
 		left++
-		a := arrival{hire: h, result: result, done: one}
+		a := arrival{hire: h, result: result, done: one, used: used}
 		if err := result.Check(g.p.work.Limits, g.p.work.Outputs); err != nil {
 			a.result = job.Result{Index: result.Index, End: job.Broken, Message: err.Error()}
 		}
@@ -142,9 +156,10 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 			}
 			continue
 		}
+		h.coming(used)
 		g.smooth(max(0, min(time.Duration(result.Usage.Wall), age)))
 		if needsFetch(result) {
-			h.coming++
+			h.fetching++
 			g.toFetch = append(g.toFetch, &a)
 			continue
 		}
@@ -152,6 +167,9 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 	}
 	g.fetch(ctx)
 	one()
+	if lie != nil && slices.Contains(g.hires, h) {
+		g.turnAway(ctx, h, lie.Error())
+	}
 	return nil
 }
 
@@ -169,6 +187,7 @@ func (g *gathering) unfinished(ctx context.Context, a arrival) (again bool, err 
 		h.faults++
 	case !r.Succeeded() && r.End != job.Refused && g.retries[i] < g.e.spec.Retries:
 		g.retries[i]++
+		h.owe(a.used, g.r.now()) // the program's fault, not its provider's
 	default:
 		return false, nil
 	}
@@ -197,7 +216,7 @@ func (g *gathering) commit(a arrival) {
 	r := a.result
 	r.Index += g.p.base
 	vote := g.board.checks[a.result.Index] != nil || !r.Succeeded()
-	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, done: a.done})
+	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, done: a.done, used: a.used})
 }
 
 // count counts results that are durable now.
@@ -206,6 +225,7 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 	if c.err != nil {
 		return c.err
 	}
+	g.paid(ctx, c.payments)
 	owners := g.owners()
 	taken := map[string]int{}
 	g.e.ran(c.executions()) // all of them, also those beside the one that fails the job
@@ -257,7 +277,7 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 				s.Error = failure
 			}
 		})
-		if err := g.r.journal.commit(ctx, g.e.id, []entry{promote}, g.e.snapshot()); err != nil || itsResult {
+		if err := g.r.journal.commit(ctx, g.e.id, []entry{promote}, nil, g.e.snapshot()); err != nil || itsResult {
 			return err
 		}
 		return failure
@@ -270,6 +290,7 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 func (g *gathering) recall(i uint64) {
 	for _, h := range g.board.others(i, nil) {
 		g.board.drop(i, h)
+		h.recall(i)
 		if h.up {
 			g.send(h, lease.Message{Lease: h.id, Cancel: &lease.Cancel{Tasks: []uint64{i + g.p.base}}})
 		}

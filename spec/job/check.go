@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hpips/hpips/spec/money"
 )
 
 // The defaults of hpips/v1.
@@ -276,20 +278,23 @@ func checkLimits(s Spec) *Error {
 	case s.Parallel < 0:
 		return &Error{Field: "parallel", Text: "is negative", Hint: "leave it out to use every free slot"}
 	}
-	return checkPrice(l.Price)
+	if err := checkPrice("limits.price", l.Price); err != nil {
+		return err
+	}
+	return checkPrice("limits.hour", l.Hour)
 }
 
 // checkPrice accepts amounts in HPIPS alone: other assets come with the exchange.
-func checkPrice(price string) *Error {
+func checkPrice(field, price string) *Error {
 	if price == "" {
 		return nil
 	}
 	amount, asset, _ := strings.Cut(price, " ")
-	if v, err := strconv.ParseFloat(amount, 64); err != nil || v < 0 {
-		return &Error{Field: "limits.price", Text: fmt.Sprintf("%q is not an amount", price), Hint: `write "0.50 HPIPS"`}
+	if _, err := money.Parse(amount); err != nil {
+		return &Error{Field: field, Text: fmt.Sprintf("%q is not an amount", price), Hint: `write "0.50 HPIPS"`}
 	}
-	if asset != "HPIPS" {
-		return &Error{Field: "limits.price", Text: fmt.Sprintf("%q is not in HPIPS", price), Hint: `prices are in HPIPS: write "0.50 HPIPS"`}
+	if asset != money.Symbol {
+		return &Error{Field: field, Text: fmt.Sprintf("%q is not in HPIPS", price), Hint: `prices are in HPIPS: write "0.50 HPIPS"`}
 	}
 	return nil
 }

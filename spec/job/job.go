@@ -96,6 +96,7 @@ type Limits struct {
 	Queue  Duration `json:"queue,omitempty" cbor:"queue,omitempty"`   // without any provider before the job fails
 	Output Size     `json:"output,omitempty" cbor:"output,omitempty"` // standard output and error of one task
 	Price  string   `json:"price,omitempty" cbor:"price,omitempty"`   // ceiling for the job, "0.50 HPIPS"
+	Hour   string   `json:"hour,omitempty" cbor:"hour,omitempty"`     // ceiling for an hour of one task
 }
 
 // Mode is how results are checked.

@@ -111,6 +111,7 @@ func TestCheckNamesTheField(t *testing.T) {
 		"resources.memory":    func(s *Spec) { s.Resources.Memory = 5 << 30 },
 		"resources.gpu":       func(s *Spec) { s.Resources.GPU.Count = 1 },
 		"limits.price":        func(s *Spec) { s.Limits.Price = "1 USD" },
+		"limits.hour":         func(s *Spec) { s.Limits.Hour = "NaN HPIPS" },
 		"verify.mode":         func(s *Spec) { s.Verify.Mode = Jury },
 		"verify.copies":       func(s *Spec) { s.Verify = Verify{Mode: Quorum, Copies: 99} },
 		"verify.rate":         func(s *Spec) { s.Verify = Verify{Mode: Quorum, Rate: 1.5} },

@@ -95,6 +95,7 @@ type Why struct {
 	Accepted int         `json:"accepted"`
 	Rejected []Rejection `json:"rejected"`
 	Events   []Event     `json:"events"`
+	Estimate *Estimate   `json:"estimate,omitempty"` // of a specification that is not handed in
 }
 
 // Rejection counts the providers that did not take a job for one reason.

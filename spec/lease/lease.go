@@ -17,6 +17,12 @@ import (
 	"github.com/hpips/hpips/spec/voucher"
 )
 
+// The longest names in terms of payment, in bytes.
+const (
+	maxPayer = 128
+	maxDenom = 128
+)
+
 // The limits of what is read from outside, in bytes.
 const (
 	MaxOrder   = 16 << 10
@@ -120,7 +126,32 @@ func (l Lease) CheckRequester(now int64) error {
 	case t.Until <= now:
 		return fmt.Errorf("lease: %w", ErrExpired)
 	}
+	if err := t.checkPay(); err != nil {
+		return err
+	}
 	return check(t, t.Order.Requester, l.Requester)
+}
+
+// checkPay requires that somebody pays for what has a price, and nobody for what has none.
+func (t Terms) checkPay() error {
+	p := t.Pay
+	switch {
+	case p == nil && t.Quote.Rates.Free():
+		return nil
+	case p == nil:
+		return errors.New("lease: its work has a price and nobody pays")
+	case t.Quote.Rates.Free():
+		return errors.New("lease: it pays for work without a price")
+	case p.Chain == "" || len(p.Chain) > voucher.MaxChain:
+		return fmt.Errorf("lease: a chain ID of %d bytes is not possible", len(p.Chain))
+	case p.Payer == "" || len(p.Payer) > maxPayer || p.Denom == "" || len(p.Denom) > maxDenom:
+		return errors.New("lease: it does not say who pays, or in what")
+	case len(p.Key) != voucher.KeySize || p.Key[0] != 2 && p.Key[0] != 3:
+		return errors.New("lease: its voucher key is no compressed secp256k1 key")
+	case p.Deposit == 0:
+		return errors.New("lease: nothing is deposited for its work")
+	}
+	return nil
 }
 
 // Check is CheckRequester and the provider's signature as well.

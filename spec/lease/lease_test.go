@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -89,6 +90,70 @@ func TestBothSignaturesCount(t *testing.T) {
 	}
 }
 
+// paid is a lease of alice's with bob that costs something; edit changes its terms before both sign.
+func paid(t testing.TB, edit func(*Terms)) Lease {
+	t.Helper()
+	aliceKey, _ := person(t, "alice")
+	bobKey, _ := person(t, "bob")
+	l := signed(t)
+	l.Terms.Quote.Rates = voucher.Rates{CPU: 3_600_000}
+	l.Terms.Pay = &Pay{Chain: "hpips-1", Payer: "hpips1alice", Key: append([]byte{2}, make([]byte, 32)...), Denom: "uhpips", Deposit: 5}
+	edit(&l.Terms)
+	for sig, key := range map[*[]byte]crypto.PrivKey{&l.Requester: aliceKey, &l.Provider: bobKey} {
+		var err error
+		if *sig, err = l.Terms.Sign(key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
+func TestWhatHasAPriceIsPaidFor(t *testing.T) {
+	if err := paid(t, func(*Terms) {}).Check(noon); err != nil {
+		t.Fatal(err)
+	}
+	for name, edit := range map[string]func(*Terms){
+		"nobody pays":         func(t *Terms) { t.Pay = nil },
+		"nothing is paid for": func(t *Terms) { t.Quote.Rates = voucher.Rates{} },
+		"on no chain":         func(t *Terms) { t.Pay.Chain = "" },
+		"on a chain without end": func(t *Terms) {
+			t.Pay.Chain = string(bytes.Repeat([]byte("x"), voucher.MaxChain+1))
+		},
+		"by nobody":           func(t *Terms) { t.Pay.Payer = "" },
+		"in nothing":          func(t *Terms) { t.Pay.Denom = "" },
+		"a short key":         func(t *Terms) { t.Pay.Key = t.Pay.Key[:32] },
+		"an uncompressed key": func(t *Terms) { t.Pay.Key[0] = 4 },
+		"no deposit":          func(t *Terms) { t.Pay.Deposit = 0 },
+	} {
+		if err := paid(t, edit).Check(noon); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+func TestTheChainKnowsALeaseByTheHashInItsID(t *testing.T) {
+	l := paid(t, func(*Terms) {})
+	id, err := cid.Decode(l.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := l.Terms.Key()
+	if hash := id.Hash(); !bytes.Equal(hash[2:], key[:]) {
+		t.Fatalf("ID %s, key %x", l.ID(), key)
+	}
+	longer := l.Terms
+	longer.Serial, longer.Until = 1, longer.Until+1000
+	if longer.Key() != key {
+		t.Error("an extension changes what the chain calls it")
+	}
+	dearer := *l.Terms.Pay
+	dearer.Deposit++
+	longer.Pay = &dearer
+	if longer.Key() == key {
+		t.Error("another deposit has the same key")
+	}
+}
+
 func TestAnExtensionKeepsTheID(t *testing.T) {
 	l := signed(t)
 	longer := l.Terms
@@ -108,6 +173,7 @@ func messages(t testing.TB) map[string]Message {
 	id := l.ID()
 	return map[string]Message{
 		"begin":   {Lease: id, Begin: &Begin{Lease: l, Work: Work{Module: "bafy", Args: []string{"-x"}, Env: map[string]string{"A": "1"}, Count: 2, Outputs: []string{"/out"}}}},
+		"paid":    {Lease: id, Begin: &Begin{Lease: paid(t, func(*Terms) {}), Work: Work{Module: "bafy", Count: 1}}},
 		"assign":  {Lease: id, Assign: &Assign{Tasks: []job.Task{{Index: 1}, {Index: 2, Path: "/in/x", Input: &job.Content{Inline: []byte("hi"), Size: 2}}}}},
 		"cancel":  {Lease: id, Cancel: &Cancel{Tasks: []uint64{1}}},
 		"stdin":   {Lease: id, Stdin: &Stdin{Task: 1, Offset: 3, Data: []byte("in"), EOF: true}},

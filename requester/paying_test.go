@@ -1,0 +1,486 @@
+package requester
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hpips/hpips/pay"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/voucher"
+	"github.com/hpips/hpips/verify"
+)
+
+// dear is one uhpips for a microsecond of processor time, so that small differences show.
+var dear = voucher.Rates{CPU: 3_600_000_000}
+
+const plenty = 1 << 50
+
+// market town: alice has money, and everybody in it works for pay and takes pace for a task.
+func payingTown(t *testing.T, pace time.Duration, names ...string) *town {
+	tn := newTown(t, names...)
+	tn.bank = newBank(plenty)
+	for _, w := range tn.folk {
+		w.rates, w.pace, w.answer = dear, pace, honest(pace)
+	}
+	return tn
+}
+
+// honest answers like echo and says that a task took so long.
+func honest(took time.Duration) func(lease.Work, job.Task) *job.Result {
+	return func(w lease.Work, task job.Task) *job.Result {
+		r := echo(w, task)
+		r.Usage = job.Usage{CPU: took.Nanoseconds(), Wall: took.Nanoseconds()}
+		return r
+	}
+}
+
+// dearCount is a job of n unchecked tasks that may cost what dear workers ask.
+func (tn *town) dearCount(n int) job.Spec {
+	s := tn.unchecked(n)
+	s.Limits.Hour = "10000 HPIPS"
+	return s
+}
+
+// settleAccounts checks everybody's vouchers, and that all that was done was paid.
+func (tn *town) settleAccounts() (total uint64) {
+	tn.t.Helper()
+	for _, w := range tn.folk {
+		promised, worth := tn.bank.earned(tn.t, w)
+		if promised != worth {
+			tn.t.Errorf("%s did work of %d and was promised %d", w.name, worth, promised)
+		}
+		total += promised
+	}
+	return total
+}
+
+func TestAlicePaysForWhatCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 10*time.Millisecond, "bob", "carol")
+		r, stop := tn.life()
+		defer stop()
+		id := submit(t, r, tn.dearCount(200))
+		s := finish(t, r, id)
+		synctest.Wait()
+		if s.State != job.Settled || len(s.Nodes) != 2 {
+			t.Fatalf("status %+v, error %+v", s, s.Error)
+		}
+		if total := tn.settleAccounts(); total != 200*10_000 {
+			t.Errorf("200 tasks of 10 ms cost %d", total)
+		}
+		for _, w := range tn.folk {
+			for lease, vouchers := range w.paid {
+				if len(vouchers) > 20 {
+					t.Errorf("%s was sent %d vouchers for a second of work under %s", w.name, len(vouchers), lease)
+				}
+			}
+		}
+		if opens, topUps, closes, open := tn.bank.count(); opens != 1 || topUps != 0 || closes != 1 || open != 0 {
+			t.Errorf("%d transactions to open, %d to add, %d to close; %d leases stay open", opens, topUps, closes, open)
+		}
+		c, err := r.Cost(context.Background(), id)
+		if err != nil || c.Promised != 2_000_000 || c.Deposited < c.Promised || len(c.Leases) != 2 || !c.Leases[0].Closed {
+			t.Errorf("cost %+v, %v", c, err)
+		}
+		if u := c.Leases[0].Usage.Add(c.Leases[1].Usage); u.Tasks != 200 || u.CPU != 2e9 {
+			t.Errorf("usage %+v", u)
+		}
+	})
+}
+
+func TestEveryCopyIsPaidFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 5*time.Millisecond, "bob", "carol", "dave")
+		r, stop := tn.life()
+		defer stop()
+		spec := tn.dearCount(30)
+		spec.Verify = job.Verify{Mode: job.Quorum, Copies: 2}
+		if s := finish(t, r, submit(t, r, spec)); s.State != job.Settled || s.Verified != 30 {
+			t.Fatalf("status %+v", s)
+		}
+		synctest.Wait()
+		if total := tn.settleAccounts(); total < 60*5_000 {
+			t.Errorf("two copies of 30 tasks cost %d", total)
+		}
+	})
+}
+
+// TestTheSlowOneIsPaidToo takes a task back from bob that carol was faster with, while his result is on its way. It is of no use, and still his
+// work; once.
+func TestTheSlowOneIsPaidToo(t *testing.T) {
+	now := time.Now()
+	b := newBoard(3, rules{policy: verify.Policy{Copies: 1, Limit: 1}})
+	bob, carol := person("bob"), person("carol")
+	bob.up, carol.up = false, false // nobody needs to hear of it
+	quote := lease.Quote{Slots: 1, Rates: dear}
+	of := job.Resources{CPU: 1}
+	l := lease.Lease{Terms: lease.Terms{Order: lease.Order{Resources: of}, Quote: quote, From: now.UnixMilli(), Pay: &lease.Pay{Deposit: plenty}}}
+	bob.purse = newPurse(l, job.Limits{Time: job.Duration(time.Hour)})
+	bob.purse.hire = bob
+	g := &gathering{r: &Requester{now: func() time.Time { return now.Add(time.Second) }}, e: &errand{spec: job.Spec{Resources: of}, changed: make(chan struct{})},
+		board: b, p: phase{count: 3}, hires: []*hire{bob, carol}, purses: []*purse{bob.purse}}
+	b.give(bob, 2, now, 0)
+	b.hold(0, carol, now)
+	if !b.arrived(0, carol) || !b.vote(0, ballot(carol, 1), 2).decided {
+		t.Fatal("carol's result does not count")
+	}
+	g.recall(0)
+	late := *honest(500*time.Millisecond)(lease.Work{}, job.Task{})
+	for range 2 {
+		if err := g.arrivals(context.Background(), bob, []job.Result{late}, func() {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if u := bob.purse.used; u.Tasks != 1 || u.CPU != 500_000_000 {
+		t.Errorf("bob is owed for %+v", u)
+	}
+	if all := g.payments(nil); len(all) != 1 || all[0].used.Tasks != 1 {
+		t.Errorf("written down: %+v", all)
+	}
+}
+
+// TestKilledInTheMiddleOfPaidJobs kills alice again and again. Whatever she signs in a later life is never less than before and never conflicts with
+// it, and in the end everything that was done is paid.
+func TestKilledInTheMiddleOfPaidJobs(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				luck := rand.New(rand.NewPCG(seed, 1))
+				tn := payingTown(t, 30*time.Millisecond, "bob", "carol")
+				tn.bank.slow = time.Duration(luck.IntN(300)) * time.Millisecond
+				r, stop := tn.life()
+				id := submit(t, r, tn.dearCount(300))
+				for range 8 {
+					time.Sleep(time.Duration(luck.IntN(900)) * time.Millisecond)
+					stop()
+					time.Sleep(time.Duration(luck.IntN(100)) * time.Millisecond)
+					r, stop = tn.life()
+				}
+				synctest.Wait()
+				s := finish(t, r, id)
+				if s.State != job.Settled || s.Tasks.Done != 300 {
+					t.Fatalf("status %+v, error %+v", s, s.Error)
+				}
+				time.Sleep(2 * closeLate)
+				synctest.Wait()
+				stop()
+				if total := tn.settleAccounts(); total < 300*30_000 {
+					t.Errorf("300 tasks of 30 ms cost %d", total)
+				}
+				if _, _, _, open := tn.bank.count(); open != 0 {
+					t.Errorf("%d leases stay open", open)
+				}
+			})
+		})
+	}
+}
+
+func TestAVoucherThatGotLostComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 10*time.Millisecond, "bob")
+		bob := tn.folk[0]
+		r, stop := tn.life()
+		finish(t, r, submit(t, r, tn.dearCount(20)))
+		synctest.Wait()
+		bob.mu.Lock()
+		bob.paid = nil // they were on their way when the link broke and alice was killed
+		bob.mu.Unlock()
+		stop()
+		_, stop = tn.life()
+		defer stop()
+		synctest.Wait()
+		tn.settleAccounts()
+	})
+}
+
+func TestACeilingHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 10*time.Millisecond, "bob", "carol")
+		r, stop := tn.life()
+		defer stop()
+		spec := tn.dearCount(1000)
+		spec.Limits.Price = "1 HPIPS" // of the 10 that it would cost
+		id := submit(t, r, spec)
+		s := finish(t, r, id)
+		synctest.Wait()
+		if s.State != job.Failed || s.Error == nil || s.Error.Code != job.CodeFunds || s.ExitCode != 121 {
+			t.Fatalf("status %+v, error %+v", s, s.Error)
+		}
+		promised, worth := uint64(0), uint64(0)
+		for _, w := range tn.folk {
+			p, d := tn.bank.earned(t, w)
+			promised, worth = promised+p, worth+d
+		}
+		if promised > 1_000_000 || promised < 900_000 {
+			t.Errorf("a ceiling of a million: %d were promised", promised)
+		}
+		if worth > promised+10*10_000 {
+			t.Errorf("work of %d was taken for %d", worth, promised)
+		}
+		c, err := r.Cost(context.Background(), id)
+		if err != nil || c.Promised != promised || c.Deposited > 1_000_000 {
+			t.Errorf("cost %+v, %v", c, err)
+		}
+		if !strings.Contains(s.Error.Message, "HPIPS were spent on") || !strings.Contains(s.Error.Message, "ceiling of 1 HPIPS") {
+			t.Errorf("alice is told %q", s.Error.Message)
+		}
+	})
+}
+
+func TestWhoHasNoMoneyIsTold(t *testing.T) {
+	rows := map[string]struct {
+		balance uint64
+		code    job.Code
+	}{"none": {0, job.CodeFunds}, "little, and enough": {6_000_000, ""}}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tn := payingTown(t, 10*time.Millisecond, "bob")
+				tn.bank.balance = row.balance
+				r, stop := tn.life()
+				defer stop()
+				s := finish(t, r, submit(t, r, tn.dearCount(100)))
+				synctest.Wait()
+				if row.code == "" {
+					if s.State != job.Settled {
+						t.Fatalf("status %+v, error %+v", s, s.Error)
+					}
+					tn.settleAccounts()
+				} else if s.Error == nil || s.Error.Code != row.code || s.ExitCode != 121 || s.Error.Hint == "" {
+					t.Fatalf("status %+v, error %+v", s, s.Error)
+				}
+			})
+		})
+	}
+}
+
+func TestOnlyGiftsAreTaken(t *testing.T) {
+	rows := map[string]func(*town, *job.Spec){
+		"a node without a purse": func(tn *town, _ *job.Spec) { tn.bank = nil },
+		"a ceiling of nothing":   func(_ *town, s *job.Spec) { s.Limits.Price = "0 HPIPS" },
+		"a ceiling for an hour":  func(_ *town, s *job.Spec) { s.Limits.Hour = "1 HPIPS" },
+	}
+	for name, edit := range rows {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tn := payingTown(t, 10*time.Millisecond, "bob", "carol")
+				carol := tn.folk[1]
+				carol.rates = voucher.Rates{}
+				spec := tn.dearCount(10)
+				edit(tn, &spec)
+				r, stop := tn.life()
+				defer stop()
+				s := finish(t, r, submit(t, r, spec))
+				if s.State != job.Settled || len(s.Nodes) != 1 || s.Nodes[0].Node != carol.id.String() || len(carol.paid) != 0 {
+					t.Fatalf("status %+v", s)
+				}
+			})
+		})
+	}
+}
+
+// TestClaimsThatCannotBe has carol claim an hour for each task of ten milliseconds, and dave a little for what takes no time.
+func TestClaimsThatCannotBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 10*time.Millisecond, "bob", "carol", "dave")
+		tn.folk[1].answer = honest(time.Hour)
+		tn.folk[2].answer = honest(29 * time.Millisecond)
+		r, stop := tn.life()
+		defer stop()
+		id := submit(t, r, tn.dearCount(300))
+		s := finish(t, r, id)
+		synctest.Wait()
+		if s.State != job.Settled {
+			t.Fatalf("status %+v, error %+v", s, s.Error)
+		}
+		for _, w := range tn.folk[1:] {
+			if promised, _ := tn.bank.earned(t, w); promised > uint64(s.Seconds*1.1*1e6) {
+				t.Errorf("%s was promised %d for %.3f s", w.name, promised, s.Seconds)
+			}
+		}
+		w, err := r.Why(context.Background(), id)
+		if err != nil || s.Nodes[0].Node != tn.folk[0].id.String() {
+			t.Errorf("%+v, %v: the liars should be turned away, nodes %+v", w, err, s.Nodes)
+		}
+	})
+}
+
+func TestDepositsGrowWithTheWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 2*time.Second, "bob")
+		tn.folk[0].credit = 2
+		r, stop := tn.life()
+		defer stop()
+		id := submit(t, r, tn.dearCount(1000)) // some half an hour; the first deposit is for five minutes
+		s := finish(t, r, id)
+		synctest.Wait()
+		if s.State != job.Settled || s.Tasks.Rerun != 0 {
+			t.Fatalf("status %+v, error %+v", s, s.Error)
+		}
+		if total := tn.settleAccounts(); total != 1000*2_000_000 {
+			t.Errorf("1000 tasks of 2 s cost %d", total)
+		}
+		if opens, topUps, closes, _ := tn.bank.count(); opens != 1 || topUps < 2 || topUps > 4 || closes != 1 {
+			t.Errorf("%d transactions to open, %d to add, %d to close", opens, topUps, closes)
+		}
+		if c, err := r.Cost(context.Background(), id); err != nil || c.Deposited > 2*c.Promised {
+			t.Errorf("cost %+v, %v", c, err)
+		}
+	})
+}
+
+func TestWorkBeginsWhenItsDepositStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 10*time.Millisecond, "bob")
+		tn.bank.slow = 2 * time.Second
+		r, stop := tn.life()
+		defer stop()
+		id := submit(t, r, tn.dearCount(10))
+		time.Sleep(1900 * time.Millisecond)
+		if len(tn.folk[0].work) != 0 {
+			t.Fatal("a lease has begun that nobody pays for")
+		}
+		if s := finish(t, r, id); s.State != job.Settled {
+			t.Fatalf("status %+v", s)
+		}
+	})
+}
+
+func TestAChainThatIsAwayHoldsUpOnlyWhatIsPaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 10*time.Millisecond, "bob")
+		tn.bank.down = true
+		r, stop := tn.life()
+		defer stop()
+		id := submit(t, r, tn.dearCount(10))
+		time.Sleep(time.Minute)
+		w, err := r.Why(context.Background(), id)
+		if err != nil || len(w.Rejected) == 0 || !strings.Contains(w.Rejected[0].Reason, "deposit: ") {
+			t.Errorf("why: %+v, %v", w, err)
+		}
+		tn.arrive("carol") // gives her work away
+		if s := finish(t, r, id); s.State != job.Settled || s.Nodes[0].Node != tn.folk[1].id.String() {
+			t.Fatalf("status %+v", s)
+		}
+	})
+}
+
+// TestWhoeverEndsAJobPaysForIt ends jobs in all ways but the good one.
+func TestWhoeverEndsAJobPaysForIt(t *testing.T) {
+	rows := map[string]func(t *testing.T, tn *town, r *Requester, id string){
+		"cancelled": func(t *testing.T, _ *town, r *Requester, id string) {
+			if err := r.Cancel(context.Background(), id); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"failed": func(_ *testing.T, tn *town, _ *Requester, _ string) {
+			w := tn.folk[0]
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.answer = func(work lease.Work, task job.Task) *job.Result {
+				r := honest(10*time.Millisecond)(work, task)
+				r.Exit = 3
+				return r
+			}
+		},
+	}
+	for name, end := range rows {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tn := payingTown(t, 10*time.Millisecond, "bob")
+				r, stop := tn.life()
+				defer stop()
+				id := submit(t, r, tn.dearCount(1000))
+				time.Sleep(time.Second)
+				end(t, tn, r, id)
+				if s := finish(t, r, id); s.State == job.Settled {
+					t.Fatalf("status %+v", s)
+				}
+				synctest.Wait()
+				promised, worth := tn.bank.earned(t, tn.folk[0])
+				if _, _, closes, open := tn.bank.count(); promised == 0 || worth-promised > 10*10_000 || closes != 1 || open != 0 {
+					t.Errorf("bob did work of %d and was promised %d; %d leases stay open", worth, promised, open)
+				}
+			})
+		})
+	}
+}
+
+// TestBobTakesAVoucherAndStops: what alice has promised is never more than the work that she has.
+func TestBobTakesAVoucherAndStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 100*time.Millisecond, "bob", "carol")
+		bob := tn.folk[0]
+		r, stop := tn.life()
+		defer stop()
+		id := submit(t, r, tn.dearCount(100))
+		for range 100 {
+			time.Sleep(100 * time.Millisecond)
+			bob.mu.Lock()
+			stop := len(bob.paid) > 0
+			bob.mu.Unlock()
+			if stop {
+				bob.vanish()
+				break
+			}
+		}
+		s := finish(t, r, id)
+		synctest.Wait()
+		if s.State != job.Settled || s.Tasks.Lost == 0 {
+			t.Fatalf("status %+v", s)
+		}
+		taken := uint64(0)
+		for _, n := range s.Nodes {
+			if n.Node == bob.id.String() {
+				taken = uint64(n.Tasks) * 100_000
+			}
+		}
+		if promised, _ := tn.bank.earned(t, bob); promised == 0 || promised > taken {
+			t.Errorf("bob was promised %d for results of %d", promised, taken)
+		}
+		if _, _, _, open := tn.bank.count(); open != 0 {
+			t.Errorf("%d leases stay open", open)
+		}
+	})
+}
+
+func TestALongerTermIsDepositedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 10*time.Minute, "bob")
+		r, stop := tn.life()
+		defer stop()
+		spec := tn.dearCount(20)
+		spec.Limits.Time, spec.Limits.Queue = job.Duration(9*time.Hour), job.Duration(9*time.Hour)
+		id := submit(t, r, spec)
+		time.Sleep(2 * time.Hour)
+		tn.mu.Lock()
+		extended := tn.extended
+		tn.mu.Unlock()
+		tn.bank.mu.Lock()
+		for _, a := range tn.bank.leases {
+			if until := time.Unix(a.Until, 0); a.Phase == pay.Open && until.Before(time.Now()) || extended == 0 {
+				t.Errorf("the deposit stands until %v, %d extensions", until, extended)
+			}
+		}
+		tn.bank.mu.Unlock()
+		finish(t, r, id)
+		synctest.Wait()
+		tn.settleAccounts()
+	})
+}
+
+func TestWhatAJobMayCostIsSaidBefore(t *testing.T) {
+	tn := payingTown(t, time.Second, "bob", "carol")
+	r := tn.open()
+	defer r.Close()
+	w, err := r.Preview(context.Background(), tn.dearCount(10))
+	if err != nil || w.Accepted != 2 || w.Estimate == nil || w.Estimate.Tasks != 10 || w.Estimate.Likely != 10*60_000_000 || w.Estimate.Most != 10*3_600_000_000 {
+		t.Fatalf("%+v, estimate %+v, %v", w, w.Estimate, err)
+	}
+}
