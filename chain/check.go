@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"cosmossdk.io/log/v2"
 	"cosmossdk.io/math"
@@ -38,6 +39,7 @@ type Summary struct {
 	Moves            []supplyv1.Move
 	Seats            int
 	Guardians        int
+	Day              time.Duration
 }
 
 // Account is one of the five.
@@ -86,6 +88,11 @@ func checkGenesis(doc *cmttypes.GenesisDoc) (Summary, error) {
 		return Summary{}, err
 	}
 	s := Summary{Network: network, ChainID: doc.ChainID, Total: supply.Total().String(), Moves: moved, Seats: seats}
+	params, err := a.keepers.committee.Params(ctx)
+	if err != nil {
+		return Summary{}, err
+	}
+	s.Day = time.Duration(params.DaySeconds) * time.Second
 	if s.Guardians, err = a.promises(ctx, network, doc.InitialHeight > 1, moved); err != nil {
 		return Summary{}, err
 	}

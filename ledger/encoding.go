@@ -32,7 +32,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/hpips/hpips/proto/gen/committeev1"
+	"github.com/hpips/hpips/proto/gen/escrowv1"
+	"github.com/hpips/hpips/proto/gen/exchangev1"
 	"github.com/hpips/hpips/proto/gen/registryv1"
+	"github.com/hpips/hpips/proto/gen/rewardv1"
 	"github.com/hpips/hpips/proto/gen/supplyv1"
 	"github.com/hpips/hpips/spec/job"
 )
@@ -76,6 +79,10 @@ func newEncoding() (encoding, error) {
 	msgservice.RegisterMsgServiceDesc(registry, &registryv1.Msg_serviceDesc)
 	msgservice.RegisterMsgServiceDesc(registry, &committeev1.Msg_serviceDesc)
 	msgservice.RegisterMsgServiceDesc(registry, &supplyv1.Msg_serviceDesc)
+	msgservice.RegisterMsgServiceDesc(registry, &escrowv1.Msg_serviceDesc)
+	msgservice.RegisterMsgServiceDesc(registry, &rewardv1.Msg_serviceDesc)
+	msgservice.RegisterMsgServiceDesc(registry, &exchangev1.Msg_serviceDesc)
+	registry.RegisterImplementations((*authz.Authorization)(nil), &budget{})
 	c := codec.NewProtoCodec(registry)
 	tx, err := authtx.NewTxConfigWithOptions(c, authtx.ConfigOptions{
 		EnabledSignModes: authtx.DefaultSignModes,

@@ -78,8 +78,8 @@ func Errands() []string {
 	return []string{"/hpips.registry.v1.MsgRegister", "/hpips.registry.v1.MsgChangeKeys", "/hpips.registry.v1.MsgDescribe"}
 }
 
-// Allow lets spender run the errands of owner and pay their fees out of the owner's account, up to an amount a day. Whoever steals the
-// spending key gets nothing but these. An allowance that is there is replaced; old says that there is one.
+// Allow lets spender run the errands of owner and pay their fees out of the owner's account, up to an amount a day, and open leases in the owner's name
+// with deposits up to the same amount a day. Whoever steals the spending key gets nothing but these. An allowance that is there is replaced; old says that there is one.
 func Allow(owner, spender string, daily money.Amount, day time.Duration, old bool) ([]Message, error) {
 	if err := CheckAddress(spender); err != nil {
 		return nil, err
@@ -108,13 +108,20 @@ func Allow(owner, spender string, daily money.Amount, day time.Duration, old boo
 		}
 		all = append(all, &authz.MsgGrant{Granter: owner, Grantee: spender, Grant: authz.Grant{Authorization: right}})
 	}
+	rights, err := budgets(daily, day)
+	if err != nil {
+		return nil, fmt.Errorf("allowance: %w", err)
+	}
+	for _, right := range rights {
+		all = append(all, &authz.MsgGrant{Granter: owner, Grantee: spender, Grant: authz.Grant{Authorization: right}})
+	}
 	return all, nil
 }
 
 // Disallow takes an allowance back.
 func Disallow(owner, spender string) []Message {
 	all := []Message{&feegrant.MsgRevokeAllowance{Granter: owner, Grantee: spender}}
-	for _, errand := range Errands() {
+	for _, errand := range append(Errands(), leaseMessages...) {
 		all = append(all, &authz.MsgRevoke{Granter: owner, Grantee: spender, MsgTypeUrl: errand})
 	}
 	return all

@@ -42,16 +42,24 @@ type Free struct {
 
 // BidderConfig is how a bidder sells.
 type BidderConfig struct {
-	Owner   string               // who is paid
+	Owner   string               // who is paid, where Account does not tell
 	Network string               // label of the network that the node is in
 	Rates   voucher.Rates        // prices, the lowest where they move; none: work is given away
 	Pricing Pricing              // how they move
-	Chain   string               // on which work is paid for; "" where nothing has a price
+	Chain   string               // on which work is paid for, where Account does not tell; "" where nothing has a price
+	Account func() Account       // who is paid now, and on which chain: both may come to be known while the node runs; nil: Owner and Chain
 	Denoms  []string             // assets that are taken in payment
 	Ours    func(p peer.ID) bool // whether a node belongs to the same owner, who pays nothing to itself; nil: none does
 	Term    time.Duration        // for which a quote holds
 	Quotes  int                  // remembered at most
 	PerPeer int                  // of these for one peer
+}
+
+// Account is who is paid for a node's work, and where.
+type Account struct {
+	Owner string
+	Chain string // "": on none, so that work is given away
+	Why   string // there is a chain and nobody who could be paid on it: why
 }
 
 // DefaultBidder returns the configuration that suits most.
@@ -77,8 +85,11 @@ func NewBidder(log *slog.Logger, key crypto.PrivKey, now func() time.Time, capac
 	if err != nil {
 		return nil, fmt.Errorf("bidder: %w", err)
 	}
-	if !cfg.Rates.Free() && cfg.Chain == "" {
-		return nil, errors.New("bidder: work has a price and there is no chain on which it could be paid")
+	if cfg.Account == nil {
+		if !cfg.Rates.Free() && cfg.Chain == "" {
+			return nil, errors.New("bidder: work has a price and there is no chain on which it could be paid")
+		}
+		cfg.Account = func() Account { return Account{Owner: cfg.Owner, Chain: cfg.Chain} }
 	}
 	return &Bidder{log: log, key: key, self: self, now: now, capacity: capacity, cfg: cfg, made: newBook(cfg.Quotes, cfg.PerPeer),
 		price: tariff{rule: cfg.Pricing, floor: cfg.Rates}}, nil
@@ -99,12 +110,15 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	if err := checkOrder(order, from); err != nil {
 		return nil, err
 	}
-	q := lease.Quote{Provider: b.self.String(), Owner: b.cfg.Owner, Network: b.cfg.Network}
+	seller := b.cfg.Account()
+	q := lease.Quote{Provider: b.self.String(), Owner: seller.Owner, Network: b.cfg.Network}
 	free, now := b.capacity.Free(), b.now()
-	if !b.ours(from) {
+	if seller.Chain != "" && !b.ours(from) {
 		q.Rates = b.price.rates(now, free.Slots, free.Worked)
 	}
-	q.Slots, q.Refusal = offer(order, free)
+	if q.Slots, q.Refusal = offer(order, free); q.Refusal == "" && !q.Rates.Free() && seller.Why != "" {
+		q.Slots, q.Refusal = 0, seller.Why
+	}
 	if q.Refusal == "" {
 		q.Load, q.Until = free.Leases, now.Add(b.cfg.Term).UnixMilli()
 		b.made.add(from, quoteKey(order, q), now, q.Until)
@@ -198,8 +212,8 @@ func (b *Bidder) checkTerms(l lease.Lease, from peer.ID, now time.Time) error {
 	case t.Until > now.Add(lease.MaxTerm+Skew).UnixMilli():
 		return fmt.Errorf("lease: it runs for more than %v from now", lease.MaxTerm)
 	}
-	if p := t.Pay; p != nil && p.Chain != b.cfg.Chain {
-		return fmt.Errorf("lease: it is paid for on chain %q, this node is paid on %q", clip(p.Chain), b.cfg.Chain)
+	if p, chain := t.Pay, b.cfg.Account().Chain; p != nil && p.Chain != chain {
+		return fmt.Errorf("lease: it is paid for on chain %q, this node is paid on %q", clip(p.Chain), chain)
 	} else if p != nil && !slices.Contains(b.cfg.Denoms, p.Denom) {
 		return fmt.Errorf("lease: it is paid for in %q, this node takes %s", clip(p.Denom), strings.Join(b.cfg.Denoms, ", "))
 	}

@@ -17,8 +17,11 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/hpips/hpips/api"
+	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 // ConfigFile is the configuration's name in a home.
@@ -43,6 +46,7 @@ type Config struct {
 
 	Provide bool     // run tasks for others and for itself
 	Slots   int      // tasks at once; 0: one per core
+	Prices  Prices   // of work, on a network with a chain
 	Memory  job.Size // that running tasks may take together; 0: 1 GiB per slot, 4 GiB at least
 	Disk    job.Size // of inputs and results of tasks; 0: 20 GiB, or 80 % of what is free
 
@@ -51,6 +55,14 @@ type Config struct {
 
 	LogLevel  string // debug | info | warn | error
 	LogFormat string // text | json, on standard error; the file is always JSON
+}
+
+// Prices are what others pay for this node's work, in HPIPS. Where there is no chain, all work is given away.
+type Prices struct {
+	Auto  bool          // they rise and fall with the work, never under Rates
+	Rates voucher.Rates // in uhpips
+
+	wrong string // what was said and is no price
 }
 
 // ChainNode is what can be said about the node's part in the chain. An empty address is the usual one on loopback where that is free, else any free one.
@@ -72,7 +84,7 @@ type ChainNode struct {
 func Default(home string) Config {
 	d := p2p.Default()
 	return Config{Home: home, Version: d.Version, Stderr: io.Discard, Listen: d.Listen, MDNS: true, Label: "lan",
-		API: api.Default().Address, Provide: true, Chain: true, LogLevel: "info", LogFormat: "text"}
+		API: api.Default().Address, Provide: true, Prices: Prices{Rates: market.DefaultRates}, Chain: true, LogLevel: "info", LogFormat: "text"}
 }
 
 // file is the shape of config.toml. Fields that are left out keep their defaults.
@@ -93,6 +105,14 @@ type file struct {
 		Memory  string `toml:"memory"`
 		Disk    string `toml:"disk"`
 	} `toml:"work"`
+	Price struct {
+		Auto   bool   `toml:"auto"`
+		CPU    string `toml:"cpu"`
+		GPU    string `toml:"gpu"`
+		Memory string `toml:"memory"`
+		Disk   string `toml:"disk"`
+		Sent   string `toml:"sent"`
+	} `toml:"price"`
 	Chain struct {
 		Enabled *bool    `toml:"enabled"`
 		Listen  string   `toml:"listen"`
@@ -127,6 +147,14 @@ version = 1
 # slots = 0          # tasks at once; 0 = one per core
 # memory = ""        # of running tasks together, such as "8GiB"; empty = 1 GiB per slot
 # disk = ""          # of inputs and results of tasks, such as "20GiB"
+
+[price]              # of work for others, in HPIPS, on a network with a chain; your own jobs cost you nothing here
+# cpu = "3.6"        # for an hour of one core; "0" gives it away
+# memory = "0"       # for a GiB for an hour
+# disk = "0"         # for a GiB for an hour
+# gpu = "0"          # for an hour of one device
+# sent = "0"         # for a GiB that is sent
+# auto = false       # let prices rise while all is busy and fall again, never under these
 
 [chain]
 # enabled = true     # take part in the chain, once this home has its genesis
@@ -180,6 +208,21 @@ func (c *Config) read(text []byte) error {
 	set(&c.Provide, f.Work.Provide)
 	c.Label = orElse(f.Network.Label, c.Label)
 	c.API = orElse(f.API.Address, c.API)
+	c.Prices.Auto = f.Price.Auto
+	for _, price := range []struct {
+		name, text string
+		to         *uint64
+	}{{"cpu", f.Price.CPU, &c.Prices.Rates.CPU}, {"gpu", f.Price.GPU, &c.Prices.Rates.GPU}, {"memory", f.Price.Memory, &c.Prices.Rates.Memory},
+		{"disk", f.Price.Disk, &c.Prices.Rates.Disk}, {"sent", f.Price.Sent, &c.Prices.Rates.Sent}} {
+		if price.text == "" {
+			continue
+		}
+		a, err := money.Parse(price.text)
+		if err != nil {
+			return fmt.Errorf("price.%s: %w", price.name, err)
+		}
+		*price.to = uint64(a)
+	}
 	set(&c.Chain, f.Chain.Enabled)
 	c.ChainNode = ChainNode{Listen: f.Chain.Listen, RPC: f.Chain.RPC, GRPC: f.Chain.GRPC, REST: f.Chain.REST, Origins: f.Chain.Origins, Archive: f.Chain.Archive, Peers: f.Chain.Peers}
 	c.Slots = f.Work.Slots
@@ -224,6 +267,7 @@ type Flags struct {
 	Archive    bool
 	Genesis    string
 	Seats      int
+	Price      string
 }
 
 // Over returns c as the flags want it.
@@ -245,6 +289,17 @@ func (f Flags) Over(c Config) Config {
 	}
 	if f.NoProvider {
 		c.Provide = false
+	}
+	switch a, err := money.Parse(f.Price); {
+	case !f.Changed("price"):
+	case f.Price == "auto":
+		c.Prices.Auto = true
+	case err != nil:
+		c.Prices.wrong = f.Price
+	case a == 0:
+		c.Prices = Prices{}
+	default:
+		c.Prices.Rates.CPU = uint64(a)
 	}
 	if f.NoMDNS {
 		c.MDNS = false
@@ -269,6 +324,8 @@ func (c Config) Check() error {
 		return wrong(fmt.Sprintf("--slots %d is not possible", max(c.Slots, 0)), "1 … 1024; to run no tasks at all: --no-provider")
 	case c.Memory < 0 || c.Disk < 0:
 		return wrong("work.memory and work.disk cannot be negative", "leave them out")
+	case c.Prices.wrong != "":
+		return wrong(fmt.Sprintf("--price %q is no price", c.Prices.wrong), "write the HPIPS for an hour of one core, such as --price 3.6; 0 gives work away, auto lets it move")
 	case len(c.Listen) == 0:
 		return wrong("there is no address to listen on", "write --listen /ip4/0.0.0.0/tcp/4711")
 	}

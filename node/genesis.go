@@ -126,6 +126,13 @@ func (c *chaining) joined() (all []peer.ID) {
 	return all
 }
 
+// known is the genesis, nil as long as there is none.
+func (c *chaining) known() *genesis {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.genesis
+}
+
 // adopt keeps a genesis for good.
 func (c *chaining) adopt(text []byte) error {
 	g, err := c.check(text)

@@ -41,6 +41,7 @@ type member struct {
 	provider  *provider.Provider   // nil for a node that runs no tasks
 	requester *requester.Requester // nil for the further nodes of a development network
 	chain     *chaining            // nil for a node that takes no part in the chain
+	till      *till                // nil for a node without a chain
 	full      chan struct{}        // told when an import did not fit on the disk
 	closers   []func() error       // in the order of opening
 }
@@ -59,6 +60,19 @@ func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member,
 	if err := m.join(cfg); err != nil {
 		return nil, err
 	}
+	books := role.books
+	if cfg.Chain {
+		if m.chain, err = openChain(m, cfg, role); err != nil {
+			return nil, err
+		}
+		books = m.chain
+	}
+	if books != nil {
+		if m.till, err = openTill(m, books); err != nil {
+			return nil, err
+		}
+		m.opened(m.till.close)
+	}
 	if cfg.Provide {
 		if err := m.provide(cfg); err != nil {
 			return nil, err
@@ -69,18 +83,14 @@ func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member,
 			return nil, err
 		}
 	}
-	if cfg.Chain {
-		if m.chain, err = openChain(m, cfg, role); err != nil {
-			return nil, err
-		}
-	}
 	return m, nil
 }
 
 // role is what a node of a house does besides working.
 type role struct {
-	request bool   // it hands jobs in
-	address string // file that tells wallets where its chain node is; empty: nobody is told
+	request bool      // it hands jobs in
+	address string    // file that tells wallets where its chain node is; empty: nobody is told
+	books   *chaining // of another node in this process, by which it is paid if it has no chain node of its own; nil: none
 }
 
 // identify reads or makes the keys.
@@ -138,14 +148,18 @@ func (m *member) provide(cfg Config) error {
 	if m.engine, err = wasm.New(m.log.With("room", "engine"), wasm.Config{Command: child, Cache: cache}); err != nil {
 		return err
 	}
-	p, err := provider.New(m.log.With("room", "provider"), provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store,
-		Engines: map[string]engine.Engine{m.engine.Name(): m.engine}}, m.providing(cfg))
+	deps := provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store, Engines: map[string]engine.Engine{m.engine.Name(): m.engine}}
+	terms := market.DefaultBidder()
+	terms.Owner, terms.Network = m.owner, m.label
+	if m.till != nil {
+		deps.Payee = paid{m.till}
+		terms.Rates, terms.Pricing.Auto, terms.Account, terms.Ours = cfg.Prices.Rates, cfg.Prices.Auto, m.till.account(m.owner), m.till.ours
+	}
+	p, err := provider.New(m.log.With("room", "provider"), deps, m.providing(cfg))
 	if err != nil {
 		return err
 	}
 	m.provider = p
-	terms := market.DefaultBidder()
-	terms.Owner, terms.Network = m.owner, m.label
 	bidder, err := market.NewBidder(m.log.With("room", "market"), m.key, time.Now, p, terms)
 	if err != nil {
 		return err
@@ -187,7 +201,7 @@ func (a *answerer) Handle(proto protocol.ID, max int, fn func(ctx context.Contex
 func (m *member) request() error {
 	broker := market.NewBroker(m.log.With("room", "market"), m.key, time.Now, m.host, market.DefaultBroker())
 	known := m.host.Libp2p().Peerstore()
-	r, err := requester.New(m.log.With("room", "requester"), requester.Deps{
+	deps := requester.Deps{
 		Self:   m.host.ID(),
 		Peers:  func() []peer.ID { return m.host.Candidates(market.QuoteProtocol) },
 		Dial:   func(p peer.ID) requester.Session { return m.sessions.Open(p, lease.Session) },
@@ -207,7 +221,11 @@ func (m *member) request() error {
 				}
 			}
 		},
-	}, requester.Default(m.dir))
+	}
+	if m.till != nil {
+		deps.Payer = paying{m.till}
+	}
+	r, err := requester.New(m.log.With("room", "requester"), deps, requester.Default(m.dir))
 	if err != nil {
 		return err
 	}

@@ -89,6 +89,8 @@ func (h *House) populate(ctx context.Context, n int) error {
 		role := role{request: k == 1}
 		if k == 1 {
 			role.address = h.home.path(ChainAddressFile)
+		} else {
+			role.books = h.first().chain
 		}
 		m, err := openMember(log, dir, cfg, role)
 		if err != nil {

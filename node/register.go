@@ -30,6 +30,15 @@ const carriesPerDay = 3
 
 // LoadSpendKey reads the spending key of a home, or makes one.
 func LoadSpendKey(home string) (*ledger.Secret, error) {
+	raw, err := spendSecret(home)
+	if err != nil {
+		return nil, err
+	}
+	return ledger.KeySigner(raw)
+}
+
+// spendSecret reads the 32 bytes of a home's spending key, or makes them.
+func spendSecret(home string) ([]byte, error) {
 	file := filepath.Join(home, "keys", spendKeyFile)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -45,9 +54,8 @@ func LoadSpendKey(home string) (*ledger.Secret, error) {
 	}
 	raw, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err == nil {
-		var s *ledger.Secret
-		if s, err = ledger.KeySigner(raw); err == nil {
-			return s, nil
+		if _, err = ledger.KeySigner(raw); err == nil {
+			return raw, nil
 		}
 	}
 	return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("the key %s is damaged", file), Hint: "delete it to get a new one, and allow that one to spend: hpips wallet allow"}

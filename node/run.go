@@ -43,6 +43,9 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		if m.chain != nil {
 			add(label+"chain", m.chain.Serve)
 		}
+		if m.till != nil {
+			add(label+"till", m.till.Serve)
+		}
 	}
 	add("api", h.api.Serve)
 	if err := h.home.publish(h.api.Addr()); err != nil {

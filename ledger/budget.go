@@ -1,0 +1,82 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	codectypes "github.com/cosmos/cosmos-sdk/codec/types"
+	sdk "github.com/cosmos/cosmos-sdk/types"
+	"github.com/cosmos/cosmos-sdk/x/authz"
+	"github.com/cosmos/gogoproto/jsonpb"
+
+	"github.com/hpips/hpips/proto/gen/escrowv1"
+	"github.com/hpips/hpips/spec/money"
+)
+
+// budget is the chain's BudgetAuthorization as a wallet sees it: it can be written, read and shown, and only the chain decides by it.
+type budget struct{ escrowv1.BudgetAuthorization }
+
+var _ authz.Authorization = &budget{}
+
+// XXX_MessageName is the word's name.
+func (*budget) XXX_MessageName() string { return "hpips.escrow.v1.BudgetAuthorization" }
+
+// MarshalJSONPB writes the word.
+func (b *budget) MarshalJSONPB(m *jsonpb.Marshaler) ([]byte, error) {
+	var out bytes.Buffer
+	err := m.Marshal(&out, &b.BudgetAuthorization)
+	return out.Bytes(), err
+}
+
+// UnmarshalJSONPB reads the word.
+func (b *budget) UnmarshalJSONPB(u *jsonpb.Unmarshaler, text []byte) error {
+	return u.Unmarshal(bytes.NewReader(text), &b.BudgetAuthorization)
+}
+
+// MsgTypeURL names the message that it is for.
+func (b *budget) MsgTypeURL() string { return b.Msg }
+
+// ValidateBasic leaves it to the chain.
+func (*budget) ValidateBasic() error { return nil }
+
+// Accept is the chain's.
+func (*budget) Accept(context.Context, sdk.Msg) (authz.AcceptResponse, error) {
+	return authz.AcceptResponse{}, errors.New("only the chain decides by a budget")
+}
+
+// leaseMessages are what a spending key may do about leases: with a budget for the first two.
+var leaseMessages = []string{"/hpips.escrow.v1.MsgOpen", "/hpips.escrow.v1.MsgTopUp", "/hpips.escrow.v1.MsgClose"}
+
+// budgets are the rights by which a spending key pays for jobs: half of a day's amount for new leases, half for old ones, so that both together stay within
+// it.
+func budgets(daily money.Amount, day time.Duration) ([]*codectypes.Any, error) {
+	var all []*codectypes.Any
+	for i, m := range leaseMessages {
+		b := &budget{escrowv1.BudgetAuthorization{Msg: m, DaySeconds: uint64(day / time.Second)}}
+		if i < 2 {
+			b.Daily = coins((daily + 1) / 2)
+		}
+		right, err := codectypes.NewAnyWithValue(b)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, right)
+	}
+	return all, nil
+}
+
+// Granter is the account that lets a spending key pay for jobs; "": none does.
+func (l *Ledger) Granter(ctx context.Context, spender string) (string, error) {
+	r, err := authz.NewQueryClient(l.now()).GranteeGrants(ctx, &authz.QueryGranteeGrantsRequest{Grantee: spender})
+	if err != nil {
+		return "", err
+	}
+	for _, g := range r.Grants {
+		if g.Authorization != nil && g.Authorization.TypeUrl == "/hpips.escrow.v1.BudgetAuthorization" {
+			return g.Granter, nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,382 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/ledger"
+	"github.com/hpips/hpips/market"
+	"github.com/hpips/hpips/pay"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/voucher"
+)
+
+// The files of a member about money.
+const (
+	payBook   = "pay.db" // promises of others, until they are redeemed
+	payerFile = "payer"  // the account that lets this node pay, as last seen on the chain
+)
+
+// till is a node's money: it pays for the node's jobs and takes in what others promise for its work. Which chain, whose account and who is paid comes
+// to be known while the node runs; until then nothing is paid and nothing is taken.
+type till struct {
+	log   *slog.Logger
+	dir   string
+	chain *chaining // of this node, or of another one in the same process
+	spend *ledger.Secret
+	key   ed25519.PrivateKey
+	self  peer.ID
+
+	secret []byte // of spend
+
+	mu     sync.Mutex
+	payer  *pay.Payer
+	payee  *pay.Payee
+	opened chan struct{} // closed when payee is there
+	owner  string        // of this node, as registered
+	asked  time.Time
+	others map[peer.ID]known
+}
+
+// known is whose a peer is, for a while.
+type known struct {
+	owner string
+	until time.Time
+}
+
+// openTill opens what an earlier life has left.
+func openTill(m *member, chain *chaining) (*till, error) {
+	raw, err := m.key.Raw()
+	if err != nil {
+		return nil, err
+	}
+	secret, err := spendSecret(m.dir)
+	if err != nil {
+		return nil, err
+	}
+	spend, err := ledger.KeySigner(secret)
+	if err != nil {
+		return nil, err
+	}
+	t := &till{secret: secret, log: m.log.With("room", "pay"), dir: m.dir, chain: chain, spend: spend, key: raw, self: m.host.ID(), opened: make(chan struct{}), others: map[peer.ID]known{}}
+	text, err := os.ReadFile(t.path(payerFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.open(strings.TrimSpace(string(text))); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *till) path(name string) string { return filepath.Join(t.dir, chainDir, name) }
+
+// window is the ledger, nil while no chain node runs.
+func (t *till) window() *ledger.Ledger {
+	if life := t.chain.running(); life != nil {
+		return life.ledger
+	}
+	return nil
+}
+
+// open opens payee and payer as far as the chain and the account are known. Needs t.mu.
+func (t *till) open(account string) error {
+	g := t.chain.known()
+	if g == nil {
+		return nil
+	}
+	p := &purse{chain: g.summary.ChainID, owner: account, spend: t.spend, node: t.key.Public().(ed25519.PublicKey), window: t.window}
+	if t.payee == nil {
+		cfg := pay.DefaultPayee(g.summary.Day)
+		cfg.Path, cfg.Key = filepath.Join(t.dir, payBook), t.key
+		payee, err := pay.OpenPayee(t.log, p, cfg)
+		if err != nil {
+			return err
+		}
+		t.payee = payee
+		close(t.opened)
+	}
+	if account == "" || t.payer != nil {
+		return nil
+	}
+	var err error
+	t.payer, err = pay.NewPayer(p, pay.PayerConfig{Account: account, Secret: t.secret})
+	return err
+}
+
+// String names the service.
+func (t *till) String() string { return "till" }
+
+// Serve redeems what others promised, and looks who lets this node pay and who is paid for its work.
+func (t *till) Serve(ctx context.Context) error {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() {
+		select {
+		case <-t.opened:
+			if err := t.payee.Serve(ctx); err != nil && ctx.Err() == nil {
+				t.log.Error("Redeeming has ended", "err", err)
+			}
+		case <-ctx.Done():
+		}
+	})
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := t.look(ctx); err != nil && ctx.Err() == nil {
+			t.log.Debug("The chain does not say who pays", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// close closes the book. Serve must have returned.
+func (t *till) close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.payee == nil {
+		return nil
+	}
+	return t.payee.Close()
+}
+
+// Times between two looks at what seldom changes.
+const (
+	lookAgain   = 30 * time.Second
+	rememberFor = time.Minute
+)
+
+// look asks the chain who lets this node pay, and whose it is.
+func (t *till) look(ctx context.Context) error {
+	t.mu.Lock()
+	settled := t.payer != nil && t.owner != "" && time.Since(t.asked) < lookAgain
+	t.mu.Unlock()
+	w := t.window()
+	if settled || w == nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.open("")
+	}
+	account, err := w.Granter(ctx, t.spend.Address())
+	if err != nil {
+		return err
+	}
+	owner, err := t.ownerOf(ctx, w, t.self)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asked = time.Now()
+	if t.owner == "" && owner != "" {
+		t.log.Info("Work of this node is paid to", "account", owner)
+	}
+	t.owner = owner
+	if err := t.open(account); err != nil || account == "" {
+		return err
+	}
+	return writeWhole(t.path(payerFile), []byte(account+"\n"))
+}
+
+// ownerOf is whose a registered node is; "": it is not registered.
+func (t *till) ownerOf(ctx context.Context, w *ledger.Ledger, p peer.ID) (string, error) {
+	key, err := ledger.NodeKey(p.String())
+	if err != nil {
+		return "", err
+	}
+	n, err := w.Node(ctx, key)
+	if ledger.IsNotFound(err) || err == nil && n.Standing != "active" {
+		return "", nil
+	}
+	return n.Owner, err
+}
+
+// account is who is paid for this node's work.
+func (t *till) account(label string) func() market.Account {
+	return func() market.Account {
+		g := t.chain.known()
+		if g == nil {
+			return market.Account{Owner: label}
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.owner == "" {
+			return market.Account{Owner: label, Chain: g.summary.ChainID, Why: "its owner has not registered it on the chain, so it cannot be paid"}
+		}
+		return market.Account{Owner: t.owner, Chain: g.summary.ChainID}
+	}
+}
+
+// ours reports whether a peer is of this node's owner.
+func (t *till) ours(p peer.ID) bool {
+	t.mu.Lock()
+	mine, k := t.owner, t.others[p]
+	t.mu.Unlock()
+	if mine == "" {
+		return false
+	}
+	if time.Now().After(k.until) {
+		w := t.window()
+		if w == nil {
+			return false
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		owner, err := t.ownerOf(ctx, w, p)
+		if err != nil {
+			return false
+		}
+		k = known{owner, time.Now().Add(rememberFor)}
+		t.mu.Lock()
+		if len(t.others) > 4096 {
+			clear(t.others)
+		}
+		t.others[p] = k
+		t.mu.Unlock()
+	}
+	return k.owner == mine
+}
+
+// errNoPayer tells that nobody lets this node pay.
+var errNoPayer = &job.Failure{Code: job.CodeFunds, Message: "no account lets this node pay for jobs",
+	Hint: "hpips wallet new makes one; hpips wallet allow 5/day lets this node spend so much of it; hpips up --price 0 on the other PCs gives work away"}
+
+// paying is the till as a requester sees it.
+type paying struct{ *till }
+
+func (t paying) get() (*pay.Payer, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.payer == nil {
+		return nil, errNoPayer
+	}
+	return t.payer, nil
+}
+
+// Terms says how a lease of this quote is paid for.
+func (t paying) Terms(q lease.Quote, deposit uint64) *lease.Pay {
+	p, err := t.get()
+	if err != nil {
+		return nil
+	}
+	return p.Terms(q, deposit)
+}
+
+// Fund makes deposits.
+func (t paying) Fund(ctx context.Context, leases []lease.Lease) error {
+	p, err := t.get()
+	if err != nil {
+		return err
+	}
+	return p.Fund(ctx, leases)
+}
+
+// Promise signs what was used.
+func (t paying) Promise(l lease.Lease, u voucher.Usage) (voucher.Signed, error) {
+	p, err := t.get()
+	if err != nil {
+		return voucher.Signed{}, err
+	}
+	return p.Promise(l, u)
+}
+
+// Restore tells what was signed in an earlier life.
+func (t paying) Restore(l lease.Lease, s voucher.Signed) error {
+	p, err := t.get()
+	if err != nil {
+		return err
+	}
+	return p.Restore(l, s)
+}
+
+// TopUp adds to a deposit.
+func (t paying) TopUp(ctx context.Context, l lease.Lease, more uint64) error {
+	p, err := t.get()
+	if err != nil {
+		return err
+	}
+	return p.TopUp(ctx, l, more)
+}
+
+// Close ends leases.
+func (t paying) Close(ctx context.Context, leases []lease.Lease) error {
+	p, err := t.get()
+	if err != nil {
+		return err
+	}
+	return p.Close(ctx, leases)
+}
+
+// paid is the till as a provider sees it.
+type paid struct{ *till }
+
+func (t paid) get() *pay.Payee {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.payee
+}
+
+var errNoBook = &job.Failure{Code: job.CodeUnavailable, Message: "this node does not follow the chain yet on which it would be paid", Hint: "see hpips chain status"}
+
+// Funded waits for the deposit of a lease.
+func (t paid) Funded(ctx context.Context, l lease.Lease) (uint64, error) {
+	if p := t.get(); p != nil {
+		return p.Funded(ctx, l)
+	}
+	return 0, errNoBook
+}
+
+// Take takes a promise.
+func (t paid) Take(ctx context.Context, l lease.Lease, v voucher.Signed) (uint64, error) {
+	if p := t.get(); p != nil {
+		return p.Take(ctx, l, v)
+	}
+	return 0, errNoBook
+}
+
+// Did counts results.
+func (t paid) Did(l lease.Lease, results []job.Result) voucher.Usage {
+	if p := t.get(); p != nil {
+		return p.Did(l, results)
+	}
+	return voucher.Usage{}
+}
+
+// Lost takes back results that could not be sent.
+func (t paid) Lost(l lease.Lease, results []job.Result) {
+	if p := t.get(); p != nil {
+		p.Lost(l, results)
+	}
+}
+
+// Unpaid is what was done and not promised.
+func (t paid) Unpaid(l lease.Lease) (unpaid, promised uint64) {
+	if p := t.get(); p != nil {
+		return p.Unpaid(l)
+	}
+	return 0, 0
+}
+
+// Ended tells that a lease is over.
+func (t paid) Ended(ctx context.Context, l lease.Lease) {
+	if p := t.get(); p != nil {
+		p.Ended(ctx, l)
+	}
+}
