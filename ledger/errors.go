@@ -73,6 +73,10 @@ func (r *Refused) failure() *job.Failure {
 		f.Code, f.Message, f.Hint = job.CodeNotFound, "the chain does not know this node", "a node is known once another has carried its registration in; see hpips chain ticket"
 		return f
 	}
+	if strings.Contains(r.Log, "lease is not known") { // likewise
+		f.Code, f.Message, f.Hint = job.CodeNotFound, "the chain does not know this lease", "it was never opened, or it ended and everything of it is paid"
+		return f
+	}
 	if r.Codespace != root {
 		return f
 	}
