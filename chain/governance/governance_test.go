@@ -248,6 +248,40 @@ func TestVotesCountWhatIsHeldUntilTheClose(t *testing.T) {
 	}
 }
 
+// Alice votes with 100 HPIPS, 60 of which lie in escrow. 30 of them become final: nothing is sent from her, and she votes with 70. What
+// comes back to her, or goes from her balance into escrow, changes nothing.
+func TestAHoldingFallsWithoutASend(t *testing.T) {
+	s := founded(t, map[string]int64{"alice": 40, "bob": 500, "proposer": 1}, map[string]int{"alice": 1})
+	s.reserve("alice", 60)
+	id := s.open("proposer")
+	s.says(id, yes, "alice")
+	for _, row := range []struct {
+		story func()
+		want  int64
+	}{
+		{func() {}, 100},
+		{func() { s.reserve("alice", -30) }, 70},
+		{func() { s.reserve("alice", 30) }, 70},
+		{func() { s.reserve("bob", 30); s.reserve("bob", -30) }, 70},
+		{func() {
+			if err := s.send("alice", "bob", 20); err != nil { // a deposit
+				t.Fatal(err)
+			}
+			s.reserve("alice", 20)
+		}, 70},
+		{func() { s.reserve("alice", -80) }, 20},
+	} {
+		row.story()
+		s.block(time.Second)
+		if got := house(s.tally(id).Result.Holdings, hpips); got[1] != row.want {
+			t.Errorf("alice votes with %d, want %d", got[1], row.want)
+		}
+	}
+	if !strings.Contains(s.export(), `"touched": []`) {
+		t.Errorf("somebody is still to be counted: %s", s.export())
+	}
+}
+
 func TestASendInTheClosingBlockCounts(t *testing.T) {
 	s := founded(t, map[string]int64{"alice": 100, "proposer": 1, bystander: 10}, map[string]int{"alice": 1})
 	id := s.open("proposer")

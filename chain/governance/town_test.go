@@ -60,6 +60,7 @@ type town struct {
 	server   v1.MsgServer
 	tickets  map[string][]int64 // by owner: heights at which they were taken out
 	released []*supplyv1.MsgRelease
+	escrowed map[string]int64 // by account, in HPIPS: what lies in x/gov's account and is still its owner's
 }
 
 func at(name string) sdk.AccAddress { return authtypes.NewModuleAddress("person/" + name) }
@@ -80,7 +81,7 @@ func (s *town) Holding(ctx context.Context, who sdk.AccAddress) math.Int {
 	if who.String() == authority {
 		return math.ZeroInt()
 	}
-	return s.bank.GetBalance(ctx, who, denom).Amount
+	return s.bank.GetBalance(ctx, who, denom).Amount.AddRaw(s.escrowed[who.String()] * hpips)
 }
 
 func (s *town) Circulating(ctx context.Context) math.Int {
@@ -126,7 +127,7 @@ func bare(t rapid.TB) *town {
 	msgservice.RegisterMsgServiceDesc(registry, &supplyv1.Msg_serviceDesc)
 	cdc := codec.NewProtoCodec(registry)
 	keys := storetypes.NewKVStoreKeys(Name, authtypes.StoreKey, banktypes.StoreKey, govtypes.StoreKey)
-	s := &town{t: t, ctx: testutil.DefaultContextWithKeys(keys, nil, nil), tickets: map[string][]int64{}}
+	s := &town{t: t, ctx: testutil.DefaultContextWithKeys(keys, nil, nil), tickets: map[string][]int64{}, escrowed: map[string]int64{}}
 	s.ctx = s.ctx.WithBlockHeight(10).WithBlockTime(time.Unix(1_800_000_000, 0).UTC())
 	bech32 := address.NewBech32Codec("hpips")
 	accounts := authkeeper.NewAccountKeeper(cdc, runtime.NewKVStoreService(keys[authtypes.StoreKey]), authtypes.ProtoBaseAccount,
@@ -218,6 +219,15 @@ func (s *town) split(who string, id uint64, options ...*v1.WeightedVoteOption) e
 
 func (s *town) send(from, to string, n int64) error {
 	return s.try(func(ctx sdk.Context) error { return s.bank.SendCoins(ctx, at(from), at(to), hp(n)) })
+}
+
+// reserve moves what an account owns outside of its balance, as chain/supply does.
+func (s *town) reserve(who string, delta int64) {
+	s.t.Helper()
+	if err := s.keeper.BeforeHolding(s.ctx, at(who)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.escrowed[at(who).String()] += delta
 }
 
 // block ends this block and begins the next one, some time later.

@@ -249,6 +249,9 @@ func (b *books) balances() {
 		if !sum.Gross.Equal(math.NewInt(b.gross[denom])) || !sum.Gross.Equal(sum.Paid.Add(sum.Levied)) {
 			b.t.Fatalf("%d%s final, %+v", b.gross[denom], denom, sum)
 		}
+		if offered := b.sold.AmountOf(denom); denom == uhpips && !offered.IsZero() || offered.GT(b.vault(reward.LevyAccount, denom)) {
+			b.t.Fatalf("on offer is %s%s of %s", offered, denom, b.vault(reward.LevyAccount, denom))
+		}
 		if left := b.vault(reward.LevyAccount, denom); denom != uhpips && !left.Equal(math.NewInt(b.levied[denom])) {
 			b.t.Fatalf("levy account: %s%s, by the books %d", left, denom, b.levied[denom])
 		}

@@ -74,7 +74,8 @@ func TestPayingOneselfIsALoss(t *testing.T) {
 		g := found(r)
 		days := rapid.IntRange(1, 4).Draw(r, "days")
 		honest := rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(1, 20_000*hpips)).Draw(r, "honest pay a day")
-		part := rapid.Int64Range(1, 10).Draw(r, "tenths of what it has")
+		// Up to 250,000 HPIPS a day the bonus is kappa of the levy; above, the day's budget cuts it.
+		most := rapid.OneOf(rapid.Int64Range(1, 1000), rapid.Int64Range(1, 250_000*hpips), rapid.Just(int64(250_000*hpips)), rapid.Just(int64(1<<62))).Draw(r, "pays itself a day")
 		denom := rapid.SampledFrom([]string{uhpips, uhpips, junk}).Draw(r, "asset")
 		buyBack := rapid.Bool().Draw(r, "buys the levy back")
 		idle, busy, levied, dutyIdle, dutyBusy := math.Int{}, math.Int{}, math.ZeroInt(), math.Int{}, math.Int{}
@@ -85,10 +86,10 @@ func TestPayingOneselfIsALoss(t *testing.T) {
 		g.branch(func() {
 			g.lives(days, honest, func(int) {
 				who := members[0]
-				if have := g.bank.GetBalance(g.ctx, at(who), denom).Amount.Int64() / 10 * part; have > 0 {
-					g.job(who, "mallet", denom, have-have/2)
-					if have > 1 {
-						g.job(who, "mallory", denom, have/2)
+				if n := min(g.bank.GetBalance(g.ctx, at(who), denom).Amount.Int64(), most); n > 0 {
+					g.job(who, "mallet", denom, n-n/2)
+					if n > 1 {
+						g.job(who, "mallory", denom, n/2)
 					}
 				}
 				if n := min(g.sold.AmountOf(junk).Int64(), 1000); buyBack && n > 0 && g.keep("mallory", market, uhpips, 10) == nil {
