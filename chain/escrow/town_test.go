@@ -434,7 +434,7 @@ func (s *town) sound() {
 		reserved := s.reserve(s.ctx, p.at())
 		res, err := queries{s.keeper}.Account(s.ctx, &escrowv1.QueryAccountRequest{Address: p.address()})
 		s.must(err)
-		if have := sdk.Coins(res.Escrowed).AmountOf(Denom); !have.Equal(reserved) {
+		if have := res.Escrowed.AmountOf(Denom); !have.Equal(reserved) {
 			s.t.Fatalf("%s has %s in escrow, %s are reserved", p.name, have, reserved)
 		}
 	}
