@@ -97,7 +97,7 @@ func TestPayOutlivesItsLease(t *testing.T) {
 	s.must(s.close(alice, 0)) // which changes nothing
 	s.sound()
 	res, err := queries{s.keeper}.Account(s.ctx, &escrowv1.QueryAccountRequest{Address: bob.address()})
-	if err != nil || sdk.Coins(res.Pending).String() != "400000uhpips" {
+	if err != nil || res.Pending.String() != "400000uhpips" {
 		t.Errorf("bob waits for %v, %v", res, err)
 	}
 	s.audits[1] = false

@@ -15,6 +15,8 @@ import (
 	"cosmossdk.io/core/genesis"
 	"cosmossdk.io/log/v2"
 	"cosmossdk.io/math"
+	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+	dbm "github.com/cosmos/cosmos-db"
 	"github.com/cosmos/gogoproto/proto"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"google.golang.org/grpc"
@@ -26,8 +28,8 @@ import (
 	"github.com/cosmos/cosmos-sdk/codec/types"
 	"github.com/cosmos/cosmos-sdk/runtime"
 	"github.com/cosmos/cosmos-sdk/std"
+	"github.com/cosmos/cosmos-sdk/store/v2"
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
-	"github.com/cosmos/cosmos-sdk/testutil"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	authkeeper "github.com/cosmos/cosmos-sdk/x/auth/keeper"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
@@ -120,6 +122,7 @@ func (p people) key() []byte {
 type town struct {
 	t      rapid.TB
 	ctx    sdk.Context
+	stores storetypes.CommitMultiStore
 	key    *storetypes.KVStoreKey
 	keeper Keeper
 	msgs   msgs
@@ -138,11 +141,14 @@ type town struct {
 // founded is a town in which alice and carol have 1,000 HPIPS, and 1,000,000 of silver and tin. Bob has nothing, not even an account.
 func founded(t rapid.TB) *town {
 	keys := storetypes.NewKVStoreKeys(Name, "supply", authtypes.StoreKey, banktypes.StoreKey, authzkeeper.StoreKey)
-	s := &town{t: t, ctx: testutil.DefaultContextWithKeys(keys, nil, nil), key: keys[Name], index: 100,
-		left: map[string]bool{}, refused: map[string]bool{}, audits: map[uint64]bool{}}
+	s := &town{t: t, stores: store.NewCommitMultiStore(dbm.NewMemDB(), log.NewNopLogger()), key: keys[Name], index: 100, left: map[string]bool{}, refused: map[string]bool{}, audits: map[uint64]bool{}}
 	s.reserved = collections.NewMap(collections.NewSchemaBuilder(runtime.NewKVStoreService(keys["supply"])), collections.NewPrefix(1), "reserved",
 		collections.BytesKey, sdk.IntValue)
-	s.ctx = s.ctx.WithChainID(chainID).WithBlockHeight(1000).WithBlockTime(time.Unix(1_800_000_000, 0).UTC()).WithExecMode(sdk.ExecModeFinalize)
+	for _, key := range keys {
+		s.stores.MountStoreWithDB(key, storetypes.StoreTypeIAVL, nil)
+	}
+	s.must(s.stores.LoadLatestVersion())
+	s.ctx = sdk.NewContext(s.stores, cmtproto.Header{}, false, log.NewNopLogger()).WithChainID(chainID).WithBlockHeight(1000).WithBlockTime(time.Unix(1_800_000_000, 0).UTC()).WithExecMode(sdk.ExecModeFinalize)
 	permissions := map[string][]string{Name: nil, levy: nil, authtypes.FeeCollectorName: nil}
 	blocked := map[string]bool{}
 	for name := range permissions {
@@ -259,8 +265,8 @@ func (s *town) export() json.RawMessage {
 func (s *town) restart() {
 	s.t.Helper()
 	out := s.export()
-	store := s.ctx.KVStore(s.key)
-	it := store.Iterator(nil, nil)
+	kept := s.ctx.KVStore(s.key)
+	it := kept.Iterator(nil, nil)
 	var all [][]byte
 	for ; it.Valid(); it.Next() {
 		all = append(all, it.Key())
@@ -269,7 +275,7 @@ func (s *town) restart() {
 		s.t.Fatal(err)
 	}
 	for _, key := range all {
-		store.Delete(key)
+		kept.Delete(key)
 	}
 	s.fill(out)
 	if again := s.export(); !bytes.Equal(again, out) {
@@ -428,7 +434,7 @@ func (s *town) sound() {
 		reserved := s.reserve(s.ctx, p.at())
 		res, err := queries{s.keeper}.Account(s.ctx, &escrowv1.QueryAccountRequest{Address: p.address()})
 		s.must(err)
-		if have := sdk.Coins(res.Escrowed).AmountOf(Denom); !have.Equal(reserved) {
+		if have := res.Escrowed.AmountOf(Denom); !have.Equal(reserved) {
 			s.t.Fatalf("%s has %s in escrow, %s are reserved", p.name, have, reserved)
 		}
 	}
