@@ -35,7 +35,7 @@ func CheckParams(p exchangev1.Params) error {
 	}{
 		{"batch_blocks", p.BatchBlocks, 1, 100_000},
 		{"least_order", p.LeastOrder, 1, auction.Most},
-		{"orders_per_account", uint64(p.OrdersPerAccount), 1, 10_000},
+		{"orders_per_account", uint64(p.OrdersPerAccount), 1, 1000},
 		{"fills_per_batch", uint64(p.FillsPerBatch), 1, 10_000},
 		{"sale_parts", uint64(p.SaleParts), 1, 1000},
 		{"sale_premium", p.SalePremium, 0, million},

@@ -10,14 +10,16 @@ import (
 	"cosmossdk.io/core/genesis"
 	"cosmossdk.io/log/v2"
 	"cosmossdk.io/math"
+	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+	dbm "github.com/cosmos/cosmos-db"
 	"pgregory.net/rapid"
 
 	"github.com/cosmos/cosmos-sdk/codec"
 	"github.com/cosmos/cosmos-sdk/codec/address"
 	"github.com/cosmos/cosmos-sdk/codec/types"
 	"github.com/cosmos/cosmos-sdk/runtime"
+	"github.com/cosmos/cosmos-sdk/store/v2"
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
-	"github.com/cosmos/cosmos-sdk/testutil"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	authkeeper "github.com/cosmos/cosmos-sdk/x/auth/keeper"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
@@ -45,6 +47,7 @@ const (
 type town struct {
 	t         rapid.TB
 	ctx       sdk.Context
+	stores    storetypes.CommitMultiStore
 	key       *storetypes.KVStoreKey
 	keeper    Keeper
 	msgs      msgs
@@ -108,7 +111,13 @@ func bare(t rapid.TB) *town {
 	authtypes.RegisterInterfaces(registry)
 	cdc := codec.NewProtoCodec(registry)
 	keys := storetypes.NewKVStoreKeys(Name, authtypes.StoreKey, banktypes.StoreKey)
-	s := &town{t: t, ctx: testutil.DefaultContextWithKeys(keys, nil, nil), key: keys[Name], seed: sortition.Genesis("hpips-test-1")}
+	stores := store.NewCommitMultiStore(dbm.NewMemDB(), log.NewNopLogger())
+	for _, name := range []string{Name, authtypes.StoreKey, banktypes.StoreKey} {
+		stores.MountStoreWithDB(keys[name], storetypes.StoreTypeIAVL, nil)
+	}
+	s := &town{t: t, stores: stores, key: keys[Name], seed: sortition.Genesis("hpips-test-1")}
+	s.must(stores.LoadLatestVersion())
+	s.ctx = sdk.NewContext(stores, cmtproto.Header{}, false, log.NewNopLogger())
 	s.ctx = s.ctx.WithBlockHeight(100).WithBlockTime(time.Unix(1_800_000_000, 0).UTC())
 	s.reserved, s.issued, s.converted = map[string]math.Int{}, map[string]math.Int{}, math.ZeroInt()
 	permissions := map[string][]string{Name: nil, levy: nil, fund: nil, gov: nil, "mint": {authtypes.Minter}}
@@ -154,15 +163,15 @@ func (s *town) export() string {
 func (s *town) restart() {
 	s.t.Helper()
 	out := s.export()
-	store := s.ctx.KVStore(s.key)
+	all := s.ctx.KVStore(s.key)
 	var keys [][]byte
-	it := store.Iterator(nil, nil)
+	it := all.Iterator(nil, nil)
 	for ; it.Valid(); it.Next() {
 		keys = append(keys, it.Key())
 	}
 	s.must(it.Close())
 	for _, key := range keys {
-		store.Delete(key)
+		all.Delete(key)
 	}
 	s.fill(json.RawMessage(out))
 	if back := s.export(); back != out {
@@ -246,12 +255,18 @@ func (s *town) step(seconds int64) {
 	s.ctx = s.ctx.WithBlockHeight(s.ctx.BlockHeight() + 1).WithBlockTime(s.ctx.BlockTime().Add(time.Duration(seconds) * time.Second))
 	s.ctx = s.ctx.WithEventManager(sdk.NewEventManager())
 	s.must(s.keeper.Advance(s.ctx, s.seed))
+	if s.ctx.BlockHeight()%20 == 0 {
+		s.commit()
+	}
 	for _, e := range s.ctx.EventManager().Events() {
 		if e.Type == "hpips_batch_failed" {
 			s.t.Fatalf("%v", e)
 		}
 	}
 }
+
+// commit lets the stores write down what they have, without which walking them grows slow.
+func (s *town) commit() { s.stores.Commit() }
 
 // settle makes the two blocks after which what was placed last has taken part in a batch.
 func (s *town) settle() {
