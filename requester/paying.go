@@ -233,7 +233,8 @@ func (h *hire) wasted(voucher.Usage) {
 func (h *hire) owe(u voucher.Usage, now time.Time) {
 	if h.purse != nil && u.Tasks > 0 {
 		h.purse.claimed = h.purse.claimed.Add(u)
-		h.purse.add(u, now)
+		h.purse.add(u)
+		h.purse.reckon(now)
 	}
 }
 
@@ -270,12 +271,15 @@ func (g *gathering) payments(entries []entry) []payment {
 		if en := &entries[i]; en.hire != nil && en.hire.purse != nil && !en.promote {
 			en.hire.purse.way--
 			if en.used.Tasks > 0 {
-				en.hire.purse.add(en.used, now)
+				en.hire.purse.add(en.used)
 			}
 		}
 	}
 	var all []payment
 	for _, p := range g.purses {
+		if p.touched {
+			p.reckon(now)
+		}
 		sign := p.due(now, g.board.finished() || p.left)
 		if sign || p.touched {
 			p.signing, p.touched = sign, false
