@@ -183,9 +183,10 @@ func (g *gathering) tendPurses(ctx context.Context, now time.Time) error {
 		if p.thin() && !p.topping && !now.Before(p.dry) && g.board.wanted()+len(h.held) > 0 {
 			g.topUp(ctx, p, now)
 		}
-		poor = poor && !p.topping && p.affords(0) < 1 && len(h.held) == 0 && p.way == 0 && h.fetching == 0
+		idle := len(h.held) == 0 || now.Sub(h.heard) > 2*g.r.cfg.Seek // what its deposit does not cover its provider does not start
+		poor = poor && !p.topping && p.affords(0) < 1 && idle && p.way == 0 && h.fetching == 0
 	}
-	if g.seeking || g.board.wanted() == 0 || len(g.pending) > 0 || g.writing || now.Sub(g.progress) < 2*g.r.cfg.Seek {
+	if g.seeking || g.board.finished() || len(g.pending) > 0 || g.writing || now.Sub(g.progress) < 2*g.r.cfg.Seek {
 		return nil
 	}
 	if g.broke() && (poor || len(g.hires) == 0) {
