@@ -238,7 +238,7 @@ func (p *Provider) compose(n note) []byte {
 	case t == nil || !t.begun:
 	case n.what == heldNote:
 		t.credit = t.wish()
-		m.Held = &lease.Held{Tasks: t.indexes(), Credit: t.credit}
+		m.Held = &lease.Held{Tasks: t.indexes(), Credit: t.credit, Round: t.round}
 	case n.what == creditNote:
 		t.credit = t.wish()
 		m.Credit = &lease.Credit{Tasks: t.credit}

@@ -97,6 +97,7 @@ func (p *Provider) begin(ctx context.Context, l *link, id string, b lease.Begin)
 		l.refuse(id, lease.Refused{Reason: "the lease has begun with other work", Hint: "make a new lease"})
 		return
 	}
+	t.round = b.Round
 	longer := b.Lease.Terms.Until > t.lease.Terms.Until
 	t.extend(b.Lease)
 	t.link, t.away, t.lost = l, time.Time{}, false

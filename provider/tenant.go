@@ -53,8 +53,9 @@ type tenant struct {
 	held       int64 // bytes of inline inputs
 	running    int   // batches
 	mean       time.Duration
-	weight     int64 // mean bytes of an inline input
-	credit     int   // last told
+	weight     int64  // mean bytes of an inline input
+	credit     int    // last told
+	round      uint64 // of the last Begin
 	spools     map[uint64]*spool
 	boxes      []*box
 	bill       *bill    // nil: its work is free

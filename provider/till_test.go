@@ -142,13 +142,13 @@ func (a *patron) signsFor(slots int, deposit uint64) {
 }
 
 // hires makes a paid lease, puts its deposit on the chain and begins it.
-func (a *patron) hires(w lease.Work, slots int, deposit uint64) {
+func (a *patron) hires(w lease.Work, slots int, deposit uint64) *lease.Held {
 	a.t.Helper()
 	a.signsFor(slots, deposit)
 	if err := a.payer.Fund(a.t.Context(), []lease.Lease{a.lease}); err != nil {
 		a.t.Fatal(err)
 	}
-	a.resumes(w)
+	return a.resumes(w)
 }
 
 // takes notes what bob says until he has said nothing for so long; it returns his refusal, if there is one.

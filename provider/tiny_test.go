@@ -2,10 +2,11 @@ package provider
 
 import (
 	"context"
-	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/pay"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 )
@@ -55,7 +56,8 @@ func (r *instantRoom) Run(_ context.Context, tasks []engine.Task, sink engine.Si
 		n := min(64, len(tasks))
 		out := make([]engine.Outcome, n)
 		for i, task := range tasks[:n] {
-			out[i] = engine.Outcome{ID: task.ID, End: engine.Exited, Stdout: engine.Blob{Inline: []byte("42"), Size: 2}}
+			out[i] = engine.Outcome{ID: task.ID, End: engine.Exited, Stdout: engine.Blob{Inline: []byte("42"), Size: 2},
+				Usage: engine.Usage{CPU: 20 * time.Microsecond, Wall: 20 * time.Microsecond}}
 		}
 		sink.Done(out)
 		tasks = tasks[n:]
@@ -66,20 +68,28 @@ func (r *instantRoom) Run(_ context.Context, tasks []engine.Task, sink engine.Si
 func (r *instantRoom) Close() error { return nil }
 
 // BenchmarkTinyTasks sends tasks through a provider whose engine is instant: assignments and results are encoded and decoded as between machines.
+// The paid row has alice sign whenever half a window is owed, and bob keep each voucher synced; its chain is instant.
 func BenchmarkTinyTasks(bm *testing.B) {
-	b := &bob{t: bm, me: named(bm, "bob"), shelf: newShelf(), engine: newWorks(bm), doors: &doors{}}
-	cfg := Default(filepath.Join(bm.TempDir(), "provider"))
-	cfg.Slots = 1
-	p, err := New(quiet(), Deps{Self: b.me.id, Sessions: b.doors, Store: b.shelf, Engines: map[string]engine.Engine{"fake": instant{b.engine}}}, cfg)
-	if err != nil {
-		bm.Fatal(err)
+	bm.Run("free", func(bm *testing.B) { tiny(bm, false) })
+	bm.Run("paid", func(bm *testing.B) { tiny(bm, true) })
+}
+
+func tiny(bm *testing.B, paid bool) {
+	c := newTill()
+	b := earns(bm, c, func(cfg *Config) { cfg.Slots = 1 })
+	b.stop()
+	b.serve(instant{b.engine})
+	defer func() { b.stop() }()
+	alice := b.patronises(c, "alice")
+	var held *lease.Held
+	if w := alice.work("index"); paid {
+		held = alice.hires(w, 1, plenty)
+	} else {
+		held = alice.begins(w, 1)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- p.Serve(ctx) }()
-	b.Provider = p
-	alice := b.visits("alice")
-	held := alice.begins(alice.work("index"), 1)
+	purse := pay.NewWindow(alice.lease.Terms, job.Limits{})
+	var promised uint64
+	vouchers := 0
 	credit, next, out, got := held.Credit, uint64(0), 0, 0
 	bm.ReportAllocs()
 	bm.ResetTimer()
@@ -98,16 +108,23 @@ func BenchmarkTinyTasks(bm *testing.B) {
 		case m.Results != nil:
 			got += len(m.Results.Results)
 			out -= len(m.Results.Results)
+			for i := range m.Results.Results {
+				u := pay.Used(m.Results.Results[i], alice.lease.Terms.Order.Resources)
+				alice.used = alice.used.Add(u)
+				purse.Ended(u)
+			}
 		case m.Credit != nil:
 			credit = m.Credit.Tasks
 		case m.Refused != nil:
 			bm.Fatal(m.Refused.Reason)
 		}
+		if paid && purse.Due(alice.worth()-promised, 0, out == 0) {
+			promised = alice.pays().Voucher.Amount
+			purse.Paid(promised)
+			vouchers++
+		}
 	}
 	bm.StopTimer()
 	bm.ReportMetric(float64(bm.N)/bm.Elapsed().Seconds(), "tasks/s")
-	cancel()
-	if err := <-done; err != nil {
-		bm.Fatal(err)
-	}
+	bm.ReportMetric(float64(vouchers), "vouchers")
 }

@@ -49,6 +49,7 @@ type bob struct {
 	doors  *doors
 	stop   func()
 	payee  Payee
+	config Config
 }
 
 // opens a provider of one slot that serves until the test ends; change edits its configuration.
@@ -68,7 +69,14 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // begin starts a process of bob's.
 func (b *bob) begin(cfg Config) {
-	p, err := New(quiet(), Deps{Self: b.me.id, Sessions: b.doors, Store: b.shelf, Engines: map[string]engine.Engine{"fake": b.engine}, Payee: b.payee}, cfg)
+	b.t.Helper()
+	b.config = cfg
+	b.serve(b.engine)
+}
+
+// serve starts a process of bob's with an engine.
+func (b *bob) serve(e engine.Engine) {
+	p, err := New(quiet(), Deps{Self: b.me.id, Sessions: b.doors, Store: b.shelf, Engines: map[string]engine.Engine{"fake": e}, Payee: b.payee}, b.config)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -372,7 +372,7 @@ func (g *gathering) extended(ctx context.Context, x extended) {
 	if err := g.r.journal.addLease(ctx, g.e.id, g.p.number, x.lease, g.r.deps.Addrs(x.hire.peer)); err != nil {
 		g.r.log.Warn("Lease is not in the journal", "lease", x.hire.id, "err", err)
 	}
-	g.send(x.hire, lease.Message{Lease: x.hire.id, Begin: &lease.Begin{Lease: x.lease, Work: g.p.work}})
+	g.send(x.hire, lease.Message{Lease: x.hire.id, Begin: &lease.Begin{Lease: x.lease, Work: g.p.work, Round: x.hire.round}})
 }
 
 // short is a peer ID for people.

@@ -26,7 +26,7 @@ import (
 // town is a network of fake providers around one requester, with a fake store. It is honest: messages pass through their real bytes, in
 // order, and are kept until acknowledged.
 type town struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	mu    sync.Mutex
 	folk  []*worker
@@ -38,7 +38,7 @@ type town struct {
 	bank      *bank // pays; nil: nobody does
 }
 
-func newTown(t *testing.T, names ...string) *town {
+func newTown(t testing.TB, names ...string) *town {
 	tn := &town{t: t, dir: t.TempDir(), shelf: newShelf()}
 	for _, name := range names {
 		tn.arrive(name)
@@ -260,7 +260,7 @@ func (w *worker) take(m lease.Message) {
 	switch {
 	case m.Begin != nil:
 		w.work[m.Lease] = m.Begin.Work
-		held := &lease.Held{Credit: w.credit}
+		held := &lease.Held{Credit: w.credit, Round: m.Begin.Round}
 		for _, t := range w.held[m.Lease] {
 			held.Tasks = append(held.Tasks, t.Index)
 		}

@@ -2,6 +2,7 @@ package requester
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -340,8 +341,8 @@ func (g *gathering) engage(h *hire) {
 }
 
 func (g *gathering) begin(h *hire) {
-	h.ready = false
-	g.send(h, lease.Message{Lease: h.id, Begin: &lease.Begin{Lease: h.lease, Work: g.p.work}})
+	h.ready, h.round = false, rand.Uint64()
+	g.send(h, lease.Message{Lease: h.id, Begin: &lease.Begin{Lease: h.lease, Work: g.p.work, Round: h.round}})
 }
 
 // send queues a message to a provider. It fails only when the session is closed for good, and then the link says that the provider is down.

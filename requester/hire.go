@@ -36,6 +36,7 @@ type hire struct {
 	held     map[uint64]struct{} // tasks that it has
 	credit   int                 // tasks that it wants to have at most
 	ready    bool                // it has answered Begin
+	round    uint64              // of that Begin
 	up       bool                // the session is up
 	since    time.Time           // of the last change of up
 	down     int                 // how many tasks it had when it went down last

@@ -22,7 +22,7 @@ var dear = voucher.Rates{CPU: 3_600_000_000}
 const plenty = 1 << 50
 
 // market town: alice has money, and everybody in it works for pay and takes pace for a task.
-func payingTown(t *testing.T, pace time.Duration, names ...string) *town {
+func payingTown(t testing.TB, pace time.Duration, names ...string) *town {
 	tn := newTown(t, names...)
 	tn.bank = newBank(plenty)
 	for _, w := range tn.folk {
@@ -482,5 +482,36 @@ func TestWhatAJobMayCostIsSaidBefore(t *testing.T) {
 	w, err := r.Preview(context.Background(), tn.dearCount(10))
 	if err != nil || w.Accepted != 2 || w.Estimate == nil || w.Estimate.Tasks != 10 || w.Estimate.Likely != 10*60_000_000 || w.Estimate.Most != 10*3_600_000_000 {
 		t.Fatalf("%+v, estimate %+v, %v", w, w.Estimate, err)
+	}
+}
+
+// BenchmarkTinyJob carries jobs of tasks that take no time, for nothing and for pay; the paid one's chain is instant.
+func BenchmarkTinyJob(b *testing.B) {
+	for name, rates := range map[string]voucher.Rates{"free": {}, "paid": dear} {
+		b.Run(name, func(b *testing.B) {
+			tn := payingTown(b, 0, "bob", "carol")
+			for _, w := range tn.folk {
+				w.rates, w.slots, w.credit, w.answer = rates, 2, 4096, honest(20*time.Microsecond)
+			}
+			r, stop := tn.life()
+			defer stop()
+			b.ReportAllocs()
+			b.ResetTimer()
+			s := finish(b, r, submit(b, r, tn.dearCount(b.N)))
+			b.StopTimer()
+			if s.State != job.Settled {
+				b.Fatalf("status %+v, error %+v", s, s.Error)
+			}
+			vouchers := 0
+			for _, w := range tn.folk {
+				w.mu.Lock()
+				for _, v := range w.paid {
+					vouchers += len(v)
+				}
+				w.mu.Unlock()
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+			b.ReportMetric(float64(vouchers), "vouchers")
+		})
 	}
 }

@@ -57,11 +57,15 @@ func newPurse(l lease.Lease, limits job.Limits) *purse {
 	return &purse{lease: l, window: pay.NewWindow(l.Terms, limits), deposit: l.Terms.Pay.Deposit, begun: time.UnixMilli(l.Terms.From)}
 }
 
-// add counts what one result used.
-func (p *purse) add(u voucher.Usage, now time.Time) {
+// add counts what one result used; reckon follows, once for many.
+func (p *purse) add(u voucher.Usage) {
 	p.window.Ended(u)
 	p.touched = true
 	p.used = p.used.Add(u)
+}
+
+// reckon takes in what was added.
+func (p *purse) reckon(now time.Time) {
 	if c, err := voucher.Cost(p.lease.Terms.Quote.Rates, p.used); err == nil {
 		p.cost = c
 	} else {

@@ -138,7 +138,9 @@ func (r *Requester) Serve(ctx context.Context) error {
 	}
 	carrying.Go(func() {
 		resuming.Wait()
-		close(r.resumed)
+		if ctx.Err() == nil { // else some job may not have come to its leases, and what a link brings is for the next life
+			close(r.resumed)
+		}
 	})
 	carrying.Go(func() { r.closeLeases(ctx) })
 	sweep := time.NewTicker(time.Minute)

@@ -30,7 +30,7 @@ func (tn *town) count(n int) job.Spec {
 }
 
 // finish waits for a job to end.
-func finish(t *testing.T, r *Requester, id string) job.Status {
+func finish(t testing.TB, r *Requester, id string) job.Status {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Hour) // of the fake clock
 	defer cancel()
@@ -48,7 +48,7 @@ func finish(t *testing.T, r *Requester, id string) job.Status {
 	return last
 }
 
-func submit(t *testing.T, r *Requester, s job.Spec) string {
+func submit(t testing.TB, r *Requester, s job.Spec) string {
 	t.Helper()
 	id, err := r.Submit(context.Background(), s, false)
 	if err != nil {

@@ -98,7 +98,11 @@ func (g *gathering) event(h *hire, e p2p.Event) {
 
 // heldBy takes a provider's word for what it has, after either side began anew. While a lease goes on it is no news: its begin was repeated
 // for a longer term, and what was assigned since is not in it.
+// What an earlier life was told comes again if it was not acknowledged, and is no news either: results that came after it would look as if nobody had them.
 func (g *gathering) heldBy(ctx context.Context, h *hire, held *lease.Held) {
+	if held.Round != h.round {
+		return
+	}
 	h.credit = clampCredit(held.Credit)
 	if h.ready {
 		return

@@ -172,14 +172,14 @@ func messages(t testing.TB) map[string]Message {
 	l := signed(t)
 	id := l.ID()
 	return map[string]Message{
-		"begin":   {Lease: id, Begin: &Begin{Lease: l, Work: Work{Module: "bafy", Args: []string{"-x"}, Env: map[string]string{"A": "1"}, Count: 2, Outputs: []string{"/out"}}}},
+		"begin":   {Lease: id, Begin: &Begin{Lease: l, Work: Work{Module: "bafy", Args: []string{"-x"}, Env: map[string]string{"A": "1"}, Count: 2, Outputs: []string{"/out"}}, Round: 9}},
 		"paid":    {Lease: id, Begin: &Begin{Lease: paid(t, func(*Terms) {}), Work: Work{Module: "bafy", Count: 1}}},
 		"assign":  {Lease: id, Assign: &Assign{Tasks: []job.Task{{Index: 1}, {Index: 2, Path: "/in/x", Input: &job.Content{Inline: []byte("hi"), Size: 2}}}}},
 		"cancel":  {Lease: id, Cancel: &Cancel{Tasks: []uint64{1}}},
 		"stdin":   {Lease: id, Stdin: &Stdin{Task: 1, Offset: 3, Data: []byte("in"), EOF: true}},
 		"end":     {Lease: id, End: &End{}},
 		"voucher": {Lease: id, Voucher: &voucher.Signed{Voucher: voucher.Voucher{Chain: "hpips-1", Lease: voucher.ID{1}, Amount: 5}, Signature: []byte{1, 2}}},
-		"held":    {Lease: id, Held: &Held{Tasks: []uint64{1, 2}, Credit: 4}},
+		"held":    {Lease: id, Held: &Held{Tasks: []uint64{1, 2}, Credit: 4, Round: 9}},
 		"credit":  {Lease: id, Credit: &Credit{Tasks: 8}},
 		"results": {Lease: id, Results: &Results{Results: []job.Result{{Index: 1, End: job.Exited, Stdout: job.Content{Inline: []byte("1"), Size: 1}}}}},
 		"output":  {Lease: id, Output: &Output{Task: 1, FD: 2, Offset: 5, Data: []byte("err")}},

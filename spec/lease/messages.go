@@ -49,8 +49,9 @@ type Message struct {
 
 // Begin opens a lease on the provider, or takes it up again.
 type Begin struct {
-	Lease Lease `cbor:"lease"`
-	Work  Work  `cbor:"work"`
+	Lease Lease  `cbor:"lease"`
+	Work  Work   `cbor:"work"`
+	Round uint64 `cbor:"round,omitempty"` // another one each time that the requester begins anew; Held repeats it
 }
 
 // Assign gives tasks; what is held already is passed over.
@@ -78,6 +79,7 @@ type End struct{}
 type Held struct {
 	Tasks  []uint64 `cbor:"tasks,omitempty"` // waiting and running; finished ones come as Results
 	Credit int      `cbor:"credit"`
+	Round  uint64   `cbor:"round,omitempty"` // of the Begin that it answers
 }
 
 // Credit says how many tasks of the lease the provider wants to hold, at most; it follows how long the tasks take.
