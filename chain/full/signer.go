@@ -39,7 +39,8 @@ type signer struct {
 	mu     sync.Mutex
 	record record
 	made   map[int64][][]byte // votes that this process signed, by height
-	from   int64              // the first of these heights
+	from   int64              // the first height of which it knows all of them
+	before int64              // the last height at which the process before signed
 	since  time.Time          // since when no block was made, and this process waits
 	closed bool
 }
@@ -111,6 +112,7 @@ func (s *signer) read() (why string, known bool, err error) {
 	}
 	to := &s.pv.LastSignState
 	to.Height, to.Round, to.Step, to.Signature, to.SignBytes = last.Height, last.Round, last.Step, last.Signature, last.SignBytes
+	s.before = last.Height
 	return why, true, nil
 }
 
@@ -193,7 +195,12 @@ func (s *signer) sign(do func() error) (err error) {
 	return syncFolder(s.home)
 }
 
+// remember keeps a vote to know it again. Not those of the height at which the process before ended: what else it signed there is not known, and
+// comes back from peers when they go on with that height.
 func (s *signer) remember(height int64, signature []byte) {
+	if height <= s.before {
+		return
+	}
 	if s.from == 0 {
 		s.from = height
 	}

@@ -174,6 +174,31 @@ func TestASeatThatSeesItsKeyElsewhereStandsDown(t *testing.T) {
 	}
 }
 
+// A PC loses its power between the two votes of a block, and is back while the others wait for it: they give it back its first one.
+func TestAVoteOfBeforeTheRestartIsNoOthers(t *testing.T) {
+	home, epoch := t.TempDir(), uint64(3)
+	first := vote(5, "one")
+	first.Type = cmtproto.PrevoteType
+	if err := guarded(t, home, &epoch).SignVote(testChain, first); err != nil {
+		t.Fatal(err)
+	}
+	s := guarded(t, home, &epoch)
+	if err := s.SignVote(testChain, vote(5, "one")); err != nil {
+		t.Fatal(err)
+	}
+	s.see(5, first.Signature)
+	if why := s.down(); why != "" {
+		t.Errorf("it stands down for its own vote: %s", why)
+	}
+	if err := s.SignVote(testChain, vote(6, "two")); err != nil {
+		t.Fatal(err)
+	}
+	s.see(6, []byte("not this home's"))
+	if s.down() == "" {
+		t.Error("it does not mind another vote of its key")
+	}
+}
+
 // A seat comes and goes: what it remembers of its votes does not grow with its terms.
 func TestVotesOfEarlierTermsAreForgotten(t *testing.T) {
 	s := &signer{made: map[int64][][]byte{}}

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -43,7 +44,9 @@ func committees(t *testing.T, n int) {
 	first := time.Since(began)
 	start := height(t, w.clients[0])
 	t.Logf("%d nodes: first block on all after %v; load %s", n, first.Round(time.Millisecond), load(t))
-	sentBefore, cpuBefore, at := w.sent(t), ownCPU(t), time.Now()
+	settings := w.nodes[0].Settings()
+	stored := func() int64 { return disk(t, filepath.Join(settings.DBDir(), "blockstore.db")) }
+	sentBefore, cpuBefore, storedBefore, at := w.sent(t), ownCPU(t), stored(), time.Now()
 	blocks := int64(either(4, 8))
 	w.await(t, start+blocks)
 	took, cpu, sent := time.Since(at), ownCPU(t)-cpuBefore, w.sent(t)-sentBefore
@@ -52,6 +55,7 @@ func committees(t *testing.T, n int) {
 	figure(t, name+"-interval", took.Seconds()/made, "s a block, all nodes on this machine's cores")
 	figure(t, name+"-cpu", cpu.Seconds()*1e3/made/float64(n), "ms of processor time a block and node")
 	figure(t, name+"-sent", float64(sent)/made/float64(n)/1e3, "kB sent a block and node")
+	figure(t, name+"-blocks", float64(stored()-storedBefore)/made/1e3, "kB a block on a node's disk")
 	figure(t, name+"-heap", (heap()-before)/float64(n), "MB of live memory a node")
 	var rounds int32
 	for h := start + 1; h <= start+blocks; h++ {
