@@ -31,7 +31,7 @@ func (d *duties) Duty(_ context.Context, node sortition.Key, seats, receipts uin
 // watched makes the committee tell of duty.
 func (w *world) watched() *duties {
 	d := &duties{bank: w.bank, seats: map[sortition.Key]uint64{}, receipts: map[sortition.Key]uint64{}}
-	w.k.duty, w.m = d, NewModule(w.k)
+	w.k.duty, w.m = d, NewModule(w.k, "nothing")
 	return d
 }
 
