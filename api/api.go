@@ -63,6 +63,7 @@ type Jobs interface {
 	Rerun(ctx context.Context, id string) (string, error)
 	Why(ctx context.Context, id string) (job.Why, error)
 	Logs(ctx context.Context, id string, task int64) ([]job.Log, error)
+	Cost(ctx context.Context, id string) (job.Cost, error)
 }
 
 // Content is what the API asks of the store. An address is a CID, ipfs://CID/path or /ipfs/CID/path; a ctx without progress for idle ends.
@@ -86,6 +87,9 @@ type Node interface {
 	Registration(ctx context.Context, owner string) (client.Enrolment, error)
 	Register(ctx context.Context, e client.Enrolment) (client.Carried, error)
 	StepDown(ctx context.Context) error
+
+	// Offers asks the nodes around what a task of these resources costs now, the cheapest first.
+	Offers(ctx context.Context, of job.Resources) ([]client.Offer, error)
 }
 
 // Server is the API of one node.

@@ -106,6 +106,9 @@ func (s *Server) jobRoutes(api huma.API) {
 	huma.Get(api, "/v1/jobs/{id}/why", func(ctx context.Context, in *ByJob) (*answer[job.Why], error) {
 		return tell(s.jobs.Why(ctx, in.ID))
 	}, named("explain-job", "Where a job stands, and why"))
+	huma.Get(api, "/v1/jobs/{id}/cost", func(ctx context.Context, in *ByJob) (*answer[job.Cost], error) {
+		return tell(s.jobs.Cost(ctx, in.ID))
+	}, named("job-cost", "What a job has cost so far"))
 	huma.Get(api, "/v1/jobs/{id}/logs", func(ctx context.Context, in *taskOf) (*answer[[]job.Log], error) {
 		return tell(s.jobs.Logs(ctx, in.ID, in.Task))
 	}, named("job-logs", "What tasks said and how they ended"))

@@ -8,10 +8,17 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/spec/job"
 )
 
 type linesOf struct {
 	Lines int `query:"lines" default:"200" minimum:"1" maximum:"100000" doc:"the last so many lines"`
+}
+
+type resourcesOf struct {
+	CPU    int   `query:"cpu" default:"1" minimum:"1" maximum:"1024" doc:"cores of one task"`
+	Memory int64 `query:"memory" default:"536870912" minimum:"0" doc:"bytes of one task"`
+	Disk   int64 `query:"disk" default:"1073741824" minimum:"0" doc:"bytes of one task"`
 }
 
 func (s *Server) nodeRoutes(api huma.API) {
@@ -21,6 +28,9 @@ func (s *Server) nodeRoutes(api huma.API) {
 	huma.Get(api, "/v1/peers", func(ctx context.Context, _ *struct{}) (*answer[[]client.Peer], error) {
 		return tell(s.node.Peers(ctx))
 	}, named("peers", "The nodes that this node is connected to"))
+	huma.Get(api, "/v1/offers", func(ctx context.Context, in *resourcesOf) (*answer[[]client.Offer], error) {
+		return tell(s.node.Offers(ctx, job.Resources{CPU: in.CPU, Memory: job.Size(in.Memory), Disk: job.Size(in.Disk)}))
+	}, named("offers", "What the nodes around sell now, the cheapest first"))
 	huma.Get(api, "/v1/doctor", func(ctx context.Context, _ *struct{}) (*answer[[]client.Finding], error) {
 		return tell(s.node.Doctor(ctx))
 	}, named("doctor", "The node examines itself"))

@@ -110,7 +110,8 @@ func (s *shell) root() *cobra.Command {
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return s.checkGlobals(c) }
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(s.upCommand(), s.statusCommand(), s.nodeCommand(), s.putCommand(), s.getCommand(), s.lsCommand(),
-		s.runCommand(), s.mapCommand(), s.jobCommand(), s.demoCommand(), s.walletCommand(), s.chainCommand(), s.govCommand(), s.exchangeCommand(), s.shareCommand())
+		s.runCommand(), s.mapCommand(), s.jobCommand(), s.demoCommand(), s.walletCommand(), s.chainCommand(), s.govCommand(), s.exchangeCommand(), s.shareCommand(),
+		s.marketCommand())
 	return root
 }
 

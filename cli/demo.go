@@ -41,6 +41,7 @@ type demoReport struct {
 	Top       []identifier `json:"top"`
 	Jobs      []job.Status `json:"jobs"`
 	Chain     demoChain    `json:"chain"`
+	Money     demoMoney    `json:"money"`
 	Home      string       `json:"home,omitempty"` // of the requester, with --keep
 	Error     *job.Failure `json:"error,omitempty"`
 }
@@ -48,7 +49,7 @@ type demoReport struct {
 const demoProviders = 4
 
 func (s *shell) demoCommand() *cobra.Command {
-	d := demo{s: s, picture: filepath.Join(os.TempDir(), "hpips-demo.png"), report: demoReport{Top: []identifier{}, Jobs: []job.Status{}, Chain: demoChain{Committees: []demoTerm{}, Entered: []string{}}}}
+	d := demo{s: s, picture: filepath.Join(os.TempDir(), "hpips-demo.png"), report: demoReport{Top: []identifier{}, Jobs: []job.Status{}, Chain: demoChain{Committees: []demoTerm{}, Entered: []string{}}, Money: demoMoney{Providers: []demoEarned{}}}}
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the main job: two jobs on a private network of five nodes on this PC",
@@ -110,6 +111,7 @@ func (d *demo) show(ctx context.Context) (err error) {
 //  2. Concordance: all Go source of this PC; one provider dies; the result is compared with the plain run.
 //  3. Render: a picture in tiles.
 //  4. Beside all that, the chain: its seats go from hand to hand, and it goes on without the provider that died.
+//  5. The money: who lives has what was promised for the work, and the day is closed.
 func (d *demo) play(ctx context.Context) error {
 	tree, err := d.prepare(ctx)
 	if err != nil {
@@ -125,7 +127,10 @@ func (d *demo) play(ctx context.Context) error {
 	if err := d.render(ctx); err != nil {
 		return err
 	}
-	d.report.Chain, err = d.chain.end(ctx)
+	if d.report.Chain, err = d.chain.end(ctx); err != nil {
+		return err
+	}
+	d.report.Money, err = d.settle(ctx)
 	return err
 }
 

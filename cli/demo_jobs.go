@@ -289,6 +289,8 @@ func (d *demo) table() {
 	}
 	_ = w.Flush() // columns of the next table are its own
 	r.Chain.tell(w)
+	_ = w.Flush()
+	r.Money.tell(w, r.Killed)
 	fmt.Fprintf(w, "\nconcordance equals the plain run\tyes\npicture\t%s\nwall time\t%.1f s\n", r.Picture, r.Seconds)
 	_ = w.Flush() // a reader that is gone needs no table
 }

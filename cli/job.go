@@ -25,7 +25,7 @@ func (s *shell) jobCommand() *cobra.Command {
 		Example: "  hpips job run job.yaml\n  hpips job why k3f9",
 	}
 	c.AddCommand(s.jobRunCommand(), s.jobListCommand(), s.jobShowCommand(), s.jobWhyCommand(), s.jobLogsCommand(),
-		s.jobResultsCommand(), s.jobWaitCommand(), s.jobCancelCommand(), s.jobRerunCommand(), s.jobValidateCommand())
+		s.jobResultsCommand(), s.jobWaitCommand(), s.jobCancelCommand(), s.jobRerunCommand(), s.jobValidateCommand(), s.jobCostCommand())
 	return c
 }
 

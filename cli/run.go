@@ -15,6 +15,7 @@ import (
 
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
 )
 
 // maxShown is how much of a standard stream stands in a JSON answer, in bytes.
@@ -273,6 +274,9 @@ func (s *shell) preview(ctx context.Context, api *client.Client, spec job.Spec) 
 		return err
 	}
 	p := previewed{Spec: spec, Price: "0 HPIPS", Asked: why.Asked, Nodes: why.Accepted, Rejected: why.Rejected}
+	if e := why.Estimate; e != nil {
+		p.Price = money.Amount(e.Most).String() + " " + money.Symbol
+	}
 	if spec.Limits.Price != "" {
 		p.Price = spec.Limits.Price
 	}

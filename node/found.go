@@ -16,10 +16,10 @@ import (
 // A development chain's words.
 const (
 	devChain = "hpips-dev-1"
-	devOwner = "dev"                 // name and label of the owner's account
+	devOwner = "dev"                   // name and label of the owner's account
 	devGrant = 2_000_000 * money.Scale // to the rich owner, out of the community's
-	devSpend = 10 * money.Scale      // to each spending key, and to each other owner
-	devDaily = 1_000 * money.Scale   // that each spending key may take of its owner's for leases, and for the fees of errands
+	devSpend = 10 * money.Scale        // to each spending key, and to each other owner
+	devDaily = 1_000 * money.Scale     // that each spending key may take of its owner's for leases, and for the fees of errands
 )
 
 // Founding is a new development chain.

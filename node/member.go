@@ -39,6 +39,7 @@ type member struct {
 	store     *store.Store
 	engine    *wasm.Engine
 	provider  *provider.Provider   // nil for a node that runs no tasks
+	broker    *market.Broker       // likewise
 	requester *requester.Requester // nil for the further nodes of a development network
 	chain     *chaining            // nil for a node that takes no part in the chain
 	till      *till                // nil for a node without a chain
@@ -199,13 +200,13 @@ func (a *answerer) Handle(proto protocol.ID, max int, fn func(ctx context.Contex
 
 // request builds what hands jobs in: the broker and the requester.
 func (m *member) request() error {
-	broker := market.NewBroker(m.log.With("room", "market"), m.key, time.Now, m.host, market.DefaultBroker())
+	m.broker = market.NewBroker(m.log.With("room", "market"), m.key, time.Now, m.host, market.DefaultBroker())
 	known := m.host.Libp2p().Peerstore()
 	deps := requester.Deps{
 		Self:   m.host.ID(),
 		Peers:  func() []peer.ID { return m.host.Candidates(market.QuoteProtocol) },
 		Dial:   func(p peer.ID) requester.Session { return m.sessions.Open(p, lease.Session) },
-		Market: broker,
+		Market: m.broker,
 		Store:  m.store,
 		Addrs: func(p peer.ID) []string {
 			var out []string

@@ -80,6 +80,13 @@ func (c *Client) Why(ctx context.Context, id string) (job.Why, error) {
 	return w, err
 }
 
+// Cost tells what a job has cost so far.
+func (c *Client) Cost(ctx context.Context, id string) (job.Cost, error) {
+	var cost job.Cost
+	err := c.call(ctx, http.MethodGet, jobPath(id, "/cost"), nil, nil, &cost)
+	return cost, err
+}
+
 // Logs tells what tasks said and how they ended; task -1 is all of them.
 func (c *Client) Logs(ctx context.Context, id string, task int64) ([]job.Log, error) {
 	var l []job.Log

@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
+)
+
+func (s *shell) jobCostCommand() *cobra.Command {
+	return s.withJob("cost JOB", "What a job has cost so far, and to whom", "  hpips job cost k3f9", func(ctx context.Context, api *client.Client, id string) error {
+		cost, err := api.Cost(ctx, id)
+		if err != nil {
+			return err
+		}
+		return s.show(cost, cost.Job, func(w io.Writer) { costTable(w, cost) })
+	})
+}
+
+func costTable(w io.Writer, c job.Cost) {
+	fmt.Fprintf(w, "job\t%s\n", c.Job)
+	if c.Ceiling != "" {
+		fmt.Fprintf(w, "ceiling\t%s\n", c.Ceiling)
+	}
+	fmt.Fprintf(w, "paid\t%s HPIPS\ndeposited\t%s HPIPS; what is not paid returns\n", money.Amount(c.Promised), money.Amount(c.Deposited))
+	if len(c.Leases) == 0 {
+		fmt.Fprintln(w, "\tall of its work was given away, or done here")
+		return
+	}
+	fmt.Fprintln(w, "\nPROVIDER\tPAID\tDEPOSITED\tTASKS\tCPU\tSTATE")
+	for _, l := range c.Leases {
+		state := "open"
+		if l.Closed {
+			state = "closed"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", l.Node, money.Amount(l.Promised), money.Amount(l.Deposited), l.Usage.Tasks, time.Duration(l.Usage.CPU).Round(time.Millisecond), state)
+	}
+}

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
+)
+
+func (s *shell) marketCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "market",
+		Short:   "What work costs now, and who sells it",
+		Args:    noArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+		Example: "  hpips market offers\n  hpips market quote --cpu 2 --memory 4GiB",
+	}
+	c.AddCommand(s.offersCommand("offers", "What the nodes around sell now, the cheapest first", offersTable),
+		s.offersCommand("quote", "What an hour of one task costs now: the cheapest offer, the middle and the dearest", quoteTable),
+		s.offersCommand("providers", "The nodes around, whose they are and what they have free", providersTable))
+	return c
+}
+
+// offersCommand asks for offers, and shows them in one of several ways.
+func (s *shell) offersCommand(use, short string, table func(io.Writer, []client.Offer)) *cobra.Command {
+	of := job.Resources{CPU: 1}
+	memory, disk := "512MiB", "1GiB"
+	c := &cobra.Command{
+		Use: use, Short: short, Args: noArgs, Example: "  hpips market " + use + " --cpu 1 --memory 1GiB -o json",
+		RunE: func(c *cobra.Command, _ []string) error {
+			var err error
+			if of.Memory, err = job.ParseSize(memory); err != nil {
+				return usage(c, "--memory: "+err.Error())
+			}
+			if of.Disk, err = job.ParseSize(disk); err != nil {
+				return usage(c, "--disk: "+err.Error())
+			}
+			if of.CPU < 1 || of.CPU > 1024 {
+				return usage(c, fmt.Sprintf("--cpu %d: want 1 … 1024 cores", of.CPU))
+			}
+			api, err := s.open()
+			if err != nil {
+				return err
+			}
+			defer api.Close()
+			all, err := api.Offers(c.Context(), of)
+			if err != nil {
+				return err
+			}
+			told := struct {
+				Offers []client.Offer `json:"offers"`
+			}{all}
+			return s.show(told, "", func(w io.Writer) { table(w, all) })
+		},
+	}
+	c.Flags().IntVar(&of.CPU, "cpu", of.CPU, "cores of one task")
+	c.Flags().StringVar(&memory, "memory", memory, "memory of one task")
+	c.Flags().StringVar(&disk, "disk", disk, "disk of one task")
+	return c
+}
+
+func offersTable(w io.Writer, all []client.Offer) {
+	fmt.Fprintln(w, "PROVIDER\tHPIPS AN HOUR\tSLOTS\tLEASES\tOWNER")
+	for _, o := range all {
+		if o.Refusal != "" {
+			fmt.Fprintf(w, "%s\t\t\t\t%s\n", o.Provider, o.Refusal)
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", o.Provider, money.Amount(o.Hour), o.Slots, o.Load, o.Owner)
+	}
+}
+
+func quoteTable(w io.Writer, all []client.Offer) {
+	var good []client.Offer
+	for _, o := range all {
+		if o.Refusal == "" {
+			good = append(good, o)
+		}
+	}
+	if len(good) == 0 {
+		fmt.Fprintf(w, "nobody sells that now; %d nodes were asked: see hpips market offers\n", len(all))
+		return
+	}
+	fmt.Fprintf(w, "cheapest\t%s HPIPS an hour\nmiddle\t%s HPIPS an hour\ndearest\t%s HPIPS an hour\nproviders\t%d of %d\n", money.Amount(good[0].Hour), money.Amount(good[len(good)/2].Hour),
+		money.Amount(good[len(good)-1].Hour), len(good), len(all))
+}
+
+func providersTable(w io.Writer, all []client.Offer) {
+	fmt.Fprintln(w, "PROVIDER\tNETWORK\tSLOTS\tLEASES\tCPU-HOUR\tGIB-HOUR OF MEMORY\tGIB-HOUR OF DISK\tGIB SENT\tOWNER")
+	for _, o := range all {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", o.Provider, o.Network, o.Slots, o.Load, money.Amount(o.Rates.CPU), money.Amount(o.Rates.Memory), money.Amount(o.Rates.Disk),
+			money.Amount(o.Rates.Sent), o.Owner)
+	}
+}
