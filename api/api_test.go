@@ -150,6 +150,15 @@ func (h *fakeHouse) Register(_ context.Context, e client.Enrolment) (client.Carr
 	return client.Carried{Tx: "AB"}, nil
 }
 func (h *fakeHouse) StepDown(context.Context) error { return nil }
+func (h *fakeHouse) Offers(_ context.Context, of job.Resources) ([]client.Offer, error) {
+	return []client.Offer{{Provider: "12D3", Slots: of.CPU, Hour: uint64(of.Memory)}}, nil
+}
+func (h *fakeHouse) Cost(_ context.Context, id string) (job.Cost, error) {
+	if id != "a1" {
+		return job.Cost{}, missing(id)
+	}
+	return job.Cost{Job: id, Promised: 7, Leases: []job.LeaseCost{}}, nil
+}
 func (h *fakeHouse) Log(int) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader("line\n")), nil
 }
@@ -176,6 +185,12 @@ func TestAliceAsksAndIsAnswered(t *testing.T) {
 	}
 	if logs, err := c.Logs(ctx, "a1", 7); err != nil || logs[0].Task != 7 {
 		t.Errorf("logs: %v, %v", logs, err)
+	}
+	if cost, err := c.Cost(ctx, "a1"); err != nil || cost.Promised != 7 {
+		t.Errorf("cost: %+v, %v", cost, err)
+	}
+	if offers, err := c.Offers(ctx, job.Resources{CPU: 3, Memory: 1 << 30}); err != nil || len(offers) != 1 || offers[0].Slots != 3 || offers[0].Hour != 1<<30 {
+		t.Errorf("offers: %+v, %v", offers, err)
 	}
 	if id, err := c.Rerun(ctx, "a1"); err != nil || id != "b2" {
 		t.Errorf("rerun: %q, %v", id, err)

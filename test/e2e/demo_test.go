@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
 	"github.com/hpips/hpips/test/e2e/pc"
 )
 
@@ -33,6 +34,10 @@ func TestTheMainJob(t *testing.T) {
 			Committees           []struct{ Seats []string }
 			Entered              []string
 		}
+		Money struct {
+			Promised, Gross, Paid, Levied, Supply money.Amount
+			Providers                             []struct{ Promised, Gross, Paid money.Amount }
+		}
 	}
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &told); err != nil || a.Code != 0 || !told.OK || len(told.Jobs) != 2 || a.Stderr != "" {
 		t.Fatalf("code %d, %v\n%s\n%s", a.Code, err, a.Stdout, a.Stderr)
@@ -47,6 +52,15 @@ func TestTheMainJob(t *testing.T) {
 	}
 	if c := told.Chain; len(c.Committees) < 2 || len(c.Committees[0].Seats) != 4 || len(c.Entered) == 0 || c.Height <= c.HeightAtKill {
 		t.Errorf("the committee of four does not turn over: %+v", c)
+	}
+	paid := 0
+	for _, p := range told.Money.Providers {
+		if p.Paid > 0 && p.Paid < p.Gross && p.Gross < p.Promised {
+			paid++
+		}
+	}
+	if m := told.Money; paid < 3 || m.Gross != m.Paid+m.Levied || m.Gross >= m.Promised || m.Supply != money.Total {
+		t.Errorf("the money: %+v", m)
 	}
 	if head := read(t, picture)[:8]; head != "\x89PNG\r\n\x1a\n" {
 		t.Errorf("the picture begins with %q", head)

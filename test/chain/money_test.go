@@ -1,0 +1,98 @@
+package chain
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hpips/hpips/ledger"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
+	"github.com/hpips/hpips/test/e2e/pc"
+)
+
+// Bob has no HPIPS. He joins alice's network, has his node registered by her, and computes for her. Within a minute of that he holds what she paid, less the
+// levy and the fees, and can spend it; when the day is over anybody can recompute it from the blocks.
+func TestBobEarnsHisFirstHPIPS(t *testing.T) {
+	program, err := pc.Program(filepath.Join("..", ".."), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	primes, err := pc.Guest(filepath.Join("..", ".."), t.TempDir(), "./examples/primes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice := pc.New(t, program, "alice", "--dev", "--nodes", "1", "--no-provider")
+	alice.Launch(t)
+	l := window(t, alice.Home)
+	bob := pc.New(t, program, "bob", "--join", alice.Address(t))
+	bob.Up(t)
+	window(t, bob.Home)
+	var owner ledger.Account
+	reads(t, bob.Must(t, "wallet", "new", "bob", "--keyring", "test", "-o", "json"), &owner)
+	if b, err := l.Balance(t.Context(), owner.Address); err != nil || b.Balance != 0 {
+		t.Fatalf("bob begins with %v, %v", b.Balance, err)
+	}
+	var last pc.Answer
+	pc.Eventually(t, "bob is registered, and alice pays the fee", func() bool {
+		last = bob.Hpips(t, "chain", "register")
+		return last.Code == 0
+	}, func() string { return last.Stderr })
+	pc.Eventually(t, "bob sells", func() bool {
+		last = alice.Hpips(t, "market", "offers", "-o", "json")
+		var told struct{ Offers []struct{ Slots int } }
+		return last.Code == 0 && json.Unmarshal([]byte(last.Stdout), &told) == nil && len(told.Offers) == 1 && told.Offers[0].Slots > 0
+	}, func() string { return last.Stdout + last.Stderr })
+
+	st := alice.Hpips(t, "map", primes, "--over", "count:16", "-o", "json", "--", "2000000000").Status(t)
+	if st.State != job.Settled || st.Tasks.Done != 16 || len(st.Nodes) != 1 {
+		t.Fatalf("the job: %+v", st)
+	}
+	began := time.Now()
+	var cost job.Cost
+	reads(t, alice.Must(t, "job", "cost", st.Job, "-o", "json"), &cost)
+	if cost.Promised == 0 || cost.Promised > cost.Deposited || len(cost.Leases) != 1 || cost.Leases[0].Owner != owner.Address {
+		t.Fatalf("the job cost %+v", cost)
+	}
+	rules, err := l.LeaseRules(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := (cost.Promised - rules.Fee) - (cost.Promised-rules.Fee+9)/10 // one redemption; the levy is rounded up
+	var has ledger.Balance
+	pc.Eventually(t, "bob has nine tenths of what alice promised", func() bool {
+		has, err = l.Balance(t.Context(), owner.Address)
+		return err == nil && uint64(has.Balance) >= want
+	}, func() string { return has.Balance.String() })
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("bob waited %v", took)
+	}
+	if uint64(has.Balance) != want {
+		t.Errorf("bob has %d uhpips of %d promised, want %d", has.Balance, cost.Promised, want)
+	}
+	bob.Must(t, "wallet", "send", "--yes", "-o", "json", dev(t, alice.Home).Address(), "0.000001")
+
+	var earned ledger.Earnings
+	reads(t, bob.Must(t, "share", "earnings", "-o", "json"), &earned)
+	if len(earned.Redemptions) != 1 || earned.Redemptions[0].Usage.Tasks != 16 || earned.Redemptions[0].Tx == "" {
+		t.Errorf("bob's earnings: %+v", earned)
+	}
+	var day ledger.Day
+	pc.Eventually(t, "the day is closed", func() bool {
+		last = alice.Hpips(t, "chain", "day", "-o", "json")
+		return last.Code == 0 && json.Unmarshal([]byte(last.Stdout), &day) == nil && day.Gross != "0"
+	}, func() string { return last.Stdout + last.Stderr })
+	var v ledger.Settlement
+	reads(t, alice.Must(t, "chain", "settle-verify", "-o", "json"), &v)
+	if !v.OK || v.Payments != 1 || day.Paid != money.Amount(want).Base() {
+		t.Errorf("settled %+v, the day %+v", v, day)
+	}
+	var held struct {
+		Accounts []struct{ Spendable, Escrowed, Reward money.Amount }
+	}
+	reads(t, alice.Must(t, "wallet", "balances", "dev", "-o", "json"), &held)
+	if len(held.Accounts) != 1 || held.Accounts[0].Spendable == 0 {
+		t.Errorf("alice has %+v", held)
+	}
+}
