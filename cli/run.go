@@ -261,6 +261,7 @@ func cannotWrite(name string, err error) *job.Failure {
 type previewed struct {
 	Spec     job.Spec        `json:"spec"`
 	Price    string          `json:"priceCeiling"`
+	Likely   string          `json:"likely,omitempty"` // where it costs something
 	Asked    int             `json:"asked"`
 	Nodes    int             `json:"nodes"` // that could run it
 	Rejected []job.Rejection `json:"rejected"`
@@ -274,8 +275,9 @@ func (s *shell) preview(ctx context.Context, api *client.Client, spec job.Spec) 
 		return err
 	}
 	p := previewed{Spec: spec, Price: "0 HPIPS", Asked: why.Asked, Nodes: why.Accepted, Rejected: why.Rejected}
-	if e := why.Estimate; e != nil {
+	if e := why.Estimate; e != nil && e.Most > 0 {
 		p.Price = money.Amount(e.Most).String() + " " + money.Symbol
+		p.Likely = money.Amount(e.Likely).String() + " " + money.Symbol
 	}
 	if spec.Limits.Price != "" {
 		p.Price = spec.Limits.Price
@@ -293,7 +295,11 @@ func (s *shell) preview(ctx context.Context, api *client.Client, spec job.Spec) 
 	if _, err := s.out.Write(text); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "# price ceiling: %s\n# could run it: %d of %d nodes\n", p.Price, p.Nodes, p.Asked)
+	fmt.Fprintf(s.out, "# price ceiling: %s\n", p.Price)
+	if p.Likely != "" {
+		fmt.Fprintf(s.out, "# likely: %s\n", p.Likely)
+	}
+	fmt.Fprintf(s.out, "# could run it: %d of %d nodes\n", p.Nodes, p.Asked)
 	for _, r := range p.Rejected {
 		fmt.Fprintf(s.out, "#   %d: %s\n", r.Count, r.Reason)
 	}
