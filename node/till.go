@@ -157,16 +157,21 @@ func (t *till) close() error {
 	return t.payee.Close()
 }
 
-// Times between two looks at what seldom changes.
+// Times between two looks at what seldom changes, and at what is awaited: an allowance, a registration.
 const (
 	lookAgain   = 30 * time.Second
+	lookSoon    = 3 * time.Second
 	rememberFor = time.Minute
 )
 
 // look asks the chain who lets this node pay, and whose it is.
 func (t *till) look(ctx context.Context) error {
 	t.mu.Lock()
-	settled := t.payer != nil && t.owner != "" && time.Since(t.asked) < lookAgain
+	again := lookSoon
+	if t.payer != nil && t.owner != "" {
+		again = lookAgain
+	}
+	settled := time.Since(t.asked) < again
 	t.mu.Unlock()
 	w := t.window()
 	if settled || w == nil {
