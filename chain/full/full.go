@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,7 +85,7 @@ type Node struct {
 	started time.Time
 
 	dialling sync.Mutex
-	dialled  []string // peers to keep, the newest last
+	dialled  []*p2p.NetAddress // peers to keep, the newest last
 
 	fatal chan error
 	close sync.Once
@@ -148,6 +147,7 @@ func (n *Node) Serve(ctx context.Context) (err error) {
 	all.Go(func() { n.endpoints.serve(ctx, n.fail) })
 	all.Go(func() { watch(ctx) })
 	all.Go(func() { n.trim(ctx) })
+	all.Go(func() { n.keep(ctx) })
 	n.log.Debug("chain node serves", "chain", n.config.Doc.ChainID, "address", n.Address())
 	select {
 	case <-ctx.Done():
@@ -187,27 +187,6 @@ func (n *Node) Close() error {
 
 // Client asks this node without a network between. It is good from New until Serve ends.
 func (n *Node) Client() rpcclient.Client { return n.engine.client }
-
-// keptPeers is how many of the peers that were dialled the node comes back to.
-const keptPeers = 64
-
-// Dial makes connections to other chain nodes, each id@host:port, and keeps them: the newest of them, besides those that the owner named. The
-// engine knows but one list of peers to keep, so it is always told of all.
-func (n *Node) Dial(peers ...string) error {
-	n.dialling.Lock()
-	defer n.dialling.Unlock()
-	sw := n.engine.node.Switch()
-	n.dialled = slices.DeleteFunc(n.dialled, func(p string) bool { return slices.Contains(peers, p) })
-	n.dialled = append(n.dialled, peers...)
-	n.dialled = n.dialled[max(0, len(n.dialled)-keptPeers):]
-	if err := sw.AddPersistentPeers(slices.Concat(n.config.Peers, n.dialled)); err != nil {
-		return fmt.Errorf("dial chain peers: %w", err)
-	}
-	if err := sw.DialPeersAsync(peers); err != nil {
-		return fmt.Errorf("dial chain peers: %w", err)
-	}
-	return nil
-}
 
 // Address is how another chain node reaches this one.
 func (n *Node) Address() string {
