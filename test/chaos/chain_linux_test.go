@@ -2,6 +2,8 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -19,6 +21,7 @@ import (
 	"github.com/cosmos/gogoproto/proto"
 
 	"github.com/hpips/hpips/chain"
+	"github.com/hpips/hpips/chain/reward"
 	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/node"
 	"github.com/hpips/hpips/proto/gen/committeev1"
@@ -38,6 +41,7 @@ type plan struct {
 	lines  bool // each PC has a network of its own, with a line to the others that can be cut
 	age    time.Duration
 	tune   func(*committeev1.Params)
+	levy   uint64 // base units that a node's work must have brought before a ticket of it is renewed
 }
 
 // village is several PCs that follow one chain.
@@ -93,6 +97,9 @@ func newVillage(t *testing.T, p plan) *village {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if p.levy > 0 {
+		doc.AppState = asks(t, doc.AppState, p.levy)
+	}
 	if v.genesis, err = chain.GenesisBytes(doc); err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +107,22 @@ func newVillage(t *testing.T, p plan) *village {
 		c.write("chain/genesis.json", string(v.genesis))
 	}
 	return v
+}
+
+// asks makes a genesis ask for a levy before it gives a ticket.
+func asks(t *testing.T, state json.RawMessage, levy uint64) json.RawMessage {
+	t.Helper()
+	p := reward.Development()
+	p.TicketLevy = levy
+	rewards, err1 := reward.Genesis(p)
+	var modules map[string]json.RawMessage
+	err2 := json.Unmarshal(state, &modules)
+	modules[reward.Name] = rewards
+	state, err3 := json.Marshal(modules)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	return state
 }
 
 // account is the secret of a name.
