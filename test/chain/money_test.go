@@ -93,7 +93,7 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 	}, func() string { return last.Stdout + last.Stderr })
 	var v ledger.Settlement
 	reads(t, alice.Must(t, "chain", "settle-verify", "-o", "json"), &v)
-	if !v.OK || int(v.Payments) != parts || day.Paid != has.Balance.Base() {
+	if !v.OK || v.Payments != parts || day.Paid != has.Balance.Base() {
 		t.Errorf("settled %+v, the day %+v", v, day)
 	}
 	var held struct {
