@@ -46,6 +46,7 @@ type till struct {
 	opened chan struct{} // closed when payee is there
 	owner  string        // of this node, as registered
 	asked  time.Time
+	wrote  string // what payerFile says
 	others map[peer.ID]known
 }
 
@@ -76,7 +77,8 @@ func openTill(m *member, chain *chaining) (*till, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.open(strings.TrimSpace(string(text))); err != nil {
+	t.wrote = strings.TrimSpace(string(text))
+	if err := t.open(t.wrote); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -194,10 +196,14 @@ func (t *till) look(ctx context.Context) error {
 		t.log.Info("Work of this node is paid to", "account", owner)
 	}
 	t.owner = owner
-	if err := t.open(account); err != nil || account == "" {
+	if err := t.open(account); err != nil || account == "" || account == t.wrote {
 		return err
 	}
-	return writeWhole(t.path(payerFile), []byte(account+"\n"))
+	if err := writeWhole(t.path(payerFile), []byte(account+"\n")); err != nil {
+		return err
+	}
+	t.wrote = account
+	return nil
 }
 
 // ownerOf is whose a registered node is; "": it is not registered.
