@@ -1,0 +1,156 @@
+package ledger
+
+import (
+	"context"
+	"encoding/hex"
+	"math/big"
+	"strconv"
+
+	"github.com/hpips/hpips/proto/gen/rewardv1"
+	"github.com/hpips/hpips/spec/money"
+)
+
+// The budget of a day and the shares of it, as economy.md has them.
+var (
+	budgetParts, budgetOf = big.NewInt(474_758), big.NewInt(1_000_000_000)
+	kappaWhole            = big.NewInt(500_000) // millionths
+	million               = big.NewInt(1_000_000)
+)
+
+// fund reckons bonus and duty of the day, and looks for the payments in the blocks after it.
+func (s *settler) fund(ctx context.Context) error {
+	rules, err := rewardv1.NewQueryClient(s.l.now()).Params(ctx, &rewardv1.QueryParamsRequest{})
+	if err != nil {
+		return err
+	}
+	f, err := s.fundRules(rules.Params)
+	if err != nil {
+		return err
+	}
+	told, err := s.fundTold(ctx)
+	if err != nil {
+		return err
+	}
+	all := new(big.Int)
+	for _, p := range s.day.Providers {
+		bonus, duty := f.earns(p)
+		if p.Bonus != bonus.String() || p.Duty != duty.String() {
+			return differ("day %d: provider %s: bonus %s and duty %s, reckoned %s and %s", s.day.Day, p.Node, p.Bonus, p.Duty, bonus, duty)
+		}
+		want := bonus.String() + money.Denom + " " + duty.String() + money.Denom + " " + p.Owner
+		if got := told[hex.EncodeToString(p.Key)]; bonus.Sign()+duty.Sign() > 0 && got != want {
+			return differ("day %d: provider %s was paid %q by the fund, reckoned %q", s.day.Day, p.Node, got, want)
+		}
+		if bonus.Sign()+duty.Sign() > 0 {
+			s.out.FundPayments++
+		}
+		all.Add(all, bonus)
+	}
+	if all.String() != s.day.Bonus {
+		return differ("day %d: bonus in all is %s, reckoned %s", s.day.Day, s.day.Bonus, all)
+	}
+	if s.out.FundPayments != len(told) {
+		return differ("day %d: the fund paid %d providers, reckoned %d", s.day.Day, len(told), s.out.FundPayments)
+	}
+	return nil
+}
+
+// fundRules are a day's figures from which each provider's share follows.
+type fundRules struct {
+	kappa, budget, levied, due *big.Int
+	seat, receipt              *big.Int
+}
+
+func (s *settler) fundRules(p rewardv1.Params) (fundRules, error) {
+	f := fundRules{kappa: new(big.Int), levied: number(s.day.Levied), due: new(big.Int),
+		seat: new(big.Int).SetUint64(p.SeatPrice), receipt: new(big.Int).SetUint64(p.ReceiptPrice)}
+	f.budget = new(big.Int).Mul(number(s.day.Fund), budgetParts)
+	f.budget.Quo(f.budget, budgetOf)
+	if f.budget.String() != s.day.Budget {
+		return f, differ("day %d: the fund's budget is %s, reckoned %s of %s", s.day.Day, s.day.Budget, f.budget, s.day.Fund)
+	}
+	if s.day.Day >= p.BonusDay {
+		whole := new(big.Int).SetUint64(p.WholeCirculating)
+		f.kappa.Mul(least(number(s.day.Circulating), whole), kappaWhole).Quo(f.kappa, whole)
+	}
+	if got := s.day.kappa.BigInt(); got.Cmp(f.kappa) != 0 {
+		return f, differ("day %d: kappa is %s millionths, reckoned %s", s.day.Day, got, f.kappa)
+	}
+	for _, e := range s.day.Providers {
+		f.due.Add(f.due, f.units(e))
+	}
+	return f, nil
+}
+
+func (f fundRules) units(e Earned) *big.Int {
+	seats := new(big.Int).Mul(new(big.Int).SetUint64(e.Seats), f.seat)
+	return seats.Add(seats, new(big.Int).Mul(new(big.Int).SetUint64(e.Receipts), f.receipt))
+}
+
+// earns is min(κ l, 0.6 E l ÷ Σl), and the units' price, cut where all come to more than 0.4 E.
+func (f fundRules) earns(e Earned) (bonus, duty *big.Int) {
+	bonus, l := new(big.Int), new(big.Int)
+	for _, a := range e.Assets {
+		if a.Denom == money.Denom {
+			l = number(a.Levied)
+		}
+	}
+	if f.levied.Sign() > 0 {
+		most := new(big.Int).Mul(f.budget, big.NewInt(6))
+		most.Mul(most, l).Quo(most, new(big.Int).Mul(f.levied, big.NewInt(10)))
+		bonus.Mul(f.kappa, l).Quo(bonus, million)
+		bonus = least(bonus, most)
+	}
+	duty = f.units(e)
+	most := new(big.Int).Mul(f.budget, big.NewInt(4))
+	most.Quo(most, big.NewInt(10))
+	if f.due.Cmp(most) > 0 {
+		duty.Mul(duty, most).Quo(duty, f.due)
+	}
+	return bonus, duty
+}
+
+// fundTold collects the fund's payments for the day, by node: they stand in the blocks from its close on until all are done.
+func (s *settler) fundTold(ctx context.Context) (map[string]string, error) {
+	told := map[string]string{}
+	head, err := s.l.head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want := strconv.FormatUint(s.day.Day, 10)
+	for h := s.day.Height; h <= head; h++ {
+		r, err := s.l.rpc.BlockResults(ctx, &h)
+		if err != nil {
+			return nil, s.l.missing(ctx, h, err)
+		}
+		for _, e := range events(r.FinalizeBlockEvents) {
+			a := e.Attributes
+			switch {
+			case a["day"] != want:
+			case e.Type == "hpips_day_done":
+				return told, nil
+			case e.Type == "hpips_bonus":
+				if _, twice := told[a["node"]]; twice {
+					return nil, differ("block %d: the fund pays node %s twice for day %d", h, a["node"], s.day.Day)
+				}
+				told[a["node"]] = a["bonus"] + " " + a["duty"] + " " + a["owner"]
+			}
+		}
+	}
+	return told, nil
+}
+
+func number(text string) *big.Int {
+	n, ok := new(big.Int).SetString(text, 10)
+	if !ok {
+		return new(big.Int)
+	}
+	return n
+}
+
+func least(a, b *big.Int) *big.Int {
+	if a.Cmp(b) < 0 {
+		return new(big.Int).Set(a)
+	}
+	return new(big.Int).Set(b)
+}
