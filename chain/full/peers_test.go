@@ -3,6 +3,7 @@ package full
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/cometbft/cometbft/p2p"
 
@@ -55,5 +56,31 @@ func TestPeersThatAreMetDoNotReplaceThoseThatAreNamed(t *testing.T) {
 	}
 	if err := n.Dial("nowhere"); err == nil {
 		t.Error("an address without a node ID is dialled")
+	}
+}
+
+// Bob's connection breaks: alice's node comes back to him within two tries, long before the engine looks for new peers by itself, every 30 s.
+func TestAPeerThatIsLostIsComeBackTo(t *testing.T) {
+	t.Parallel()
+	alice, bob := chaintest.New("alice"), chaintest.New("bob")
+	doc := genesis(t, nil, alice)
+	a, _ := serve(t, home(t, alice, doc))
+	b, _ := serve(t, home(t, bob, doc))
+	until(t, "first block", func() bool { return height(a) >= 1 })
+	if err := a.Dial(b.Address()); err != nil {
+		t.Fatal(err)
+	}
+	sw, id := a.engine.node.Switch(), b.engine.node.NodeInfo().ID()
+	until(t, "connection to bob", func() bool { return sw.Peers().Has(id) })
+	for range 2 {
+		sw.StopPeerGracefully(sw.Peers().Get(id))
+		if len(a.missed()) != 1 {
+			t.Fatal("bob is not missed")
+		}
+		lost := time.Now()
+		until(t, "new connection to bob", func() bool { return sw.Peers().Has(id) })
+		if took := time.Since(lost); took > 2*comeBack {
+			t.Errorf("bob was away for %v", took)
+		}
 	}
 }
