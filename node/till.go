@@ -41,7 +41,8 @@ type till struct {
 	secret []byte // of spend
 
 	mu     sync.Mutex
-	payer  *pay.Payer
+	payers map[string]*pay.Payer // by account: leases stay with that which pays for them
+	pays   string                // account that lets this node pay now; "": none does
 	payee  *pay.Payee
 	opened chan struct{} // closed when payee is there
 	owner  string        // of this node, as registered
@@ -70,7 +71,7 @@ func openTill(m *member, chain *chaining) (*till, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &till{secret: secret, log: m.log.With("room", "pay"), dir: m.dir, chain: chain, spend: spend, key: raw, self: m.host.ID(), opened: make(chan struct{}), others: map[peer.ID]known{}}
+	t := &till{secret: secret, log: m.log.With("room", "pay"), dir: m.dir, chain: chain, spend: spend, key: raw, self: m.host.ID(), opened: make(chan struct{}), payers: map[string]*pay.Payer{}, others: map[peer.ID]known{}}
 	text, err := os.ReadFile(t.path(payerFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -100,23 +101,41 @@ func (t *till) open(account string) error {
 	if g == nil {
 		return nil
 	}
-	p := &purse{chain: g.summary.ChainID, owner: account, spend: t.spend, node: t.key.Public().(ed25519.PublicKey), window: t.window}
 	if t.payee == nil {
 		cfg := pay.DefaultPayee(g.summary.Day)
 		cfg.Path, cfg.Key = filepath.Join(t.dir, payBook), t.key
-		payee, err := pay.OpenPayee(t.log, p, cfg)
+		payee, err := pay.OpenPayee(t.log, t.purse(g, ""), cfg)
 		if err != nil {
 			return err
 		}
 		t.payee = payee
 		close(t.opened)
 	}
-	if account == "" || t.payer != nil {
+	if account == "" {
 		return nil
 	}
-	var err error
-	t.payer, err = pay.NewPayer(p, pay.PayerConfig{Account: account, Secret: t.secret})
+	_, err := t.payer(g, account)
+	if err == nil && t.pays != account {
+		t.log.Debug("An account lets this node pay", "account", account, "before", t.pays)
+		t.pays = account
+	}
 	return err
+}
+
+func (t *till) purse(g *genesis, account string) *purse {
+	return &purse{chain: g.summary.ChainID, owner: account, spend: t.spend, node: t.key.Public().(ed25519.PublicKey), window: t.window}
+}
+
+// payer is what pays in an account's name. Needs t.mu.
+func (t *till) payer(g *genesis, account string) (*pay.Payer, error) {
+	if p := t.payers[account]; p != nil {
+		return p, nil
+	}
+	p, err := pay.NewPayer(t.purse(g, account), pay.PayerConfig{Account: account, Secret: t.secret})
+	if err == nil {
+		t.payers[account] = p
+	}
+	return p, err
 }
 
 // String names the service.
@@ -170,7 +189,7 @@ const (
 func (t *till) look(ctx context.Context) error {
 	t.mu.Lock()
 	again := lookSoon
-	if t.payer != nil && t.owner != "" {
+	if t.pays != "" && t.owner != "" {
 		again = lookAgain
 	}
 	settled := time.Since(t.asked) < again
@@ -263,76 +282,6 @@ func (t *till) ours(p peer.ID) bool {
 		t.mu.Unlock()
 	}
 	return k.owner == mine
-}
-
-// errNoPayer tells that nobody lets this node pay.
-var errNoPayer = &job.Failure{Code: job.CodeFunds, Message: "no account lets this node pay for jobs",
-	Hint: "hpips wallet new makes one; hpips wallet allow 5/day lets this node spend so much of it; hpips up --price 0 on the other PCs gives work away"}
-
-// paying is the till as a requester sees it.
-type paying struct{ *till }
-
-func (t paying) get() (*pay.Payer, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.payer == nil {
-		return nil, errNoPayer
-	}
-	return t.payer, nil
-}
-
-// Terms says how a lease of this quote is paid for.
-func (t paying) Terms(q lease.Quote, deposit uint64) *lease.Pay {
-	p, err := t.get()
-	if err != nil {
-		return nil
-	}
-	return p.Terms(q, deposit)
-}
-
-// Fund makes deposits.
-func (t paying) Fund(ctx context.Context, leases []lease.Lease) error {
-	p, err := t.get()
-	if err != nil {
-		return err
-	}
-	return p.Fund(ctx, leases)
-}
-
-// Promise signs what was used.
-func (t paying) Promise(l lease.Lease, u voucher.Usage) (voucher.Signed, error) {
-	p, err := t.get()
-	if err != nil {
-		return voucher.Signed{}, err
-	}
-	return p.Promise(l, u)
-}
-
-// Restore tells what was signed in an earlier life.
-func (t paying) Restore(l lease.Lease, s voucher.Signed) error {
-	p, err := t.get()
-	if err != nil {
-		return err
-	}
-	return p.Restore(l, s)
-}
-
-// TopUp adds to a deposit.
-func (t paying) TopUp(ctx context.Context, l lease.Lease, more uint64) error {
-	p, err := t.get()
-	if err != nil {
-		return err
-	}
-	return p.TopUp(ctx, l, more)
-}
-
-// Close ends leases.
-func (t paying) Close(ctx context.Context, leases []lease.Lease) error {
-	p, err := t.get()
-	if err != nil {
-		return err
-	}
-	return p.Close(ctx, leases)
 }
 
 // paid is the till as a provider sees it.
