@@ -40,14 +40,15 @@ func paidDesk(t *testing.T) (*desk, chaintest.Person) {
 	return d, bob
 }
 
-func (d *desk) open(t *testing.T, to chaintest.Person, lease voucher.ID, amount int64, sequence uint64) {
+func (d *desk) open(t *testing.T, to chaintest.Person, terms [32]byte, amount int64, sequence uint64) voucher.ID {
 	t.Helper()
 	id := to.ID()
-	m := &escrowv1.MsgOpen{Payer: d.alice.Address(), Deposits: []escrowv1.Deposit{{Lease: lease[:], Node: id[:], VoucherKey: d.alice.Owner.PubKey().Bytes(), Denom: chain.Base,
+	m := &escrowv1.MsgOpen{Payer: d.alice.Address(), Deposits: []escrowv1.Deposit{{Terms: terms[:], Node: id[:], VoucherKey: d.alice.Owner.PubKey().Bytes(), Denom: chain.Base,
 		Amount: math.NewInt(amount), Until: d.time.Add(10 * time.Hour).Unix()}}}
 	if r := d.block(d.signed(chaintest.Envelope{Sequence: sequence}, m))[0]; r.Code != 0 {
 		t.Fatal(r.Log)
 	}
+	return voucher.LeaseID(d.alice.Address(), terms)
 }
 
 // redeem is what bob hands in for a voucher of alice's over an amount.
@@ -89,9 +90,8 @@ func (d *desk) supply() supplyv1.QuerySupplyResponse {
 // his; the rest flows to the holders in the course of the next day, and nothing is lost on the way.
 func TestBobIsPaidForHisWork(t *testing.T) {
 	d, bob := paidDesk(t)
-	lease := voucher.ID{7}
 	circulating := d.supply().Circulating
-	d.open(t, bob, lease, 1_000_000, 0)
+	lease := d.open(t, bob, [32]byte{7}, 1_000_000, 0)
 	if now := d.supply().Circulating; !now.Equal(circulating) {
 		t.Errorf("with a deposit %s circulates, before %s", now, circulating)
 	}
@@ -133,8 +133,7 @@ func TestBobIsPaidForHisWork(t *testing.T) {
 
 func TestARedemptionComesInOneFormAlone(t *testing.T) {
 	d, bob := paidDesk(t)
-	lease := voucher.ID{7}
-	d.open(t, bob, lease, 1_000_000, 0)
+	lease := d.open(t, bob, [32]byte{7}, 1_000_000, 0)
 	good := d.redeem(t, bob, lease, 400_200)
 	carol := chaintest.New("carol")
 	for name, tx := range map[string][]byte{

@@ -127,8 +127,8 @@ func (l *Ledger) Escrowed(ctx context.Context, address string) (Escrow, error) {
 
 // Deposit opens one lease.
 type Deposit struct {
-	Lease      voucher.ID
-	Node       []byte // node key
+	Terms      [32]byte // SHA-256: with the payer it makes the lease's ID
+	Node       []byte   // node key
 	VoucherKey []byte
 	Denom      string
 	Amount     uint64
@@ -139,7 +139,7 @@ type Deposit struct {
 func OpenLeases(payer string, deposits []Deposit) Message {
 	m := &escrowv1.MsgOpen{Payer: payer}
 	for _, d := range deposits {
-		m.Deposits = append(m.Deposits, escrowv1.Deposit{Lease: d.Lease[:], Node: d.Node, VoucherKey: d.VoucherKey, Denom: d.Denom,
+		m.Deposits = append(m.Deposits, escrowv1.Deposit{Terms: d.Terms[:], Node: d.Node, VoucherKey: d.VoucherKey, Denom: d.Denom,
 			Amount: sdkmath.NewIntFromUint64(d.Amount), Until: d.Until.Unix()})
 	}
 	return m

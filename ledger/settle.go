@@ -349,7 +349,7 @@ func deposits(m sdk.Msg, id voucher.ID) (Lease, bool) {
 	switch m := m.(type) {
 	case *escrowv1.MsgOpen:
 		for _, d := range m.Deposits {
-			if string(d.Lease) == string(id[:]) {
+			if len(d.Terms) == 32 && voucher.LeaseID(m.Payer, [32]byte(d.Terms)) == id {
 				return Lease{Payer: m.Payer, NodeKey: d.Node, VoucherKey: d.VoucherKey, Denom: d.Denom, Key: id}, true
 			}
 		}

@@ -82,7 +82,7 @@ func (p *purse) Lease(ctx context.Context, id voucher.ID) (pay.Account, bool, er
 func (p *purse) Open(ctx context.Context, deposits []pay.Deposit) error {
 	list := make([]ledger.Deposit, len(deposits))
 	for i, d := range deposits {
-		list[i] = ledger.Deposit{Lease: d.Lease, Node: d.Node, VoucherKey: d.Key, Denom: d.Denom, Amount: d.Amount, Until: time.Unix(d.Until, 0)}
+		list[i] = ledger.Deposit{Terms: d.Terms, Node: d.Node, VoucherKey: d.Key, Denom: d.Denom, Amount: d.Amount, Until: time.Unix(d.Until, 0)}
 	}
 	return p.send(ctx, ledger.OpenLeases(p.owner, list))
 }

@@ -323,13 +323,13 @@ func (d *door) take(denom string, amount uint64) error {
 func (d *door) Open(_ context.Context, deposits []Deposit) error {
 	var ids []voucher.ID
 	for _, one := range deposits {
-		ids = append(ids, one.Lease)
+		ids = append(ids, voucher.LeaseID(d.account, one.Terms))
 	}
 	return d.transact("open", ids, func() error {
-		for _, one := range deposits {
+		for i, one := range deposits {
 			owner := d.owners[string(one.Node)]
 			switch {
-			case d.leases[one.Lease] != nil || d.graves[one.Lease]:
+			case d.leases[ids[i]] != nil || d.graves[ids[i]]:
 				return errUsed
 			case owner == "":
 				return errNode
@@ -339,7 +339,7 @@ func (d *door) Open(_ context.Context, deposits []Deposit) error {
 			if err := d.take(one.Denom, one.Amount); err != nil {
 				return err
 			}
-			d.leases[one.Lease] = &deposited{Account: Account{Payer: d.account, Key: one.Key, Node: one.Node, Payee: owner, Denom: one.Denom,
+			d.leases[ids[i]] = &deposited{Account: Account{Payer: d.account, Key: one.Key, Node: one.Node, Payee: owner, Denom: one.Denom,
 				Deposit: one.Amount, Phase: Open, Until: one.Until}, opened: d.height()}
 		}
 		return nil

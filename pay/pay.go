@@ -75,9 +75,9 @@ type Account struct {
 
 // Deposit opens one lease.
 type Deposit struct {
-	Lease  voucher.ID
-	Node   []byte // the provider's ed25519 key
-	Key    []byte // signs vouchers
+	Terms  [32]byte // SHA-256: with the payer it makes the lease's ID
+	Node   []byte   // the provider's ed25519 key
+	Key    []byte   // signs vouchers
 	Denom  string
 	Amount uint64
 	Until  int64 // Unix seconds

@@ -122,7 +122,7 @@ func (p *Payer) Fund(ctx context.Context, leases []lease.Lease) error {
 				return err
 			}
 			pay := l.Terms.Pay
-			deposits[i] = Deposit{Lease: l.Terms.Key(), Node: node, Key: pay.Key, Denom: pay.Denom, Amount: pay.Deposit, Until: end(l.Terms)}
+			deposits[i] = Deposit{Terms: l.Terms.Digest(), Node: node, Key: pay.Key, Denom: pay.Denom, Amount: pay.Deposit, Until: end(l.Terms)}
 		}
 		return p.chain.Open(ctx, deposits)
 	})

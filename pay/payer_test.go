@@ -144,22 +144,24 @@ func TestNotEnoughMoneyIsToldWithARemedy(t *testing.T) {
 	}
 }
 
-// Mallory sees alice's lease and opens it first with a deposit of his own.
+// Mallory sees alice's lease and opens it first with a deposit of his own: that is another lease, and hers opens all the same.
 func TestADepositOfSomebodyElseIsNotHers(t *testing.T) {
 	tn := newTown(t, "alice", "bob", "mallory")
-	alice := tn.payer("alice")
+	alice, bob := tn.payer("alice"), tn.payee("bob")
+	defer bob.Close()
 	l := tn.lease(alice, "bob", 5*hpips)
-	err := tn.door("mallory").Open(context.Background(), []Deposit{{Lease: l.Terms.Key(), Node: named(t, "bob").public(), Key: l.Terms.Pay.Key, Denom: money.Denom, Amount: 10_000, Until: end(l.Terms)}})
+	err := tn.door("mallory").Open(context.Background(), []Deposit{{Terms: l.Terms.Digest(), Node: named(t, "bob").public(), Key: l.Terms.Pay.Key, Denom: money.Denom, Amount: 10_000, Until: end(l.Terms)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := alice.Fund(context.Background(), []lease.Lease{l}); !errors.Is(err, ErrForeign) {
-		t.Errorf("alice takes it for hers: %v", err)
-	}
-	bob := tn.payee("bob")
-	defer bob.Close()
-	if _, err := bob.Funded(context.Background(), l); !errors.Is(err, ErrForeign) {
+	if _, err := bob.Funded(context.Background(), l); !errors.Is(err, ErrUnfunded) {
 		t.Errorf("bob takes it for hers: %v", err)
+	}
+	if err := alice.Fund(context.Background(), []lease.Lease{l}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bob.Funded(context.Background(), l); err != nil || tn.chain.leases[l.Terms.Key()].Deposit != 5*hpips {
+		t.Errorf("hers is not open: %v", err)
 	}
 }
 

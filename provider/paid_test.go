@@ -90,7 +90,7 @@ func (a *patron) deposits(edit func(*pay.Deposit)) {
 		a.t.Fatal(err)
 	}
 	p := a.lease.Terms.Pay
-	d := pay.Deposit{Lease: a.lease.Terms.Key(), Node: node, Key: p.Key, Denom: p.Denom, Amount: p.Deposit, Until: a.lease.Terms.Until/1000 + 1}
+	d := pay.Deposit{Terms: a.lease.Terms.Digest(), Node: node, Key: p.Key, Denom: p.Denom, Amount: p.Deposit, Until: a.lease.Terms.Until/1000 + 1}
 	edit(&d)
 	if err := a.till.Open(a.t.Context(), []pay.Deposit{d}); err != nil {
 		a.t.Fatal(err)

@@ -54,7 +54,7 @@ func (c *till) Open(_ context.Context, deposits []pay.Deposit) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range deposits {
-		c.leases[d.Lease] = pay.Account{Payer: "hpips1alice", Key: d.Key, Node: d.Node, Denom: d.Denom, Deposit: d.Amount, Phase: pay.Open, Until: d.Until}
+		c.leases[voucher.LeaseID("hpips1alice", d.Terms)] = pay.Account{Payer: "hpips1alice", Key: d.Key, Node: d.Node, Denom: d.Denom, Deposit: d.Amount, Phase: pay.Open, Until: d.Until}
 	}
 	return nil
 }

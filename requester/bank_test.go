@@ -94,7 +94,7 @@ func (b *bank) Open(ctx context.Context, deposits []pay.Deposit) error {
 		}
 		b.balance -= sum
 		for _, d := range deposits {
-			b.leases[d.Lease] = pay.Account{Payer: "hpips1alice", Key: d.Key, Node: d.Node, Denom: d.Denom, Deposit: d.Amount, Phase: pay.Open, Until: d.Until}
+			b.leases[voucher.LeaseID("hpips1alice", d.Terms)] = pay.Account{Payer: "hpips1alice", Key: d.Key, Node: d.Node, Denom: d.Denom, Deposit: d.Amount, Phase: pay.Open, Until: d.Until}
 		}
 		return nil
 	})

@@ -189,13 +189,14 @@ func TestARefusedReturnIsTriedAgain(t *testing.T) {
 		return to, nil
 	})
 	s.rented(1)
-	s.must(s.open(carol, s.deposit(9, hpips)))
-	s.must(s.close(bob, 0, 9))
+	const carols = 1<<32 | 9
+	s.must(s.open(carol, s.deposit(carols, hpips)))
+	s.must(s.close(bob, 0, carols))
 	s.blocks(6, 10*time.Second)
 	if l, _ := s.lease(0); l.Phase != escrowv1.PHASE_CLOSING || l.ClosingIndex != s.index {
 		t.Errorf("alice's: %v", l)
 	}
-	if _, known := s.lease(9); known || s.has(carol, Denom) != 1000*hpips {
+	if _, known := s.lease(carols); known || s.has(carol, Denom) != 1000*hpips {
 		t.Error("carol has to wait for alice's")
 	}
 	s.sound()

@@ -52,20 +52,20 @@ func TestASpendingKeyKeepsToItsBudget(t *testing.T) {
 	metal := s.deposit(3, 100)
 	metal.Denom = silver
 	s.must(s.errand(opening(metal, s.deposit(4, 3*hpips))))
-	metal.Lease, metal.Amount = s.deposit(5, 1).Lease, math.OneInt()
+	metal.Terms, metal.Amount = s.deposit(5, 1).Terms, math.OneInt()
 	s.refuses("a silver more", s.errand(opening(metal)), ErrBudget)
-	s.refuses("tin", s.errand(opening(escrowv1.Deposit{Lease: metal.Lease, Denom: tin, Amount: math.OneInt()})), ErrBudget)
+	s.refuses("tin", s.errand(opening(escrowv1.Deposit{Terms: metal.Terms, Denom: tin, Amount: math.OneInt()})), ErrBudget)
 	if s.has(alice, Denom) != 990*hpips {
 		t.Errorf("alice has %d", s.has(alice, Denom))
 	}
 	add := func(n int64, denom string) sdk.Msg {
-		return &escrowv1.MsgTopUp{Payer: alice.address(), Additions: []escrowv1.Addition{{Lease: s.deposit(1, 1).Lease, Amount: math.NewInt(n), Denom: denom}}}
+		return &escrowv1.MsgTopUp{Payer: alice.address(), Additions: []escrowv1.Addition{{Lease: id(1), Amount: math.NewInt(n), Denom: denom}}}
 	}
 	s.must(s.errand(add(10*hpips, Denom)))
 	s.refuses("top-ups count, too", s.errand(add(1, Denom)), ErrBudget)
 	s.refuses("HPIPS for silver", s.errand(add(1, silver)), ErrDenom)
 	s.refuses("less than nothing", s.errand(add(-5*hpips, Denom)), ErrAmount)
-	s.must(s.errand(&escrowv1.MsgClose{Party: alice.address(), Leases: [][]byte{s.deposit(1, 1).Lease}}))
+	s.must(s.errand(&escrowv1.MsgClose{Party: alice.address(), Leases: [][]byte{id(1)}}))
 
 	s.ctx = s.ctx.WithBlockTime(s.ctx.BlockTime().Add(24*time.Hour - time.Second))
 	s.refuses("the same day", s.errand(opening(s.deposit(6, hpips))), ErrBudget)

@@ -55,7 +55,7 @@ func FuzzRedeem(f *testing.F) {
 func FuzzMessages(f *testing.F) {
 	s := founded(f)
 	s.must(s.open(alice, s.deposit(1, hpips)))
-	id := s.deposit(1, 1).Lease
+	id := id(1)
 	for i, m := range []proto.Message{
 		&escrowv1.MsgOpen{Payer: alice.address(), Deposits: []escrowv1.Deposit{s.deposit(2, hpips)}},
 		&escrowv1.MsgTopUp{Payer: alice.address(), Additions: []escrowv1.Addition{{Lease: id, Denom: Denom, Amount: math.OneInt(), Until: s.now() + 2*day}}},

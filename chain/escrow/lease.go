@@ -52,9 +52,11 @@ func (k Keeper) Open(ctx context.Context, who string, deposits []escrowv1.Deposi
 
 // draft checks one deposit and makes its lease.
 func (k Keeper) draft(ctx context.Context, p escrowv1.Params, payer string, d escrowv1.Deposit) (none escrowv1.Lease, err error) {
-	if len(d.Lease) != len(voucher.ID{}) || len(d.Node) != 32 {
-		return none, ErrMalformed.Wrapf("lease of %d bytes, node of %d", len(d.Lease), len(d.Node))
+	if len(d.Terms) != 32 || len(d.Node) != 32 {
+		return none, ErrMalformed.Wrapf("terms of %d bytes, node of %d", len(d.Terms), len(d.Node))
 	}
+	lease := voucher.LeaseID(payer, [32]byte(d.Terms))
+	id := lease[:]
 	if len(d.VoucherKey) != voucher.KeySize {
 		return none, ErrKey.Wrapf("%d bytes", len(d.VoucherKey))
 	}
@@ -70,13 +72,13 @@ func (k Keeper) draft(ctx context.Context, p escrowv1.Params, payer string, d es
 	if err := k.term(ctx, p, d.Until); err != nil {
 		return none, err
 	}
-	used, err1 := k.leases.Has(ctx, d.Lease)
-	gone, err2 := k.graves.Has(ctx, d.Lease)
+	used, err1 := k.leases.Has(ctx, id)
+	gone, err2 := k.graves.Has(ctx, id)
 	if err := errors.Join(err1, err2); err != nil {
 		return none, err
 	}
 	if used || gone {
-		return none, ErrUsed.Wrapf("%x", d.Lease)
+		return none, ErrUsed.Wrapf("%x", id)
 	}
 	owner, active, known, err := k.others.Nodes.Owner(ctx, d.Node)
 	if err != nil {
@@ -87,7 +89,7 @@ func (k Keeper) draft(ctx context.Context, p escrowv1.Params, payer string, d es
 	}
 	payee, _, err := k.canonical(owner)
 	return escrowv1.Lease{
-		Id: d.Lease, Payer: payer, VoucherKey: d.VoucherKey, Node: d.Node, Payee: payee, Denom: d.Denom,
+		Id: id, Payer: payer, VoucherKey: d.VoucherKey, Node: d.Node, Payee: payee, Denom: d.Denom,
 		Deposit: d.Amount, Redeemed: math.ZeroInt(), Final: math.ZeroInt(), Fees: math.ZeroInt(),
 		Phase: escrowv1.PHASE_OPEN, OpenedHeight: sdk.UnwrapSDKContext(ctx).BlockHeight(), Until: d.Until,
 	}, err

@@ -56,8 +56,8 @@ func TestDepositsThatAreNotTaken(t *testing.T) {
 		spoil func(*escrowv1.Deposit)
 		want  error
 	}{
-		"no lease":             {func(d *escrowv1.Deposit) { d.Lease = nil }, ErrMalformed},
-		"a long lease":         {func(d *escrowv1.Deposit) { d.Lease = append(d.Lease, 0) }, ErrMalformed},
+		"no terms":             {func(d *escrowv1.Deposit) { d.Terms = nil }, ErrMalformed},
+		"long terms":           {func(d *escrowv1.Deposit) { d.Terms = append(d.Terms, 0) }, ErrMalformed},
 		"opened before":        {func(d *escrowv1.Deposit) { *d = s.deposit(1, hpips) }, ErrUsed},
 		"no node":              {func(d *escrowv1.Deposit) { d.Node = nil }, ErrMalformed},
 		"nobody's node":        {func(d *escrowv1.Deposit) { d.Node = carol.id() }, ErrNode},
@@ -113,12 +113,27 @@ func filled(n int, b byte) []byte {
 	return all
 }
 
+// Carol sees what alice is about to open, and opens it first: that is a lease of her own.
+func TestNobodyTakesALeaseBeforeItsPayer(t *testing.T) {
+	s := founded(t)
+	s.must(s.open(carol, s.deposit(1, hpips)))
+	s.must(s.open(alice, s.deposit(1, 2*hpips)))
+	hers, ok := s.lease(1)
+	if !ok || hers.Payer != alice.address() || hers.Deposit.Int64() != 2*hpips {
+		t.Errorf("alice has %+v", hers)
+	}
+	if other, ok := s.lease(1<<32 | 1); !ok || other.Payer != carol.address() || other.Deposit.Int64() != hpips {
+		t.Errorf("carol has %+v", other)
+	}
+	s.sound()
+}
+
 func TestTopUps(t *testing.T) {
 	s := founded(t)
 	d := s.deposit(1, hpips)
 	s.must(s.open(alice, d, s.deposit(2, hpips)))
 	more := func(n, until int64) escrowv1.Addition {
-		return escrowv1.Addition{Lease: d.Lease, Denom: Denom, Amount: math.NewInt(n), Until: until}
+		return escrowv1.Addition{Lease: id(1), Denom: Denom, Amount: math.NewInt(n), Until: until}
 	}
 	s.must(s.topUp(alice, more(5, 0), more(0, d.Until+10), more(7, d.Until)))
 	l, _ := s.lease(1)
@@ -140,7 +155,7 @@ func TestTopUps(t *testing.T) {
 		"nothing":            {alice, more(0, d.Until), ErrAmount},
 		"no amount":          {alice, none, ErrAmount},
 		"negative":           {alice, more(-5, d.Until+20), ErrAmount},
-		"beyond 64 bits":     {alice, escrowv1.Addition{Lease: d.Lease, Denom: Denom, Amount: math.NewIntFromUint64(1<<64 - 1)}, ErrAmount},
+		"beyond 64 bits":     {alice, escrowv1.Addition{Lease: id(1), Denom: Denom, Amount: math.NewIntFromUint64(1<<64 - 1)}, ErrAmount},
 		"another asset":      {alice, other, ErrDenom},
 		"too late an end":    {alice, more(0, s.now()+31*day), ErrUntil},
 		"more than she has":  {alice, more(998*hpips, 0), ErrFunds},
@@ -154,7 +169,7 @@ func TestTopUps(t *testing.T) {
 	s.refuses("expired", s.topUp(alice, more(5, s.now()+100)), ErrPhase)
 	s.must(s.close(bob, 2))
 	two := more(5, 0)
-	two.Lease = s.deposit(2, 1).Lease
+	two.Lease = id(2)
 	s.refuses("closing", s.topUp(alice, two), ErrPhase)
 	s.sound()
 }

@@ -312,13 +312,24 @@ func (s *town) blocks(n int, each time.Duration) {
 	}
 }
 
-// lease is the ID that terms with this number would have.
-func lease(n uint64) voucher.ID { return sha256.Sum256(binary.BigEndian.AppendUint64(nil, n)) }
+// payers are those whose leases have numbers: alice's up to 2^32, then carol's and bob's.
+var payers = []people{alice, carol, bob}
+
+// terms is the digest that the terms of a lease with this number would have, lease its ID, id the ID's bytes. Two payers may have the same terms.
+func terms(n uint64) [32]byte {
+	return sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(uint32(n))))
+}
+func lease(n uint64) voucher.ID { return voucher.LeaseID(payers[n>>32].address(), terms(n)) }
+
+func id(n uint64) []byte {
+	id := lease(n)
+	return id[:]
+}
 
 // deposit is alice's usual one, for a day's work of bob's.
 func (s *town) deposit(n uint64, amount int64) escrowv1.Deposit {
-	id := lease(n)
-	return escrowv1.Deposit{Lease: id[:], Node: bob.id(), VoucherKey: alice.key(), Denom: Denom, Amount: math.NewInt(amount), Until: s.now() + day}
+	digest := terms(n)
+	return escrowv1.Deposit{Terms: digest[:], Node: bob.id(), VoucherKey: alice.key(), Denom: Denom, Amount: math.NewInt(amount), Until: s.now() + day}
 }
 
 func (s *town) open(who people, deposits ...escrowv1.Deposit) error {

@@ -85,6 +85,8 @@ type Node struct {
 	started time.Time
 
 	dialling sync.Mutex
+	fresh    []string          // of them, those that were not dialled yet
+	met      chan struct{}     // there are such
 	dialled  []*p2p.NetAddress // peers to keep, the newest last
 
 	fatal chan error
@@ -109,7 +111,7 @@ func New(c Config) (*Node, error) {
 			return nil, fmt.Errorf("chain node: %w", err)
 		}
 	}
-	n := &Node{config: c, log: c.Log, started: time.Now(), fatal: make(chan error, 1)}
+	n := &Node{config: c, log: c.Log, started: time.Now(), fatal: make(chan error, 1), met: make(chan struct{}, 1)}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}

@@ -1,6 +1,7 @@
 package full
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -56,6 +57,35 @@ func TestPeersThatAreMetDoNotReplaceThoseThatAreNamed(t *testing.T) {
 	}
 	if err := n.Dial("nowhere"); err == nil {
 		t.Error("an address without a node ID is dialled")
+	}
+}
+
+// Alice meets bob before her engine has started; she is connected to him all the same, at once and not at the next look.
+func TestAPeerThatIsMetBeforeTheStartIsDialled(t *testing.T) {
+	t.Parallel()
+	alice, bob := chaintest.New("alice"), chaintest.New("bob")
+	doc := genesis(t, nil, alice)
+	b, _ := serve(t, home(t, bob, doc))
+	a, err := New(home(t, alice, doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Dial(b.Address()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	began := time.Now()
+	go func() { served <- a.Serve(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	until(t, "connection to bob", func() bool { return a.engine.node.Switch().Peers().Has(b.engine.node.NodeInfo().ID()) })
+	if took := time.Since(began); took > comeBack {
+		t.Errorf("connected after %v", took)
 	}
 }
 

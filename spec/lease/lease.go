@@ -94,10 +94,19 @@ func (t Terms) ID() string {
 	return canon.ID(canon.MustEncode(t)).String()
 }
 
-// Key is the lease as the chain knows it: the SHA-256 in its ID.
-func (t Terms) Key() voucher.ID {
+// Digest is the SHA-256 in the ID.
+func (t Terms) Digest() [32]byte {
 	t.Serial, t.Until = 0, 0
 	return sha256.Sum256(canon.MustEncode(t))
+}
+
+// Key is the lease as the chain knows it once its payer has opened it; terms without pay have none that means anything.
+func (t Terms) Key() voucher.ID {
+	var payer string
+	if t.Pay != nil {
+		payer = t.Pay.Payer
+	}
+	return voucher.LeaseID(payer, t.Digest())
 }
 
 // signed returns the bytes that both sides sign.

@@ -131,14 +131,14 @@ func TestWhatHasAPriceIsPaidFor(t *testing.T) {
 	}
 }
 
-func TestTheChainKnowsALeaseByTheHashInItsID(t *testing.T) {
+func TestTheChainKnowsALeaseByItsPayerAndTheHashInItsID(t *testing.T) {
 	l := paid(t, func(*Terms) {})
 	id, err := cid.Decode(l.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
 	key := l.Terms.Key()
-	if hash := id.Hash(); !bytes.Equal(hash[2:], key[:]) {
+	if hash := id.Hash(); voucher.LeaseID("hpips1alice", [32]byte(hash[2:])) != key || l.Terms.Digest() != [32]byte(hash[2:]) {
 		t.Fatalf("ID %s, key %x", l.ID(), key)
 	}
 	longer := l.Terms
@@ -151,6 +151,11 @@ func TestTheChainKnowsALeaseByTheHashInItsID(t *testing.T) {
 	longer.Pay = &dearer
 	if longer.Key() == key {
 		t.Error("another deposit has the same key")
+	}
+	dearer = *l.Terms.Pay
+	dearer.Payer = "hpips1mallory"
+	if longer.Key() == key {
+		t.Error("another payer has the same key")
 	}
 }
 

@@ -26,7 +26,7 @@ func (o octets) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, o),
 
 // TestVectors holds what this package computes against testdata, so that another implementation can check itself. Secret keys are SHA-256 of a name.
 func TestVectors(t *testing.T) {
-	for name, vectors := range map[string]func(*testing.T) any{"vouchers": voucherVectors, "redemptions": redemptionVectors, "costs": costVectors, "refused": refusedVectors} {
+	for name, vectors := range map[string]func(*testing.T) any{"leases": leaseVectors, "vouchers": voucherVectors, "redemptions": redemptionVectors, "costs": costVectors, "refused": refusedVectors} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("testdata", name+".json")
 			var b bytes.Buffer
@@ -70,6 +70,22 @@ func words() []Voucher {
 		{Chain: "01234567890123456789012345678901234567890123456789", Lease: ID(bytes.Repeat([]byte{0xff}, 32)), Amount: 1<<64 - 1,
 			Usage: Usage{1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1}},
 	}
+}
+
+func leaseVectors(*testing.T) any {
+	type vector struct {
+		Payer string `json:"payer"`
+		Terms octets `json:"terms"`
+		ID    octets `json:"id"`
+	}
+	var all []vector
+	for _, payer := range []string{"", "hpips1alice", "hpips1bob"} {
+		for _, terms := range [][32]byte{{}, sha256.Sum256([]byte("terms"))} {
+			id := LeaseID(payer, terms)
+			all = append(all, vector{payer, terms[:], id[:]})
+		}
+	}
+	return all
 }
 
 func voucherVectors(t *testing.T) any {

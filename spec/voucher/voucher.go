@@ -28,6 +28,7 @@ const (
 const (
 	voucherPrefix = "hpips/voucher/v1\x00"
 	redeemPrefix  = "hpips/redeem/v1\x00"
+	leasePrefix   = "hpips/escrow/v1\x00"
 )
 
 // The reasons to refuse.
@@ -36,8 +37,14 @@ var (
 	ErrSignature = errors.New("voucher's signature is wrong")
 )
 
-// ID names a lease on the chain: the SHA-256 of its terms, the digest in its content address.
+// ID names a lease on the chain, see LeaseID.
 type ID [32]byte
+
+// LeaseID is the ID of the lease that payer opens under terms with this SHA-256. Nobody else can open it: the same terms in another account's
+// name are another lease.
+func LeaseID(payer string, terms [32]byte) ID {
+	return sha256.Sum256(append(append([]byte(leasePrefix), terms[:]...), payer...))
+}
 
 // Voucher promises a lease's provider everything that it earned under the lease so far. A later one contains all earlier ones, so the highest
 // alone counts.

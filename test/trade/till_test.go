@@ -44,10 +44,11 @@ func (c *till) Open(_ context.Context, deposits []pay.Deposit) error {
 	defer c.mu.Unlock()
 	c.opens++
 	for _, d := range deposits {
-		if _, known := c.leases[d.Lease]; known {
+		id := voucher.LeaseID("alice", d.Terms)
+		if _, known := c.leases[id]; known {
 			return errors.New("the lease is open already")
 		}
-		c.leases[d.Lease] = pay.Account{Payer: "alice", Key: d.Key, Node: d.Node, Payee: owner(d.Node), Denom: d.Denom, Deposit: d.Amount, Phase: pay.Open, Until: d.Until}
+		c.leases[id] = pay.Account{Payer: "alice", Key: d.Key, Node: d.Node, Payee: owner(d.Node), Denom: d.Denom, Deposit: d.Amount, Phase: pay.Open, Until: d.Until}
 	}
 	return nil
 }
