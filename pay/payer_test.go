@@ -154,7 +154,9 @@ func TestADepositOfSomebodyElseIsNotHers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bob.Funded(context.Background(), l); !errors.Is(err, ErrUnfunded) {
+	once, cancel := context.WithCancel(context.Background())
+	cancel() // he looks, and does not wait
+	if _, err := bob.Funded(once, l); !errors.Is(err, ErrUnfunded) {
 		t.Errorf("bob takes it for hers: %v", err)
 	}
 	if err := alice.Fund(context.Background(), []lease.Lease{l}); err != nil {

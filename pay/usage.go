@@ -2,6 +2,7 @@ package pay
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"time"
 
@@ -9,15 +10,31 @@ import (
 	"github.com/hpips/hpips/spec/voucher"
 )
 
-// Used is what one result is paid for: the processor time that it took, and what its task had to itself while it ran: memory, disk and devices as
-// declared. An execution that its provider broke off or could not begin is paid with nothing.
+// Used is what one result is paid for: the processor time that it took, what its task had to itself while it ran, memory, disk and devices as
+// declared, and the bytes of what it wrote, once, whoever asks for them. An execution that its provider broke off or could not begin is paid with nothing.
 func Used(r job.Result, res job.Resources) voucher.Usage {
 	if !Counts(r) {
 		return voucher.Usage{}
 	}
 	u := held(res, uint64(max(r.Usage.Wall, 0)))
-	u.Tasks, u.CPU = 1, uint64(max(r.Usage.CPU, 0))
+	u.Tasks, u.CPU, u.Sent = 1, uint64(max(r.Usage.CPU, 0)), sent(r)
 	return u
+}
+
+// sent is how long a result's contents are together.
+func sent(r job.Result) uint64 {
+	n := length(r.Stdout) + uint64(len(r.Stderr))
+	for _, c := range r.Outputs {
+		n += min(length(c), math.MaxUint64-n)
+	}
+	return n
+}
+
+func length(c job.Content) uint64 {
+	if c.CID == "" {
+		return uint64(len(c.Inline))
+	}
+	return uint64(max(c.Size, 0))
 }
 
 // Counts tells whether a result is paid for: the program ran and ended, well or badly, by itself or at its limits.

@@ -26,12 +26,21 @@ func TestWhatAResultIsPaidFor(t *testing.T) {
 			t.Errorf("%q is paid with %+v", end, got)
 		}
 	}
+	r.End, r.Stdout, r.Stderr = job.Exited, job.Content{Inline: []byte("four"), Size: 9}, []byte("three")
+	r.Outputs = map[string]job.Content{"/out": {CID: "bafy", Size: 1 << 30}, "/more": {CID: "bafk", Size: -1}}
+	if got := Used(r, res); got.Sent != 1<<30+9 {
+		t.Errorf("%d bytes were sent", got.Sent)
+	}
 	carol := job.Result{End: job.Exited, Usage: job.Usage{CPU: -1, Wall: math.MinInt64}}
 	if got := Used(carol, job.Resources{Memory: -1}); got != (voucher.Usage{Tasks: 1}) {
 		t.Errorf("negative usage: %+v", got)
 	}
 	huge := job.Result{End: job.Exited, Usage: job.Usage{CPU: math.MaxInt64, Wall: math.MaxInt64}}
-	if got := Used(huge, job.Resources{Memory: math.MaxInt64, GPU: job.GPU{Count: 9}}); got.Memory != math.MaxUint64 || got.GPU != math.MaxUint64 {
+	huge.Outputs = map[string]job.Content{}
+	for _, path := range []string{"/a", "/b", "/c"} {
+		huge.Outputs[path] = job.Content{CID: "bafy", Size: math.MaxInt64}
+	}
+	if got := Used(huge, job.Resources{Memory: math.MaxInt64, GPU: job.GPU{Count: 9}}); got.Memory != math.MaxUint64 || got.GPU != math.MaxUint64 || got.Sent != math.MaxUint64 {
 		t.Errorf("more than fits: %+v", got)
 	}
 	if got := Full(job.Resources{CPU: 2, Memory: 1 << 20}, 3*time.Second); got != (voucher.Usage{Tasks: 1, CPU: 6_000_000_000, Memory: 3 << 20}) {

@@ -194,8 +194,11 @@ func (g *gathering) fetch(ctx context.Context) {
 	})
 }
 
-// errLarge means that a content is larger than its task may make it.
-var errLarge = errors.New("content is larger than the limits of its task")
+// errLarge means that a content is larger than its task may make it, errClaim that it is smaller than its provider is paid for.
+var (
+	errLarge = errors.New("content is larger than the limits of its task")
+	errClaim = errors.New("content is smaller than its result claims")
+)
 
 // pull brings everything a result consists of into the store of this node, no more than the limits allow and within the time of a task.
 func (g *gathering) pull(ctx context.Context, a *arrival) error {
@@ -221,6 +224,12 @@ func (g *gathering) pull(ctx context.Context, a *arrival) error {
 		n, err := g.r.bring(ctx, root, left+1<<20, a.hire.peer)
 		if left -= n; err != nil {
 			return err
+		}
+		switch total, err := g.r.deps.Store.Total(ctx, root); {
+		case err != nil:
+			return err
+		case c.Size > 0 && uint64(c.Size) > total:
+			return fmt.Errorf("content %s: %w: %d bytes of %d", root, errClaim, total, c.Size)
 		}
 	}
 	return nil

@@ -132,6 +132,16 @@ func (s *shelf) Fetch(ctx context.Context, c cid.Cid, progress func(store.Progre
 	return 0, ctx.Err()
 }
 
+func (s *shelf) Total(_ context.Context, c cid.Cid) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	total := uint64(0)
+	for _, f := range s.tree("", c) {
+		total += f.Size
+	}
+	return total, nil
+}
+
 func (s *shelf) Pin(context.Context, cid.Cid, string) error { return nil }
 
 // files reads a directory of the shelf by name.

@@ -146,6 +146,33 @@ func TestContentThatNeverEnds(t *testing.T) {
 	}
 }
 
+// Carol is paid for the bytes that her results have: ten are not a thousand.
+func TestContentThatIsSmallerThanItsClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := newTown(t, "bob", "carol")
+		ten, err := tn.shelf.AddBytes(t.Context(), []byte("ten bytes."))
+		if err != nil {
+			t.Fatal(err)
+		}
+		claims := 0
+		tn.folk[1].answer = func(_ lease.Work, task job.Task) *job.Result {
+			claims++
+			return &job.Result{Index: task.Index, End: job.Exited, Stdout: job.Content{CID: ten.CID.String(), Size: 1000}}
+		}
+		r, stop := tn.life()
+		defer stop()
+		s := finish(t, r, submit(t, r, tn.unchecked(8)))
+		if s.State != job.Settled || claims == 0 {
+			t.Fatalf("status %+v, error %+v; carol made %d claims", s, s.Error, claims)
+		}
+		for path, text := range tn.shelf.files(t, s.Result) {
+			if text == "ten bytes." {
+				t.Errorf("part %s is carol's", path)
+			}
+		}
+	})
+}
+
 func TestBobsBrokenMachineDoesNotFailAJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tn := newTown(t, "bob", "carol")
