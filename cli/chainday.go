@@ -16,9 +16,13 @@ import (
 func (p *purse) dayCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "day [DAY|DATE]",
-		Short: "What is published of a day: earned, paid, levied, bonus, conversion, wash index",
+		Short: "What is published of a day: earned, paid, levied, bonus, conversion, wash index, largest holders and pairs, committee by network",
 		Long: `What is published of a day of the chain: of the last one that is closed, or of one that is named by its number (counted from 0 at genesis) or a date
-(YYYY-MM-DD) that it lies in. Exits with 125 as long as no day is closed.`,
+(YYYY-MM-DD) that it lies in. Exits with 125 as long as no day is closed.
+
+The largest holders (balance, escrow, open orders and bond of an account), the pairs of accounts that paid and earned most, and the committee by network are
+reckoned by this command: from the day's blocks, and from the state after the last of them. What the node does not keep any more is "-" and says why; a
+node with --archive keeps all. A network is an IPv4 /24 or an IPv6 /32; unseen/… is that of a seat which nobody has observed yet.`,
 		Args:    optional("one day"),
 		Example: "  hpips chain day\n  hpips chain day 17 -o json",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -29,6 +33,9 @@ func (p *purse) dayCommand() *cobra.Command {
 			defer window.Close()
 			d, err := dayOf(c, window, first(args, ""))
 			if err != nil {
+				return err
+			}
+			if d, err = window.Publish(c.Context(), d); err != nil {
 				return err
 			}
 			return p.show(d, strconv.FormatUint(d.Day, 10), func(w io.Writer) { dayTable(w, d) })
@@ -79,11 +86,61 @@ func dayTable(w io.Writer, d ledger.Day) {
 			fmt.Fprintf(w, "in %s\tearned %s, paid %s, levied %s\n", a.Denom, a.Gross, a.Paid, a.Levied)
 		}
 	}
-	if len(d.Providers) == 0 {
+	spread(w, d)
+	providers(w, d.Providers)
+	pairs(w, d.Pairs)
+	holders(w, d.Holders)
+	if n := d.Networks; n != nil && n.Seats > 0 {
+		fmt.Fprintln(w, "\nNETWORK\tSEATS")
+		for _, one := range n.Networks {
+			fmt.Fprintf(w, "%s\t%d\n", one.Network, one.Seats)
+		}
+	}
+	for _, note := range d.Notes {
+		fmt.Fprintf(w, "\n%s\n", note)
+	}
+}
+
+// spread says in a line each how much the largest have; what is not known is "-", and why stands below.
+func spread(w io.Writer, d ledger.Day) {
+	if h := d.Holders; h == nil {
+		fmt.Fprintln(w, "largest holders\t-")
+	} else {
+		fmt.Fprintf(w, "largest holders\t%d of %d accounts hold %s of what circulates, after block %d\n", len(h.Holders), h.Accounts, percent(h.Share), h.Height)
+	}
+	sum, many := 0.0, 0
+	for _, one := range d.Pairs {
+		if one.Denom == money.Denom {
+			sum, many = sum+one.Share, many+1
+		}
+	}
+	if d.Pairs == nil {
+		fmt.Fprintln(w, "largest pairs\t-")
+	} else {
+		fmt.Fprintf(w, "largest pairs\t%d, with %s of what was earned in HPIPS\n", many, percent(sum))
+	}
+	if n := d.Networks; n == nil {
+		fmt.Fprintln(w, "committee\t-")
+	} else {
+		fmt.Fprintf(w, "committee\t%s in %s, after block %d\n", count(n.Seats, "seat"), count(len(n.Networks), "network"), n.Height)
+	}
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
+}
+
+func percent(share float64) string { return strconv.FormatFloat(share*100, 'f', 2, 64) + " %" }
+
+func providers(w io.Writer, all []ledger.Earned) {
+	if len(all) == 0 {
 		return
 	}
 	fmt.Fprintln(w, "\nPROVIDER\tEARNED\tPAID\tBONUS\tDUTY\tOWNER")
-	for _, e := range d.Providers {
+	for _, e := range all {
 		gross, paid := "0", "0"
 		for _, a := range e.Assets {
 			if a.Denom == money.Denom {
@@ -94,13 +151,38 @@ func dayTable(w io.Writer, d ledger.Day) {
 	}
 }
 
+// pairs tells who paid whom most.
+func pairs(w io.Writer, all []ledger.Pair) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nPAYER\tPAYEE\tNODES\tEARNED\tSHARE")
+	for _, one := range all {
+		amount := hpips(one.Amount)
+		if one.Denom != money.Denom {
+			amount = one.Amount + " " + one.Denom
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", one.Payer, one.Payee, one.Nodes, amount, percent(one.Share))
+	}
+}
+
+func holders(w io.Writer, h *ledger.Holders) {
+	if h == nil || len(h.Holders) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nHOLDER\tHOLDS\tSHARE")
+	for _, one := range h.Holders {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", one.Address, hpips(one.Amount), percent(one.Share))
+	}
+}
+
 func (p *purse) settleVerifyCommand() *cobra.Command {
 	var day string
 	c := &cobra.Command{
 		Use:   "settle-verify",
 		Short: "Recompute a day's payments from the blocks, and compare each; exits with 1 at the first that differs",
 		Long: `Recompute a day from public blocks: leases, vouchers, redemptions, the 90 % and the levy, bonus and duty, and compare every payment and sum with what the
-chain did and says. It needs the blocks from the day's oldest lease on: a node with --archive has them. Without --day: the last day that is closed.`,
+chain did and says, by the fee, the prices and the owners of that day. It needs the blocks from the day's oldest lease on: a node with --archive has them. Without --day: the last day that is closed.`,
 		Args:    noArgs,
 		Example: "  hpips chain settle-verify\n  hpips chain settle-verify --day 17",
 		RunE: func(c *cobra.Command, _ []string) error {

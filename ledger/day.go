@@ -36,6 +36,12 @@ type Day struct {
 	Providers   []Earned   `json:"providers"`
 	Assets      []AssetDay `json:"assets"`
 
+	// Publish adds these.
+	Holders  *Holders  `json:"largestHolders"`
+	Pairs    []Pair    `json:"pairs"` // the largest of each asset
+	Networks *Networks `json:"committee"`
+	Notes    []string  `json:"notes"` // what of it is not known, and why
+
 	kappa, dutyDue sdkmath.Int
 }
 
@@ -133,6 +139,51 @@ func (l *Ledger) earned(ctx context.Context, day uint64) ([]Earned, error) {
 		}
 		page = r.Pagination.NextKey
 	}
+}
+
+// span gives the first and the last block of a day that has ended. Its error, where the node does not hold them all, is of CodeNotFound.
+func (l *Ledger) span(ctx context.Context, d Day) (from, to int64, err error) {
+	st, err := l.rpc.Status(ctx)
+	if err != nil {
+		return 0, 0, l.unreachable(ctx, err)
+	}
+	rules, err := l.Rules(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	c, err := l.Committee(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	oldest := max(st.SyncInfo.EarliestBlockHeight, 1)
+	first, err := l.blockFrom(ctx, oldest, d.Height, time.Unix(c.Genesis.Unix()+int64(d.Day*rules.DaySeconds), 0))
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case first == oldest && oldest > 1: // who knows what was before it
+		return 0, 0, noBlock(oldest - 1)
+	}
+	return first, d.Height - 1, nil
+}
+
+// blockFrom is the first of some blocks that is not before a time; the last of them if all others are.
+func (l *Ledger) blockFrom(ctx context.Context, low, high int64, at time.Time) (int64, error) {
+	for low < high {
+		mid := low + (high-low)/2
+		h, err := l.rpc.Header(ctx, &mid)
+		if err != nil {
+			return 0, l.missing(ctx, mid, err)
+		}
+		if h.Header == nil {
+			return 0, noBlock(mid)
+		}
+		if h.Header.Time.Before(at) {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low, nil
 }
 
 // Owed is what an account could claim of the holders' stream now.

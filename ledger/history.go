@@ -245,9 +245,13 @@ func (l *Ledger) Block(ctx context.Context, height int64) (Block, error) {
 // missing says that a block is not there in the node's words.
 func (l *Ledger) missing(ctx context.Context, height int64, err error) error {
 	if text := err.Error(); strings.Contains(text, "height") {
-		return &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("the node has no block %d", height), Hint: "hpips chain status says which blocks there are; a node with --archive keeps all"}
+		return noBlock(height)
 	}
 	return l.unreachable(ctx, err)
+}
+
+func noBlock(height int64) error {
+	return &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("the node has no block %d", height), Hint: "hpips chain status says which blocks there are; a node with --archive keeps all"}
 }
 
 // Genesis asks for the file that the chain began with, as package chain reads it.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/proto/gen/rewardv1"
+	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -41,10 +42,12 @@ func differ(format string, args ...any) error { return differs(fmt.Sprintf(forma
 //
 //  1. The blocks of the day, and every payment that they tell of.
 //  2. For each: the redemption behind it. A node's redemptions are paid in their order, each once, two blocks later at the soonest; its amount is what
-//     its voucher promises above the one before, less the fee; the voucher is the payer's, by the key with which the lease was opened.
-//  3. Nine tenths of it, rounded down, are the payee's; the coins moved; the rest is levied.
+//     its voucher promises above the one before, less the fee that was in force then; the voucher is the payer's, by the key with which the lease was opened.
+//  3. Nine tenths of it, rounded down, are the payee's, who owned the node when the lease was opened; the coins moved; the rest is levied.
 //  4. The sums of the day, per asset and per provider.
-//  5. Bonus and duty, from the levies, the fund and the units of the day.
+//  5. Bonus and duty, from the levies, the fund, the units and the parameters of the day.
+//
+// Parameters and owners are those of the time, as inforce finds them, and not those of now.
 func (l *Ledger) SettleVerify(ctx context.Context, d Day) (Settlement, error) {
 	s := &settler{l: l, day: d, out: Settlement{Day: d.Day}, turns: map[string][]turn{}, sums: map[string]*tally{}, paid: map[string]int{}}
 	err := s.verify(ctx)
@@ -58,12 +61,10 @@ func (l *Ledger) SettleVerify(ctx context.Context, d Day) (Settlement, error) {
 
 // settler is one recomputation.
 type settler struct {
-	l      *Ledger
-	day    Day
-	out    Settlement
-	fee    uint64
-	days   uint64 // seconds in a day
-	origin int64  // Unix seconds of genesis
+	l     *Ledger
+	day   Day
+	out   Settlement
+	rules *inforce
 
 	turns map[string][]turn // redemptions of a node, in their order
 	paid  map[string]int    // how many of them were paid, the one under way included
@@ -78,7 +79,11 @@ type turn struct {
 	claim    escrowv1.Claim
 	amount   uint64 // less the fee
 	tx       string
+	fee      *fee // of the transaction
 }
+
+// fee is what a transaction took for all its claims.
+type fee struct{ took, claims uint64 }
 
 // tally sums what was reckoned.
 type tally struct{ gross, paid, levied *big.Int }
@@ -100,7 +105,7 @@ func (s *settler) verify(ctx context.Context) error {
 	if !s.day.Closed || s.day.Height == 0 {
 		return noDay(&Refused{}, &rewardv1.QueryDayRequest{LastClosed: true})
 	}
-	if err := s.rules(ctx); err != nil {
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	for h := s.out.From; h <= s.out.To; h++ { // 1
@@ -114,44 +119,25 @@ func (s *settler) verify(ctx context.Context) error {
 	return s.fund(ctx) // 5
 }
 
-// rules asks for what the reckoning needs, and finds the first block of the day.
-func (s *settler) rules(ctx context.Context) error {
-	escrow, err := escrowv1.NewQueryClient(s.l.now()).Params(ctx, &escrowv1.QueryParamsRequest{})
-	if err != nil {
-		return err
-	}
-	rules, err := s.l.Rules(ctx)
-	if err != nil {
-		return err
-	}
+// keptDays is for how many days the chain remembers what single providers did.
+const keptDays = 90
+
+// begin finds the blocks of the day, and the rules.
+func (s *settler) begin(ctx context.Context) (err error) {
 	c, err := s.l.Committee(ctx)
 	if err != nil {
 		return err
 	}
-	s.fee, s.days, s.origin = escrow.Params.RedeemFee, rules.DaySeconds, c.Genesis.Unix()
-	s.out.To = s.day.Height - 1
-	st, err := s.l.rpc.Status(ctx)
-	if err != nil {
-		return s.l.unreachable(ctx, err)
+	if c.Day > s.day.Day+keptDays {
+		return &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("day %d is more than %d days ago: the chain has forgotten what single providers did", s.day.Day, keptDays),
+			Hint: "hpips chain day still tells its sums"}
 	}
-	low, high := max(st.SyncInfo.EarliestBlockHeight, 1), s.day.Height
-	for low < high { // the first block that is not of an earlier day
-		mid := low + (high-low)/2
-		h, err := s.l.rpc.Header(ctx, &mid)
-		if err != nil || h.Header == nil {
-			return s.l.missing(ctx, mid, err)
-		}
-		if s.dayOf(h.Header.Time.Unix()) < s.day.Day {
-			low = mid + 1
-		} else {
-			high = mid
-		}
+	if s.out.From, s.out.To, err = s.l.span(ctx, s.day); err != nil {
+		return err
 	}
-	s.out.From = low
-	return nil
+	s.rules, err = s.l.inforce(ctx)
+	return err
 }
-
-func (s *settler) dayOf(unix int64) uint64 { return uint64(max(unix-s.origin, 0)) / s.days }
 
 // block compares the payments of one block.
 func (s *settler) block(ctx context.Context, height int64) error {
@@ -199,6 +185,9 @@ func (s *settler) payment(ctx context.Context, height int64, sequence string, to
 	}
 	t, err := s.next(node, height, told["lease"], sequence)
 	if err != nil {
+		return err
+	}
+	if err := s.charged(t); err != nil {
 		return err
 	}
 	l, err := s.opened(ctx, t)
@@ -283,10 +272,9 @@ func (s *settler) redeemed(ctx context.Context, node string, height int64) error
 	return nil
 }
 
-// charge reckons what each claim of a transaction adds, less the fee. The fee of all its claims comes out of what they redeem in HPIPS, in their order.
+// charge reckons what each claim of a transaction adds, less what it says that it took as the fee.
 func (s *settler) charge(tx *ctypes.ResultTx, claims []escrowv1.Claim, before map[voucher.ID]uint64) ([]turn, error) {
-	fee := s.fee * uint64(len(claims))
-	var all []turn
+	all, in := []turn{}, &fee{claims: uint64(len(claims))}
 	for _, c := range claims {
 		v, err := voucher.Parse(c.Voucher)
 		if err != nil {
@@ -295,21 +283,29 @@ func (s *settler) charge(tx *ctypes.ResultTx, claims []escrowv1.Claim, before ma
 		if v.Amount <= before[v.Lease] {
 			return nil, differ("transaction %s redeems %d of lease %x after %d", tx.Hash, v.Amount, v.Lease, before[v.Lease])
 		}
-		t := turn{height: tx.Height, lease: v.Lease, claim: c, amount: v.Amount - before[v.Lease], tx: tx.Hash.String()}
+		t := turn{height: tx.Height, lease: v.Lease, claim: c, amount: v.Amount - before[v.Lease], tx: tx.Hash.String(), fee: in}
 		before[v.Lease] = v.Amount
 		told := redemptionTold(tx, v.Lease)
 		t.sequence = told["sequence"]
-		if took := uint64(inCoins(told["fee"])); took <= fee && took <= t.amount {
-			t.amount, fee = t.amount-took, fee-took
-		}
+		took := min(uint64(inCoins(told["fee"])), t.amount)
+		t.amount, in.took = t.amount-took, in.took+took
 		if t.amount > 0 {
 			all = append(all, t)
 		}
 	}
-	if fee != 0 {
-		return nil, differ("transaction %s: %d uhpips of its fee were not taken", tx.Hash, fee)
-	}
 	return all, nil
+}
+
+// charged compares the fee of a redemption's transaction with the one that was in force in its block, for each of its claims.
+func (s *settler) charged(t turn) error {
+	p, err := s.rules.lease(t.height)
+	if err != nil {
+		return err
+	}
+	if want := p.RedeemFee * t.fee.claims; t.fee.took != want {
+		return differ("transaction %s: its fee is %d uhpips, reckoned %d", t.tx, t.fee.took, want)
+	}
+	return nil
 }
 
 // redemptionTold is what a transaction says of one lease's redemption.
@@ -335,8 +331,7 @@ func (s *settler) opened(ctx context.Context, t turn) (Lease, error) {
 		}
 		for _, m := range decoded.GetMsgs() {
 			if l, ok := deposits(m, t.lease); ok {
-				n, err := s.l.Node(ctx, l.NodeKey)
-				l.Payee = n.Owner
+				l.Payee, err = s.rules.owner(ctx, l.NodeKey, tx.Height, tx.Index)
 				return l, err
 			}
 		}

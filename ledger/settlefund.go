@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/hex"
+	"math"
 	"math/big"
 	"strconv"
 
@@ -19,11 +20,11 @@ var (
 
 // fund reckons bonus and duty of the day, and looks for the payments in the blocks after it.
 func (s *settler) fund(ctx context.Context) error {
-	rules, err := rewardv1.NewQueryClient(s.l.now()).Params(ctx, &rewardv1.QueryParamsRequest{})
+	rules, err := s.rules.day(s.day.Height)
 	if err != nil {
 		return err
 	}
-	f, err := s.fundRules(rules.Params)
+	f, err := s.fundRules(rules)
 	if err != nil {
 		return err
 	}
@@ -37,11 +38,15 @@ func (s *settler) fund(ctx context.Context) error {
 		if p.Bonus != bonus.String() || p.Duty != duty.String() {
 			return differ("day %d: provider %s: bonus %s and duty %s, reckoned %s and %s", s.day.Day, p.Node, p.Bonus, p.Duty, bonus, duty)
 		}
-		want := bonus.String() + money.Denom + " " + duty.String() + money.Denom + " " + p.Owner
-		if got := told[hex.EncodeToString(p.Key)]; bonus.Sign()+duty.Sign() > 0 && got != want {
-			return differ("day %d: provider %s was paid %q by the fund, reckoned %q", s.day.Day, p.Node, got, want)
-		}
 		if bonus.Sign()+duty.Sign() > 0 {
+			got := told[hex.EncodeToString(p.Key)]
+			owner, err := s.rules.owner(ctx, p.Key, got.height-1, math.MaxUint32) // what falls due comes before a block's transactions
+			if err != nil {
+				return err
+			}
+			if want := bonus.String() + money.Denom + " " + duty.String() + money.Denom + " " + owner; got.words != want {
+				return differ("day %d: provider %s was paid %q by the fund, reckoned %q", s.day.Day, p.Node, got.words, want)
+			}
 			s.out.FundPayments++
 		}
 		all.Add(all, bonus)
@@ -110,9 +115,15 @@ func (f fundRules) earns(e Earned) (bonus, duty *big.Int) {
 	return bonus, duty
 }
 
+// fundPayment is what a block says that the fund paid a provider.
+type fundPayment struct {
+	height int64
+	words  string // bonus, duty, owner
+}
+
 // fundTold collects the fund's payments for the day, by node: they stand in the blocks from its close on until all are done.
-func (s *settler) fundTold(ctx context.Context) (map[string]string, error) {
-	told := map[string]string{}
+func (s *settler) fundTold(ctx context.Context) (map[string]fundPayment, error) {
+	told := map[string]fundPayment{}
 	head, err := s.l.head(ctx)
 	if err != nil {
 		return nil, err
@@ -133,7 +144,7 @@ func (s *settler) fundTold(ctx context.Context) (map[string]string, error) {
 				if _, twice := told[a["node"]]; twice {
 					return nil, differ("block %d: the fund pays node %s twice for day %d", h, a["node"], s.day.Day)
 				}
-				told[a["node"]] = a["bonus"] + " " + a["duty"] + " " + a["owner"]
+				told[a["node"]] = fundPayment{h, a["bonus"] + " " + a["duty"] + " " + a["owner"]}
 			}
 		}
 	}

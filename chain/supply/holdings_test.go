@@ -4,13 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"testing"
 
 	"cosmossdk.io/math"
 	"pgregory.net/rapid"
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
+	"github.com/cosmos/cosmos-sdk/types/query"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
+
+	"github.com/hpips/hpips/proto/gen/supplyv1"
 )
 
 // neighbour watches holdings and checks totals of its own.
@@ -79,6 +83,48 @@ func TestWhatIsReservedIsItsOwners(t *testing.T) {
 		t.Errorf("supply is %+v, %v", r, err)
 	}
 	m.sound()
+}
+
+// Whoever counts all holdings from outside asks for what is reserved page by page, and for the accounts that hold nothing.
+func TestWhatIsReservedIsListed(t *testing.T) {
+	m, _ := reserving(t)
+	want := map[string]int64{}
+	for i, name := range []string{"alice", "bob", "carol", "dave", "erin"} {
+		n := int64(i + 1)
+		if err := m.keeper.Reserve(m.ctx, at(name), math.NewInt(n)); err != nil {
+			t.Fatal(err)
+		}
+		want[at(name).String()] = n
+	}
+	if err := m.keeper.Reserve(m.ctx, at("bob"), math.NewInt(-2)); err != nil {
+		t.Fatal(err)
+	}
+	delete(want, at("bob").String())
+	got := map[string]int64{}
+	for p := (&query.PageRequest{Limit: 3}); p != nil; {
+		r, err := queries{m.keeper}.Reserved(m.ctx, &supplyv1.QueryReservedRequest{Pagination: p})
+		if err != nil || len(r.Reserved) > 3 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		for _, one := range r.Reserved {
+			got[one.Address] += one.Amount.Int64()
+		}
+		if p = nil; len(r.Pagination.NextKey) > 0 {
+			p = &query.PageRequest{Limit: 3, Key: r.Pagination.NextKey}
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("reserved are %v, want %v", got, want)
+	}
+	r, err := queries{m.keeper}.Supply(m.ctx, nil)
+	if err != nil || len(r.Modules) != len(m.keeper.modules) {
+		t.Fatalf("%v of modules, %v", r, err)
+	}
+	for _, text := range r.Modules {
+		if who, err := sdk.AccAddressFromBech32(text); err != nil || !m.keeper.Pooled(who) {
+			t.Errorf("%s is no module's: %v", text, err)
+		}
+	}
 }
 
 func TestNobodyReservesWhatIsNotThere(t *testing.T) {

@@ -2,8 +2,12 @@ package chain
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,6 +100,15 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 	if !v.OK || v.Payments != parts || day.Paid != has.Balance.Base() {
 		t.Errorf("settled %+v, the day %+v", v, day)
 	}
+	if want := []ledger.Pair{{Denom: money.Denom, Payer: dev(t, alice.Home).Address(), Payee: owner.Address, Nodes: 1, Amount: day.Gross, Share: 1}}; !reflect.DeepEqual(day.Pairs, want) {
+		t.Errorf("the day's pairs are %+v, want %+v", day.Pairs, want)
+	}
+	if h := day.Holders; h == nil || h.Accounts < 2 || h.Circulating != day.Circulating || h.Height != day.Height-1 || h.Holders[0].Address != dev(t, alice.Home).Address() {
+		t.Errorf("the day's largest holders are %+v", h)
+	}
+	if n := day.Networks; n == nil || n.Seats != 1 || len(n.Networks) != 1 || len(day.Notes) != 0 {
+		t.Errorf("the committee by network is %+v, the notes %q", n, day.Notes)
+	}
 	var held struct {
 		Accounts []struct{ Spendable, Escrowed, Reward money.Amount }
 	}
@@ -103,4 +116,33 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 	if len(held.Accounts) != 1 || held.Accounts[0].Spendable == 0 {
 		t.Errorf("alice has %+v", held)
 	}
+	costlier(t, alice)
+	var again ledger.Settlement
+	reads(t, alice.Must(t, "chain", "settle-verify", "--day", strconv.FormatUint(day.Day, 10), "-o", "json"), &again)
+	if !again.OK || again != v {
+		t.Errorf("after the fee rose the day is %+v, it was %+v", again, v)
+	}
+}
+
+// costlier has a vote raise the fee of redemptions and the prices of duty.
+func costlier(t *testing.T, alice *pc.PC) {
+	t.Helper()
+	words := filepath.Join(t.TempDir(), "dearer.json")
+	if err := os.WriteFile(words, []byte(`[
+		{"@type": "/hpips.escrow.v1.MsgUpdateParams",
+			"params": {"grace_seconds": "60", "grace_blocks": "6", "longest_seconds": "86400", "redeem_fee": "300", "batch": 200, "least_deposit": "1000"}},
+		{"@type": "/hpips.reward.v1.MsgUpdateParams",
+			"params": {"bonus_day": "1000", "least_circulating": "1000000000000", "whole_circulating": "60000000000000", "seat_price": "1", "receipt_price": "1",
+				"ticket_levy": "0", "ticket_days": 30, "batch": 500}}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var put struct{ Proposal uint64 }
+	reads(t, alice.Must(t, "gov", "propose", "--title", "Dearer", "--messages", words, "--from", "dev", "--yes", "-o", "json"), &put)
+	id := strconv.FormatUint(put.Proposal, 10)
+	alice.Must(t, "gov", "vote", id, "yes", "--from", "dev", "--yes")
+	var last pc.Answer
+	pc.Eventually(t, "the vote passes", func() bool {
+		last = alice.Hpips(t, "gov", "show", id, "-o", "json")
+		return strings.Contains(last.Stdout, `"status":"passed"`)
+	}, func() string { return last.Stdout + last.Stderr })
 }

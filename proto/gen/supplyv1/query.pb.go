@@ -8,6 +8,7 @@ import (
 	cosmossdk_io_math "cosmossdk.io/math"
 	fmt "fmt"
 	_ "github.com/cosmos/cosmos-proto"
+	query "github.com/cosmos/cosmos-sdk/types/query"
 	_ "github.com/cosmos/gogoproto/gogoproto"
 	grpc1 "github.com/cosmos/gogoproto/grpc"
 	proto "github.com/cosmos/gogoproto/proto"
@@ -76,6 +77,8 @@ type QuerySupplyResponse struct {
 	Moves       []Move                `protobuf:"bytes,5,rep,name=moves,proto3" json:"moves"`
 	// Of circulating: what modules keep for its owners, in escrow and in orders.
 	Reserved cosmossdk_io_math.Int `protobuf:"bytes,6,opt,name=reserved,proto3,customtype=cosmossdk.io/math.Int" json:"reserved"`
+	// Addresses of all modules' accounts, the five among them: they hold nothing.
+	Modules []string `protobuf:"bytes,7,rep,name=modules,proto3" json:"modules,omitempty"`
 }
 
 func (m *QuerySupplyResponse) Reset()         { *m = QuerySupplyResponse{} }
@@ -132,42 +135,156 @@ func (m *QuerySupplyResponse) GetMoves() []Move {
 	return nil
 }
 
+func (m *QuerySupplyResponse) GetModules() []string {
+	if m != nil {
+		return m.Modules
+	}
+	return nil
+}
+
+type QueryReservedRequest struct {
+	Pagination *query.PageRequest `protobuf:"bytes,1,opt,name=pagination,proto3" json:"pagination,omitempty"`
+}
+
+func (m *QueryReservedRequest) Reset()         { *m = QueryReservedRequest{} }
+func (m *QueryReservedRequest) String() string { return proto.CompactTextString(m) }
+func (*QueryReservedRequest) ProtoMessage()    {}
+func (*QueryReservedRequest) Descriptor() ([]byte, []int) {
+	return fileDescriptor_f6d49ac22d3090c1, []int{2}
+}
+func (m *QueryReservedRequest) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryReservedRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryReservedRequest.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryReservedRequest) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryReservedRequest.Merge(m, src)
+}
+func (m *QueryReservedRequest) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryReservedRequest) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryReservedRequest.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryReservedRequest proto.InternalMessageInfo
+
+func (m *QueryReservedRequest) GetPagination() *query.PageRequest {
+	if m != nil {
+		return m.Pagination
+	}
+	return nil
+}
+
+type QueryReservedResponse struct {
+	Reserved   []Reserved          `protobuf:"bytes,1,rep,name=reserved,proto3" json:"reserved"`
+	Pagination *query.PageResponse `protobuf:"bytes,2,opt,name=pagination,proto3" json:"pagination,omitempty"`
+}
+
+func (m *QueryReservedResponse) Reset()         { *m = QueryReservedResponse{} }
+func (m *QueryReservedResponse) String() string { return proto.CompactTextString(m) }
+func (*QueryReservedResponse) ProtoMessage()    {}
+func (*QueryReservedResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_f6d49ac22d3090c1, []int{3}
+}
+func (m *QueryReservedResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryReservedResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryReservedResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryReservedResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryReservedResponse.Merge(m, src)
+}
+func (m *QueryReservedResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryReservedResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryReservedResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryReservedResponse proto.InternalMessageInfo
+
+func (m *QueryReservedResponse) GetReserved() []Reserved {
+	if m != nil {
+		return m.Reserved
+	}
+	return nil
+}
+
+func (m *QueryReservedResponse) GetPagination() *query.PageResponse {
+	if m != nil {
+		return m.Pagination
+	}
+	return nil
+}
+
 func init() {
 	proto.RegisterType((*QuerySupplyRequest)(nil), "hpips.supply.v1.QuerySupplyRequest")
 	proto.RegisterType((*QuerySupplyResponse)(nil), "hpips.supply.v1.QuerySupplyResponse")
+	proto.RegisterType((*QueryReservedRequest)(nil), "hpips.supply.v1.QueryReservedRequest")
+	proto.RegisterType((*QueryReservedResponse)(nil), "hpips.supply.v1.QueryReservedResponse")
 }
 
 func init() { proto.RegisterFile("hpips/supply/v1/query.proto", fileDescriptor_f6d49ac22d3090c1) }
 
 var fileDescriptor_f6d49ac22d3090c1 = []byte{
-	// 419 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0x94, 0x92, 0x41, 0x8b, 0xd3, 0x40,
-	0x14, 0xc7, 0x93, 0x6d, 0x13, 0x74, 0x7a, 0x10, 0xc6, 0x2e, 0x9b, 0xad, 0x92, 0x96, 0xea, 0xa1,
-	0x22, 0xce, 0x90, 0x8a, 0x1f, 0xc0, 0x7a, 0x90, 0x3d, 0x2c, 0x68, 0xf5, 0xe4, 0x45, 0xb2, 0xd9,
-	0x21, 0x0d, 0x26, 0xf3, 0x66, 0x33, 0x2f, 0x81, 0x3d, 0x78, 0xf1, 0xe8, 0x49, 0xf0, 0xab, 0xf8,
-	0x21, 0xf6, 0xb8, 0xe8, 0x45, 0x3c, 0x2c, 0xd2, 0xfa, 0x41, 0xa4, 0x33, 0xa3, 0xa8, 0x01, 0xa1,
-	0x97, 0x30, 0x79, 0xff, 0xff, 0xef, 0xbd, 0x97, 0xfc, 0x87, 0xdc, 0x5a, 0xa9, 0x42, 0x69, 0xae,
-	0x1b, 0xa5, 0xca, 0x73, 0xde, 0x26, 0xfc, 0xac, 0x11, 0xf5, 0x39, 0x53, 0x35, 0x20, 0xd0, 0x1b,
-	0x46, 0x64, 0x56, 0x64, 0x6d, 0x32, 0x3a, 0xcc, 0x40, 0x57, 0xa0, 0x5f, 0x1b, 0x99, 0xdb, 0x17,
-	0xeb, 0x1d, 0x0d, 0x73, 0xc8, 0xc1, 0xd6, 0xb7, 0x27, 0x57, 0xbd, 0x9d, 0x03, 0xe4, 0xa5, 0xe0,
-	0xa9, 0x2a, 0x78, 0x2a, 0x25, 0x60, 0x8a, 0x05, 0xc8, 0x5f, 0x4c, 0x67, 0xb8, 0xc6, 0x14, 0x85,
-	0x15, 0xa7, 0x43, 0x42, 0x9f, 0x6f, 0x77, 0x79, 0x61, 0xd4, 0xa5, 0x38, 0x6b, 0x84, 0xc6, 0xe9,
-	0xfb, 0x1e, 0xb9, 0xf9, 0x57, 0x59, 0x2b, 0x90, 0x5a, 0xd0, 0xc7, 0x24, 0x40, 0xc0, 0xb4, 0x8c,
-	0xfc, 0x89, 0x3f, 0xbb, 0xbe, 0xb8, 0x7f, 0x71, 0x35, 0xf6, 0xbe, 0x5d, 0x8d, 0xf7, 0xed, 0x8e,
-	0xfa, 0xf4, 0x0d, 0x2b, 0x80, 0x57, 0x29, 0xae, 0xd8, 0x91, 0xc4, 0xcf, 0x9f, 0x1e, 0x10, 0xb7,
-	0xfc, 0x91, 0xc4, 0xa5, 0x25, 0xe9, 0x31, 0x19, 0x64, 0x45, 0x9d, 0x35, 0x65, 0x8a, 0x85, 0xcc,
-	0xa3, 0xbd, 0xdd, 0x1b, 0xfd, 0xc9, 0xd3, 0x47, 0x24, 0x34, 0x7d, 0x75, 0xd4, 0x9b, 0xf8, 0xb3,
-	0xc1, 0xfc, 0x80, 0xfd, 0xf3, 0x37, 0xd9, 0x4b, 0x23, 0x2f, 0xfa, 0xdb, 0x11, 0x4b, 0x67, 0xa6,
-	0x8c, 0xf4, 0x15, 0xa0, 0x8e, 0xfa, 0x93, 0xde, 0x6c, 0x30, 0x1f, 0x76, 0xa0, 0x67, 0x80, 0x8e,
-	0x30, 0x3e, 0x9a, 0x90, 0xa0, 0x82, 0x56, 0xe8, 0x28, 0x30, 0xc0, 0x7e, 0x07, 0x38, 0x86, 0x56,
-	0x38, 0xc2, 0x3a, 0xe9, 0x53, 0x72, 0xad, 0x16, 0x5a, 0xd4, 0xad, 0x38, 0x8d, 0xc2, 0xdd, 0xbf,
-	0xf2, 0x37, 0x3c, 0x7f, 0x4b, 0x02, 0x93, 0x05, 0x45, 0x12, 0xda, 0x3c, 0xe8, 0x9d, 0xce, 0xfc,
-	0x6e, 0x88, 0xa3, 0xbb, 0xff, 0x37, 0xd9, 0x48, 0xa7, 0xe3, 0x77, 0x5f, 0x7e, 0x7c, 0xdc, 0x3b,
-	0xa4, 0x07, 0xbc, 0x73, 0x4d, 0xcc, 0x69, 0xf1, 0xe4, 0x62, 0x1d, 0xfb, 0x97, 0xeb, 0xd8, 0xff,
-	0xbe, 0x8e, 0xfd, 0x0f, 0x9b, 0xd8, 0xbb, 0xdc, 0xc4, 0xde, 0xd7, 0x4d, 0xec, 0xbd, 0xba, 0x97,
-	0x17, 0xb8, 0x6a, 0x4e, 0x58, 0x06, 0x95, 0x83, 0xed, 0xd3, 0xdd, 0x4f, 0x21, 0x5d, 0x8b, 0x36,
-	0x39, 0x09, 0x4d, 0xed, 0xe1, 0xcf, 0x00, 0x00, 0x00, 0xff, 0xff, 0xe5, 0xf1, 0xbb, 0x3b, 0x09,
-	0x03, 0x00, 0x00,
+	// 565 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0x94, 0x54, 0x3d, 0x6f, 0xd3, 0x40,
+	0x18, 0x8e, 0xf3, 0xd5, 0xf6, 0x32, 0x20, 0x1d, 0x89, 0xea, 0xa4, 0xc8, 0x09, 0x06, 0x4a, 0x00,
+	0x71, 0x27, 0x07, 0x31, 0x31, 0x11, 0x24, 0xaa, 0x0e, 0x95, 0x8a, 0x61, 0x62, 0x00, 0x5d, 0x92,
+	0x93, 0x63, 0x61, 0xfb, 0x5c, 0xdf, 0xd9, 0x52, 0x25, 0x26, 0x7e, 0x01, 0x12, 0x33, 0x1b, 0x3f,
+	0x81, 0x1f, 0xd1, 0xb1, 0x82, 0x05, 0x31, 0x54, 0x28, 0xe1, 0x5f, 0xb0, 0xa0, 0xdc, 0x9d, 0x69,
+	0x1a, 0xa3, 0x56, 0x59, 0xa2, 0xdc, 0xfb, 0x3e, 0xcf, 0xfb, 0x3c, 0xef, 0x47, 0x02, 0x76, 0xa6,
+	0xb1, 0x1f, 0x73, 0xcc, 0xd3, 0x38, 0x0e, 0x8e, 0x71, 0xe6, 0xe0, 0xa3, 0x94, 0x26, 0xc7, 0x28,
+	0x4e, 0x98, 0x60, 0xf0, 0x9a, 0x4c, 0x22, 0x95, 0x44, 0x99, 0xd3, 0xb9, 0x3f, 0x66, 0x3c, 0x64,
+	0x1c, 0x8f, 0x08, 0xa7, 0x0a, 0x89, 0x33, 0x67, 0x44, 0x05, 0x71, 0x70, 0x4c, 0x3c, 0x3f, 0x22,
+	0xc2, 0x67, 0x91, 0x22, 0x77, 0xda, 0x0a, 0xfb, 0x56, 0xbe, 0xb0, 0x7a, 0xe8, 0x54, 0xd3, 0x63,
+	0x1e, 0x53, 0xf1, 0xc5, 0x37, 0x1d, 0xbd, 0xe1, 0x31, 0xe6, 0x05, 0x14, 0x93, 0xd8, 0xc7, 0x24,
+	0x8a, 0x98, 0x90, 0xd5, 0x72, 0x4e, 0xc1, 0x28, 0x17, 0x44, 0x50, 0x95, 0xb4, 0x9b, 0x00, 0xbe,
+	0x58, 0xb8, 0x79, 0x29, 0xb3, 0x2e, 0x3d, 0x4a, 0x29, 0x17, 0xf6, 0x97, 0x0a, 0xb8, 0x7e, 0x21,
+	0xcc, 0x63, 0x16, 0x71, 0x0a, 0x9f, 0x82, 0x9a, 0x60, 0x82, 0x04, 0xa6, 0xd1, 0x33, 0xfa, 0x5b,
+	0xc3, 0x07, 0x27, 0x67, 0xdd, 0xd2, 0xcf, 0xb3, 0x6e, 0x4b, 0x79, 0xe4, 0x93, 0x77, 0xc8, 0x67,
+	0x38, 0x24, 0x62, 0x8a, 0xf6, 0x23, 0xf1, 0xed, 0xeb, 0x43, 0xa0, 0xcd, 0xef, 0x47, 0xc2, 0x55,
+	0x4c, 0x78, 0x00, 0x1a, 0x63, 0x3f, 0x19, 0xa7, 0x01, 0x11, 0x7e, 0xe4, 0x99, 0xe5, 0xf5, 0x0b,
+	0x2d, 0xf3, 0xe1, 0x63, 0x50, 0x97, 0x75, 0xb9, 0x59, 0xe9, 0x19, 0xfd, 0xc6, 0x60, 0x1b, 0xad,
+	0x4c, 0x1e, 0xbd, 0x92, 0xe9, 0x61, 0x75, 0x21, 0xe1, 0x6a, 0x30, 0x44, 0xa0, 0x1a, 0x33, 0xc1,
+	0xcd, 0x6a, 0xaf, 0xd2, 0x6f, 0x0c, 0x9a, 0x05, 0xd2, 0x21, 0x13, 0x9a, 0x21, 0x71, 0xd0, 0x01,
+	0xb5, 0x90, 0x65, 0x94, 0x9b, 0x35, 0x49, 0x68, 0x15, 0x08, 0x07, 0x2c, 0xa3, 0x9a, 0xa1, 0x90,
+	0x70, 0x0f, 0x6c, 0x26, 0x94, 0xd3, 0x24, 0xa3, 0x13, 0xb3, 0xbe, 0x7e, 0x97, 0xff, 0xc8, 0xd0,
+	0x04, 0x1b, 0x21, 0x9b, 0xa4, 0x01, 0xe5, 0xe6, 0x46, 0xaf, 0xd2, 0xdf, 0x72, 0xf3, 0xa7, 0xfd,
+	0x06, 0x34, 0xe5, 0x96, 0x5c, 0x0d, 0xd5, 0xeb, 0x83, 0xcf, 0x01, 0x38, 0x3f, 0x2a, 0xb9, 0xab,
+	0xc6, 0x60, 0x17, 0xe9, 0xe2, 0x8b, 0x0b, 0x44, 0xea, 0x56, 0xf5, 0x05, 0xa2, 0x43, 0xe2, 0x51,
+	0xcd, 0x75, 0x97, 0x98, 0xf6, 0x67, 0x03, 0xb4, 0x56, 0x04, 0xf4, 0x21, 0x3c, 0x59, 0x6a, 0xce,
+	0x90, 0x23, 0x69, 0x17, 0x46, 0x92, 0x93, 0xf4, 0x58, 0xce, 0x1b, 0xda, 0xbb, 0x60, 0xaf, 0x2c,
+	0xed, 0xdd, 0xbd, 0xd2, 0x9e, 0x52, 0x5e, 0xf6, 0x37, 0xf8, 0x63, 0x80, 0x9a, 0xf4, 0x07, 0x05,
+	0xa8, 0xab, 0x53, 0x85, 0xb7, 0x0a, 0x3e, 0x8a, 0xf7, 0xdd, 0xb9, 0x7d, 0x39, 0x48, 0x49, 0xd9,
+	0xdd, 0x0f, 0xdf, 0x7f, 0x7f, 0x2a, 0xb7, 0xe1, 0x36, 0x2e, 0xfc, 0x82, 0x94, 0xd6, 0x7b, 0xb0,
+	0x99, 0x37, 0x09, 0xef, 0xfc, 0xbf, 0xe4, 0xca, 0x6a, 0x3a, 0xbb, 0x57, 0xc1, 0xb4, 0xf6, 0x4d,
+	0xa9, 0xbd, 0x03, 0xdb, 0x05, 0xed, 0x7c, 0x8c, 0xc3, 0x67, 0x27, 0x33, 0xcb, 0x38, 0x9d, 0x59,
+	0xc6, 0xaf, 0x99, 0x65, 0x7c, 0x9c, 0x5b, 0xa5, 0xd3, 0xb9, 0x55, 0xfa, 0x31, 0xb7, 0x4a, 0xaf,
+	0xef, 0x79, 0xbe, 0x98, 0xa6, 0x23, 0x34, 0x66, 0xa1, 0xa6, 0xab, 0x4f, 0xfd, 0xc7, 0x41, 0x23,
+	0x5d, 0x2e, 0x73, 0x46, 0x75, 0x19, 0x7b, 0xf4, 0x37, 0x00, 0x00, 0xff, 0xff, 0x51, 0xa2, 0x6b,
+	0x51, 0xce, 0x04, 0x00, 0x00,
 }
 
 // Reference imports to suppress errors if they are not otherwise used.
@@ -183,6 +300,8 @@ const _ = grpc.SupportPackageIsVersion4
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://godoc.org/google.golang.org/grpc#ClientConn.NewStream.
 type QueryClient interface {
 	Supply(ctx context.Context, in *QuerySupplyRequest, opts ...grpc.CallOption) (*QuerySupplyResponse, error)
+	// Reserved lists the accounts for which something is reserved, by address. With the bank's owners of uhpips these are all holdings.
+	Reserved(ctx context.Context, in *QueryReservedRequest, opts ...grpc.CallOption) (*QueryReservedResponse, error)
 }
 
 type queryClient struct {
@@ -202,9 +321,20 @@ func (c *queryClient) Supply(ctx context.Context, in *QuerySupplyRequest, opts .
 	return out, nil
 }
 
+func (c *queryClient) Reserved(ctx context.Context, in *QueryReservedRequest, opts ...grpc.CallOption) (*QueryReservedResponse, error) {
+	out := new(QueryReservedResponse)
+	err := c.cc.Invoke(ctx, "/hpips.supply.v1.Query/Reserved", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // QueryServer is the server API for Query service.
 type QueryServer interface {
 	Supply(context.Context, *QuerySupplyRequest) (*QuerySupplyResponse, error)
+	// Reserved lists the accounts for which something is reserved, by address. With the bank's owners of uhpips these are all holdings.
+	Reserved(context.Context, *QueryReservedRequest) (*QueryReservedResponse, error)
 }
 
 // UnimplementedQueryServer can be embedded to have forward compatible implementations.
@@ -213,6 +343,9 @@ type UnimplementedQueryServer struct {
 
 func (*UnimplementedQueryServer) Supply(ctx context.Context, req *QuerySupplyRequest) (*QuerySupplyResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Supply not implemented")
+}
+func (*UnimplementedQueryServer) Reserved(ctx context.Context, req *QueryReservedRequest) (*QueryReservedResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Reserved not implemented")
 }
 
 func RegisterQueryServer(s grpc1.Server, srv QueryServer) {
@@ -237,6 +370,24 @@ func _Query_Supply_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Query_Reserved_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryReservedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServer).Reserved(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/hpips.supply.v1.Query/Reserved",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServer).Reserved(ctx, req.(*QueryReservedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 var Query_serviceDesc = _Query_serviceDesc
 var _Query_serviceDesc = grpc.ServiceDesc{
 	ServiceName: "hpips.supply.v1.Query",
@@ -245,6 +396,10 @@ var _Query_serviceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Supply",
 			Handler:    _Query_Supply_Handler,
+		},
+		{
+			MethodName: "Reserved",
+			Handler:    _Query_Reserved_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
@@ -294,6 +449,15 @@ func (m *QuerySupplyResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if len(m.Modules) > 0 {
+		for iNdEx := len(m.Modules) - 1; iNdEx >= 0; iNdEx-- {
+			i -= len(m.Modules[iNdEx])
+			copy(dAtA[i:], m.Modules[iNdEx])
+			i = encodeVarintQuery(dAtA, i, uint64(len(m.Modules[iNdEx])))
+			i--
+			dAtA[i] = 0x3a
+		}
+	}
 	{
 		size := m.Reserved.Size()
 		i -= size
@@ -365,6 +529,90 @@ func (m *QuerySupplyResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *QueryReservedRequest) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryReservedRequest) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryReservedRequest) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Pagination != nil {
+		{
+			size, err := m.Pagination.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintQuery(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *QueryReservedResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryReservedResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryReservedResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Pagination != nil {
+		{
+			size, err := m.Pagination.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintQuery(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Reserved) > 0 {
+		for iNdEx := len(m.Reserved) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Reserved[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintQuery(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0xa
+		}
+	}
+	return len(dAtA) - i, nil
+}
+
 func encodeVarintQuery(dAtA []byte, offset int, v uint64) int {
 	offset -= sovQuery(v)
 	base := offset
@@ -411,6 +659,44 @@ func (m *QuerySupplyResponse) Size() (n int) {
 	}
 	l = m.Reserved.Size()
 	n += 1 + l + sovQuery(uint64(l))
+	if len(m.Modules) > 0 {
+		for _, s := range m.Modules {
+			l = len(s)
+			n += 1 + l + sovQuery(uint64(l))
+		}
+	}
+	return n
+}
+
+func (m *QueryReservedRequest) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Pagination != nil {
+		l = m.Pagination.Size()
+		n += 1 + l + sovQuery(uint64(l))
+	}
+	return n
+}
+
+func (m *QueryReservedResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if len(m.Reserved) > 0 {
+		for _, e := range m.Reserved {
+			l = e.Size()
+			n += 1 + l + sovQuery(uint64(l))
+		}
+	}
+	if m.Pagination != nil {
+		l = m.Pagination.Size()
+		n += 1 + l + sovQuery(uint64(l))
+	}
 	return n
 }
 
@@ -699,6 +985,244 @@ func (m *QuerySupplyResponse) Unmarshal(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if err := m.Reserved.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 7:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Modules", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Modules = append(m.Modules, string(dAtA[iNdEx:postIndex]))
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *QueryReservedRequest) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryReservedRequest: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryReservedRequest: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Pagination", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Pagination == nil {
+				m.Pagination = &query.PageRequest{}
+			}
+			if err := m.Pagination.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *QueryReservedResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryReservedResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryReservedResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Reserved", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Reserved = append(m.Reserved, Reserved{})
+			if err := m.Reserved[len(m.Reserved)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Pagination", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Pagination == nil {
+				m.Pagination = &query.PageResponse{}
+			}
+			if err := m.Pagination.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
