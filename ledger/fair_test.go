@@ -292,10 +292,11 @@ func fairVoucherKey(payer string) []byte {
 // opens deposits for work of a node; the lease is called by name.
 func (f *fair) opens(lease, payer, node, denom string) func() {
 	return func() {
-		l := &fairLease{id: sha256.Sum256([]byte(lease)), payer: fairAddress(payer), payee: f.owners[nodeHex(node)], node: nodeHex(node), denom: denom}
+		terms := sha256.Sum256([]byte(lease))
+		l := &fairLease{id: voucher.LeaseID(fairAddress(payer), terms), payer: fairAddress(payer), payee: f.owners[nodeHex(node)], node: nodeHex(node), denom: denom}
 		f.leases[l.id] = l
 		key := secp256k1.PrivKeyFromBytes(fairVoucherKey(payer)).PubKey().SerializeCompressed()
-		f.send(&escrowv1.MsgOpen{Payer: l.payer, Deposits: []escrowv1.Deposit{{Lease: l.id[:], Node: fairNode(node)[32:], VoucherKey: key, Denom: denom, Amount: sdkmath.NewInt(1e15)}}},
+		f.send(&escrowv1.MsgOpen{Payer: l.payer, Deposits: []escrowv1.Deposit{{Terms: terms[:], Node: fairNode(node)[32:], VoucherKey: key, Denom: denom, Amount: sdkmath.NewInt(1e15)}}},
 			fairEvent("hpips_lease", "what", "opened", "lease", hex.EncodeToString(l.id[:])))
 	}
 }
@@ -308,7 +309,7 @@ func (f *fair) redeems(payer, node string, more uint64, leases ...string) func()
 		var told []abci.Event
 		fee := f.lease.RedeemFee * uint64(len(leases))
 		for _, name := range leases {
-			l := f.leases[sha256.Sum256([]byte(name))]
+			l := f.leases[voucher.LeaseID(fairAddress(payer), sha256.Sum256([]byte(name)))]
 			l.redeemed += more
 			v := voucher.Voucher{Chain: fairChain, Lease: l.id, Amount: l.redeemed}
 			signed, err1 := v.Sign(fairVoucherKey(payer))

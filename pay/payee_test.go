@@ -84,7 +84,7 @@ func TestBobCountsWhatHeDid(t *testing.T) {
 	alice, bob := tn.payer("alice"), tn.payee("bob")
 	l := tn.hired(alice, bob, "bob", hpips)
 	broken := job.Result{Index: 7, End: job.Broken, Usage: job.Usage{CPU: 5, Wall: 5}}
-	if got := bob.Did(l, []job.Result{ran(0, time.Second), broken, ran(1, time.Second)}); got != (voucher.Usage{Tasks: 2, CPU: 2_000_000_000}) {
+	if got := bob.Did(l, []job.Result{ran(0, time.Second), broken, ran(1, time.Second)}); got != (voucher.Usage{Tasks: 2, CPU: 2_000_000_000, Sent: 2}) {
 		t.Errorf("bob did %+v", got)
 	}
 	want := whole([][32]byte{ran(0, time.Second).Digest(), ran(1, time.Second).Digest()})
