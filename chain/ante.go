@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	errorsmod "cosmossdk.io/errors"
+	"github.com/cosmos/cosmos-sdk/store/v2/rootmulti"
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	sdkerrors "github.com/cosmos/cosmos-sdk/types/errors"
@@ -42,6 +43,7 @@ func (a *App) newAnte() (sdk.AnteHandler, error) {
 		return nil, err
 	}
 	return func(ctx sdk.Context, tx sdk.Tx, simulate bool) (sdk.Context, error) {
+		ctx = a.atHead(ctx)
 		messages := tx.GetMsgs()
 		for _, message := range messages {
 			redeems, pays := message.(*escrowv1.MsgRedeem)
@@ -61,6 +63,20 @@ func (a *App) newAnte() (sdk.AnteHandler, error) {
 		}
 		return standard(ctx, tx, simulate)
 	}, nil
+}
+
+// atHead gives a check the height and the time of the last block. The SDK's base begins its life without them, and would look at transactions as if it were
+// the year 1 until this process has seen a block: on a quiet chain for a whole heartbeat. A block brings its own, and is left as it is.
+func (a *App) atHead(ctx sdk.Context) sdk.Context {
+	store, ok := a.CommitMultiStore().(*rootmulti.Store)
+	if !ctx.BlockTime().IsZero() || !ok {
+		return ctx
+	}
+	info, err := store.GetCommitInfo(a.LastBlockHeight())
+	if err != nil || info.Timestamp.IsZero() {
+		return ctx // there was no block yet
+	}
+	return ctx.WithBlockHeight(a.LastBlockHeight()).WithBlockTime(info.Timestamp)
 }
 
 // bare is what a transaction gets that was refused at sight: no gas.

@@ -29,6 +29,7 @@ type desk struct {
 	height int64
 	time   time.Time
 	calm   time.Duration
+	db     dbm.DB
 }
 
 func newDesk(t testing.TB) *desk {
@@ -44,14 +45,8 @@ func newDesk(t testing.TB) *desk {
 
 func deskOn(t testing.TB, doc *cmttypes.GenesisDoc) *desk {
 	t.Helper()
-	d := &desk{t: t, doc: doc, alice: chaintest.New("alice"), height: doc.InitialHeight - 1, time: doc.GenesisTime, calm: time.Hour}
-	var err error
-	d.app, err = chain.New(chain.Options{
-		ChainID: doc.ChainID, DB: dbm.NewMemDB(), Log: log.NewNopLogger(), VRF: d.alice.VRF, Calm: func() time.Duration { return d.calm },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := &desk{t: t, doc: doc, alice: chaintest.New("alice"), height: doc.InitialHeight - 1, time: doc.GenesisTime, calm: time.Hour, db: dbm.NewMemDB()}
+	d.begin()
 	params := doc.ConsensusParams.ToProto()
 	if _, err := d.app.InitChain(&abci.RequestInitChain{
 		ChainId: doc.ChainID, Time: doc.GenesisTime, ConsensusParams: &params, AppStateBytes: doc.AppState, InitialHeight: doc.InitialHeight,
@@ -59,6 +54,18 @@ func deskOn(t testing.TB, doc *cmttypes.GenesisDoc) *desk {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// begin starts the application on what there is, as a process does.
+func (d *desk) begin() {
+	d.t.Helper()
+	var err error
+	d.app, err = chain.New(chain.Options{
+		ChainID: d.doc.ChainID, DB: d.db, Log: log.NewNopLogger(), VRF: d.alice.VRF, Calm: func() time.Duration { return d.calm },
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
 }
 
 func (d *desk) prepare(txs ...[]byte) [][]byte {

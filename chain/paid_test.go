@@ -2,6 +2,7 @@ package chain_test
 
 import (
 	"crypto/sha256"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,12 +41,17 @@ func paidDesk(t *testing.T) (*desk, chaintest.Person) {
 	return d, bob
 }
 
-func (d *desk) open(t *testing.T, to chaintest.Person, terms [32]byte, amount int64, sequence uint64) voucher.ID {
-	t.Helper()
+// deposit is alice's transaction that opens a lease.
+func (d *desk) deposit(to chaintest.Person, terms [32]byte, amount int64, sequence uint64) []byte {
 	id := to.ID()
 	m := &escrowv1.MsgOpen{Payer: d.alice.Address(), Deposits: []escrowv1.Deposit{{Terms: terms[:], Node: id[:], VoucherKey: d.alice.Owner.PubKey().Bytes(), Denom: chain.Base,
 		Amount: math.NewInt(amount), Until: d.time.Add(10 * time.Hour).Unix()}}}
-	if r := d.block(d.signed(chaintest.Envelope{Sequence: sequence}, m))[0]; r.Code != 0 {
+	return d.signed(chaintest.Envelope{Sequence: sequence}, m)
+}
+
+func (d *desk) open(t *testing.T, to chaintest.Person, terms [32]byte, amount int64, sequence uint64) voucher.ID {
+	t.Helper()
+	if r := d.block(d.deposit(to, terms, amount, sequence))[0]; r.Code != 0 {
 		t.Fatal(r.Log)
 	}
 	return voucher.LeaseID(d.alice.Address(), terms)
@@ -128,6 +134,23 @@ func TestBobIsPaidForHisWork(t *testing.T) {
 	s := d.supply()
 	if s.Total.String() != "100000000000000" || s.Totals.Breach != "" {
 		t.Errorf("supply %s, breach %q", s.Total, s.Totals.Breach)
+	}
+}
+
+// Alice's node has just been started and has seen no block yet: it knows what time it is on the chain all the same, and takes a deposit.
+func TestADepositRightAfterARestart(t *testing.T) {
+	d, bob := paidDesk(t)
+	d.begin()
+	tx := d.deposit(bob, [32]byte{7}, 1_000_000, 0)
+	if _, _, err := d.app.Simulate(tx); err != nil {
+		t.Errorf("it cannot be reckoned: %v", err)
+	}
+	if r := d.block(tx)[0]; r.Code != 0 {
+		t.Error(r.Log)
+	}
+	d.begin()
+	if _, _, err := d.app.Simulate(d.deposit(bob, [32]byte{7}, 1_000_000, 1)); err == nil || !strings.Contains(err.Error(), escrow.ErrUsed.Error()) {
+		t.Errorf("the same lease again: %v", err)
 	}
 }
 

@@ -53,7 +53,7 @@ var (
 	available = regexp.MustCompile(`(?:spendable balance )?(\d+)uhpips is smaller than (\d+)uhpips`)
 	traced    = regexp.MustCompile(`(?s)\s*\[[^\]]*\.go:\d+\].*$`)
 	carried   = regexp.MustCompile(`rpc error: code = \w+ desc = `)
-	indexed   = regexp.MustCompile(`^failed to execute message; message index: \d+: `)
+	indexed   = regexp.MustCompile(`(?s)^failed to execute message; message (?:index: \d+|.*>)\s?: `) // the index, or, of an errand, all that it says
 )
 
 // expects reads the sequence that the chain waits for out of a refusal.
@@ -149,6 +149,9 @@ func (o *open) failure() *job.Failure {
 func (l *Ledger) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if strings.Contains(err.Error(), "node is catching up") { // just started, for instance
+		return &job.Failure{Code: job.CodeUnavailable, Message: fmt.Sprintf("the chain node at %s is not at the chain's head yet", l.place), Hint: "wait a moment; hpips chain status tells how far it is"}
 	}
 	var cut *url.Error
 	if !errors.As(err, &cut) { // the node answered, and refused

@@ -303,6 +303,14 @@ func (t paid) Funded(ctx context.Context, l lease.Lease) (uint64, error) {
 	return 0, errNoBook
 }
 
+// Lease finds a lease whose deposit was seen.
+func (t paid) Lease(ctx context.Context, id string) (lease.Lease, bool) {
+	if p := t.get(); p != nil {
+		return p.Lease(ctx, id)
+	}
+	return lease.Lease{}, false
+}
+
 // Take takes a promise.
 func (t paid) Take(ctx context.Context, l lease.Lease, v voucher.Signed) (uint64, error) {
 	if p := t.get(); p != nil {

@@ -13,6 +13,7 @@ import (
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 
 	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -22,6 +23,7 @@ CREATE TABLE IF NOT EXISTS lease (id BLOB PRIMARY KEY, name TEXT NOT NULL, key B
 	done BLOB NOT NULL, leaves INTEGER NOT NULL, peaks BLOB NOT NULL,
 	voucher BLOB, signature BLOB, root BLOB, since INTEGER NOT NULL, ended INTEGER NOT NULL,
 	redeemed INTEGER NOT NULL, redeemed_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS terms (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS redemption (lease TEXT NOT NULL, denom TEXT NOT NULL, amount INTEGER NOT NULL, tx TEXT NOT NULL, at INTEGER NOT NULL);
 PRAGMA user_version = 1;`
 
@@ -90,12 +92,42 @@ func (b *book) wrap(op string, err error) error {
 	return fmt.Errorf("pay book %s: %s: %w", b.path, op, err)
 }
 
-// add keeps a lease that is new, or what the chain says of one that is known: its deposit and its end.
-func (b *book) add(ctx context.Context, id voucher.ID, t *tab) error {
-	_, err := b.safe.ExecContext(ctx, `INSERT INTO lease (id, name, key, denom, until, deposit, done, leaves, peaks, since, ended, redeemed, redeemed_at)
+// add keeps a lease with its terms, or its terms as they are now.
+func (b *book) add(ctx context.Context, id voucher.ID, t *tab, l lease.Lease) error {
+	tx, err := b.safe.BeginTx(ctx, nil)
+	if err != nil {
+		return b.wrap("add lease", err)
+	}
+	defer tx.Rollback()
+	_, err = tx.ExecContext(ctx, `INSERT INTO lease (id, name, key, denom, until, deposit, done, leaves, peaks, since, ended, redeemed, redeemed_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0) ON CONFLICT (id) DO UPDATE SET until = excluded.until, deposit = excluded.deposit`,
 		id[:], t.name, t.key, t.denom, nanos(t.until), int64(t.deposit), canon.MustEncode(t.done), int64(t.tree.Size()), t.tree.bytes())
-	return b.wrap("add lease", err)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `INSERT OR REPLACE INTO terms VALUES (?, ?)`, t.name, canon.MustEncode(l))
+	}
+	if err != nil {
+		return b.wrap("add lease", err)
+	}
+	return b.wrap("add lease", tx.Commit())
+}
+
+// deposited keeps what the chain says of a lease: its deposit and its end.
+func (b *book) deposited(ctx context.Context, id voucher.ID, t *tab) error {
+	_, err := b.safe.ExecContext(ctx, `UPDATE lease SET until = ?, deposit = ? WHERE id = ?`, nanos(t.until), int64(t.deposit), id[:])
+	return b.wrap("keep deposit", err)
+}
+
+// lease finds a lease by its name.
+func (b *book) lease(ctx context.Context, name string) (l lease.Lease, found bool, err error) {
+	var body []byte
+	err = b.safe.QueryRowContext(ctx, `SELECT body FROM terms WHERE name = ?`, name).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return l, false, nil
+	}
+	if err == nil {
+		err = canon.Decode(body, lease.MaxLease, &l)
+	}
+	return l, err == nil, b.wrap("find lease", err)
 }
 
 // counted keeps what was done under a lease. It is not synced.
@@ -146,7 +178,7 @@ func (b *book) redeemed(ctx context.Context, list []redemption, tx string, at ti
 
 // drop forgets a lease for which nothing is left to redeem.
 func (b *book) drop(ctx context.Context, id voucher.ID) error {
-	_, err := b.safe.ExecContext(ctx, `DELETE FROM lease WHERE id = ?`, id[:])
+	_, err := b.safe.ExecContext(ctx, `DELETE FROM terms WHERE name = (SELECT name FROM lease WHERE id = ?1); DELETE FROM lease WHERE id = ?1`, id[:])
 	return b.wrap("forget lease", err)
 }
 

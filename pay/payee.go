@@ -125,7 +125,7 @@ func (p *Payee) Funded(ctx context.Context, l lease.Lease) (deposit uint64, err 
 		a, err := p.stands(ctx, l.Terms)
 		if err == nil {
 			p.reached("funded: seen")
-			return a.Deposit, p.open(ctx, l.Terms, a)
+			return a.Deposit, p.open(ctx, l, a)
 		}
 		if !errors.Is(err, ErrUnfunded) && !passing(err) && ctx.Err() == nil {
 			return 0, err
@@ -164,18 +164,27 @@ func (p *Payee) stands(ctx context.Context, t lease.Terms) (Account, error) {
 }
 
 // open keeps a lease as the chain has it.
-func (p *Payee) open(ctx context.Context, terms lease.Terms, a Account) error {
-	id := terms.Key()
+func (p *Payee) open(ctx context.Context, l lease.Lease, a Account) error {
+	id := l.Terms.Key()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.tab(id, terms)
+	t := p.tab(id, l.Terms)
 	t.deposit, t.until, t.funded = a.Deposit, time.Unix(a.Until, 0), true
-	if err := p.book.add(ctx, id, t); err != nil {
+	if err := p.book.add(ctx, id, t, l); err != nil {
 		t.funded = false
 		return err
 	}
 	p.reached("funded: kept")
 	return nil
+}
+
+// Lease finds a lease, by its ID, whose deposit was seen in this life or an earlier one: a promise for it may come as long as it can be redeemed.
+func (p *Payee) Lease(ctx context.Context, id string) (lease.Lease, bool) {
+	l, found, err := p.book.lease(ctx, id)
+	if err != nil {
+		p.log.Warn("A lease cannot be looked up: promises for it are not taken", "lease", id, "err", err)
+	}
+	return l, found
 }
 
 // tab finds a lease, or makes one that is not funded. Needs p.mu.
@@ -348,7 +357,7 @@ func (p *Payee) covered(ctx context.Context, id voucher.ID, amount uint64) error
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t.deposit, t.until = a.Deposit, time.Unix(a.Until, 0)
-	return p.book.add(ctx, id, t)
+	return p.book.deposited(ctx, id, t)
 }
 
 // Ended tells that a lease is over: what it is owed is redeemed soon. It may be repeated.

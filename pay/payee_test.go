@@ -184,3 +184,32 @@ func TestWhatNeverReachedAliceIsNotHeldAgainstHer(t *testing.T) {
 	}
 	bob.Lost(lease.Lease{}, second(0))
 }
+
+// A lease can be looked up by those who come after, until nothing can be redeemed of it any more.
+func TestALeaseIsKnownToLaterLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		tn := newTown(t, "alice", "bob")
+		alice, bob := tn.payer("alice"), tn.payee("bob")
+		l, other := tn.hired(alice, bob, "bob", hpips), tn.hired(alice, bob, "bob", hpips)
+		if err := bob.Close(); err != nil {
+			t.Fatal(err)
+		}
+		bob = tn.payee("bob")
+		defer bob.Close()
+		if got, ok := bob.Lease(ctx, l.ID()); !ok || got.Terms.Key() != l.Terms.Key() || got.Terms.Quote.Rates != rates {
+			t.Errorf("%v, %+v", ok, got)
+		}
+		if _, ok := bob.Lease(ctx, tn.lease(alice, "bob", hpips).ID()); ok {
+			t.Error("a lease without a deposit is known")
+		}
+		if err := bob.book.drop(ctx, l.Terms.Key()); err != nil {
+			t.Fatal(err)
+		}
+		_, gone := bob.Lease(ctx, l.ID())
+		_, stays := bob.Lease(ctx, other.ID())
+		if gone || !stays {
+			t.Errorf("of two leases of which one was forgotten: %v, %v", gone, stays)
+		}
+	})
+}

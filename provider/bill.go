@@ -15,6 +15,8 @@ import (
 type Payee interface {
 	// Funded waits until the chain has the deposit of a lease, for as long as ctx lasts, and returns how much it is now.
 	Funded(ctx context.Context, l lease.Lease) (deposit uint64, err error)
+	// Lease finds a lease whose deposit was seen, in this life or an earlier one, as long as promises for it can be redeemed.
+	Lease(ctx context.Context, id string) (lease.Lease, bool)
 	// Take takes a promise, and returns what is promised in all.
 	Take(ctx context.Context, l lease.Lease, v voucher.Signed) (amount uint64, err error)
 	// Did counts results that are about to be sent, and returns what was done in all. Lost takes back those that could not be sent.

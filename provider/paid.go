@@ -124,15 +124,25 @@ type promise struct {
 // takeFor is how long a voucher is tried that the chain does not cover yet.
 const takeFor = 10 * time.Minute
 
-// voucher takes a promise of a requester's, also for a lease that has ended here.
+// maxPromises is how many vouchers wait to be tried again.
+const maxPromises = 256
+
+// voucher takes a promise of a requester's, also for a lease that has ended here, or in an earlier life.
 func (p *Provider) voucher(ctx context.Context, l *link, id string, v voucher.Signed) {
+	if p.payee == nil {
+		return
+	}
 	p.mu.Lock()
-	s, ok := p.past.lease(id)
 	t := p.tenantOf(l, id)
+	var s lease.Lease
+	var ok bool
 	if t != nil {
 		s, ok = t.lease, t.bill != nil
 	}
 	p.mu.Unlock()
+	if t == nil {
+		s, ok = p.payee.Lease(ctx, id)
+	}
 	if !ok || s.Terms.Order.Requester != l.session.Peer().String() {
 		return
 	}
@@ -151,7 +161,7 @@ func (p *Provider) accept(ctx context.Context, v promise) {
 		if kept, ok := p.promises[id]; ok && kept.Voucher.Amount <= v.Voucher.Amount {
 			delete(p.promises, id)
 		}
-	} else if kept, ok := p.promises[id]; (!ok || kept.Voucher.Amount < v.Voucher.Amount) && (ok || len(p.promises) < maxPast) {
+	} else if kept, ok := p.promises[id]; (!ok || kept.Voucher.Amount < v.Voucher.Amount) && (ok || len(p.promises) < maxPromises) {
 		p.promises[id] = v
 	}
 	p.mu.Unlock()
@@ -246,33 +256,4 @@ func (p *Provider) hold(t *tenant, now time.Time) {
 			p.giveBack(s, 0)
 		})
 	}
-}
-
-// maxPast is how many paid leases that have ended here are remembered, for a last voucher.
-const maxPast = 256
-
-// past remembers the paid leases that ended last.
-type past struct {
-	leases map[string]lease.Lease
-	order  []string
-}
-
-func (q *past) add(l lease.Lease) {
-	if q.leases == nil {
-		q.leases = map[string]lease.Lease{}
-	}
-	id := l.ID()
-	if _, known := q.leases[id]; !known {
-		if len(q.order) == maxPast {
-			delete(q.leases, q.order[0])
-			q.order = q.order[1:]
-		}
-		q.order = append(q.order, id)
-	}
-	q.leases[id] = l
-}
-
-func (q *past) lease(id string) (lease.Lease, bool) {
-	l, ok := q.leases[id]
-	return l, ok
 }

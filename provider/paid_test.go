@@ -337,6 +337,33 @@ func TestTheLastVoucherMayComeLate(t *testing.T) {
 	})
 }
 
+// Bob's PC was off when the lease ended: the last voucher finds a process that has never begun this lease.
+func TestTheLastVoucherFindsAnotherLife(t *testing.T) {
+	paidStory(t, func(t *testing.T, b *bob, a *patron) {
+		a.hires(a.work("10ms"), 1, plenty)
+		a.assigns(upTo(5)...)
+		a.takes(time.Second)
+		b.restarts()
+		carol := b.patronises(a.till, "carol")
+		carol.client.id, carol.lease = a.id, a.lease
+		s, err := a.payer.Promise(a.lease, a.used)
+		if err != nil {
+			t.Fatal(err)
+		}
+		carol.says(lease.Message{Voucher: &s})
+		synctest.Wait()
+		if _, promised := b.payee.Unpaid(a.lease); promised != 0 {
+			t.Errorf("bob took %d from carol, whose lease it is not", promised)
+		}
+		a.wire = b.visits("alice").wire
+		a.pays()
+		synctest.Wait()
+		if unpaid, promised := b.payee.Unpaid(a.lease); unpaid != 0 || promised != a.worth() || promised == 0 {
+			t.Errorf("unpaid %d, promised %d of %d", unpaid, promised, a.worth())
+		}
+	})
+}
+
 // TestAVoucherBeforeItsBlock: the chain has more of alice's deposit than bob's node has seen.
 func TestAVoucherBeforeItsBlock(t *testing.T) {
 	paidStory(t, func(t *testing.T, b *bob, a *patron) {

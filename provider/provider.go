@@ -139,7 +139,6 @@ type Provider struct {
 	idle      int       // slots without work
 	links     map[*link]struct{}
 	departed  graves
-	past      past               // paid leases that have ended
 	promises  map[string]promise // vouchers that could not be taken yet
 	trying    bool               // to take them
 	busy      int                // batches

@@ -146,9 +146,6 @@ func (p *Provider) depart(t *tenant, why string) {
 	}
 	t.cancel()
 	t.raw, t.ready = nil, nil
-	if t.bill != nil {
-		p.past.add(t.lease)
-	}
 	p.doing.Go(func() { p.bury(t) })
 }
 

@@ -13,7 +13,7 @@ import (
 const (
 	closeAgain = 10 * time.Second // after it could not be told
 	closeLate  = time.Minute      // for leases that ended before their phase
-	remindFor  = time.Hour        // a voucher is sent again by each life that begins so soon after its lease's end
+	remindFor  = time.Hour        // after a lease's end a voucher waits so long for who is away, and is sent again by each life that begins
 )
 
 // toClose wakes closeLeases.

@@ -360,6 +360,7 @@ type wire struct {
 	seq    uint64
 	queue  []p2p.Message
 	kept   []p2p.Message // sent and not acknowledged
+	lost   int           // what alice has sent to who was not there
 	closed bool
 }
 
@@ -396,7 +397,11 @@ func (l *wire) Send(ctx context.Context, msg []byte) error {
 	defer l.w.mu.Unlock()
 	if l.w.here && l.w.line == l {
 		l.w.take(m)
+		return nil
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost++
 	return nil
 }
 
@@ -426,6 +431,18 @@ func (l *wire) Ack(seq uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.kept = slices.DeleteFunc(l.kept, func(m p2p.Message) bool { return m.Seq <= seq })
+}
+
+func (l *wire) Unacked() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}
+
+func (l *wire) over() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
 }
 
 func (l *wire) Close() {

@@ -172,7 +172,7 @@ func (r *Requester) link(p peer.ID) *link {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if l, ok := r.links[p]; ok && !l.over() {
-		l.unused = false
+		l.unused = time.Time{}
 		return l
 	}
 	l := newLink(r.log, p, r.deps.Dial(p))

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -18,6 +19,7 @@ type Session interface {
 	Send(ctx context.Context, msg []byte) error
 	Receive(ctx context.Context) (p2p.Message, error)
 	Ack(seq uint64)
+	Unacked() int // messages that the other side has not processed for good
 	Close()
 }
 
@@ -42,7 +44,7 @@ type link struct {
 	log     *slog.Logger
 	peer    peer.ID
 	session Session
-	unused  bool // at the last sweep; needs Requester.mu
+	unused  time.Time // since when no lease is on it, as far as sweeps saw; needs Requester.mu
 
 	mu     sync.Mutex
 	lanes  map[string]lane

@@ -515,3 +515,32 @@ func BenchmarkTinyJob(b *testing.B) {
 		})
 	}
 }
+
+// TestAVoucherWaitsForBob: his PC is off when the job ends; what alice said last waits for him, but not for ever.
+func TestAVoucherWaitsForBob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 100*time.Millisecond, "bob", "carol")
+		bob, carol := tn.folk[0], tn.folk[1]
+		r, stop := tn.life()
+		defer stop()
+		id := submit(t, r, tn.dearCount(200))
+		time.Sleep(5 * time.Second)
+		bob.mu.Lock()
+		bobs, carols := bob.line, carol.line
+		bob.mu.Unlock()
+		bob.vanish()
+		if s := finish(t, r, id); s.State != job.Settled {
+			t.Fatalf("status %+v", s)
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if bobs.over() || !carols.over() {
+			t.Errorf("after five minutes the line to bob is closed: %v; that to carol, who has heard all: %v", bobs.over(), carols.over())
+		}
+		time.Sleep(remindFor)
+		synctest.Wait()
+		if !bobs.over() {
+			t.Error("the line to bob is kept for ever")
+		}
+	})
+}

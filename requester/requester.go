@@ -158,15 +158,18 @@ func (r *Requester) Serve(ctx context.Context) error {
 	}
 }
 
-// sweep closes links that no job has used since the last sweep and deletes old streams of jobs that are over; their output is in the store.
+// sweep closes links that no job has used since the last sweep, unless the last words on them, vouchers, wait for who is away, and deletes old streams of jobs that are over; their output is in the store.
 func (r *Requester) sweep() {
 	r.mu.Lock()
 	for p, l := range r.links {
-		if unused := l.idle(); unused && l.unused {
+		switch now := r.now(); {
+		case !l.idle():
+			l.unused = time.Time{}
+		case l.unused.IsZero():
+			l.unused = now
+		case l.session.Unacked() == 0 || now.Sub(l.unused) > remindFor:
 			l.session.Close()
 			delete(r.links, p)
-		} else {
-			l.unused = unused
 		}
 	}
 	r.mu.Unlock()

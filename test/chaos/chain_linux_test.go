@@ -42,6 +42,16 @@ type plan struct {
 	age    time.Duration
 	tune   func(*committeev1.Params)
 	levy   uint64 // base units that a node's work must have brought before a ticket of it is renewed
+	trade  trade
+}
+
+// trade is who works for whom in a village; the zero one is that nobody does.
+type trade struct {
+	known int           // the first so many are registered, with a seat or without
+	sells []string      // who offers a slot
+	buys  string        // whose node the first payer allows to pay
+	keeps string        // who keeps all blocks
+	day   time.Duration // of the chain
 }
 
 // village is several PCs that follow one chain.
@@ -53,6 +63,7 @@ type village struct {
 	payers  []*ledger.Secret
 	genesis []byte
 	wire    *wire
+	trade   trade
 }
 
 // citizen is one PC of the village.
@@ -73,7 +84,7 @@ type citizen struct {
 // newVillage makes the homes, and a genesis that names the first as seats; nobody runs yet.
 func newVillage(t *testing.T, p plan) *village {
 	t.Helper()
-	v := &village{t: t, rng: rand.New(rand.NewPCG(*seed, uint64(len(t.Name())))), owner: account(t, "owner")}
+	v := &village{t: t, rng: rand.New(rand.NewPCG(*seed, uint64(len(t.Name())))), owner: account(t, "owner"), trade: p.trade}
 	if p.lines {
 		v.wire = newWire(t)
 	}
@@ -83,7 +94,7 @@ func newVillage(t *testing.T, p plan) *village {
 	for _, name := range p.names {
 		v.settle(name)
 	}
-	g := chain.Genesis{Network: chain.Dev, ChainID: villageChain, Time: time.Now().UTC().Add(-p.age), Heartbeat: 2 * time.Second, EpochBlocks: 1000, Tune: p.tune}
+	g := chain.Genesis{Network: chain.Dev, ChainID: villageChain, Time: time.Now().UTC().Add(-p.age), Heartbeat: 2 * time.Second, EpochBlocks: 1000, Tune: p.tune, Day: p.trade.day}
 	g.Grants = append(g.Grants, chain.Grant{Address: v.owner.Address(), Amount: 1000 * money.Scale, From: "community", Label: "owner"})
 	for i := range p.payers {
 		a := account(t, fmt.Sprintf("payer %d", i))
@@ -93,6 +104,7 @@ func newVillage(t *testing.T, p plan) *village {
 	for _, c := range v.folk[:p.seats] {
 		g.Seats = append(g.Seats, v.enrol(c, 0))
 	}
+	v.trades(&g)
 	doc, err := g.Build()
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +119,25 @@ func newVillage(t *testing.T, p plan) *village {
 		c.write("chain/genesis.json", string(v.genesis))
 	}
 	return v
+}
+
+// trades registers the sellers without a seat, and lets the first payer's money be spent by the buyer's node.
+func (v *village) trades(g *chain.Genesis) {
+	v.t.Helper()
+	for _, c := range v.folk[len(g.Seats):max(len(g.Seats), v.trade.known)] {
+		g.Nodes = append(g.Nodes, v.enrol(c, 0))
+	}
+	for _, c := range v.folk {
+		if c.Name != v.trade.buys {
+			continue
+		}
+		spend, err := node.LoadSpendKey(c.Home)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		g.Allowances = append(g.Allowances, chain.Allowance{Owner: v.payers[0].Address(), Spender: spend.Address(), Daily: 1000 * money.Scale})
+		g.Grants = append(g.Grants, chain.Grant{Address: spend.Address(), Amount: money.Scale, From: "community", Label: "spending key"})
+	}
 }
 
 // asks makes a genesis ask for a levy before it gives a ticket.
@@ -141,7 +172,14 @@ func account(t *testing.T, name string) *ledger.Secret {
 func (v *village) settle(name string) *citizen {
 	v.t.Helper()
 	c := &citizen{t: v.t, program: filepath.Join(v.t.TempDir(), name+".sh")}
-	c.PC = pc.New(v.t, c.program, name, "--no-provider", "--slots", "1")
+	flags := []string{"--slots", "1"}
+	if !slices.Contains(v.trade.sells, name) {
+		flags = append(flags, "--no-provider")
+	}
+	if v.trade.keeps == name {
+		flags = append(flags, "--archive")
+	}
+	c.PC = pc.New(v.t, c.program, name, flags...)
 	host, port := "127.0.0.1", vacant(v.t)
 	if v.wire != nil {
 		c.ns = v.wire.plug()

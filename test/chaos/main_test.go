@@ -64,6 +64,7 @@ type town struct {
 	alice   *pc.PC
 	folk    []*pc.PC
 	program string // content address at alice
+	steps   string // of a task
 	want    string // the result that all runs of the job must have
 }
 
@@ -74,7 +75,7 @@ func tasks() int { return counted(120, 240) }
 
 func newTown(t *testing.T, names ...string) *town {
 	t.Helper()
-	w := &town{t: t, rng: rand.New(rand.NewPCG(*seed, uint64(len(t.Name())))), alice: pc.New(t, built.hpips, "alice", "--no-provider")}
+	w := &town{t: t, rng: rand.New(rand.NewPCG(*seed, uint64(len(t.Name())))), alice: pc.New(t, built.hpips, "alice", "--no-provider"), steps: steps}
 	w.alice.Up(t)
 	for _, name := range names {
 		p := pc.New(t, built.hpips, name, "--slots", "1", "--join", w.alice.Address(t))
@@ -82,14 +83,22 @@ func newTown(t *testing.T, names ...string) *town {
 		w.folk = append(w.folk, p)
 	}
 	w.alice.Ready(t, len(names))
-	w.program = w.alice.Must(t, "put", "-q", built.guest)
-	st := w.finish(w.submit())
+	w.undisturbed()
+	return w
+}
+
+// undisturbed runs the job once before anything happens: that result all others must have. It gives the job's name.
+func (w *town) undisturbed() string {
+	w.t.Helper()
+	w.program = w.alice.Must(w.t, "put", "-q", built.guest)
+	id := w.submit()
+	st := w.finish(id)
 	if st.Tasks.Lost != 0 || st.Executions != tasks()+1 {
-		t.Fatalf("the undisturbed run was disturbed: %+v", st)
+		w.t.Fatalf("the undisturbed run was disturbed: %+v", st)
 	}
 	w.want = st.Result
-	t.Logf("undisturbed: %d tasks in %.1f s, result %s", st.Tasks.Total, st.Seconds, st.Result)
-	return w
+	w.t.Logf("undisturbed: %d tasks in %.1f s, result %s", st.Tasks.Total, st.Seconds, st.Result)
+	return id
 }
 
 // submit hands the job in and returns its name.
@@ -97,7 +106,7 @@ func (w *town) submit() string {
 	w.t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), pc.Patience)
 	defer stop()
-	spec := job.Spec{Kind: job.Map, Run: job.Run{WASM: w.program, Args: []string{"squares", steps}}, Over: &job.Over{Count: tasks()},
+	spec := job.Spec{Kind: job.Map, Run: job.Run{WASM: w.program, Args: []string{"squares", w.steps}}, Over: &job.Over{Count: tasks()},
 		Reduce: &job.Reduce{Run: job.Run{WASM: w.program, Args: []string{"reduce"}}}, Verify: job.Verify{Mode: job.None}}
 	id, err := w.alice.API(w.t).Submit(ctx, spec, false)
 	if err != nil {
