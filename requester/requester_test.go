@@ -60,6 +60,9 @@ func submit(t testing.TB, r *Requester, s job.Spec) string {
 func TestAliceAsksBobAndCarolCompute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tn := newTown(t, "bob", "carol")
+		for _, one := range tn.folk {
+			one.pace = time.Millisecond // so that neither is through before the other has begun
+		}
 		r, stop := tn.life()
 		defer stop()
 		s := finish(t, r, submit(t, r, tn.count(100)))
