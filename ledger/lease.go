@@ -97,6 +97,7 @@ func (l *Ledger) Leases(ctx context.Context, payer string, node []byte) ([]Lease
 // LeaseRules are the parameters of leases.
 type LeaseRules struct {
 	Fee   uint64 // of each claim of a redemption, in uhpips
+	Least uint64 // deposit in HPIPS, in uhpips
 	Batch int    // leases, or claims, in one message
 	Grace time.Duration
 }
@@ -107,7 +108,7 @@ func (l *Ledger) LeaseRules(ctx context.Context) (LeaseRules, error) {
 	if err != nil {
 		return LeaseRules{}, err
 	}
-	return LeaseRules{r.Params.RedeemFee, int(r.Params.Batch), time.Duration(r.Params.GraceSeconds) * time.Second}, nil
+	return LeaseRules{r.Params.RedeemFee, r.Params.LeastDeposit, int(r.Params.Batch), time.Duration(r.Params.GraceSeconds) * time.Second}, nil
 }
 
 // Escrow is what an account has in escrow, and what waits to be final for it.

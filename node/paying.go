@@ -73,6 +73,15 @@ func (t paying) Terms(q lease.Quote, deposit uint64) *lease.Pay {
 	return p.Terms(q, deposit)
 }
 
+// Least is the smallest deposit that the chain takes.
+func (t paying) Least(ctx context.Context) (uint64, error) {
+	p, err := t.by("")
+	if err != nil {
+		return 0, err
+	}
+	return p.Least(ctx)
+}
+
 // Fund makes deposits.
 func (t paying) Fund(ctx context.Context, leases []lease.Lease) error {
 	return t.each(leases, func(p *pay.Payer, some []lease.Lease) error { return p.Fund(ctx, some) })

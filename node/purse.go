@@ -52,7 +52,7 @@ func (p *purse) Rules(ctx context.Context) (pay.Rules, error) {
 		return pay.Rules{}, err
 	}
 	r, err := w.LeaseRules(ctx)
-	return pay.Rules{Fee: r.Fee, Batch: r.Batch, Grace: r.Grace}, err
+	return pay.Rules{Fee: r.Fee, Least: r.Least, Batch: r.Batch, Grace: r.Grace}, err
 }
 
 var phases = map[string]pay.Phase{"open": pay.Open, "closing": pay.Closing, "closed": pay.Closed}

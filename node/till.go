@@ -311,6 +311,12 @@ func (t paid) Lease(ctx context.Context, id string) (lease.Lease, bool) {
 	return lease.Lease{}, false
 }
 
+// Closed tells whether the chain has closed a lease.
+func (t paid) Closed(l lease.Lease) bool {
+	p := t.get()
+	return p != nil && p.Closed(l)
+}
+
 // Take takes a promise.
 func (t paid) Take(ctx context.Context, l lease.Lease, v voucher.Signed) (uint64, error) {
 	if p := t.get(); p != nil {

@@ -79,7 +79,7 @@ const blockTime = 5 * time.Second
 
 func newLedger(now func() time.Time) *ledger {
 	never := func(string) bool { return false }
-	return &ledger{id: "hpips-test-1", rules: Rules{Fee: 200, Batch: 200, Grace: 3 * 24 * time.Hour}, least: 10_000, now: now, genesis: now(),
+	return &ledger{id: "hpips-test-1", rules: Rules{Fee: 200, Least: 10_000, Batch: 200, Grace: 3 * 24 * time.Hour}, least: 10_000, now: now, genesis: now(),
 		leases: map[voucher.ID]*deposited{}, graves: map[voucher.ID]bool{}, owners: map[string]string{}, balance: map[string]map[string]uint64{},
 		paid: map[string]map[string]uint64{}, budget: map[string]uint64{}, sums: map[string]*totals{}, lost: never, dumb: never}
 }

@@ -44,6 +44,7 @@ type Head struct {
 // Rules are the parameters of leases.
 type Rules struct {
 	Fee   uint64        // of each claim, out of the HPIPS that its transaction redeems; in base units
+	Least uint64        // deposit of a lease in HPIPS, in base units
 	Batch int           // leases or claims in one transaction
 	Grace time.Duration // from the closing of a lease to the return of what is left
 }

@@ -169,7 +169,7 @@ func (p *Payee) open(ctx context.Context, l lease.Lease, a Account) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.tab(id, l.Terms)
-	t.deposit, t.until, t.funded = a.Deposit, time.Unix(a.Until, 0), true
+	t.deposit, t.until, t.funded, t.closing, t.gone = a.Deposit, time.Unix(a.Until, 0), true, time.Time{}, false
 	if err := p.book.add(ctx, id, t, l); err != nil {
 		t.funded = false
 		return err
@@ -338,7 +338,7 @@ func (t *tab) fits(v voucher.Voucher, rates voucher.Rates) error {
 func (p *Payee) covered(ctx context.Context, id voucher.ID, amount uint64) error {
 	p.mu.Lock()
 	t := p.tabs[id]
-	known := t != nil && t.funded
+	known := t != nil && t.funded && !t.gone
 	enough := known && amount <= t.deposit
 	p.mu.Unlock()
 	switch {
@@ -358,6 +358,17 @@ func (p *Payee) covered(ctx context.Context, id voucher.ID, amount uint64) error
 	defer p.mu.Unlock()
 	t.deposit, t.until = a.Deposit, time.Unix(a.Until, 0)
 	return p.book.deposited(ctx, id, t)
+}
+
+// Closed tells whether a lease was seen closing on the chain, or gone: no further work for it is safe. Serve looks at all leases from time to time.
+func (p *Payee) Closed(l lease.Lease) bool {
+	if l.Terms.Pay == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.tabs[l.Terms.Key()]
+	return t != nil && (t.gone || !t.closing.IsZero())
 }
 
 // Ended tells that a lease is over: what it is owed is redeemed soon. It may be repeated.

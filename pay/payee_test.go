@@ -185,6 +185,41 @@ func TestWhatNeverReachedAliceIsNotHeldAgainstHer(t *testing.T) {
 	bob.Lost(lease.Lease{}, second(0))
 }
 
+// Alice closes her lease while bob works for her. He sees it, though she owes him nothing then, and takes no promise once the deposit has gone back.
+func TestALeaseThatHerPayerCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		tn := newTown(t, "alice", "bob")
+		alice, bob := tn.payer("alice"), tn.payee("bob")
+		defer bob.Close()
+		l := tn.hired(alice, bob, "bob", hpips)
+		look := func() {
+			t.Helper()
+			time.Sleep(2 * time.Hour)
+			if _, err := bob.step(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if look(); bob.Closed(l) {
+			t.Error("it is open")
+		}
+		if err := tn.door("alice").Close(ctx, []voucher.ID{l.Terms.Key()}); err != nil {
+			t.Fatal(err)
+		}
+		if look(); !bob.Closed(l) {
+			t.Error("it is closing")
+		}
+		time.Sleep(3*24*time.Hour + time.Hour)
+		if look(); !bob.Closed(l) {
+			t.Error("it is gone")
+		}
+		bob.Did(l, []job.Result{ran(0, time.Second)})
+		if _, err := bob.Take(ctx, l, promise(t, alice, l, used(time.Second))); !errors.Is(err, ErrUnfunded) {
+			t.Errorf("a promise that nobody pays is taken: %v", err)
+		}
+	})
+}
+
 // A lease can be looked up by those who come after, until nothing can be redeemed of it any more.
 func TestALeaseIsKnownToLaterLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

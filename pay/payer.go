@@ -74,6 +74,15 @@ func (p *Payer) Terms(q lease.Quote, deposit uint64) *lease.Pay {
 	return &lease.Pay{Chain: p.chain.ID(), Payer: p.cfg.Account, Key: slices.Clone(p.key), Denom: p.cfg.Denom, Deposit: deposit}
 }
 
+// Least is the smallest deposit that the chain takes, in base units of what this payer pays in.
+func (p *Payer) Least(ctx context.Context) (uint64, error) {
+	if p.chain == nil || p.cfg.Denom != money.Denom {
+		return 1, nil
+	}
+	rules, err := p.chain.Rules(ctx)
+	return max(rules.Least, 1), err
+}
+
 // own refuses a lease that this payer does not pay for.
 func (p *Payer) own(l lease.Lease) error {
 	switch pay := l.Terms.Pay; {

@@ -62,9 +62,9 @@ func (p *Payee) step(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	due := func(early time.Duration) []voucher.ID {
-		return p.owing(func(t *tab) bool {
+		return p.list(func(t *tab) bool {
 			soon, may := p.ripe(t, rules, head.Time)
-			return soon <= early && may <= 0
+			return t.owed() > 0 && soon <= early && may <= 0
 		})
 	}
 	if len(due(0)) > 0 {
@@ -78,13 +78,13 @@ func (p *Payee) step(ctx context.Context) (time.Duration, error) {
 	return p.next(rules, head.Time), nil
 }
 
-// owing lists leases for which something is promised and not redeemed, in the order of their IDs.
-func (p *Payee) owing(also func(*tab) bool) []voucher.ID {
+// list lists some of the leases in the order of their IDs.
+func (p *Payee) list(which func(*tab) bool) []voucher.ID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var list []voucher.ID
 	for id, t := range p.tabs {
-		if t.owed() > 0 && also(t) {
+		if which(t) {
 			list = append(list, id)
 		}
 	}
@@ -155,12 +155,12 @@ func (p *Payee) next(r Rules, head time.Time) time.Duration {
 	return max(wait, p.cfg.Poll)
 }
 
-// watch looks, from time to time, at all leases that are owed something: their payers may have closed them.
+// watch looks, from time to time, at all leases that are owed something or under which work goes on: their payers may have closed them.
 func (p *Payee) watch(ctx context.Context, head Head) error {
 	if head.Time.Before(p.watched.Add(p.cfg.Watch)) {
 		return nil
 	}
-	for _, id := range p.owing(func(*tab) bool { return true }) {
+	for _, id := range p.list(func(t *tab) bool { return t.owed() > 0 || t.funded && t.ended.IsZero() }) {
 		if _, err := p.look(ctx, id, head); err != nil {
 			return err
 		}

@@ -101,12 +101,13 @@ func Plausible(r job.Result, elapsed time.Duration, cores int) error {
 	return nil
 }
 
-// Within refuses what a lease's results claim together when it is more than its slots' cores had since its first task was sent. A provider that
-// adds a little to each of many small tasks is found by this.
-func Within(u voucher.Usage, elapsed time.Duration, slots, cores int) error {
-	all := product(uint64(max(slots, 1)), uint64(max(cores, 1)))
-	if u.CPU > product(all, uint64(elapsed+margin(elapsed))) {
-		return fmt.Errorf("lease's results: %w: claim %v of processor time, %d cores had %v each", ErrUsage, time.Duration(min(u.CPU, 1<<62)), all, elapsed)
+// Within refuses what a lease's results claim together when it is more than its slots had since its first task was sent: processor time, memory, disk
+// and devices. A provider that adds a little to each of many small tasks is found by this, and one that counts the time for which tasks waited.
+func Within(u voucher.Usage, elapsed time.Duration, slots int, res job.Resources) error {
+	most := Full(res, time.Duration(min(product(uint64(max(slots, 1)), uint64(elapsed+margin(elapsed))), math.MaxInt64)))
+	most.Tasks, most.Sent = u.Tasks, u.Sent
+	if !most.Covers(u) {
+		return fmt.Errorf("lease's results: %w: claim %+v, %d slots had %+v in %v", ErrUsage, u, slots, most, elapsed)
 	}
 	return nil
 }

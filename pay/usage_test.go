@@ -75,10 +75,25 @@ func TestCarolClaimsTimeThatNobodyHad(t *testing.T) {
 	for range 1000 {
 		sum = sum.Add(voucher.Usage{Tasks: 1, CPU: uint64(20 * time.Millisecond)})
 	}
-	if err := Within(sum, time.Second, 4, 1); !errors.Is(err, ErrUsage) {
+	if err := Within(sum, time.Second, 4, job.Resources{CPU: 1}); !errors.Is(err, ErrUsage) {
 		t.Errorf("20 s in a second of four cores: %v", err)
 	}
-	if err := Within(sum, 5*time.Second, 4, 1); err != nil {
+	if err := Within(sum, 5*time.Second, 4, job.Resources{CPU: 1}); err != nil {
 		t.Errorf("20 s in five seconds of four cores: %v", err)
+	}
+	// Each of them ran since it was sent, she says: she had one slot, and a thousand tasks of 10 ms in it.
+	for name, of := range map[string]job.Resources{"memory": {CPU: 1, Memory: 1 << 30}, "disk": {CPU: 1, Disk: 1 << 30}, "devices": {CPU: 1, GPU: job.GPU{Count: 2}}} {
+		var waited, ran voucher.Usage
+		for i := range 1000 {
+			last := time.Duration(i+1) * 10 * time.Millisecond
+			waited = waited.Add(Used(job.Result{End: job.Exited, Usage: job.Usage{Wall: int64(last)}}, of))
+			ran = ran.Add(Used(job.Result{End: job.Exited, Usage: job.Usage{Wall: int64(10 * time.Millisecond)}}, of))
+		}
+		if err := Within(waited, 10*time.Second, 1, of); !errors.Is(err, ErrUsage) {
+			t.Errorf("%s of tasks that waited: %v", name, err)
+		}
+		if err := Within(ran, 10*time.Second, 1, of); err != nil {
+			t.Errorf("%s of tasks that ran: %v", name, err)
+		}
 	}
 }

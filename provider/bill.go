@@ -24,6 +24,8 @@ type Payee interface {
 	Lost(l lease.Lease, results []job.Result)
 	// Unpaid is what the work done costs beyond what is promised, and what is promised.
 	Unpaid(l lease.Lease) (unpaid, promised uint64)
+	// Closed tells whether the chain's lease was seen closing, or gone.
+	Closed(l lease.Lease) bool
 	// Ended tells that a lease is over here.
 	Ended(ctx context.Context, l lease.Lease)
 }
@@ -36,10 +38,13 @@ type bill struct {
 	unpaid   uint64
 	promised uint64
 	deposit  uint64
-	funded   bool // the chain has the deposit
-	known    bool // a task has ended, so that it is known what one costs
-	started  int  // tasks in batches, and those whose results are not on their way yet
-	over     bool // tasks take so much longer than any before them that no further one starts until one has ended
+	funded   bool  // the chain has the deposit
+	until    int64 // of the term for which it was seen there, Unix milliseconds
+	lapsed   bool  // that term has ended; the lease was extended, and its deposit was not
+	closed   bool  // the payer, or the end of its term, has closed the lease on the chain
+	known    bool  // a task has ended, so that it is known what one costs
+	started  int   // tasks in batches, and those whose results are not on their way yet
+	over     bool  // tasks take so much longer than any before them that no further one starts until one has ended
 
 	asking bool      // the chain is being asked for the deposit
 	asked  time.Time // when it was asked last
@@ -53,7 +58,7 @@ func newBill(l lease.Lease, limits job.Limits) *bill {
 // room is how many further tasks may be started: what is unpaid and what is started, each task at the dearest so far, stays within the credit window
 // and within the deposit. Where nothing is at stake, one may be.
 func (b *bill) room() int {
-	if !b.funded {
+	if !b.funded || b.lapsed || b.closed {
 		return 0
 	}
 	task, size := max(b.window.Task(), 1), b.window.Size()

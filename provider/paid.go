@@ -54,7 +54,7 @@ func (p *Provider) lookUp(t *tenant) error {
 	b := t.bill
 	b.asking, b.asked = false, time.Now()
 	if err == nil {
-		b.deposit, b.funded = deposit, true
+		b.deposit, b.funded, b.until = deposit, true, max(b.until, l.Terms.Until)
 	}
 	p.mu.Unlock()
 	if err == nil {
@@ -72,9 +72,10 @@ func (p *Provider) refresh(t *tenant) {
 	l := t.lease
 	p.mu.Unlock()
 	unpaid, promised := p.payee.Unpaid(l)
+	closed := p.payee.Closed(l)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b.unpaid, b.promised = unpaid, promised
+	b.unpaid, b.promised, b.closed = unpaid, promised, closed
 	b.deposit = max(b.deposit, promised) // it was added to, else the payee had not taken the promise
 	b.window.Paid(promised)
 	if t.over {
@@ -210,28 +211,47 @@ func (p *Provider) tendBill(t *tenant, now time.Time) {
 	if !b.funded {
 		return
 	}
+	if b.closed {
+		p.turnOut(t, lease.Refused{Reason: "deposit: the lease is closed on the chain", Hint: "make a new lease"})
+		return
+	}
+	b.lapsed = b.until <= now.UnixMilli()
 	p.hold(t, now)
+	if t.lease.Terms.Until > b.until { // extended: its deposit is to stand as long
+		p.ask(t, now)
+	}
 	if len(t.ready) == 0 || t.running > 0 || b.room() > 0 || p.mode == Paused || !t.away.IsZero() {
 		b.since = time.Time{}
 		return
 	}
-	if b.short() && !b.asking && now.Sub(b.asked) >= time.Second {
-		b.asking = true
-		t.doing.Add(1)
-		p.doing.Go(func() {
-			defer t.doing.Done()
-			_ = p.lookUp(t) // that there is no more of it shows in the room
-		})
+	if b.short() {
+		p.ask(t, now)
 	}
 	switch {
 	case b.since.IsZero():
 		b.since = now
 	case now.Sub(b.since) <= p.cfg.Unpaid:
+	case b.lapsed:
+		p.turnOut(t, lease.Refused{Reason: "deposit: the lease was extended, and its deposit on the chain was not", Hint: "move the deposit's end out (hpips does it by itself), or make a new lease"})
 	case b.short():
 		p.turnOut(t, lease.Refused{Reason: fmt.Sprintf("pay: the deposit of %d covers no further task: %d are promised and %d owed", b.deposit, b.promised, b.unpaid), Hint: "add to the deposit, or make a new lease"})
 	default:
 		p.turnOut(t, lease.Refused{Reason: fmt.Sprintf("pay: %d are owed for finished work, and for %v nothing came", b.unpaid, p.cfg.Unpaid), Hint: "pay for what was done"})
 	}
+}
+
+// ask looks for more of a deposit, or for a later end of it. That there is none shows in the room. Needs p.mu.
+func (p *Provider) ask(t *tenant, now time.Time) {
+	b := t.bill
+	if b.asking || now.Sub(b.asked) < time.Second {
+		return
+	}
+	b.asking = true
+	t.doing.Add(1)
+	p.doing.Go(func() {
+		defer t.doing.Done()
+		_ = p.lookUp(t)
+	})
 }
 
 // hold stops what puts more at stake than the window: tasks that run a good deal longer than any before them. The oldest goes on in any case, and

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -360,6 +361,60 @@ func TestTheLastVoucherFindsAnotherLife(t *testing.T) {
 		synctest.Wait()
 		if unpaid, promised := b.payee.Unpaid(a.lease); unpaid != 0 || promised != a.worth() || promised == 0 {
 			t.Errorf("unpaid %d, promised %d of %d", unpaid, promised, a.worth())
+		}
+	})
+}
+
+// TestAnExtensionNeedsItsDeposit: alice extends her lease through the market, and does not move the end of her deposit out, or has closed it. Bob works to the
+// end for which he saw it, and no longer.
+func TestAnExtensionNeedsItsDeposit(t *testing.T) {
+	for _, moved := range []bool{false, true} {
+		paidStory(t, func(t *testing.T, b *bob, a *patron) {
+			a.hires(a.work("second"), 2, 100*plenty)
+			a.assigns(1, 2)
+			a.takes(1100 * time.Millisecond)
+			a.pays()
+			first := a.lease.Terms.Until
+			terms := a.lease.Terms
+			terms.Serial, terms.Until = 1, first+time.Hour.Milliseconds()
+			longer := lease.Lease{Terms: terms, Requester: sign(t, terms, a.me), Provider: sign(t, terms, b.me)}
+			if err := b.Hold(longer); err != nil {
+				t.Fatal(err)
+			}
+			if moved {
+				if err := a.till.TopUp(t.Context(), []pay.Addition{{Lease: terms.Key(), Until: terms.Until/1000 + 1}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.lease = longer
+			a.says(lease.Message{Begin: &lease.Begin{Lease: longer, Work: a.work("second")}})
+			time.Sleep(time.Until(time.UnixMilli(first)) + time.Second)
+			done := len(a.got)
+			a.assigns(3, 4)
+			no := a.takes(time.Minute)
+			switch {
+			case moved && (no != nil || len(a.got) != done+2):
+				t.Errorf("with the deposit: refused %+v, %d results", no, len(a.got)-done)
+			case !moved && (no == nil || !strings.Contains(no.Reason, "extended") || len(a.got) != done):
+				t.Errorf("without it: refused %+v, %d results", no, len(a.got)-done)
+			}
+		})
+	}
+}
+
+// TestALeaseThatIsClosedOnTheChain: alice takes her deposit back while bob works. As soon as he sees it he stops.
+func TestALeaseThatIsClosedOnTheChain(t *testing.T) {
+	paidStory(t, func(t *testing.T, b *bob, a *patron) {
+		watch, stop := context.WithCancel(t.Context())
+		defer stop()
+		payee := b.payee.(*pay.Payee)
+		go payee.Serve(watch)
+		a.hires(a.work("second"), 1, 100*plenty, func(t *lease.Terms) { t.Until = t.From + lease.MaxTerm.Milliseconds() })
+		a.till.close(a.lease)
+		time.Sleep(2 * time.Hour)
+		a.assigns(1, 2, 3)
+		if no := a.takes(5 * time.Second); no == nil || !strings.Contains(no.Reason, "closed on the chain") {
+			t.Errorf("refused %+v, %d results", no, len(a.got))
 		}
 	})
 }

@@ -271,8 +271,24 @@ func (p *Provider) Hold(l lease.Lease) error {
 	if l.Terms.Pay != nil && p.payee == nil {
 		return errNoPayee
 	}
+	if n := p.promisedTo(l.Terms.Order.Requester); n >= p.reservable() {
+		return fmt.Errorf("leases: %d of yours wait here for their beginning or their deposit, and no more are kept free", n)
+	}
 	p.tenants[id] = p.newTenant(l)
 	return nil
+}
+
+// reservable is how many places one requester may keep without work or a deposit: a quarter, so that none keeps all from others.
+func (p *Provider) reservable() int { return max(2, p.cfg.Leases/4) }
+
+// promisedTo counts a requester's places whose leases have not begun, or have no deposit yet. Needs p.mu.
+func (p *Provider) promisedTo(requester string) (n int) {
+	for _, t := range p.tenants {
+		if t.lease.Terms.Order.Requester == requester && (!t.begun || t.bill != nil && !t.bill.funded) {
+			n++
+		}
+	}
+	return n
 }
 
 // errNoPayee refuses a lease that is paid for where nobody could take the money.

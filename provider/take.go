@@ -98,18 +98,10 @@ func (p *Provider) begin(ctx context.Context, l *link, id string, b lease.Begin)
 		return
 	}
 	t.round = b.Round
-	longer := b.Lease.Terms.Until > t.lease.Terms.Until
 	t.extend(b.Lease)
 	t.link, t.away, t.lost = l, time.Time{}, false
 	if t.bill == nil || t.bill.funded {
 		l.tell(note{lease: id, what: heldNote})
-	}
-	if longer && t.bill != nil && t.bill.funded { // its deposit is to stand as long
-		t.doing.Add(1)
-		p.doing.Go(func() {
-			defer t.doing.Done()
-			p.await(t)
-		})
 	}
 }
 

@@ -76,6 +76,15 @@ func (c *till) Redeem(context.Context, []voucher.Claim, []byte) (string, error) 
 	return "", errors.New("nobody redeems here")
 }
 
+// close lets a lease's grace begin.
+func (c *till) close(l lease.Lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.leases[l.Terms.Key()]
+	a.Phase, a.Closing = pay.Closing, time.Now().Unix()
+	c.leases[l.Terms.Key()] = a
+}
+
 // look makes the till show deposits as they are now, or as they were when it was made blind.
 func (c *till) look(blind bool) {
 	c.mu.Lock()
@@ -132,19 +141,22 @@ func (b *bob) patronises(c *till, name string) *patron {
 }
 
 // signsFor makes a paid lease, whose deposit is not on the chain yet.
-func (a *patron) signsFor(slots int, deposit uint64) {
+func (a *patron) signsFor(slots int, deposit uint64, edit ...func(*lease.Terms)) {
 	a.t.Helper()
 	a.lease = a.signs(slots, func(t *lease.Terms) {
 		t.Quote.Rates = dear
 		t.Pay = a.payer.Terms(t.Quote, deposit)
+		for _, f := range edit {
+			f(t)
+		}
 	})
 	a.id = a.lease.ID()
 }
 
 // hires makes a paid lease, puts its deposit on the chain and begins it.
-func (a *patron) hires(w lease.Work, slots int, deposit uint64) *lease.Held {
+func (a *patron) hires(w lease.Work, slots int, deposit uint64, edit ...func(*lease.Terms)) *lease.Held {
 	a.t.Helper()
-	a.signsFor(slots, deposit)
+	a.signsFor(slots, deposit, edit...)
 	if err := a.payer.Fund(a.t.Context(), []lease.Lease{a.lease}); err != nil {
 		a.t.Fatal(err)
 	}

@@ -50,8 +50,11 @@ func (b *bank) Now(context.Context) (pay.Head, error) {
 	return pay.Head{Time: time.Now(), Height: 1}, nil
 }
 
+// leastDeposit is that of the public network.
+const leastDeposit = 10_000
+
 func (b *bank) Rules(context.Context) (pay.Rules, error) {
-	return pay.Rules{Batch: 64, Grace: time.Hour}, nil
+	return pay.Rules{Least: leastDeposit, Batch: 64, Grace: time.Hour}, nil
 }
 
 func (b *bank) Lease(_ context.Context, id voucher.ID) (pay.Account, bool, error) {
@@ -87,6 +90,9 @@ func (b *bank) Open(ctx context.Context, deposits []pay.Deposit) error {
 	return b.transact(ctx, &b.opens, func() error {
 		sum := uint64(0)
 		for _, d := range deposits {
+			if d.Amount < leastDeposit {
+				return errors.New("the deposit is too small")
+			}
 			sum += d.Amount
 		}
 		if sum > b.balance {

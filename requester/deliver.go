@@ -22,7 +22,7 @@ type Store interface {
 	AddFiles(ctx context.Context, files iter.Seq2[string, []byte]) ([]store.Link, error)
 	Dir(ctx context.Context, links []store.Link) (store.Entry, error)
 	Tree(ctx context.Context, c cid.Cid) ([]store.File, error)
-	Total(ctx context.Context, c cid.Cid) (uint64, error)
+	Size(ctx context.Context, c cid.Cid) (uint64, error)
 	Resolve(ctx context.Context, ref string) (cid.Cid, error)
 	Open(ctx context.Context, c cid.Cid) (store.Reader, error)
 	Fetch(ctx context.Context, c cid.Cid, progress func(store.Progress), from ...peer.ID) (int64, error)

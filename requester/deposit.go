@@ -57,10 +57,14 @@ func (r *Requester) terms(e *errand, w hunt, q lease.Quote) (*lease.Pay, error) 
 	}
 	share := (w.tasks*q.Slots + w.slots - 1) / max(w.slots, 1)
 	want := ask{quote: q, of: e.spec.Resources, limit: e.spec.Limits, tasks: uint64(max(share, 1)), mean: w.mean, ahead: w.ahead}.deposit()
-	got := e.budget.take(max(want, w.least))
-	if got < w.least || got == 0 {
+	got := e.budget.take(max(want, w.least, w.floor))
+	switch {
+	case got < w.least || got == 0:
 		e.budget.back(got)
 		return nil, errDear
+	case got < w.floor:
+		e.budget.back(got)
+		return nil, &market.Refusal{Reason: fmt.Sprintf("price: a deposit is %s HPIPS at least, and %s are left of the job's ceiling", money.Amount(w.floor), money.Amount(got))}
 	}
 	p := r.deps.Payer.Terms(q, got)
 	if p == nil {
@@ -148,13 +152,16 @@ func (g *gathering) taskCost() uint64 {
 }
 
 // broke reports whether no further deposit of use can be made.
-func (g *gathering) broke() bool { return g.scarce != nil || g.e.budget.left() < g.taskCost() }
+func (g *gathering) broke() bool {
+	return g.scarce != nil || g.e.budget.left() < max(g.taskCost(), g.floor)
+}
 
 // leastAhead is the time for which a deposit is still worth making.
 const leastAhead = time.Second
 
 // funded learns from a round whether there is enough money: if not, the next deposits are smaller, until they are of no use.
 func (g *gathering) funded(s search) {
+	g.floor = max(g.floor, s.floor)
 	switch {
 	case s.scarce == nil:
 	case g.ahead > leastAhead:
@@ -207,6 +214,10 @@ func (g *gathering) noMoney() error {
 	state := fmt.Sprintf("%s HPIPS were spent on %d of %d tasks", money.Amount(spent), s.Tasks.Done, s.Tasks.Total)
 	if g.scarce != nil {
 		return &job.Failure{Code: job.CodeFunds, Message: g.scarce.Message + "; " + state, Hint: g.scarce.Hint}
+	}
+	if g.e.budget.limit < g.floor {
+		return &job.Failure{Code: job.CodeFunds, Message: fmt.Sprintf("the job's ceiling of %s is less than the smallest deposit that the chain takes, %s HPIPS", g.e.spec.Limits.Price, money.Amount(g.floor)),
+			Hint: "give it a higher one: --price (limits.price); what a job does not use returns"}
 	}
 	return &job.Failure{Code: job.CodeFunds, Message: fmt.Sprintf("the job's ceiling of %s is used up: %s", g.e.spec.Limits.Price, state),
 		Hint: "give it a higher one: --price (limits.price); what it costs so far: hpips job cost " + g.e.id}

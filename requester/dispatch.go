@@ -225,11 +225,11 @@ func (g *gathering) pull(ctx context.Context, a *arrival) error {
 		if left -= n; err != nil {
 			return err
 		}
-		switch total, err := g.r.deps.Store.Total(ctx, root); {
+		switch size, err := g.r.deps.Store.Size(ctx, root); {
 		case err != nil:
 			return err
-		case c.Size > 0 && uint64(c.Size) > total:
-			return fmt.Errorf("content %s: %w: %d bytes of %d", root, errClaim, total, c.Size)
+		case c.Size > 0 && uint64(c.Size) > size:
+			return fmt.Errorf("content %s: %w: %d bytes of %d", root, errClaim, size, c.Size)
 		}
 	}
 	return nil

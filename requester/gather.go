@@ -43,6 +43,7 @@ type gathering struct {
 	pause      *time.Timer // since the last transaction began, see due
 	rested     bool        // the pause is over
 	longer     chan extended
+	floor      uint64   // the chain's least deposit, 0 before it was asked for
 	purses     []*purse // of all paid leases of the phase
 	topped     chan topped
 	ahead      time.Duration // for which deposits are made

@@ -70,6 +70,7 @@ type hunt struct {
 	tasks   int // that are left for them
 	ceiling market.Ceiling
 	least   uint64        // a smaller deposit is of no use
+	floor   uint64        // a smaller deposit is not taken by the chain
 	mean    time.Duration // of a task; 0 is not known
 	ahead   time.Duration // for which deposits are made
 }
@@ -80,6 +81,7 @@ type search struct {
 	asked    int
 	rejected []job.Rejection
 	scarce   *job.Failure // there is not enough money for the deposits
+	floor    uint64       // the chain's least deposit, as far as it was asked for
 }
 
 // sample bounds how many providers are asked in one round: the power of many choices does not grow past a few dozen.
@@ -95,6 +97,13 @@ func (r *Requester) seek(ctx context.Context, e *errand, w hunt) search {
 	answers := r.deps.Market.Ask(ctx, order, w.ceiling, peers)
 	s := search{asked: len(peers)}
 	reasons := map[string]int{}
+	if r.deps.Payer != nil && w.ceiling > 0 {
+		var err error
+		if s.floor, err = r.deps.Payer.Least(ctx); err != nil {
+			r.log.Debug("The least deposit is not known", "err", err) // that the chain cannot be asked shows when the deposits are made
+		}
+		w.floor = s.floor
+	}
 	for _, a := range answers {
 		if a.Err != nil {
 			reasons[reason(a.Err)]++

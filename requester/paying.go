@@ -36,7 +36,7 @@ func (h *hire) usage(r job.Result, of job.Resources, age time.Duration, now time
 		r.Usage.CPU = min(r.Usage.CPU, int64(elapsed)*int64(max(of.CPU, 1)))
 	}
 	u := pay.Used(r, of)
-	if err := pay.Within(p.claimed.Add(u), now.Sub(p.begun), h.slots, of.CPU); err != nil {
+	if err := pay.Within(p.claimed.Add(u), now.Sub(p.begun), h.slots, of); err != nil {
 		return voucher.Usage{}, err
 	}
 	return u, err

@@ -124,7 +124,7 @@ func TestTheSlowOneIsPaidToo(t *testing.T) {
 	bob.purse = newPurse(l, job.Limits{Time: job.Duration(time.Hour)})
 	bob.purse.hire = bob
 	g := &gathering{r: &Requester{now: func() time.Time { return now.Add(time.Second) }}, e: &errand{spec: job.Spec{Resources: of}, changed: make(chan struct{})},
-		board: b, p: phase{count: 3}, hires: []*hire{bob, carol}, purses: []*purse{bob.purse}}
+		board: b, p: phase{count: 3, work: lease.Work{Limits: job.Limits{Output: 1 << 20}}}, hires: []*hire{bob, carol}, purses: []*purse{bob.purse}}
 	b.give(bob, 2, now, 0)
 	b.hold(0, carol, now)
 	if !b.arrived(0, carol) || !b.vote(0, ballot(carol, 1), 2).decided {
@@ -142,6 +142,49 @@ func TestTheSlowOneIsPaidToo(t *testing.T) {
 	}
 	if all := g.payments(nil); len(all) != 1 || all[0].used.Tasks != 1 {
 		t.Errorf("written down: %+v", all)
+	}
+}
+
+// TestBytesThatNeverCame: mallory's result comes too late to be of use, with a petabyte that lies with her, she says. Nobody pulls it, and nobody pays for it; a
+// claim beyond the task's limits makes the whole of it worthless.
+func TestBytesThatNeverCame(t *testing.T) {
+	now := time.Now()
+	for name, row := range map[string]struct {
+		claim job.Content
+		want  voucher.Usage
+	}{
+		"within the limits": {job.Content{CID: "nothing of the kind", Size: 1 << 20}, voucher.Usage{Tasks: 1, CPU: 500_000_000, Sent: 5}},
+		"a petabyte":        {job.Content{CID: "nothing of the kind", Size: 1 << 50}, voucher.Usage{}},
+	} {
+		for _, output := range []bool{false, true} {
+			b := newBoard(3, rules{policy: verify.Policy{Copies: 1, Limit: 1}})
+			mallory, carol := person("mallory"), person("carol")
+			mallory.up, carol.up = false, false
+			quote := lease.Quote{Slots: 1, Rates: voucher.Rates{CPU: 3_600_000, Sent: 1000}}
+			of := job.Resources{CPU: 1, Disk: 1 << 30}
+			l := lease.Lease{Terms: lease.Terms{Order: lease.Order{Resources: of}, Quote: quote, From: now.UnixMilli(), Pay: &lease.Pay{Deposit: plenty}}}
+			limits := job.Limits{Time: job.Duration(time.Hour), Output: 1 << 30}
+			mallory.purse = newPurse(l, limits)
+			mallory.purse.hire = mallory
+			g := &gathering{r: &Requester{now: func() time.Time { return now.Add(time.Second) }}, e: &errand{spec: job.Spec{Resources: of, Limits: limits}, changed: make(chan struct{})},
+				board: b, p: phase{count: 3, work: lease.Work{Limits: limits, Outputs: []string{"/out"}}}, hires: []*hire{mallory, carol}, purses: []*purse{mallory.purse}}
+			b.give(mallory, 2, now, 0)
+			b.hold(0, carol, now)
+			if !b.arrived(0, carol) || !b.vote(0, ballot(carol, 1), 2).decided {
+				t.Fatal("carol's result does not count")
+			}
+			g.recall(0)
+			late := job.Result{Index: 0, End: job.Exited, Usage: job.Usage{CPU: 500_000_000, Wall: 500_000_000}, Stdout: row.claim, Stderr: []byte("hello")}
+			if output {
+				late.Stdout, late.Outputs = job.Content{}, map[string]job.Content{"/out": row.claim}
+			}
+			if err := g.arrivals(context.Background(), mallory, []job.Result{late}, func() {}); err != nil {
+				t.Fatal(err)
+			}
+			if u := mallory.purse.used; u != row.want && (u.Tasks > 0 || row.want.Tasks > 0) && (u.Tasks != row.want.Tasks || u.Sent != row.want.Sent) {
+				t.Errorf("%s, in a folder: %v: mallory is owed for %+v, want %+v", name, output, u, row.want)
+			}
+		}
 	}
 }
 
@@ -254,6 +297,46 @@ func TestWhoHasNoMoneyIsTold(t *testing.T) {
 					tn.settleAccounts()
 				} else if s.Error == nil || s.Error.Code != row.code || s.ExitCode != 121 || s.Error.Hint == "" {
 					t.Fatalf("status %+v, error %+v", s, s.Error)
+				}
+			})
+		})
+	}
+}
+
+// TestTheLeastDeposit: a provider so cheap, or a job so short, that the chain would not take what it needs. The least deposit is made, and the rest returns; a
+// ceiling below it is said at once.
+func TestTheLeastDeposit(t *testing.T) {
+	for name, row := range map[string]struct {
+		ceiling string
+		tasks   int
+		rates   voucher.Rates
+		fails   string
+	}{
+		"a cheap provider":          {"1 HPIPS", 50, voucher.Rates{CPU: 5_000}, ""},
+		"one task of 10 ms":         {"1 HPIPS", 1, voucher.Rates{CPU: 3_600_000}, ""},
+		"a ceiling just above it":   {"0.010001 HPIPS", 3, voucher.Rates{CPU: 3_600_000}, ""},
+		"a ceiling just below it":   {"0.009999 HPIPS", 3, voucher.Rates{CPU: 3_600_000}, "0.010000 HPIPS"},
+		"a ceiling of next to none": {"0.000001 HPIPS", 3, voucher.Rates{CPU: 3_600_000}, "0.010000 HPIPS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tn := payingTown(t, 10*time.Millisecond, "bob")
+				tn.folk[0].rates = row.rates
+				r, stop := tn.life()
+				defer stop()
+				spec := tn.dearCount(row.tasks)
+				spec.Limits.Price = row.ceiling
+				id := submit(t, r, spec)
+				s := finish(t, r, id)
+				synctest.Wait()
+				c, err := r.Cost(context.Background(), id)
+				switch {
+				case err != nil:
+					t.Fatal(err)
+				case row.fails == "" && s.State != job.Settled:
+					t.Fatalf("status %+v, error %+v", s, s.Error)
+				case row.fails != "" && (s.Error == nil || s.Error.Code != job.CodeFunds || !strings.Contains(s.Error.Message, row.fails) || c.Deposited != 0 || len(c.Leases) != 0):
+					t.Fatalf("status %+v, error %+v, cost %+v", s, s.Error, c)
 				}
 			})
 		})

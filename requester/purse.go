@@ -16,6 +16,8 @@ import (
 type Payer interface {
 	// Terms says how a lease of this quote is paid for; nil: it is not.
 	Terms(q lease.Quote, deposit uint64) *lease.Pay
+	// Least is the smallest deposit that the chain takes.
+	Least(ctx context.Context) (uint64, error)
 	// Fund makes the deposits of leases in one transaction. A lack of money is a *job.Failure with CodeFunds.
 	Fund(ctx context.Context, leases []lease.Lease) error
 	// Promise signs what was used under a lease, never for less than before. With pay.ErrDeposit the voucher is good for the whole deposit.

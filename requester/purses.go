@@ -168,6 +168,9 @@ func (r *Requester) Cost(ctx context.Context, id string) (job.Cost, error) {
 	}
 	for _, p := range purses {
 		t := p.Lease.Terms
+		if p.State == purseClosed && p.promised() == 0 {
+			continue // it cost nothing: its deposit returned, or was never made
+		}
 		c.Deposited, c.Promised = c.Deposited+p.Deposit, c.Promised+p.promised()
 		c.Leases = append(c.Leases, job.LeaseCost{Node: t.Quote.Provider, Owner: t.Quote.Owner, Lease: p.Lease.ID(), Denom: t.Pay.Denom,
 			Deposited: p.Deposit, Promised: p.promised(), Rates: t.Quote.Rates, Usage: p.Used, Closed: p.State == purseClosed})

@@ -132,7 +132,7 @@ func (s *shelf) Fetch(ctx context.Context, c cid.Cid, progress func(store.Progre
 	return 0, ctx.Err()
 }
 
-func (s *shelf) Total(_ context.Context, c cid.Cid) (uint64, error) {
+func (s *shelf) Size(_ context.Context, c cid.Cid) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	total := uint64(0)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/p2p"
+	"github.com/hpips/hpips/pay"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/voucher"
@@ -135,6 +136,9 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 		}
 		age := g.board.age(result.Index, now)
 		known := h.knew(result.Index)
+		if err := result.Check(g.p.work.Limits, g.e.spec.Resources.Disk, g.p.work.Outputs); err != nil { // nothing that it claims counts
+			result = job.Result{Index: result.Index, End: job.Broken, Message: err.Error()}
+		}
 		used, err := h.usage(result, g.e.spec.Resources, age, now)
 		if lie == nil && known {
 			lie = err
@@ -142,6 +146,7 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 		if !g.board.arrived(result.Index, h) {
 			if known { // it came too late to be of use
 				delete(h.recalled, result.Index)
+				used.Sent = min(used.Sent, pay.Used(unsent(result), g.e.spec.Resources).Sent)
 				h.owe(used, now)
 			}
 			continue
@@ -150,9 +155,6 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 		g.e.enter(job.Running)
 		left++
 		a := arrival{hire: h, result: result, done: one, used: used}
-		if err := result.Check(g.p.work.Limits, g.p.work.Outputs); err != nil {
-			a.result = job.Result{Index: result.Index, End: job.Broken, Message: err.Error()}
-		}
 		if again, err := g.unfinished(ctx, a); err != nil || again {
 			one()
 			if err != nil {
@@ -175,6 +177,15 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 		g.turnAway(ctx, h, lie.Error())
 	}
 	return nil
+}
+
+// unsent is a result that comes too late to be of use: what lies with its provider is not pulled, so it was not sent, and is not paid for as if it were.
+func unsent(r job.Result) job.Result {
+	r.Outputs = nil
+	if r.Stdout.CID != "" {
+		r.Stdout = job.Content{}
+	}
+	return r
 }
 
 // unfinished deals with an execution that is no result: one that broke, was lost or stopped, or failed with retries left. Its task is run again,

@@ -155,6 +155,7 @@ func TestContentThatIsSmallerThanItsClaim(t *testing.T) {
 			t.Fatal(err)
 		}
 		claims := 0
+		tn.folk[0].pace, tn.folk[1].pace = time.Millisecond, time.Millisecond
 		tn.folk[1].answer = func(_ lease.Work, task job.Task) *job.Result {
 			claims++
 			return &job.Result{Index: task.Index, End: job.Exited, Stdout: job.Content{CID: ten.CID.String(), Size: 1000}}

@@ -92,14 +92,9 @@ func (s *Store) linkTotal(ctx context.Context, l Link) (uint64, error) {
 	if l.CID.Prefix().Codec == cid.Raw && l.Size > 0 {
 		return l.Size, nil
 	}
-	return s.Total(ctx, l.CID)
-}
-
-// Total is how many bytes all blocks of the DAG under c have, as the links in its root record. No content under it has more.
-func (s *Store) Total(ctx context.Context, c cid.Cid) (uint64, error) {
-	node, err := s.dag.Get(ctx, c)
+	node, err := s.dag.Get(ctx, l.CID)
 	if err != nil {
-		return 0, s.missing("look up", c, err)
+		return 0, s.missing("look up", l.CID, err)
 	}
 	return node.Size()
 }

@@ -73,8 +73,8 @@ type Result struct {
 func (r Result) Succeeded() bool { return r.End == Exited && r.Exit == 0 }
 
 // Check refuses what no honest execution under these limits gives, so that a result cannot fill its receiver's memory or disk. outputs are the
-// guest folders that are kept.
-func (r Result) Check(l Limits, outputs []string) error {
+// guest folders that are kept, disk is what a task may write there.
+func (r Result) Check(l Limits, disk Size, outputs []string) error {
 	switch {
 	case len(r.Stdout.Inline) > InlineLimit || len(r.Stderr) > 2*InlineLimit || len(r.Message) > InlineLimit:
 		return fmt.Errorf("result of task %d: more than %d bytes come with it", r.Index, InlineLimit)
@@ -83,10 +83,15 @@ func (r Result) Check(l Limits, outputs []string) error {
 	case r.Stdout.Size < 0 || r.Stdout.Size > int64(l.Output):
 		return fmt.Errorf("result of task %d: a standard output of %d bytes is past its limit of %v", r.Index, r.Stdout.Size, l.Output)
 	}
+	left := int64(disk)
 	for path, c := range r.Outputs {
 		if !slices.Contains(outputs, path) || c.CID == "" || len(c.Inline) > 0 || c.Size < 0 {
 			return fmt.Errorf("result of task %d: %q is not an output that was asked for", r.Index, path)
 		}
+		if c.Size > left {
+			return fmt.Errorf("result of task %d: its outputs are past its limit of %v", r.Index, disk)
+		}
+		left -= c.Size
 	}
 	return nil
 }

@@ -62,6 +62,14 @@ func TestWhateverHappensEveryUnitIsAccountedFor(t *testing.T) {
 		}
 		b.sound()
 		closed, err := b.day(true, 0)
+		for range 200 { // two providers a block: after a long breach there are many days to close
+			if err != nil || closed.Day.Day+1 == b.Day(b.ctx) {
+				break
+			}
+			b.block(1)
+			closed, err = b.day(true, 0)
+		}
+		b.sound()
 		if err != nil || closed.Day.Day+1 != b.Day(b.ctx) {
 			r.Fatalf("day %d is the last that is done, this is day %d: %v", closed.Day.Day, b.Day(b.ctx), err)
 		}

@@ -29,7 +29,7 @@ func (c *till) Now(context.Context) (pay.Head, error) {
 }
 
 func (c *till) Rules(context.Context) (pay.Rules, error) {
-	return pay.Rules{Batch: 64, Grace: time.Hour}, nil
+	return pay.Rules{Least: 10_000, Batch: 64, Grace: time.Hour}, nil
 }
 
 func (c *till) Lease(_ context.Context, id voucher.ID) (pay.Account, bool, error) {
@@ -45,6 +45,9 @@ func (c *till) Open(_ context.Context, deposits []pay.Deposit) error {
 	c.opens++
 	for _, d := range deposits {
 		id := voucher.LeaseID("alice", d.Terms)
+		if d.Amount < 10_000 {
+			return errors.New("the deposit is too small")
+		}
 		if _, known := c.leases[id]; known {
 			return errors.New("the lease is open already")
 		}
