@@ -121,7 +121,7 @@ func (p *Payee) Funded(ctx context.Context, l lease.Lease) (deposit uint64, err 
 	if l.Terms.Pay == nil || l.Terms.Pay.Chain != p.chain.ID() {
 		return 0, fmt.Errorf("lease %s: %w", l.ID(), ErrUnpaid)
 	}
-	for {
+	for wait := time.Duration(0); ; {
 		a, err := p.stands(ctx, l.Terms)
 		if err == nil {
 			p.reached("funded: seen")
@@ -130,7 +130,8 @@ func (p *Payee) Funded(ctx context.Context, l lease.Lease) (deposit uint64, err 
 		if !errors.Is(err, ErrUnfunded) && !passing(err) && ctx.Err() == nil {
 			return 0, err
 		}
-		if pause(ctx, p.cfg.Poll) != nil {
+		wait = longer(wait, p.cfg.Poll/32, p.cfg.Poll) // it is under way when a provider is asked to begin
+		if pause(ctx, wait) != nil {
 			return 0, fmt.Errorf("lease %s: %w", l.ID(), errors.Join(ErrUnfunded, err))
 		}
 	}

@@ -27,7 +27,7 @@ const patience = time.Second
 //  2. It grows by what is paid: with each window paid it doubles, and nobody is ever given more credit than the first window and what they have paid.
 //  3. It stays at 30 s of the slots' work, or at twice what the slots' tasks cost if that is more, so that long tasks fill the slots too.
 //
-// Unpaid finished work and started work, each started task taken at the dearest price so far, stay within it. A lease with nothing unpaid and nothing
+// Unpaid finished work and started work, each started task taken at the dearest price of late, stay within it. A lease with nothing unpaid and nothing
 // started may always start one task. The zero Window is of a lease that costs nothing.
 type Window struct {
 	rates   voucher.Rates
@@ -38,7 +38,18 @@ type Window struct {
 	dear    voucher.Usage // the most of each kind that one task has used
 	dearest uint64        // what that costs
 	paid    uint64
+
+	lately, before voucher.Usage // the most of each kind among the last results, fewer than some, and among as many before those
+	ended          int           // results in lately
+	many           uint64        // what so many tasks cost together that use so much each
 }
+
+// some is how many results are looked at for what a started task is reckoned at: the first one of a sandbox costs more than all others, and is not to hold
+// up tiny ones for ever.
+const some = 256
+
+// together is how many tasks are priced at once, so that what costs less than a base unit is not taken for one.
+const together = 1024
 
 // NewWindow returns the window of a lease of which nothing is paid. limits are those of each of its tasks.
 func NewWindow(t lease.Terms, limits job.Limits) Window {
@@ -72,7 +83,7 @@ func (w *Window) Size() uint64 {
 	return min(plus(first, w.paid), most)
 }
 
-// Task is what a started task is reckoned at.
+// Task is what one task costs at most, as far as that is known.
 func (w *Window) Task() uint64 {
 	if w.dear.Tasks > 0 {
 		return w.dearest
@@ -85,7 +96,22 @@ func (w *Window) Start(unpaid uint64, started int) bool {
 	if unpaid == 0 && started == 0 {
 		return true
 	}
-	return plus(unpaid, product(uint64(started)+1, w.Task())) <= w.Size()
+	size := w.Size()
+	return unpaid <= size && w.Fits(size-unpaid) > started
+}
+
+// Fits is how many started tasks an amount is enough for.
+func (w *Window) Fits(amount uint64) int {
+	const most = 1 << 30
+	if w.dear.Tasks == 0 {
+		return int(min(amount/max(w.Task(), 1), most))
+	}
+	hi, lo := bits.Mul64(amount, together)
+	if hi >= w.many {
+		return most
+	}
+	n, _ := bits.Div64(hi, lo, w.many)
+	return int(min(n, most))
 }
 
 // Keep tells how many of the started tasks may go on, the oldest first; running is the sum of the times for which they have been running. Tasks that take
@@ -100,12 +126,29 @@ func (w *Window) Keep(unpaid uint64, started int, running time.Duration) int {
 
 // Ended notes what a task used that has ended, see Used.
 func (w *Window) Ended(u voucher.Usage) {
-	if u.Tasks == 0 || w.dear.Covers(u) {
+	if u.Tasks == 0 {
 		return
 	}
-	w.dear = voucher.Usage{Tasks: 1, CPU: max(w.dear.CPU, u.CPU), GPU: max(w.dear.GPU, u.GPU), Memory: max(w.dear.Memory, u.Memory),
-		Disk: max(w.dear.Disk, u.Disk), Sent: max(w.dear.Sent, u.Sent)}
-	w.dearest = w.price(w.dear)
+	if !w.dear.Covers(u) {
+		w.dear = most(w.dear, u)
+		w.dearest = w.price(w.dear)
+	}
+	turn := w.ended == some
+	if turn {
+		w.lately, w.before, w.ended = voucher.Usage{}, w.lately, 0
+	}
+	w.ended++
+	if turn || !w.lately.Covers(u) {
+		w.lately = most(w.lately, u)
+		m := most(w.lately, w.before)
+		w.many = max(1, w.price(voucher.Usage{Tasks: together, CPU: product(together, m.CPU), GPU: product(together, m.GPU), Memory: product(together, m.Memory),
+			Disk: product(together, m.Disk), Sent: product(together, m.Sent)}))
+	}
+}
+
+// most is the larger of each kind, of one task.
+func most(u, v voucher.Usage) voucher.Usage {
+	return voucher.Usage{Tasks: 1, CPU: max(u.CPU, v.CPU), GPU: max(u.GPU, v.GPU), Memory: max(u.Memory, v.Memory), Disk: max(u.Disk, v.Disk), Sent: max(u.Sent, v.Sent)}
 }
 
 // Paid notes what is paid in all. It may be repeated; what is less than before changes nothing.

@@ -126,3 +126,23 @@ func TestNobodyHasMoreCreditThanTheyHavePaid(t *testing.T) {
 		}
 	})
 }
+
+// The first task of a sandbox costs a hundred times what the others do. It holds them up until some have shown what they cost, not for ever; and what costs
+// less than a base unit is not taken for one.
+func TestTinyTasksAreReckonedAtWhatTheyCostOfLate(t *testing.T) {
+	w := NewWindow(terms(1), job.Limits{Time: job.Duration(time.Hour)}) // a second costs 1000
+	w.Ended(used(5 * time.Millisecond))
+	if n := w.Fits(w.Size()); n != 200 {
+		t.Errorf("after the first one %d fit into a second, want 200", n)
+	}
+	for range 2 * some {
+		w.Ended(used(50 * time.Microsecond))
+	}
+	if n := w.Fits(w.Size()); n < 19_900 || n > 20_200 {
+		t.Errorf("%d tasks of 50 µs fit into a second, want about 20,000", n)
+	}
+	w.Ended(used(100 * time.Millisecond))
+	if n := w.Fits(w.Size()); n != 10 {
+		t.Errorf("after a long one %d fit, want 10 at once", n)
+	}
+}

@@ -55,7 +55,7 @@ func newBill(l lease.Lease, limits job.Limits) *bill {
 	return &bill{window: pay.NewWindow(l.Terms, limits)}
 }
 
-// room is how many further tasks may be started: what is unpaid and what is started, each task at the dearest so far, stays within the credit window
+// room is how many further tasks may be started: what is unpaid and what is started, each task at the dearest of late, stays within the credit window
 // and within the deposit. Where nothing is at stake, one may be.
 func (b *bill) room() int {
 	if !b.funded || b.lapsed || b.closed {
@@ -65,7 +65,7 @@ func (b *bill) room() int {
 	if b.known {
 		size = min(size, b.deposit-min(b.deposit, b.promised)) // what is unpaid has to fit into the rest
 	}
-	n := int(min((size-min(size, b.unpaid))/task, 1<<20)) - b.started
+	n := b.window.Fits(size-min(size, b.unpaid)) - b.started
 	switch {
 	case b.over:
 		n = 0

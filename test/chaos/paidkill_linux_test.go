@@ -38,7 +38,7 @@ func TestSoakPaidJobsAreKilled(t *testing.T) {
 	t.Parallel()
 	sellers := []string{"bob", "carol", "dave"}
 	v := newVillage(t, plan{names: []string{"erin", "frank", "bob", "carol", "dave", "alice"}, seats: 4, payers: 1, tune: lasting(4),
-		trade: trade{known: 5, sells: sellers, buys: "alice", keeps: "erin", day: time.Duration(counted(30, 60)) * time.Second}})
+		trade: trade{known: 5, sells: sellers, buys: "alice", keeps: "erin", day: time.Duration(counted(40, 60)) * time.Second}})
 	chain, folk, alice := v.folk[:2], v.folk[2:5], v.folk[5]
 	v.start()
 	v.goesOn(2, v.folk...)
