@@ -42,3 +42,34 @@ func costTable(w io.Writer, c job.Cost) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", l.Node, money.Amount(l.Promised), money.Amount(l.Deposited), l.Usage.Tasks, time.Duration(l.Usage.CPU).Round(time.Millisecond), state)
 	}
 }
+
+// askTime is how long a job's price may hold it up.
+const askTime = 5 * time.Second
+
+// priced tells people what a job may cost before it is handed in, where it costs anything.
+func (s *shell) priced(ctx context.Context, api *client.Client, spec job.Spec) {
+	if s.formal() || s.quiet {
+		return
+	}
+	ctx, stop := context.WithTimeout(ctx, askTime)
+	defer stop()
+	why, err := api.Preview(ctx, spec.Filled())
+	if err != nil || why.Estimate == nil || why.Estimate.Most == 0 {
+		return // whether it can run at all is for Submit to say
+	}
+	s.note("price: likely %s HPIPS, at most %s (--price sets a ceiling)", money.Amount(why.Estimate.Likely), money.Amount(why.Estimate.Most))
+}
+
+// paid tells people what a job has cost, where it cost anything.
+func (s *shell) paid(ctx context.Context, id string) {
+	if s.formal() || s.quiet {
+		return
+	}
+	_ = s.steadily(ctx, func(api *client.Client) error {
+		cost, err := api.Cost(ctx, id)
+		if err == nil && cost.Promised > 0 {
+			s.note("paid: %s HPIPS (hpips job cost %s)", money.Amount(cost.Promised), id)
+		}
+		return err
+	})
+}

@@ -73,6 +73,7 @@ func (s *shell) attendMap(ctx context.Context, id string) error {
 		return err
 	}
 	s.note("%s", summary(st))
+	s.paid(ctx, id)
 	if st.State == job.Settled && !s.formal() && !s.quiet {
 		show := func(api *client.Client) error { return s.printResult(ctx, api, st.Result) }
 		if err := s.steadily(ctx, show); err != nil {

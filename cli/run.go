@@ -88,6 +88,9 @@ func (s *shell) submit(ctx context.Context, a *asked, dir string) error {
 	if err := s.upload(ctx, api, &a.spec); err != nil {
 		return err
 	}
+	if a.spec.Kind == job.Map || terminal(s.err) {
+		s.priced(ctx, api, a.spec)
+	}
 	id, err := api.Submit(ctx, a.spec, live)
 	if err != nil {
 		return err
@@ -130,6 +133,9 @@ func (s *shell) attendBatch(ctx context.Context, id string, a *asked, live bool)
 		if err := s.steadily(ctx, fetch); err != nil {
 			return err
 		}
+	}
+	if terminal(s.err) {
+		s.paid(ctx, id)
 	}
 	if err := s.showEnd(ran{Status: st, Stdout: shownOut.text(), Stderr: shownErr.text()}, st, nil); err != nil {
 		return err

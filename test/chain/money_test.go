@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,6 +142,11 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 	reads(t, alice.Must(t, "chain", "settle-verify", "--day", strconv.FormatUint(day.Day, 10), "-o", "json"), &again)
 	if !again.OK || again != v {
 		t.Errorf("after the fee rose the day is %+v, it was %+v", again, v)
+	}
+	// A person sees a price before the work, and what it cost after it.
+	last = alice.Hpips(t, "map", primes, "--over", "count:4", "--", "1000000")
+	if last.Code != 0 || !regexp.MustCompile(`(?s)price: likely 0\.\d+ HPIPS, at most .*paid: 0\.\d+ HPIPS`).MatchString(last.Stderr) {
+		t.Errorf("exit %d: %s", last.Code, last.Stderr)
 	}
 }
 
