@@ -91,12 +91,17 @@ func (s *shell) submit(ctx context.Context, a *asked, dir string) error {
 	if a.spec.Kind == job.Map || terminal(s.err) {
 		s.priced(ctx, api, a.spec)
 	}
-	id, err := api.Submit(ctx, a.spec, live)
+	whole, stop := context.WithTimeout(context.WithoutCancel(ctx), submitTime) // Ctrl-C detaches from a job that is there
+	id, err := api.Submit(whole, a.spec, live)
+	stop()
 	if err != nil {
 		return err
 	}
 	return s.attend(ctx, id, a, live)
 }
+
+// submitTime is how long a node may take to write a job down.
+const submitTime = 30 * time.Second
 
 // attend follows a job that was handed in, unless it is to be left alone.
 func (s *shell) attend(ctx context.Context, id string, a *asked, live bool) error {

@@ -42,6 +42,9 @@ func (l *Ledger) Verify(ctx context.Context, from, to int64, at func(height int6
 		return Verified{}, l.unreachable(ctx, err)
 	}
 	oldest, head := max(st.SyncInfo.EarliestBlockHeight, 1), st.SyncInfo.LatestBlockHeight
+	if _, err := l.rpc.BlockResults(ctx, &head); err != nil && head > oldest {
+		head-- // it is kept already, and not carried out yet
+	}
 	if from == 0 {
 		from = oldest
 	}
