@@ -193,6 +193,7 @@ func order(m *module.Manager) {
 	m.SetOrderBeginBlockers(
 		epochstypes.ModuleName, // ticks for modules to come; nothing hangs on it now
 		authz.ModuleName,       // grants that ran out, before a message could use them
+		governance.Name,        // which vote x/gov may end in this block
 	)
 	m.SetOrderEndBlockers(
 		banktypes.ModuleName, // credits of virtual accounts; there are none

@@ -354,7 +354,7 @@ func (p *purse) endow(g *chain.Genesis) error {
 	founder := registration.Owner
 	g.Grants = []chain.Grant{{Address: founder, Amount: chain.FreeAtStart, From: "investors", Label: "free from the start"}}
 	g.Allowances = []chain.Allowance{{Owner: founder, Spender: spend.Address(), Daily: founderDaily}}
-	return nil
+	return node.NamePayer(p.home, founder)
 }
 
 // joined is the chain that a home follows from now on.

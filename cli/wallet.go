@@ -32,7 +32,7 @@ Keys lie in the operating system's store where there is one, else in files of th
 	p.chainFlag(c)
 	p.keyFlags(c)
 	c.AddCommand(p.newCommand(), p.importCommand(), p.showCommand(), p.balancesCommand(), p.sendCommand(), p.historyCommand(), p.exportCommand(), p.backupCommand(),
-		p.allowCommand(), p.claimCommand())
+		p.allowCommand(), p.payerCommand(), p.claimCommand())
 	return c
 }
 

@@ -153,7 +153,9 @@ func (p *purse) allowCommand() *cobra.Command {
 		Use:   "allow AMOUNT/day",
 		Short: "Let this home's node run errands for an account, at most so much a day; 0/day ends it",
 		Long: `Let this home's node run errands for an account, at most so much a day; 0/day ends it.
-The node has a spending key of its own. It may carry registrations in and change its keys, in the account's name and at its cost; it can never send or vote.`,
+The node has a spending key of its own. It may pay for jobs, carry registrations in and change its keys, in the account's name and at its cost; it can never
+send or vote. The account pays for this home's jobs from then on. The node of another home follows its registered owner's account by itself; any other has to
+be named there: hpips wallet payer.`,
 		Args:    exactly(1, "an amount a day"),
 		Example: "  hpips wallet allow 5/day",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -168,11 +170,11 @@ The node has a spending key of its own. It may carry registrations in and change
 			if err := p.mayAsk(c); err != nil {
 				return err
 			}
+			key, err := node.LoadSpendKey(node.NodeHome(p.home))
+			if err != nil {
+				return err
+			}
 			if spender == "" {
-				key, err := node.LoadSpendKey(p.home)
-				if err != nil {
-					return err
-				}
 				spender = key.Address()
 			}
 			if err := ledger.CheckAddress(spender); err != nil {
@@ -183,7 +185,7 @@ The node has a spending key of its own. It may carry registrations in and change
 				return err
 			}
 			defer window.Close()
-			return p.allow(c, window, spender, amount)
+			return p.allow(c, window, spender, amount, spender == key.Address())
 		},
 	}
 	p.signFlags(c)
@@ -191,7 +193,8 @@ The node has a spending key of its own. It may carry registrations in and change
 	return c
 }
 
-func (p *purse) allow(c *cobra.Command, window *ledger.Ledger, spender string, daily money.Amount) error {
+// allow gives an allowance. ours says that it is this home's node's, which is then told whose account pays: it follows no right that it was not told of.
+func (p *purse) allow(c *cobra.Command, window *ledger.Ledger, spender string, daily money.Amount, ours bool) error {
 	from, err := p.signer()
 	if err != nil {
 		return err
@@ -199,6 +202,11 @@ func (p *purse) allow(c *cobra.Command, window *ledger.Ledger, spender string, d
 	messages, what, err := allowance(c.Context(), window, from.Address(), spender, daily)
 	if err != nil {
 		return err
+	}
+	if ours && daily > 0 {
+		if err := node.NamePayer(node.NodeHome(p.home), from.Address()); err != nil {
+			return err
+		}
 	}
 	return p.done(c, window, from, what, func(r ledger.Receipt) any { return allowed{r, from.Address(), spender, daily, ledger.Errands()} }, messages...)
 }
@@ -224,4 +232,34 @@ func allowance(ctx context.Context, window *ledger.Ledger, owner, spender string
 	}
 	messages, err := ledger.Allow(owner, spender, daily, day, there)
 	return messages, fmt.Sprintf("allow %s %s HPIPS a day", spender, daily), err
+}
+
+// payer is whose account pays for a home's jobs.
+type payer struct {
+	Payer   string `json:"payer"`
+	Spender string `json:"spender"`
+}
+
+func (p *purse) payerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "payer ADDRESS",
+		Short: "Say which account pays for the jobs of this home's node, where its wallet is on another PC",
+		Long: `Say which account pays for the jobs of this home's node, where its wallet is on another PC.
+hpips wallet allow says it for the node of its own home, and the account of a node's registered owner need not be named. It pays as soon as it allows the
+node's spending key, which is shown, and as long as it does: hpips wallet allow 5/day --spender ADDRESS.`,
+		Args:    exactly(1, "an address"),
+		Example: "  hpips wallet payer hpips1…",
+		RunE: func(_ *cobra.Command, args []string) error {
+			home := node.NodeHome(p.home)
+			key, err := node.LoadSpendKey(home)
+			if err != nil {
+				return err
+			}
+			if err := node.NamePayer(home, args[0]); err != nil {
+				return err
+			}
+			told := payer{args[0], key.Address()}
+			return p.show(told, told.Payer, func(w io.Writer) { fmt.Fprintf(w, "payer\t%s\nspender\t%s\n", told.Payer, told.Spender) })
+		},
+	}
 }

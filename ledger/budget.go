@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	codectypes "github.com/cosmos/cosmos-sdk/codec/types"
@@ -67,16 +68,32 @@ func budgets(daily money.Amount, day time.Duration) ([]*codectypes.Any, error) {
 	return all, nil
 }
 
-// Granter is the account that lets a spending key pay for jobs; "": none does.
-func (l *Ledger) Granter(ctx context.Context, spender string) (string, error) {
-	r, err := authz.NewQueryClient(l.now()).GranteeGrants(ctx, &authz.QueryGranteeGrantsRequest{Grantee: spender})
+// Allows tells whether an account lets a spending key open leases in its name now. It asks for the rights of the one for the other alone: a list of all that
+// a key was ever given is written by anybody, and grows with the whole chain.
+func (l *Ledger) Allows(ctx context.Context, account, spender string) (bool, error) {
+	r, err := authz.NewQueryClient(l.now()).Grants(ctx, &authz.QueryGrantsRequest{Granter: account, Grantee: spender})
 	if err != nil {
-		return "", err
+		return false, err
 	}
 	for _, g := range r.Grants {
-		if g.Authorization != nil && g.Authorization.TypeUrl == "/hpips.escrow.v1.BudgetAuthorization" {
-			return g.Granter, nil
+		if g.Authorization == nil || g.Authorization.TypeUrl != "/hpips.escrow.v1.BudgetAuthorization" {
+			continue
 		}
+		var b escrowv1.BudgetAuthorization
+		if err := b.Unmarshal(g.Authorization.Value); err != nil {
+			return false, fmt.Errorf("budget of %s: %w", account, err)
+		}
+		if b.Msg != "" && b.Msg != leaseMessages[0] { // without a name it is for the first
+			continue
+		}
+		if g.Expiration == nil {
+			return true, nil
+		}
+		st, err := l.rpc.Status(ctx)
+		if err != nil {
+			return false, l.unreachable(ctx, err)
+		}
+		return st.SyncInfo.LatestBlockTime.Before(*g.Expiration), nil
 	}
-	return "", nil
+	return false, nil
 }

@@ -78,6 +78,9 @@ func (f Founding) genesis() ([]byte, error) {
 		g.Grants = append(g.Grants, grant,
 			chain.Grant{Address: spend.Address(), Amount: devSpend, From: "community", Label: fmt.Sprintf("dev spending key %d", i+1)})
 		g.Allowances = append(g.Allowances, chain.Allowance{Owner: owner.Address(), Spender: spend.Address(), Daily: devDaily})
+		if err := NamePayer(home, owner.Address()); err != nil {
+			return nil, err
+		}
 		if i >= max(f.Seats, f.Known) {
 			continue
 		}

@@ -29,7 +29,7 @@ const (
 )
 
 // till is a node's money: it pays for the node's jobs and takes in what others promise for its work. Which chain, whose account and who is paid comes
-// to be known while the node runs; until then nothing is paid and nothing is taken.
+// to be known while the node runs; until then nothing is paid and nothing is taken. Whose account pays is the owner's word, never that of who gives a right.
 type till struct {
 	log   *slog.Logger
 	dir   string
@@ -185,7 +185,7 @@ const (
 	rememberFor = time.Minute
 )
 
-// look asks the chain who lets this node pay, and whose it is.
+// look asks the chain whose this node is, and which of the accounts that its owner named lets it pay, or the owner's.
 func (t *till) look(ctx context.Context) error {
 	t.mu.Lock()
 	again := lookSoon
@@ -200,11 +200,15 @@ func (t *till) look(ctx context.Context) error {
 		defer t.mu.Unlock()
 		return t.open("")
 	}
-	account, err := w.Granter(ctx, t.spend.Address())
+	owner, err := t.ownerOf(ctx, w, t.self)
 	if err != nil {
 		return err
 	}
-	owner, err := t.ownerOf(ctx, w, t.self)
+	named, err := namedPayers(t.dir)
+	if err != nil {
+		return err
+	}
+	account, err := payerOf(named, owner, func(account string) (bool, error) { return w.Allows(ctx, account, t.spend.Address()) })
 	if err != nil {
 		return err
 	}

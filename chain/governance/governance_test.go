@@ -532,7 +532,7 @@ func TestGenesisGoesOutAndInDuringAVote(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := s.export()
-	again := bare(t)
+	again := bare(t, steps)
 	again.fill(out)
 	if back := again.export(); back != out {
 		t.Errorf("out:\n%s\nback:\n%s", out, back)

@@ -8,7 +8,6 @@ import (
 	"cosmossdk.io/collections"
 	"cosmossdk.io/math"
 
-	sdk "github.com/cosmos/cosmos-sdk/types"
 	govkeeper "github.com/cosmos/cosmos-sdk/x/gov/keeper"
 	v1 "github.com/cosmos/cosmos-sdk/x/gov/types/v1"
 
@@ -90,12 +89,12 @@ func (k Keeper) result(ctx context.Context, p v1.Proposal) (governancev1.Result,
 // Tally is x/gov's tally function. x/gov goes on to apply a threshold of its own to one set of numbers, so these are chosen to make
 // it agree with the two houses whatever its parameters are: the house of holdings is what it shows; when both houses pass, it is told
 // that nobody but the yes voted, and twice as hard; otherwise that there is no voting power, which fails without burning.
-// An expedited proposal that fails is voted on further, so its votes stay.
+// An expedited proposal that fails is voted on further, so its votes count on; those of a vote that has ended are put away in the blocks that follow.
 func (k Keeper) Tally(ctx context.Context, gov govkeeper.Keeper, p v1.Proposal) (math.LegacyDec, math.Int, map[v1.VoteOption]math.LegacyDec, error) {
 	fail := func(err error) (math.LegacyDec, math.Int, map[v1.VoteOption]math.LegacyDec, error) {
 		return math.LegacyDec{}, math.Int{}, nil, fmt.Errorf("governance: tally proposal %d: %w", p.Id, err)
 	}
-	if err := k.settle(ctx, &gov); err != nil {
+	if err := k.complete(ctx, &gov, p.Id); err != nil {
 		return fail(err)
 	}
 	r, err := k.result(ctx, p)
@@ -104,10 +103,7 @@ func (k Keeper) Tally(ctx context.Context, gov govkeeper.Keeper, p v1.Proposal) 
 	}
 	good := r.Tickets.Passes && r.Holdings.Passes
 	if good || !p.Expedited {
-		if err := k.results.Set(ctx, p.Id, r); err != nil {
-			return fail(err)
-		}
-		if err := gov.Votes.Clear(ctx, collections.NewPrefixedPairRange[uint64, sdk.AccAddress](p.Id)); err != nil {
+		if err := errors.Join(k.results.Set(ctx, p.Id, r), k.ended.Set(ctx, p.Id)); err != nil {
 			return fail(err)
 		}
 	}

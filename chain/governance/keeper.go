@@ -1,6 +1,6 @@
 // Package governance counts the votes of x/gov in two houses: tickets as they were when voting opened, and holdings, each voter's
 // lowest from the vote to the close. It promises that a proposal passes if and only if both houses pass it, that no HPIPS and no
-// ticket counts twice, that a ballot is summed as it goes, so that counting costs what changed, and that no deposit is burned.
+// ticket counts twice, that what a block counts is bounded, however many vote and on however much, and that no deposit is burned.
 // It leaves proposals, deposits and carrying them out to x/gov, holdings to chain/supply and tickets to chain/committee.
 package governance
 
@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"cosmossdk.io/collections"
+	collcodec "cosmossdk.io/collections/codec"
 	"cosmossdk.io/core/address"
 	"cosmossdk.io/core/store"
 	"cosmossdk.io/math"
@@ -35,6 +36,9 @@ var (
 	papersPrefix  = collections.NewPrefix(4)
 	votersPrefix  = collections.NewPrefix(5)
 	touchedPrefix = collections.NewPrefix(6)
+	lowsPrefix    = collections.NewPrefix(7)
+	endedPrefix   = collections.NewPrefix(8)
+	closingPrefix = collections.NewPrefix(9)
 )
 
 // Supply tells what an account holds and what all hold, in uhpips.
@@ -57,7 +61,11 @@ type Keeper struct {
 	results collections.Map[uint64, governancev1.Result]                           // sums while open, without All and Passes; then the end
 	papers  collections.Map[collections.Pair[uint64, []byte], governancev1.Result] // by proposal and voter: how one voter counts
 	voters  collections.KeySet[collections.Pair[[]byte, uint64]]                   // the same keys, by voter
-	touched collections.KeySet[[]byte]                                             // voters whose holding may have fallen since the last count
+	touched collections.KeySet[[]byte]                                             // voters whose holding may have fallen in this block
+	lows    collections.Map[[]byte, math.Int]                                      // voters whose papers wait to be lowered: the least held at the end of a block since they were counted
+	ended   collections.KeySet[uint64]                                             // ballots whose papers are being put away
+	closing collections.Item[collections.Pair[uint64, []byte]]                     // proposal that is told of next, and the last voter on it who was counted for that
+	steps   int                                                                    // papers that a block lowers, and puts away, at most
 	supply  Supply
 	tickets Tickets
 	codec   address.Codec
@@ -74,6 +82,10 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, supply Supply, tic
 		papers:  collections.NewMap(b, papersPrefix, "papers", collections.PairKeyCodec(collections.Uint64Key, collections.BytesKey), result),
 		voters:  collections.NewKeySet(b, votersPrefix, "voters", collections.PairKeyCodec(collections.BytesKey, collections.Uint64Key)),
 		touched: collections.NewKeySet(b, touchedPrefix, "touched", collections.BytesKey),
+		lows:    collections.NewMap(b, lowsPrefix, "lows", collections.BytesKey, sdk.IntValue),
+		ended:   collections.NewKeySet(b, endedPrefix, "ended", collections.Uint64Key),
+		closing: collections.NewItem(b, closingPrefix, "closing", collcodec.KeyToValueCodec(collections.PairKeyCodec(collections.Uint64Key, collections.BytesKey))),
+		steps:   steps,
 		supply:  supply, tickets: tickets, codec: addresses,
 	}
 	var err error
@@ -102,7 +114,8 @@ func (k Keeper) begin(ctx context.Context, proposal uint64) error {
 	return errors.Join(k.open.Set(ctx, n+1), k.ballots.Set(ctx, proposal, b), k.results.Set(ctx, proposal, nothing(proposal)))
 }
 
-// vote takes a voter's paper in, or changes it. The tickets and the lowest holding of the first one stay: to vote again gains nothing.
+// vote takes a voter's paper in, or changes it. The tickets and the lowest holding of the first one stay: to vote again gains nothing. What the voter's
+// holding fell to before is counted first, on the papers that were there then.
 func (k Keeper) vote(ctx context.Context, gov *govkeeper.Keeper, proposal uint64, voter sdk.AccAddress) error {
 	b, err := k.ballots.Get(ctx, proposal)
 	if errors.Is(err, collections.ErrNotFound) {
@@ -114,9 +127,17 @@ func (k Keeper) vote(ctx context.Context, gov *govkeeper.Keeper, proposal uint64
 	if err != nil {
 		return err
 	}
+	if err := k.flush(ctx, gov, voter); err != nil {
+		return err
+	}
 	holding := k.supply.Holding(ctx, voter)
 	before, err := k.papers.Get(ctx, collections.Join(proposal, []byte(voter)))
 	if errors.Is(err, collections.ErrNotFound) {
+		if list, err := k.ballotsOf(ctx, voter); err != nil {
+			return err
+		} else if len(list) >= mostBallots {
+			return ErrBallots.Wrapf("%d of them", len(list))
+		}
 		owner, err := k.codec.BytesToString(voter)
 		if err != nil {
 			return err
@@ -145,9 +166,15 @@ func (k Keeper) count(ctx context.Context, before governancev1.Result, voter []b
 	return errors.Join(k.papers.Set(ctx, collections.Join(before.Proposal, voter), after), k.results.Set(ctx, before.Proposal, sums))
 }
 
-// settleGas is what counting one paper anew costs. Who changes the holding pays it: the count itself happens at the end of the block, where
-// nobody else could be charged, and one who votes on many proposals would make every block long with small sends.
+// settleGas is what counting one paper anew costs. Who changes the holding pays it: the count itself happens at the end of a block, where nobody could be
+// charged. Where nobody pays for gas, as for what becomes final, is redeemed or traded, steps and mostBallots are the bound.
 const settleGas = 20_000
+
+// mostBallots is on how many open proposals an account may vote at once.
+const mostBallots = 10
+
+// steps is how many papers a block lowers at most, and how many it puts away.
+const steps = 500
 
 // BeforeSend is the bank's last send restriction. It refuses nothing: while a vote is open it notes senders who voted.
 func (k Keeper) BeforeSend(ctx context.Context, from, to sdk.AccAddress, amount sdk.Coins) (sdk.AccAddress, error) {
@@ -158,7 +185,7 @@ func (k Keeper) BeforeSend(ctx context.Context, from, to sdk.AccAddress, amount 
 }
 
 // BeforeHolding notes an account whose holding may be about to fall, with or without a send, as when pay becomes final. It refuses nothing:
-// if the account votes, its papers are counted anew from what it holds at the end of the block.
+// if the account votes, what it holds at the end of the block is written down, and its papers are lowered to that then or in a later block.
 func (k Keeper) BeforeHolding(ctx context.Context, who sdk.AccAddress) error {
 	if n, err := k.openBallots(ctx); err != nil || n == 0 {
 		return err
@@ -179,102 +206,4 @@ func (k Keeper) ballotsOf(ctx context.Context, voter []byte) ([]uint64, error) {
 		return false, nil
 	})
 	return list, err
-}
-
-// settle lowers the papers of all whose holding may have fallen to what they hold now, if that is less.
-func (k Keeper) settle(ctx context.Context, gov *govkeeper.Keeper) error {
-	var fallen [][]byte
-	err := k.touched.Walk(ctx, nil, func(voter []byte) (bool, error) {
-		fallen = append(fallen, voter)
-		return false, nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, voter := range fallen {
-		holding := k.supply.Holding(ctx, voter)
-		list, err := k.ballotsOf(ctx, voter)
-		if err != nil {
-			return err
-		}
-		for _, proposal := range list {
-			if err := k.lower(ctx, gov, proposal, voter, holding); err != nil {
-				return err
-			}
-		}
-		if err := k.touched.Remove(ctx, voter); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (k Keeper) lower(ctx context.Context, gov *govkeeper.Keeper, proposal uint64, voter []byte, holding math.Int) error {
-	before, err := k.papers.Get(ctx, collections.Join(proposal, voter))
-	if err != nil || holding.GTE(before.Holdings.All) {
-		return err
-	}
-	vote, err := gov.Votes.Get(ctx, collections.Join(proposal, sdk.AccAddress(voter)))
-	if errors.Is(err, collections.ErrNotFound) {
-		return nil // the ballot has ended or was canceled in this block
-	} else if err != nil {
-		return err
-	}
-	return k.count(ctx, before, voter, holding, vote.Options)
-}
-
-// EndBlock counts anew those whose holding may have fallen, and puts away the ballots of proposals that x/gov closed or that were canceled.
-// It runs after x/gov's; without an open ballot it reads one number and writes nothing.
-func (k Keeper) EndBlock(ctx context.Context, gov *govkeeper.Keeper) error {
-	n, err := k.openBallots(ctx)
-	if err != nil || n == 0 {
-		return err
-	}
-	if err := k.settle(ctx, gov); err != nil {
-		return fmt.Errorf("governance: count anew: %w", err)
-	}
-	var ended []uint64
-	err = k.ballots.Walk(ctx, nil, func(proposal uint64, _ governancev1.Ballot) (bool, error) {
-		votes, err := gov.VotingPeriodProposals.Has(ctx, proposal)
-		if !votes {
-			ended = append(ended, proposal)
-		}
-		return false, err
-	})
-	if err != nil {
-		return fmt.Errorf("governance: look for ended votes: %w", err)
-	}
-	for i, proposal := range ended {
-		if err := errors.Join(k.end(ctx, gov, proposal), k.open.Set(ctx, n-uint64(i)-1)); err != nil {
-			return fmt.Errorf("governance: end vote on proposal %d: %w", proposal, err)
-		}
-	}
-	return nil
-}
-
-// end puts a ballot's papers away. Of a canceled proposal nothing stays.
-func (k Keeper) end(ctx context.Context, gov *govkeeper.Keeper, proposal uint64) error {
-	var voters [][]byte
-	papers := collections.NewPrefixedPairRange[uint64, []byte](proposal)
-	err := k.papers.Walk(ctx, papers, func(key collections.Pair[uint64, []byte], _ governancev1.Result) (bool, error) {
-		voters = append(voters, key.K2())
-		return false, nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, voter := range voters {
-		err := errors.Join(k.papers.Remove(ctx, collections.Join(proposal, voter)), k.voters.Remove(ctx, collections.Join(voter, proposal)))
-		if err != nil {
-			return err
-		}
-	}
-	if there, err := gov.Proposals.Has(ctx, proposal); err != nil {
-		return err
-	} else if !there {
-		if err := k.results.Remove(ctx, proposal); err != nil {
-			return err
-		}
-	}
-	return k.ballots.Remove(ctx, proposal)
 }

@@ -29,6 +29,9 @@ func (m Module) RegisterServices(r grpc.ServiceRegistrar) error {
 	return nil
 }
 
+// BeginBlock sees which vote x/gov may end in this block.
+func (m Module) BeginBlock(ctx context.Context) error { return m.keeper.BeginBlock(ctx, m.gov) }
+
 // EndBlock comes after x/gov's.
 func (m Module) EndBlock(ctx context.Context) error { return m.keeper.EndBlock(ctx, m.gov) }
 
@@ -40,11 +43,18 @@ type queries struct {
 	gov    *govkeeper.Keeper
 }
 
-// Tally counts both houses as they stand, or tells how they ended.
+// Tally tells both houses as far as they are counted, or how they ended.
 func (q queries) Tally(ctx context.Context, r *governancev1.QueryTallyRequest) (*governancev1.QueryTallyResponse, error) {
 	open, err := q.keeper.ballots.Has(ctx, r.Proposal)
 	if err != nil {
 		return nil, fmt.Errorf("tally: %w", err)
+	}
+	if open {
+		var ended bool
+		if ended, err = q.keeper.ended.Has(ctx, r.Proposal); err != nil {
+			return nil, fmt.Errorf("tally: %w", err)
+		}
+		open = !ended
 	}
 	if !open {
 		end, err := q.keeper.results.Get(ctx, r.Proposal)

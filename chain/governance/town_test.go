@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"cosmossdk.io/collections"
 	"cosmossdk.io/core/genesis"
 	"cosmossdk.io/log/v2"
 	"cosmossdk.io/math"
@@ -100,7 +101,12 @@ func (s *town) Burn(context.Context, *supplyv1.MsgBurn) (*supplyv1.MsgBurnRespon
 
 // founded gives people their HPIPS and their tickets. On this development network a day lasts a minute, and so does a vote.
 func founded(t rapid.TB, holdings map[string]int64, tickets map[string]int) *town {
-	s := bare(t)
+	return slowly(t, steps, holdings, tickets)
+}
+
+// slowly is founded with so many steps in a block.
+func slowly(t rapid.TB, steps int, holdings map[string]int64, tickets map[string]int) *town {
+	s := bare(t, steps)
 	state := banktypes.GenesisState{Params: banktypes.DefaultParams()}
 	for name, n := range holdings {
 		state.Balances = append(state.Balances, banktypes.Balance{Address: at(name).String(), Coins: hp(n)})
@@ -112,7 +118,7 @@ func founded(t rapid.TB, holdings map[string]int64, tickets map[string]int) *tow
 	return s
 }
 
-func bare(t rapid.TB) *town {
+func bare(t rapid.TB, steps int) *town {
 	registry, err := types.NewInterfaceRegistryWithOptions(types.InterfaceRegistryOptions{
 		ProtoFiles:     proto.HybridResolver,
 		SigningOptions: signing.Options{AddressCodec: address.NewBech32Codec("hpips"), ValidatorAddressCodec: address.NewBech32Codec("hpipsvaloper")},
@@ -134,6 +140,7 @@ func bare(t rapid.TB) *town {
 		map[string][]string{govtypes.ModuleName: nil}, bech32, "hpips", authority)
 	s.bank = bankkeeper.NewBaseKeeper(cdc, runtime.NewKVStoreService(keys[banktypes.StoreKey]), accounts, map[string]bool{authority: true}, authority, log.NewNopLogger())
 	s.keeper = NewKeeper(cdc, runtime.NewKVStoreService(keys[Name]), s, s, bech32)
+	s.keeper.steps = steps
 	s.bank.AppendSendRestriction(s.keeper.BeforeSend)
 	router := baseapp.NewMsgServiceRouter()
 	router.SetInterfaceRegistry(registry)
@@ -237,13 +244,36 @@ func (s *town) block(later time.Duration) {
 		s.t.Fatal(err)
 	}
 	s.ctx = s.ctx.WithBlockHeight(s.ctx.BlockHeight() + 1).WithBlockTime(s.ctx.BlockTime().Add(later))
+	if err := s.module.BeginBlock(s.ctx); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
-// close lets a minute pass, and with it each vote that is open.
+// close lets a minute pass, and with it each vote that is open; they end one after the other.
 func (s *town) close() {
 	s.t.Helper()
 	s.block(time.Minute)
 	s.block(time.Second)
+	for range 1000 {
+		if n := s.voting(); n == 0 {
+			return
+		}
+		s.block(time.Second)
+	}
+	s.t.Fatal("a vote does not end")
+}
+
+// voting is how many proposals' time has come and is not over.
+func (s *town) voting() (n int) {
+	s.t.Helper()
+	err := s.gov.ActiveProposalsQueue.Walk(s.ctx, nil, func(collections.Pair[time.Time, uint64], uint64) (bool, error) {
+		n++
+		return false, nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n
 }
 
 func (s *town) status(id uint64) v1.ProposalStatus {

@@ -135,6 +135,9 @@ func (v *village) trades(g *chain.Genesis) {
 		if err != nil {
 			v.t.Fatal(err)
 		}
+		if err := node.NamePayer(c.Home, v.payers[0].Address()); err != nil {
+			v.t.Fatal(err)
+		}
 		g.Allowances = append(g.Allowances, chain.Allowance{Owner: v.payers[0].Address(), Spender: spend.Address(), Daily: 1000 * money.Scale})
 		g.Grants = append(g.Grants, chain.Grant{Address: spend.Address(), Amount: money.Scale, From: "community", Label: "spending key"})
 	}
