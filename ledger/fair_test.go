@@ -200,8 +200,7 @@ func (f *fair) next(acts ...func()) {
 	}
 	f.ballot = nil
 	if f.swept > 0 {
-		f.tellAll(f.moves("fee_collector", module("fund"), coin(uint64(f.swept), money.Denom))...)
-		f.fund, f.swept = f.fund+f.swept, 0
+		f.fund, f.swept = f.fund+f.swept, 0 // nothing is told of it
 	}
 	f.past = append(f.past, maps.Clone(f.balances))
 }

@@ -165,7 +165,7 @@ func (s *settler) books(w written) error {
 		if sign < 0 {
 			n.Neg(n)
 		}
-		if who == module("fund") {
+		if who == module("fund") || who == module(authtypes.FeeCollectorName) { // what was collected is the fund's at the block's end, which tells of nothing
 			h.fund.Add(h.fund, n)
 		}
 		if !pots()[who] {
