@@ -180,9 +180,11 @@ func (p *purse) settleVerifyCommand() *cobra.Command {
 	var day string
 	c := &cobra.Command{
 		Use:   "settle-verify",
-		Short: "Recompute a day's payments from the blocks, and compare each; exits with 1 at the first that differs",
-		Long: `Recompute a day from public blocks: leases, vouchers, redemptions, the 90 % and the levy, bonus and duty, and compare every payment and sum with what the
-chain did and says, by the fee, the prices and the owners of that day. It needs the blocks from the day's oldest lease on: a node with --archive has them. Without --day: the last day that is closed.`,
+		Short: "Recompute a day's payments and figures from the blocks, and compare each; exits with 1 at the first that differs",
+		Long: `Recompute a day from public blocks: leases, vouchers, redemptions, the 90 % and the levy, bonus and duty, what was converted, streamed and circulates, and compare
+every payment and sum with what the chain did and says, by the fee, the prices and the owners of that day. All that was redeemed and due must have been paid, or refused with a
+reason. What cannot be recomputed is named, as "not reckoned" (notReckoned). It needs the blocks from the day's oldest lease on: a node with --archive has them.
+Without --day: the last day that is closed.`,
 		Args:    noArgs,
 		Example: "  hpips chain settle-verify\n  hpips chain settle-verify --day 17",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -204,7 +206,11 @@ chain did and says, by the fee, the prices and the owners of that day. It needs 
 					fmt.Fprintf(w, "DIFFERS\t%s\n", v.Differs)
 					return
 				}
-				fmt.Fprintf(w, "OK\tday %d\npayments\t%d, %s HPIPS earned\nfrom the fund\t%d payments of bonus and duty\nblocks\t%d to %d\n", v.Day, v.Payments, hpips(d.Gross), v.FundPayments, v.From, v.To)
+				fmt.Fprintf(w, "OK\tday %d\npayments\t%d, %s HPIPS earned\nredeemed\t%s, each paid when it was due or waiting\nfrom the fund\t%d payments of bonus and duty\nblocks\t%d to %d\n",
+					v.Day, v.Payments, hpips(d.Gross), count(v.Redeemed, "claim"), v.FundPayments, v.From, v.To)
+				for _, what := range v.NotReckoned {
+					fmt.Fprintf(w, "not reckoned\t%s\n", what)
+				}
 			})
 			if err == nil && v.Differs != "" {
 				return exit(exitWrong)

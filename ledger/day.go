@@ -82,6 +82,16 @@ func (l *Ledger) Day(ctx context.Context, day uint64) (Day, error) {
 }
 
 func (l *Ledger) day(ctx context.Context, ask *rewardv1.QueryDayRequest) (Day, error) {
+	d, err := l.sums(ctx, ask)
+	if err != nil {
+		return d, err
+	}
+	d.Providers, err = l.earned(ctx, d.Day)
+	return d, err
+}
+
+// sums are a day's figures but for single providers'.
+func (l *Ledger) sums(ctx context.Context, ask *rewardv1.QueryDayRequest) (Day, error) {
 	r, err := rewardv1.NewQueryClient(l.now()).Day(ctx, ask)
 	if err != nil {
 		return Day{}, noDay(err, ask)
@@ -103,8 +113,7 @@ func (l *Ledger) day(ctx context.Context, ask *rewardv1.QueryDayRequest) (Day, e
 		}
 		d.Assets = append(d.Assets, one)
 	}
-	d.Providers, err = l.earned(ctx, d.Day)
-	return d, err
+	return d, nil
 }
 
 // noDay says which day there is not.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
 )
 
 // Refused is a question or a transaction that the chain refused, with the code that the refusing module registered for the reason.
@@ -50,10 +51,11 @@ const (
 
 var (
 	expected  = regexp.MustCompile(`account sequence mismatch, expected (\d+), got (\d+)`)
-	available = regexp.MustCompile(`(?:spendable balance )?(\d+)uhpips is smaller than (\d+)uhpips`)
+	available = regexp.MustCompile(`(\d+)([a-zA-Z][\w/:.-]*) is smaller than (\d+)[a-zA-Z]`)
+	smallest  = regexp.MustCompile(`(\d+)uhpips, the least is (\d+)`)
 	traced    = regexp.MustCompile(`(?s)\s*\[[^\]]*\.go:\d+\].*$`)
 	carried   = regexp.MustCompile(`rpc error: code = \w+ desc = `)
-	indexed   = regexp.MustCompile(`(?s)^failed to execute message; message (?:index: \d+|.*>)\s?: `) // the index, or, of an errand, all that it says
+	indexed   = regexp.MustCompile(`(?s)^failed to execute message; message (?:index: \d+|.*[>}"])\s*: `) // the index, or, of an errand, all that it says
 )
 
 // expects reads the sequence that the chain waits for out of a refusal.
@@ -77,12 +79,23 @@ func (r *Refused) failure() *job.Failure {
 		f.Code, f.Message, f.Hint = job.CodeNotFound, "the chain does not know this lease", "it was never opened, or it ended and everything of it is paid"
 		return f
 	}
-	if r.Codespace != root {
+	if m := available.FindStringSubmatch(r.Log); r.is(root, codeFunds) || m != nil && strings.Contains(r.Log, "insufficient funds") { // modules that wrap it lose the code
+		f.Code, f.Message, f.Hint = job.CodeFunds, "not enough HPIPS: "+r.shortage(), "see hpips wallet balances, or send less: the fee comes on top"
+		if m != nil && m[2] != money.Denom {
+			f.Message = fmt.Sprintf("not enough %s: %s are there, %s are wanted", m[2], m[1], m[3])
+		}
+		return f
+	}
+	switch r.Codespace {
+	case root:
+	case "exchange":
+		return r.traded(f)
+	case "reward":
+		return r.rewarded(f)
+	default:
 		return f
 	}
 	switch r.Code {
-	case codeFunds:
-		f.Code, f.Message, f.Hint = job.CodeFunds, "not enough HPIPS: "+r.shortage(), "see hpips wallet balances, or send less: the fee comes on top"
 	case codeNoAccount, codeNotFound, codeNoKey:
 		f.Code, f.Hint = job.CodeNotFound, "an account exists once it has received something"
 	case codeGas:
@@ -110,9 +123,55 @@ func (r *Refused) failure() *job.Failure {
 	return f
 }
 
+// The codes of the exchange and of the reward that people meet: errors.go of both modules.
+const (
+	codePrice   = 8
+	codeAmount  = 9
+	codeLeast   = 10
+	codeMany    = 11
+	codeUnknown = 12
+	codeOwner   = 13
+	codeNothing = 7
+)
+
+// traded puts a refusal of the exchange into words.
+func (r *Refused) traded(f *job.Failure) *job.Failure {
+	what, _, _ := strings.Cut(r.reason(), ":") // the number of an order, where it is about one
+	switch r.Code {
+	case codePrice:
+		f.Message, f.Hint = "this limit is not possible", "a limit is above 0 and has four digits besides zeros at most, such as 0.05 or 12.34"
+	case codeAmount:
+		f.Message, f.Hint = "this is no amount for an order", "name the HPIPS to buy or to sell, such as 10"
+	case codeLeast:
+		f.Message, f.Hint = "the order is too small", "name more HPIPS"
+		if m := smallest.FindStringSubmatch(r.Log); m != nil {
+			f.Message = fmt.Sprintf("the order is too small: it is for %s HPIPS, the least is %s", amountOf(m[1]), amountOf(m[2]))
+		}
+	case codeMany:
+		f.Message, f.Hint = "the account has as many open orders as it may: "+what, "take one back with hpips exchange cancel, or trade with another account"
+	case codeUnknown:
+		f.Code, f.Message, f.Hint = job.CodeNotFound, "there is no open order "+what, "it was traded or taken back, or there never was one; hpips exchange book shows those that are open"
+	case codeOwner:
+		f.Message, f.Hint = "order "+what+" is somebody else's", "only its owner takes it back: name the account with --from"
+	}
+	return f
+}
+
+// rewarded puts a refusal of the reward into words.
+func (r *Refused) rewarded(f *job.Failure) *job.Failure {
+	if r.Code == codeNothing {
+		f.Code, f.Message, f.Hint = job.CodeUnavailable, "there is nothing to claim yet",
+			"the holders' reward flows in the course of the day after the one that brought it; REWARD of hpips wallet balances says how much there is"
+	}
+	return f
+}
+
 // reason is the log without the places in the code that some carry.
 func (r *Refused) reason() string {
-	text := carried.ReplaceAllString(indexed.ReplaceAllString(traced.ReplaceAllString(strings.TrimSpace(r.Log), ""), ""), "")
+	text := carried.ReplaceAllString(traced.ReplaceAllString(strings.TrimSpace(r.Log), ""), "")
+	for next := indexed.ReplaceAllString(text, ""); next != text; next = indexed.ReplaceAllString(text, "") { // an errand's is in that of the transaction
+		text = next
+	}
 	if text == "" {
 		text = fmt.Sprintf("code %d of %s", r.Code, r.Codespace)
 	}
@@ -125,7 +184,7 @@ func (r *Refused) reason() string {
 // shortage says what there is and what is wanted in HPIPS, where the log says it.
 func (r *Refused) shortage() string {
 	if m := available.FindStringSubmatch(r.Log); m != nil {
-		return fmt.Sprintf("%s are there, %s are wanted", amountOf(m[1]), amountOf(m[2]))
+		return fmt.Sprintf("%s are there, %s are wanted", amountOf(m[1]), amountOf(m[3]))
 	}
 	return r.reason()
 }

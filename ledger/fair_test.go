@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +25,6 @@ import (
 	codectypes "github.com/cosmos/cosmos-sdk/codec/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	sdkquery "github.com/cosmos/cosmos-sdk/types/query"
-	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
 	govv1 "github.com/cosmos/cosmos-sdk/x/gov/types/v1"
 	"github.com/cosmos/gogoproto/proto"
@@ -56,7 +56,8 @@ type fair struct {
 
 	t            *testing.T
 	words        encoding
-	genesis      []byte
+	began        map[string]any
+	granted      map[string]int64 // balances of genesis
 	oldest, kept int64
 
 	blocks []fairBlock
@@ -64,14 +65,18 @@ type fair struct {
 	votes  []*govv1.Proposal
 	ballot []*govv1.Proposal // being voted on
 
-	lease  escrowv1.Params // in force
-	prices rewardv1.Params
-	owners map[string]string // by node, in hex
-	leases map[voucher.ID]*fairLease
-	row    []fairPay // redeemed and not final
-	days   []*fairBooks
+	lease   escrowv1.Params // in force
+	prices  rewardv1.Params
+	owners  map[string]string // by node, in hex
+	leases  map[voucher.ID]*fairLease
+	row     []fairPay // redeemed and not final
+	refused func(fairPay) bool
+	days    []*fairBooks
 
 	balances, reserved map[string]int64
+	past               []map[string]int64 // balances after each block
+	fund, swept        int64              // the community fund; fees of this block
+	flows              stream             // to the holders; Amount and so on as chain/reward says
 	modules            []string
 	seats              []committeev1.Seat
 }
@@ -95,11 +100,11 @@ type fairPay struct {
 
 // fairBooks are the chain's figures of a day.
 type fairBooks struct {
-	day    rewardv1.Day
-	assets map[string]rewardv1.Sum
-	works  map[string]map[string]rewardv1.Sum // by node
-	seats  map[string]uint64
-	earned map[string]rewardv1.Earner
+	day             rewardv1.Day
+	assets          map[string]rewardv1.Sum
+	works           map[string]map[string]rewardv1.Sum // by node
+	seats, receipts map[string]uint64
+	earned          map[string]rewardv1.Earner
 }
 
 func fairAddress(name string) string {
@@ -126,8 +131,9 @@ func newFair(t *testing.T, nodes ...string) (*fair, *Ledger) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fair{t: t, words: words, oldest: 1, lease: escrowv1.Params{RedeemFee: 200, Batch: 100}, prices: rewardv1.Params{WholeCirculating: 2_000_000, SeatPrice: 5000},
-		owners: map[string]string{}, leases: map[voucher.ID]*fairLease{}, balances: map[string]int64{}, reserved: map[string]int64{}}
+	f := &fair{t: t, words: words, oldest: 1, lease: escrowv1.Params{RedeemFee: 200, Batch: 100}, prices: rewardv1.Params{WholeCirculating: 2_000_000, SeatPrice: 5000, ReceiptPrice: 30},
+		owners: map[string]string{}, leases: map[voucher.ID]*fairLease{}, balances: map[string]int64{}, reserved: map[string]int64{}, fund: 50_000_000_000_000,
+		flows: stream{new(big.Int), new(big.Int), new(big.Int), 0, 0}}
 	type row map[string]any
 	params := func(m proto.Message) any {
 		text, err := words.codec.MarshalJSON(m)
@@ -141,9 +147,7 @@ func newFair(t *testing.T, nodes ...string) (*fair, *Ledger) {
 		f.owners[nodeHex(name)] = fairAddress(name)
 		first = append(first, row{"value": row{"id": []byte(fairNode(name)[32:]), "owner": fairAddress(name)}})
 	}
-	if f.genesis, err = json.Marshal(row{"registry": row{"nodes": first}, "escrow": params(&f.lease), "reward": params(&f.prices)}); err != nil {
-		t.Fatal(err)
-	}
+	f.began = row{"registry": row{"nodes": first}, "escrow": params(&f.lease), "reward": params(&f.prices)}
 	f.openDay()
 	l, err := New(f, Config{})
 	if err != nil {
@@ -164,6 +168,11 @@ func (f *fair) tell(kind string, words ...string) {
 	b.events = append(b.events, fairEvent(kind, words...))
 }
 
+func (f *fair) tellAll(all ...abci.Event) {
+	b := &f.blocks[len(f.blocks)-1]
+	b.events = append(b.events, all...)
+}
+
 func fairEvent(kind string, words ...string) abci.Event {
 	e := abci.Event{Type: kind}
 	for i := 0; i+1 < len(words); i += 2 {
@@ -174,14 +183,15 @@ func fairEvent(kind string, words ...string) abci.Event {
 
 // next makes a block: what falls due, what people do, what votes decide.
 func (f *fair) next(acts ...func()) {
+	if f.height() == 0 {
+		f.granted = maps.Clone(f.balances)
+	}
 	f.blocks = append(f.blocks, fairBlock{seeded: true})
+	f.flow()
 	if n := uint64(f.time(f.height()).Unix()-fairBegan.Unix()) / fairDay; n >= uint64(len(f.days)) {
 		f.endDay()
 	}
-	for len(f.row) > 0 && f.row[0].height+2 <= f.height() {
-		f.final(f.row[0])
-		f.row = f.row[1:]
-	}
+	f.settle()
 	for _, act := range acts {
 		act()
 	}
@@ -189,6 +199,66 @@ func (f *fair) next(acts ...func()) {
 		f.carryOut(p)
 	}
 	f.ballot = nil
+	if f.swept > 0 {
+		f.fund, f.swept = f.fund+f.swept, 0 // nothing is told of it
+	}
+	f.past = append(f.past, maps.Clone(f.balances))
+}
+
+// moves is what is told of coins that move from a module's account.
+func (f *fair) moves(from, to, amount string) []abci.Event {
+	return []abci.Event{fairEvent("coin_spent", "spender", module(from), "amount", amount), fairEvent("coin_received", "receiver", to, "amount", amount),
+		fairEvent("transfer", "recipient", to, "sender", module(from), "amount", amount)}
+}
+
+func (f *fair) circulating() (n int64) {
+	for _, held := range []map[string]int64{f.balances, f.reserved} {
+		for who, part := range held {
+			if !slices.Contains(f.modules, who) {
+				n += part
+			}
+		}
+	}
+	return n
+}
+
+// flow lets what was brought flow to the holders; what it cannot goes on with the next day.
+func (f *fair) flow() {
+	s := &f.flows
+	if now := f.time(f.height()).Unix(); s.amount.Sign() > 0 {
+		due := s.amount.Int64()
+		if now < s.end {
+			due = due * (now - s.start) / (s.end - s.start)
+		}
+		if f.circulating() < max(int64(f.prices.LeastCirculating), 1) {
+			s.next.Add(s.next, big.NewInt(due-s.flowed.Int64()))
+		}
+		s.flowed = big.NewInt(due)
+	}
+}
+
+// settle makes final what is due, in its order, as many as a block may; what a node must not be paid is refused, and holds up those behind it.
+func (f *fair) settle() {
+	var keep []fairPay
+	held, steps := map[string]bool{}, 0
+	for i, p := range f.row {
+		if p.height+2 > f.height() || steps == int(f.lease.Batch) {
+			keep = append(keep, f.row[i:]...)
+			break
+		}
+		if held[p.lease.node] {
+			keep = append(keep, p)
+			continue
+		}
+		steps++
+		if f.refused != nil && f.refused(p) {
+			held[p.lease.node], keep = true, append(keep, p)
+			f.tell("hpips_pay_refused", "lease", hex.EncodeToString(p.lease.id[:]), "node", p.lease.node, "sequence", fmt.Sprint(p.sequence), "why", "closed")
+			continue
+		}
+		f.final(p)
+	}
+	f.row = keep
 }
 
 // until makes blocks up to a height, nobody doing anything.
@@ -201,29 +271,26 @@ func (f *fair) until(height int64) {
 func (f *fair) openDay() {
 	z := sdkmath.ZeroInt()
 	f.days = append(f.days, &fairBooks{day: rewardv1.Day{Day: uint64(len(f.days)), Fund: z, Budget: z, Levied: z, Bonus: z, Duty: z, DutyDue: z, Converted: z, Streamed: z, Circulating: z},
-		assets: map[string]rewardv1.Sum{}, works: map[string]map[string]rewardv1.Sum{}, seats: map[string]uint64{}, earned: map[string]rewardv1.Earner{}})
+		assets: map[string]rewardv1.Sum{}, works: map[string]map[string]rewardv1.Sum{}, seats: map[string]uint64{}, receipts: map[string]uint64{}, earned: map[string]rewardv1.Earner{}})
 }
 
 // endDay pays half the levy as bonus, and a price for each seat.
 func (f *fair) endDay() {
 	b := f.days[len(f.days)-1]
 	d := &b.day
-	circulating := int64(0)
-	for _, held := range []map[string]int64{f.balances, f.reserved} {
-		for who, n := range held {
-			if !slices.Contains(f.modules, who) {
-				circulating += n
-			}
-		}
-	}
+	circulating := f.circulating()
+	f.endStream(b)
 	d.Closed, d.Height, d.Done, d.Circulating, d.SeatPrice = f.time(f.height()).Unix(), f.height(), true, sdkmath.NewInt(circulating), f.prices.SeatPrice
-	d.Fund, d.Budget = sdkmath.NewInt(50_000_000_000_000), sdkmath.NewInt(23_737_900_000)
+	d.Fund, d.Budget = sdkmath.NewInt(f.fund), sdkmath.NewInt(f.fund/1_000_000_000*474_758+f.fund%1_000_000_000*474_758/1_000_000_000)
+	d.ReceiptPrice = f.prices.ReceiptPrice
 	if d.Day >= f.prices.BonusDay {
 		d.Kappa = 500_000 * uint64(min(circulating, int64(f.prices.WholeCirculating))) / f.prices.WholeCirculating
 	}
-	for node := range b.seats {
-		if b.works[node] == nil {
-			b.works[node] = map[string]rewardv1.Sum{}
+	for _, units := range []map[string]uint64{b.seats, b.receipts} {
+		for node := range units {
+			if b.works[node] == nil {
+				b.works[node] = map[string]rewardv1.Sum{}
+			}
 		}
 	}
 	for _, node := range slices.Sorted(maps.Keys(b.works)) {
@@ -231,15 +298,55 @@ func (f *fair) endDay() {
 		if !known {
 			work = noSum()
 		}
-		e := rewardv1.Earner{Seats: b.seats[node], Bonus: work.Levied.MulRaw(int64(d.Kappa)).QuoRaw(1_000_000), Duty: sdkmath.NewIntFromUint64(b.seats[node] * d.SeatPrice)}
+		e := rewardv1.Earner{Seats: b.seats[node], Receipts: b.receipts[node], Bonus: work.Levied.MulRaw(int64(d.Kappa)).QuoRaw(1_000_000),
+			Duty: sdkmath.NewIntFromUint64(b.seats[node]*d.SeatPrice + b.receipts[node]*d.ReceiptPrice)}
 		b.earned[node] = e
 		d.Bonus, d.Duty, d.DutyDue = d.Bonus.Add(e.Bonus), d.Duty.Add(e.Duty), d.DutyDue.Add(e.Duty)
-		if e.Bonus.IsPositive() || e.Duty.IsPositive() {
+		if sum := e.Bonus.Add(e.Duty); sum.IsPositive() {
+			f.tellAll(f.moves("fund", f.owners[node], sum.String()+money.Denom)...)
+			f.fund -= sum.Int64()
+			f.balances[f.owners[node]] += sum.Int64()
 			f.tell("hpips_bonus", "day", fmt.Sprint(d.Day), "node", node, "owner", f.owners[node], "bonus", e.Bonus.String()+money.Denom, "duty", e.Duty.String()+money.Denom)
 		}
 	}
 	f.tell("hpips_day_done", "day", fmt.Sprint(d.Day))
 	f.openDay()
+}
+
+// endStream brings what a day levied to the holders and to the exchange.
+func (f *fair) endStream(b *fairBooks) {
+	s := &f.flows
+	s.amount = new(big.Int).Add(new(big.Int).Sub(s.amount, s.flowed), new(big.Int).Add(s.next, b.day.Levied.BigInt()))
+	s.flowed, s.next, s.start, s.end = new(big.Int), new(big.Int), f.time(f.height()).Unix(), fairBegan.Unix()+int64(len(f.days)+1)*fairDay
+	b.day.Streamed = sdkmath.NewIntFromBigInt(s.amount)
+	if b.day.Levied.IsPositive() {
+		f.tellAll(f.moves("levy", module("stream"), b.day.Levied.String()+money.Denom)...)
+	}
+	for _, denom := range slices.Sorted(maps.Keys(b.assets)) {
+		if denom != money.Denom {
+			f.tellAll(f.moves("levy", module("exchange"), b.assets[denom].Levied.String()+denom)...)
+		}
+	}
+}
+
+// converts lets the sale of levies buy uhpips, half of what a batch trades.
+func (f *fair) converts(n uint64) func() {
+	return func() {
+		text := coin(n, money.Denom)
+		f.tell("hpips_batch", "denom", "ushell", "price", "1", "traded", coin(2*n, money.Denom))
+		f.tell("hpips_fill", "id", "1", "amount", text, "value", "5ushell") // of a buyer
+		f.tell("hpips_fill", "id", "2", "amount", coin(2*n, money.Denom), "value", "10ushell")
+		f.tellAll(f.moves("exchange", fairAddress("buyer"), text)...)
+		f.tellAll(f.moves("exchange", module("levy"), text)...)
+		f.tellAll(f.moves("levy", module("stream"), text)...)
+		b := f.days[len(f.days)-1]
+		b.day.Converted = b.day.Converted.Add(sdkmath.NewIntFromUint64(n))
+		f.flows.next.Add(f.flows.next, new(big.Int).SetUint64(n))
+		f.balances[fairAddress("seller")] -= int64(2 * n) // whose order held them
+		f.balances[fairAddress("buyer")] += int64(n)
+		f.tell("hpips_converted", "day", fmt.Sprint(b.day.Day), "amount", text)
+		f.tell("hpips_sale", "sold", "5ushell", "bought", text, "price", "1")
+	}
 }
 
 func (f *fair) final(p fairPay) {
@@ -264,7 +371,12 @@ func (f *fair) final(p fairPay) {
 	if p.lease.denom == money.Denom {
 		b.day.Levied = b.day.Levied.Add(sdkmath.NewIntFromUint64(p.amount - paid))
 	}
-	f.tell("transfer", "sender", addressText(authtypes.NewModuleAddress("escrow")), "recipient", p.lease.payee, "amount", text(paid))
+	f.tellAll(f.moves("escrow", p.lease.payee, text(paid))...)
+	f.tellAll(f.moves("escrow", module("levy"), text(p.amount-paid))...)
+	if p.lease.denom == money.Denom {
+		f.balances[p.lease.payer] -= int64(p.amount)
+		f.balances[p.lease.payee] += int64(paid)
+	}
 	f.tell("hpips_paid", "day", fmt.Sprint(b.day.Day), "lease", id, "node", p.lease.node, "payer", p.lease.payer, "payee", p.lease.payee, "amount", text(p.amount),
 		"paid", text(paid), "levied", text(p.amount-paid))
 	f.tell("hpips_final", "lease", id, "node", p.lease.node, "sequence", fmt.Sprint(p.sequence), "payer", p.lease.payer, "payee", p.lease.payee, "amount", text(p.amount))
@@ -325,7 +437,11 @@ func (f *fair) redeems(payer, node string, more uint64, leases ...string) func()
 			f.row = append(f.row, fairPay{l, more - took, uint64(len(f.txs)*10 + len(told)), f.height()})
 			told = append(told, fairEvent("hpips_redemption", "lease", hex.EncodeToString(l.id[:]), "node", l.node, "sequence", fmt.Sprint(len(f.txs)*10+len(told)),
 				"fee", fmt.Sprintf("%d%s", took, money.Denom)))
+			f.balances[l.payer] -= int64(took)
 		}
+		all := f.lease.RedeemFee * uint64(len(leases))
+		f.swept += int64(all)
+		told = append(told, f.moves("escrow", module("fee_collector"), coin(all, money.Denom))...)
 		f.send(m, told...)
 	}
 }
@@ -374,7 +490,24 @@ func (f *fair) carryOut(p *govv1.Proposal) {
 
 // sits counts an epoch in a seat for a node.
 func (f *fair) sits(node string) func() {
-	return func() { f.days[len(f.days)-1].seats[nodeHex(node)]++ }
+	return func() {
+		f.days[len(f.days)-1].seats[nodeHex(node)]++
+		f.tell("hpips_committee_turned", "epoch", "1")
+	}
+}
+
+// applies for a ticket, with the word of an observer.
+func (f *fair) applies(node, observer string) func() {
+	return func() {
+		r := sortition.Receipt{Chain: fairChain, Node: sortition.Key(fairNode(node)[32:]), Observer: sortition.Key(fairNode(observer)[32:]), Slot: 7, Network: "8.8.8.0/24"}
+		r, err1 := r.Sign(fairNode(observer))
+		word, err2 := r.Bytes()
+		if err := errors.Join(err1, err2); err != nil {
+			f.t.Fatal(err)
+		}
+		f.days[len(f.days)-1].receipts[nodeHex(observer)]++
+		f.send(&committeev1.MsgTicket{Sender: fairAddress(node), Node: fairNode(node)[32:], Slot: 7, Receipts: [][]byte{word}})
+	}
 }
 
 // spoil changes an attribute of the nth event of a kind in a block.
@@ -423,6 +556,11 @@ func (f *fair) Block(_ context.Context, h *int64) (*ctypes.ResultBlock, error) {
 	if f.blocks[*h-1].seeded {
 		b.Txs = append(b.Txs, sortition.SeedTx(sortition.Proof{}))
 	}
+	for _, tx := range f.txs {
+		if tx.Height == *h {
+			b.Txs = append(b.Txs, tx.Tx)
+		}
+	}
 	return &ctypes.ResultBlock{Block: b}, nil
 }
 
@@ -430,11 +568,26 @@ func (f *fair) BlockResults(_ context.Context, h *int64) (*ctypes.ResultBlockRes
 	if err := f.gone(*h); err != nil {
 		return nil, err
 	}
-	return &ctypes.ResultBlockResults{Height: *h, FinalizeBlockEvents: f.blocks[*h-1].events}, nil
+	r := &ctypes.ResultBlockResults{Height: *h, FinalizeBlockEvents: f.blocks[*h-1].events}
+	if f.blocks[*h-1].seeded {
+		r.TxsResults = append(r.TxsResults, &abci.ExecTxResult{})
+	}
+	for _, tx := range f.txs {
+		if tx.Height == *h {
+			r.TxsResults = append(r.TxsResults, &tx.TxResult)
+		}
+	}
+	return r, nil
 }
 
 func (f *fair) Genesis(context.Context) (*ctypes.ResultGenesis, error) {
-	return &ctypes.ResultGenesis{Genesis: &cmtypes.GenesisDoc{AppState: f.genesis}}, nil
+	balances := []banktypes.Balance{{Address: module("fund"), Coins: sdk.NewCoins(sdk.NewInt64Coin(money.Denom, 50_000_000_000_000))}}
+	for who, n := range f.granted {
+		balances = append(balances, banktypes.Balance{Address: who, Coins: sdk.NewCoins(sdk.NewInt64Coin(money.Denom, n))})
+	}
+	f.began["bank"] = map[string]any{"balances": balances}
+	state, err := json.Marshal(f.began)
+	return &ctypes.ResultGenesis{Genesis: &cmtypes.GenesisDoc{AppState: state}}, err
 }
 
 // TxSearch finds by one event's one attribute.
@@ -481,7 +634,7 @@ func (f *fair) ABCIQueryWithOptions(_ context.Context, path string, data cmtbyte
 	case "/cosmos.gov.v1.Query/Proposals":
 		m = &govv1.QueryProposalsResponse{Proposals: f.votes}
 	default:
-		return f.holdings(path, data)
+		return f.holdings(path, data, o.Height)
 	}
 	b, err := proto.Marshal(m)
 	return &ctypes.ResultABCIQuery{Response: abci.ResponseQuery{Value: b}}, err
@@ -502,7 +655,7 @@ func (b *fairBooks) providers(owners map[string]string) *rewardv1.QueryProviders
 }
 
 // holdings answers what accounts have, three to a page.
-func (f *fair) holdings(path string, data []byte) (*ctypes.ResultABCIQuery, error) {
+func (f *fair) holdings(path string, data []byte, height int64) (*ctypes.ResultABCIQuery, error) {
 	const few = 3
 	rows := func(of map[string]int64, p *sdkquery.PageRequest) ([]string, *sdkquery.PageResponse) {
 		all := slices.Sorted(maps.Keys(of))
@@ -539,9 +692,13 @@ func (f *fair) holdings(path string, data []byte) (*ctypes.ResultABCIQuery, erro
 		}
 		r := &banktypes.QueryDenomOwnersResponse{}
 		var list []string
-		list, r.Pagination = rows(f.balances, q.Pagination)
+		balances := f.balances
+		if height > 0 {
+			balances = f.past[height-1]
+		}
+		list, r.Pagination = rows(balances, q.Pagination)
 		for _, who := range list {
-			r.DenomOwners = append(r.DenomOwners, &banktypes.DenomOwner{Address: who, Balance: sdk.NewInt64Coin(q.Denom, f.balances[who])})
+			r.DenomOwners = append(r.DenomOwners, &banktypes.DenomOwner{Address: who, Balance: sdk.NewInt64Coin(q.Denom, balances[who])})
 		}
 		m = r
 	default:

@@ -33,6 +33,7 @@ func TestThePairsOfADay(t *testing.T) {
 	var opens, before, in, after []func()
 	want := []Pair{}
 	for i := range 14 {
+		f.balances[fairAddress(payer(i))] = 1_000_000_000
 		opens = append(opens, f.opens(payer(i), payer(i), "bob", money.Denom))
 		amount := uint64(10_000 + 1000*(i/2)) // two of each
 		in = append(in, f.redeems(payer(i), "bob", amount+200, payer(i)))

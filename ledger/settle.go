@@ -11,7 +11,6 @@ import (
 
 	ctypes "github.com/cometbft/cometbft/rpc/core/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
-	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 
 	"github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/proto/gen/rewardv1"
@@ -27,7 +26,10 @@ type Settlement struct {
 	To           int64  `json:"to"`
 	Payments     int    `json:"payments"`     // to providers, of final pay
 	FundPayments int    `json:"fundPayments"` // bonus and duty
+	Redeemed     int    `json:"redeemed"`     // redemptions in the day's blocks, each of which was paid when it was due or waits
 	Differs      string `json:"differs,omitempty"`
+
+	NotReckoned []string `json:"notReckoned"` // what of the day was taken from the chain's word
 }
 
 // differs is a payment that is not what it must be.
@@ -43,13 +45,15 @@ func differ(format string, args ...any) error { return differs(fmt.Sprintf(forma
 //  1. The blocks of the day, and every payment that they tell of.
 //  2. For each: the redemption behind it. A node's redemptions are paid in their order, each once, two blocks later at the soonest; its amount is what
 //     its voucher promises above the one before, less the fee that was in force then; the voucher is the payer's, by the key with which the lease was opened.
-//  3. Nine tenths of it, rounded down, are the payee's, who owned the node when the lease was opened; the coins moved; the rest is levied.
-//  4. The sums of the day, per asset and per provider.
-//  5. Bonus and duty, from the levies, the fund, the units and the parameters of the day.
+//  3. Nine tenths of it, rounded down, are the payee's, who owned the node when the lease was opened; the rest is levied; the coins moved.
+//  4. Whatever was redeemed in the chain's blocks and was due in the day's became final, in its order, or the block says why not.
+//  5. The sums of the day, per asset and per provider.
+//  6. What the sale of levies bought, what flows to the holders, what circulates, the fund, and the units of duty.
+//  7. Bonus and duty, from the levies, the fund, the units and the parameters of the day; the coins moved.
 //
 // Parameters and owners are those of the time, as inforce finds them, and not those of now.
 func (l *Ledger) SettleVerify(ctx context.Context, d Day) (Settlement, error) {
-	s := &settler{l: l, day: d, out: Settlement{Day: d.Day}, turns: map[string][]turn{}, sums: map[string]*tally{}, paid: map[string]int{}}
+	s := &settler{l: l, day: d, out: Settlement{Day: d.Day, NotReckoned: []string{}}, turns: map[string][]turn{}, sums: map[string]*tally{}, paid: map[string]int{}}
 	err := s.verify(ctx)
 	if what, ok := err.(differs); ok { //nolint:errorlint // it is never wrapped
 		s.out.Differs = string(what)
@@ -69,6 +73,10 @@ type settler struct {
 	turns map[string][]turn // redemptions of a node, in their order
 	paid  map[string]int    // how many of them were paid, the one under way included
 	sums  map[string]*tally // by node and denomination; by denomination alone under ""
+
+	queue   queue
+	holders *holders
+	breach  string // of an invariant, told in the day's blocks
 }
 
 // turn is one redemption as its transaction says.
@@ -108,15 +116,32 @@ func (s *settler) verify(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	for h := s.out.From; h <= s.out.To; h++ { // 1
-		if err := s.block(ctx, h); err != nil {
-			return err
-		}
-	}
-	if err := s.compare(); err != nil { // 4
+	if err := s.catchUp(ctx); err != nil {
 		return err
 	}
-	return s.fund(ctx) // 5
+	if err := s.dawn(ctx); err != nil {
+		return err
+	}
+	before := s.queue.count
+	if err := s.l.eachBlock(ctx, s.out.From, s.out.To, func(w written) error { // 1
+		if err := s.block(ctx, w.height, w.falls); err != nil {
+			return err
+		}
+		if err := s.books(w); err != nil {
+			return err
+		}
+		return s.due(ctx, w) // 4
+	}); err != nil {
+		return err
+	}
+	s.out.Redeemed = s.queue.count - before
+	if err := s.compare(); err != nil { // 5
+		return err
+	}
+	if err := s.dusk(ctx); err != nil { // 6
+		return err
+	}
+	return s.fund(ctx) // 7
 }
 
 // keptDays is for how many days the chain remembers what single providers did.
@@ -140,14 +165,9 @@ func (s *settler) begin(ctx context.Context) (err error) {
 }
 
 // block compares the payments of one block.
-func (s *settler) block(ctx context.Context, height int64) error {
-	r, err := s.l.rpc.BlockResults(ctx, &height)
-	if err != nil {
-		return s.l.missing(ctx, height, err)
-	}
-	all := events(r.FinalizeBlockEvents)
+func (s *settler) block(ctx context.Context, height int64, all []Event) error {
 	moved := map[string]int{} // coins from escrow, by receiver and amount
-	escrow := addressText(authtypes.NewModuleAddress("escrow"))
+	escrow := module("escrow")
 	for _, e := range all {
 		if e.Type == "transfer" && e.Attributes["sender"] == escrow {
 			moved[e.Attributes["recipient"]+" "+e.Attributes["amount"]]++
@@ -213,6 +233,11 @@ func (s *settler) payment(ctx context.Context, height int64, sequence string, to
 		}
 		moved[key]--
 	}
+	levy := module("levy") + " " + want["levied"]
+	if moved[levy] == 0 {
+		return differ("block %d: lease %x: %s of it were not levied", height, t.lease, want["levied"])
+	}
+	moved[levy]--
 	s.out.Payments++
 	s.sum(l.Denom).add(t.amount, paid)
 	s.sum(node+" "+l.Denom).add(t.amount, paid)
@@ -285,7 +310,7 @@ func (s *settler) charge(tx *ctypes.ResultTx, claims []escrowv1.Claim, before ma
 		}
 		t := turn{height: tx.Height, lease: v.Lease, claim: c, amount: v.Amount - before[v.Lease], tx: tx.Hash.String(), fee: in}
 		before[v.Lease] = v.Amount
-		told := redemptionTold(tx, v.Lease)
+		told := redemptionTold(events(tx.TxResult.Events), v.Lease)
 		t.sequence = told["sequence"]
 		took := min(uint64(inCoins(told["fee"])), t.amount)
 		t.amount, in.took = t.amount-took, in.took+took
@@ -309,8 +334,8 @@ func (s *settler) charged(t turn) error {
 }
 
 // redemptionTold is what a transaction says of one lease's redemption.
-func redemptionTold(tx *ctypes.ResultTx, lease voucher.ID) map[string]string {
-	for _, e := range events(tx.TxResult.Events) {
+func redemptionTold(all []Event, lease voucher.ID) map[string]string {
+	for _, e := range all {
 		if e.Type == "hpips_redemption" && e.Attributes["lease"] == hex.EncodeToString(lease[:]) {
 			return e.Attributes
 		}

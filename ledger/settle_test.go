@@ -2,9 +2,13 @@ package ledger
 
 import (
 	"errors"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	sdkmath "cosmossdk.io/math"
+	abci "github.com/cometbft/cometbft/abci/types"
 	ctypes "github.com/cometbft/cometbft/rpc/core/types"
 
 	"github.com/hpips/hpips/proto/gen/escrowv1"
@@ -26,7 +30,7 @@ func changing(t *testing.T) (*fair, *Ledger) {
 	f.until(10) // day 1
 	f.next(f.redeems("alice", "bob", 7000, "one"))
 	f.next(f.redeems("alice", "bob", 8000, "one"), f.decides(&escrowv1.MsgUpdateParams{Authority: Authority(), Params: escrowv1.Params{RedeemFee: 900, Batch: 100}}))
-	f.next(f.redeems("alice", "bob", 9000, "one"), f.sits("bob"))
+	f.next(f.redeems("alice", "bob", 9000, "one"), f.sits("bob"), f.converts(700))
 	f.until(17)
 	f.next(f.redeems("alice", "bob", 4000, "one")) // final in block 20
 	f.until(20)                                    // day 2
@@ -34,8 +38,8 @@ func changing(t *testing.T) (*fair, *Ledger) {
 	f.next(f.redeems("alice", "bob", 30_000, "one", "two"))
 	f.until(29)
 	f.next(f.registers("bob", "erin")) // the block's first: day 3, day 2 is paid before
-	f.next(f.redeems("alice", "bob", 11_000, "two"), f.sits("bob"))
-	f.next(f.decides(&rewardv1.MsgUpdateParams{Authority: Authority(), Params: rewardv1.Params{WholeCirculating: 4_000_000, SeatPrice: 7, BonusDay: 3}}))
+	f.next(f.redeems("alice", "bob", 11_000, "two"), f.sits("bob"), f.applies("carol", "dave"))
+	f.next(f.decides(&rewardv1.MsgUpdateParams{Authority: Authority(), Params: rewardv1.Params{WholeCirculating: 4_000_000, SeatPrice: 7, ReceiptPrice: 11, BonusDay: 3}}))
 	f.until(40)
 	f.next(f.decides(&rewardv1.MsgUpdateParams{Authority: Authority(), Params: rewardv1.Params{WholeCirculating: 4_000_000, SeatPrice: 9, BonusDay: 1000}}))
 	f.until(42)
@@ -54,13 +58,18 @@ func settle(t *testing.T, l *Ledger, day uint64) (Settlement, error) {
 // Whatever changed since, each day comes out as it was: by the fee, the owner and the prices of its time.
 func TestADayIsSettledByTheRulesOfItsTime(t *testing.T) {
 	f, l := changing(t)
+	seats := "which seats served each of the 1 epochs that ended: no seat is counted more often, and hpips chain verify checks who sat"
+	trade := "which orders traded with the sale of levies, and at what price: only that what it bought is what they sold, and where it went"
+	before := func(day string) string {
+		return "what came before: fund, circulating and streamed go on from the figures of day " + day + ", which settle-verify --day " + day + " reckons"
+	}
 	for day, want := range []Settlement{
-		{OK: true, Day: 0, From: 1, To: 9, Payments: 3, FundPayments: 2},
-		{OK: true, Day: 1, From: 10, To: 19, Payments: 3, FundPayments: 1},
-		{OK: true, Day: 2, From: 20, To: 29, Payments: 3, FundPayments: 1},
-		{OK: true, Day: 3, From: 30, To: 39, Payments: 1, FundPayments: 1},
+		{OK: true, Day: 0, From: 1, To: 9, Payments: 3, FundPayments: 2, Redeemed: 3, NotReckoned: []string{seats}},
+		{OK: true, Day: 1, From: 10, To: 19, Payments: 3, FundPayments: 1, Redeemed: 4, NotReckoned: []string{seats, trade, before("0")}},
+		{OK: true, Day: 2, From: 20, To: 29, Payments: 3, FundPayments: 1, Redeemed: 2, NotReckoned: []string{before("1")}},
+		{OK: true, Day: 3, From: 30, To: 39, Payments: 1, FundPayments: 2, Redeemed: 1, NotReckoned: []string{seats, before("2")}},
 	} {
-		if got, err := settle(t, l, uint64(day)); err != nil || got != want {
+		if got, err := settle(t, l, uint64(day)); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("day %d is %+v, %v; want %+v", day, got, err, want)
 		}
 	}
@@ -92,7 +101,7 @@ func TestAForgedPaymentIsNamed(t *testing.T) {
 			b.earned[node] = e
 			spoil(f, 10, "hpips_bonus", 0, "duty", e.Duty.String()+money.Denom)
 		}, "bonus"},
-		{"kappa of before", 3, func(f *fair) { f.days[3].day.Kappa = 500_000 }, "kappa is 500000 millionths, reckoned 375000"},
+		{"kappa of before", 3, func(f *fair) { f.days[3].day.Kappa = 500_000 }, "kappa is 500000 millionths, reckoned 374171"},
 		{"a registration that the node did not sign", 2, func(f *fair) { f.forged(f.txs[9]) }, "did not sign its registration"},
 		{"a vote that no block carried out", 0, func(f *fair) { spoil(f, 12, "active_proposal", 0, "proposal_result", "proposal_rejected") }, "no block says that it was carried out"},
 		{"a payment that is in no sum", 1, func(f *fair) {
@@ -110,6 +119,175 @@ func TestAForgedPaymentIsNamed(t *testing.T) {
 				t.Errorf("%+v, %v; want %q", got, err, c.differ)
 			}
 		})
+	}
+}
+
+// hides takes events of a block away.
+func hides(f *fair, height int64, gone func(kind string) bool) {
+	b := &f.blocks[height-1]
+	b.events = slices.DeleteFunc(b.events, func(e abci.Event) bool { return gone(e.Type) })
+}
+
+// Nobody can leave out what is due: the blocks' redemptions say what has to be paid, in which order, and a refusal is told of in each block again.
+func TestAPaymentThatIsDueIsDemanded(t *testing.T) {
+	final := func(kind string) bool {
+		return slices.Contains([]string{"hpips_paid", "hpips_final", "transfer", "coin_spent", "coin_received"}, kind)
+	}
+	for _, c := range []struct {
+		what   string
+		day    uint64
+		forge  func(*fair)
+		differ string
+	}{
+		{"dave's only payment is left out", 0, func(f *fair) {
+			hides(f, 5, final)
+			f.days[0].works[nodeHex("dave")] = nil
+			b, four := f.days[0], sdkmath.NewInt(4800)
+			all := b.assets[money.Denom]
+			all.Gross, all.Paid, all.Levied = all.Gross.Sub(four), all.Paid.SubRaw(4320), all.Levied.SubRaw(480)
+			b.assets[money.Denom] = all
+		}, "of block 3, was due and is neither paid nor refused"},
+		{"what was redeemed on the day before is left out", 2, func(f *fair) { hides(f, 20, final) }, "of block 18, was due and is neither paid nor refused"},
+		{"the last payment of a day", 1, func(f *fair) { hides(f, 15, final) }, "of block 13, was due and is neither paid nor refused"},
+		{"a payment comes a block late", 0, func(f *fair) {
+			for _, e := range f.blocks[4].events {
+				if final(e.Type) {
+					f.blocks[5].events = append(f.blocks[5].events, e)
+				}
+			}
+			hides(f, 5, final)
+		}, "of block 3, was due and is neither paid nor refused"},
+		{"a block without a seed pays", 1, func(f *fair) { f.blocks[12].seeded = false }, "block 13 carries no seed"},
+		{"a redemption that its transaction does not tell of", 2, func(f *fair) { set(&f.txs[11].TxResult.Events[0], "node", nodeHex("dave")) }, "does not tell of it"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			f, l := changing(t)
+			c.forge(f)
+			if got, err := settle(t, l, c.day); err != nil || got.OK || !strings.Contains(got.Differs, c.differ) {
+				t.Errorf("%+v, %v; want %q", got, err, c.differ)
+			}
+		})
+	}
+}
+
+// What the chain refuses to pay waits with all of its node behind it, over the day's end, and holds up no other node; a block deals with no more than it may.
+func TestARefusedPaymentWaits(t *testing.T) {
+	f, l := newFair(t, "bob", "dave")
+	f.balances[fairAddress("alice")] = 3_000_000
+	f.next(f.opens("one", "alice", "bob", money.Denom), f.opens("other", "alice", "dave", money.Denom),
+		f.decides(&escrowv1.MsgUpdateParams{Authority: Authority(), Params: escrowv1.Params{RedeemFee: 200, Batch: 3}}))
+	f.refused = func(p fairPay) bool { return p.lease.node == nodeHex("bob") && f.height() < 14 }
+	f.until(5)
+	f.next(f.redeems("alice", "bob", 5000, "one"))
+	f.next(f.redeems("alice", "dave", 6000, "other"), f.redeems("alice", "bob", 7000, "one"))
+	f.until(10)
+	f.next(f.redeems("alice", "dave", 8000, "other"))
+	f.until(21)
+	for day, want := range map[uint64]int{0: 1, 1: 3} {
+		if got, err := settle(t, l, day); err != nil || !got.OK || got.Payments != want {
+			t.Errorf("day %d: %+v, %v", day, got, err)
+		}
+	}
+	hides(f, 12, func(kind string) bool { return kind == "hpips_pay_refused" })
+	if got, err := settle(t, l, 1); err != nil || !strings.Contains(got.Differs, "block 12: redemption") {
+		t.Errorf("a refusal that is not told: %+v, %v", got, err)
+	}
+}
+
+// Each figure of a day is reckoned from what moved in its blocks, and a forged one is named.
+func TestAForgedFigureIsNamed(t *testing.T) {
+	one := sdkmath.OneInt()
+	lose := func(height int64, kind, key, value string) func(*fair) {
+		return func(f *fair) {
+			b := &f.blocks[height-1]
+			n := len(b.events)
+			b.events = slices.DeleteFunc(b.events, func(e abci.Event) bool { return e.Type == kind && fairWord(e, key) == value })
+			if len(b.events) != n-1 {
+				f.t.Fatalf("block %d: %d events less", height, n-len(b.events))
+			}
+		}
+	}
+	for _, c := range []struct {
+		what   string
+		day    uint64
+		forge  func(*fair)
+		differ string
+	}{
+		{"converted", 1, func(f *fair) { f.days[1].day.Converted = f.days[1].day.Converted.Add(one) }, "converted is 701, reckoned 700"},
+		{"converted, where nothing was", 2, func(f *fair) { f.days[2].day.Converted = one }, "converted is 1, reckoned 0"},
+		{"a sale that bought nothing", 1, func(f *fair) { spoil(f, 13, "hpips_sale", 0, "bought", "0uhpips") }, "bought 0 uhpips, and 700 are told"},
+		{"a batch that leaves less", 1, func(f *fair) { spoil(f, 13, "hpips_fill", 0, "amount", "800uhpips") }, "leave 600"},
+		{"what was bought went elsewhere", 1, lose(13, "transfer", "recipient", module("stream")), "did not go to the holders' pot"},
+		{"streamed", 1, func(f *fair) { f.days[1].day.Streamed = f.days[1].day.Streamed.Add(one) }, "streamed is"},
+		{"streamed of the day before", 2, func(f *fair) {
+			f.days[1].day.Streamed, f.days[1].day.Circulating = f.days[1].day.Streamed.Add(one), f.days[1].day.Circulating.Add(one)
+		}, "circulating is"},
+		{"circulating", 0, func(f *fair) { f.days[0].day.Circulating = f.days[0].day.Circulating.Add(one) }, "circulating is"},
+		{"the fund", 0, func(f *fair) { f.days[0].day.Fund = f.days[0].day.Fund.Sub(one) }, "the fund is 50000000000599, reckoned 50000000000600"},
+		{"duty in all", 0, func(f *fair) { f.days[0].day.Duty = f.days[0].day.Duty.Add(one) }, "duty pay in all is 5001"},
+		{"duty due", 0, func(f *fair) { f.days[0].day.DutyDue = f.days[0].day.DutyDue.Add(one) }, "duty pay in all is 5000 of 5001 due"},
+		{"a receipt more", 3, func(f *fair) { f.earns("dave", 3, func(e *rewardv1.Earner) { e.Receipts++ }) }, "2 receipts were used, reckoned 1"},
+		{"no receipt", 3, func(f *fair) { f.earns("dave", 3, func(e *rewardv1.Earner) { e.Receipts = 0 }) }, "0 receipts were used, reckoned 1"},
+		{"an observer left out", 3, func(f *fair) { delete(f.days[3].earned, nodeHex("dave")) }, "1 receipts were used, which the chain's figures do not have"},
+		{"more epochs in a seat than ended", 0, func(f *fair) { f.earns("bob", 0, func(e *rewardv1.Earner) { e.Seats++ }) }, "2 epochs in a seat, and 1 ended"},
+		{"a levy that was kept", 0, lose(5, "transfer", "recipient", module("levy")), "480uhpips of it were not levied"},
+		{"a day's levy that stayed", 1, lose(20, "transfer", "recipient", module("stream")), "did not go to the holders' pot"},
+		{"shells that were not sold", 0, lose(10, "transfer", "recipient", module("exchange")), "did not go to the exchange"},
+		{"a bonus that nobody got", 0, lose(10, "transfer", "recipient", fairAddress("dave")), "did not go to"},
+		{"duty pay that went elsewhere", 3, func(f *fair) {
+			spoil(f, 40, "transfer", len(kinds(f, 40, "transfer"))-1, "recipient", fairAddress("mallory"))
+		}, "did not go to"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			f, l := changing(t)
+			c.forge(f)
+			if got, err := settle(t, l, c.day); err != nil || got.OK || !strings.Contains(got.Differs, c.differ) {
+				t.Errorf("%+v, %v; want %q", got, err, c.differ)
+			}
+		})
+	}
+}
+
+func fairWord(e abci.Event, key string) string {
+	for _, a := range e.Attributes {
+		if a.Key == key {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+func kinds(f *fair, height int64, kind string) []abci.Event {
+	return slices.DeleteFunc(slices.Clone(f.blocks[height-1].events), func(e abci.Event) bool { return e.Type != kind })
+}
+
+// earns changes what the chain says that a node did.
+func (f *fair) earns(node string, day int, change func(*rewardv1.Earner)) {
+	e := f.days[day].earned[nodeHex(node)]
+	change(&e)
+	f.days[day].earned[nodeHex(node)] = e
+}
+
+// While too little circulates, nothing flows to the holders, and it is all there when enough does: as much as came in, by the block.
+func TestWhatTooLittleCirculatesForFlowsOn(t *testing.T) {
+	f, l := newFair(t, "bob")
+	f.balances[fairAddress("alice")] = 3_000_000
+	few := func(least uint64) func() {
+		return f.decides(&rewardv1.MsgUpdateParams{Authority: Authority(), Params: rewardv1.Params{WholeCirculating: 4_000_000, BonusDay: 1000, LeastCirculating: least}})
+	}
+	f.next(f.opens("one", "alice", "bob", money.Denom), few(4_000_000))
+	f.next(f.redeems("alice", "bob", 100_200, "one"))
+	f.until(24)
+	f.next(few(1_000_000))
+	f.until(42)
+	for day, want := range []string{"10000", "10000", "5000", "0"} { // in day 2, from block 26 on, a part of it has flowed
+		d, err := l.Day(t.Context(), uint64(day))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := l.SettleVerify(t.Context(), d); err != nil || !got.OK || d.Streamed != want {
+			t.Errorf("day %d: %+v, %v; streamed %s, want %s", day, got, err, d.Streamed, want)
+		}
 	}
 }
 

@@ -32,7 +32,7 @@ func (s *settler) fund(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all := new(big.Int)
+	all, duties := new(big.Int), new(big.Int)
 	for _, p := range s.day.Providers {
 		bonus, duty := f.earns(p)
 		if p.Bonus != bonus.String() || p.Duty != duty.String() {
@@ -47,9 +47,16 @@ func (s *settler) fund(ctx context.Context) error {
 			if want := bonus.String() + money.Denom + " " + duty.String() + money.Denom + " " + owner; got.words != want {
 				return differ("day %d: provider %s was paid %q by the fund, reckoned %q", s.day.Day, p.Node, got.words, want)
 			}
+			if !got.sent {
+				return differ("day %d: what the fund owes provider %s did not go to %s", s.day.Day, p.Node, owner)
+			}
 			s.out.FundPayments++
 		}
 		all.Add(all, bonus)
+		duties.Add(duties, duty)
+	}
+	if duties.String() != s.day.Duty || f.due.String() != s.day.dutyDue.String() {
+		return differ("day %d: duty pay in all is %s of %s due, reckoned %s of %s", s.day.Day, s.day.Duty, s.day.dutyDue, duties, f.due)
 	}
 	if all.String() != s.day.Bonus {
 		return differ("day %d: bonus in all is %s, reckoned %s", s.day.Day, s.day.Bonus, all)
@@ -119,6 +126,7 @@ func (f fundRules) earns(e Earned) (bonus, duty *big.Int) {
 type fundPayment struct {
 	height int64
 	words  string // bonus, duty, owner
+	sent   bool   // the coins went to the owner
 }
 
 // fundTold collects the fund's payments for the day, by node: they stand in the blocks from its close on until all are done.
@@ -134,7 +142,8 @@ func (s *settler) fundTold(ctx context.Context) (map[string]fundPayment, error) 
 		if err != nil {
 			return nil, s.l.missing(ctx, h, err)
 		}
-		for _, e := range events(r.FinalizeBlockEvents) {
+		all := events(r.FinalizeBlockEvents)
+		for _, e := range all {
 			a := e.Attributes
 			switch {
 			case a["day"] != want:
@@ -144,11 +153,24 @@ func (s *settler) fundTold(ctx context.Context) (map[string]fundPayment, error) 
 				if _, twice := told[a["node"]]; twice {
 					return nil, differ("block %d: the fund pays node %s twice for day %d", h, a["node"], s.day.Day)
 				}
-				told[a["node"]] = fundPayment{h, a["bonus"] + " " + a["duty"] + " " + a["owner"]}
+				sum := uhpips(a["bonus"])
+				told[a["node"]] = fundPayment{h, a["bonus"] + " " + a["duty"] + " " + a["owner"], paidOut(all, a["owner"], sum.Add(sum, uhpips(a["duty"])))}
 			}
 		}
 	}
 	return told, nil
+}
+
+// paidOut takes a transfer of the fund's from a block's events: two payments alike need two.
+func paidOut(all []Event, to string, sum *big.Int) bool {
+	for i, e := range all {
+		a := e.Attributes
+		if e.Type == "transfer" && a["sender"] == module("fund") && a["recipient"] == to && a["amount"] == sum.String()+money.Denom {
+			all[i].Type = ""
+			return true
+		}
+	}
+	return false
 }
 
 func number(text string) *big.Int {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
 
 	"github.com/hpips/hpips/proto/gen/exchangev1"
+	"github.com/hpips/hpips/spec/auction"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/money"
 )
@@ -186,10 +188,23 @@ func point(digits string, decimals int) string {
 func (a Asset) Parse(text string) (uint64, error) {
 	whole, part, _ := strings.Cut(text, ".")
 	n, err := strconv.ParseUint(whole+part+strings.Repeat("0", max(priceDecimals-len(part), 0)), 10, 64)
-	if err != nil || len(part) > priceDecimals || whole == "" || n == 0 {
+	if err != nil || len(part) > priceDecimals || whole == "" || n == 0 || n != auction.Round(n) {
 		return 0, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%.40q is no price in %s", text, a.Name), Hint: "it looks like 0.05, has four digits besides zeros at most, and is above 0"}
 	}
 	return n, nil
+}
+
+// Words puts a refusal for want of this asset into its units.
+func (a Asset) Words(err error) error {
+	var no *Refused
+	if !errors.As(err, &no) {
+		return err
+	}
+	f := no.failure()
+	if m := available.FindStringSubmatch(no.Log); f.Code == job.CodeFunds && m != nil && m[2] == a.Denom {
+		f.Message, f.Hint = fmt.Sprintf("not enough %s: %s are there, %s are wanted", a.Name, a.Base(m[1]), a.Base(m[3])), "a purchase holds all that it may cost; see hpips wallet balances, or buy less"
+	}
+	return f
 }
 
 // Ordered is the number of the order that a transaction placed; 0: it placed none.

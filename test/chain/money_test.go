@@ -140,7 +140,7 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 	costlier(t, alice)
 	var again ledger.Settlement
 	reads(t, alice.Must(t, "chain", "settle-verify", "--day", strconv.FormatUint(day.Day, 10), "-o", "json"), &again)
-	if !again.OK || again != v {
+	if !again.OK || !reflect.DeepEqual(again, v) {
 		t.Errorf("after the fee rose the day is %+v, it was %+v", again, v)
 	}
 	// A person sees a price before the work, and what it cost after it.
