@@ -53,6 +53,7 @@ var (
 	lotHeightPrefix   = collections.NewPrefix(24)
 	lotCursorPrefix   = collections.NewPrefix(25)
 	lotQuotaPrefix    = collections.NewPrefix(26)
+	movesPrefix       = collections.NewPrefix(27)
 )
 
 // Node is what the committee must know of a registered node.
@@ -111,13 +112,14 @@ type Keeper struct {
 	offences    collections.Map[collections.Pair[[]byte, int64], committeev1.Offence]
 	slots       collections.Map[uint64, []byte] // the seed at a slot's beginning
 
-	holders  collections.Map[[]byte, []byte]                          // the point of each node's ticket
-	ring     collections.Map[[]byte, committeev1.Ticket]              // by point: tickets, and for a while those that are gone
-	owners   collections.Map[collections.Pair[string, []byte], int64] // owner and point: the height at which the ticket went, 0 while it is good
-	networks collections.Map[string, uint64]                          // tickets of each network
-	expiry   collections.KeySet[collections.Pair[uint64, []byte]]     // until_day and node
-	graves   collections.KeySet[collections.Pair[uint64, []byte]]     // slot from which a ticket that is gone may be forgotten, and its point
-	tickets  collections.Item[uint64]                                 // how many are good
+	holders  collections.Map[[]byte, []byte]                           // the point of each node's ticket
+	ring     collections.Map[[]byte, committeev1.Ticket]               // by point: tickets, and for a while those that are gone
+	owners   collections.Map[collections.Pair[string, []byte], int64]  // owner and point: the height at which the ticket went, 0 while it is good
+	networks collections.Map[string, uint64]                           // tickets of each network
+	expiry   collections.KeySet[collections.Pair[uint64, []byte]]      // until_day and node
+	graves   collections.KeySet[collections.Pair[uint64, []byte]]      // slot from which a ticket that is gone may be forgotten, and its point
+	tickets  collections.Item[uint64]                                  // how many are good
+	moves    collections.Map[collections.Pair[[]byte, uint64], string] // point and slot: the network that the ticket was in to the end of that slot
 
 	waiting   collections.Map[[]byte, committeev1.Ticket]          // by node: applicants for the day's lot
 	waiters   collections.Item[uint64]                             // how many
@@ -163,6 +165,7 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, addresses address.
 		networks: collections.NewMap(b, networksPrefix, "networks", collections.StringKey, collections.Uint64Value),
 		expiry:   collections.NewKeySet(b, expiryPrefix, "expiry", dated),
 		graves:   collections.NewKeySet(b, gravesPrefix, "graves", dated),
+		moves:    collections.NewMap(b, movesPrefix, "moves", collections.PairKeyCodec(key, collections.Uint64Key), collections.StringValue),
 		tickets:  collections.NewItem(b, ticketsPrefix, "tickets", collections.Uint64Value),
 
 		waiting:   collections.NewMap(b, waitingPrefix, "waiting", key, paper),

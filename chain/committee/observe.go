@@ -19,7 +19,8 @@ import (
 // nobody observes.
 //
 // For i = 0, 1, … the first ticket on the ring at or after the i-th point of node and slot, going round, that was good in the slot and is
-// neither the node's nor, where owners are limited, its owner's; until there are enough, or four tries for each are used up.
+// neither the node's nor, where owners are limited, its owner's; where networks are limited, only the first one in each network. Until there are
+// enough, or four tries for each are used up: few networks give few observers, of whom the slot then needs the same share.
 func (k Keeper) Observers(ctx context.Context, id sortition.Key, slot uint64) ([]sortition.Key, uint32, error) {
 	params, err := k.Params(ctx)
 	if err != nil {
@@ -47,6 +48,7 @@ func (k Keeper) observers(ctx context.Context, params committeev1.Params, id sor
 		return t.SinceSlot <= slot && slot <= t.UntilSlot && sortition.Key(t.Node) != id && (owner == "" || t.Owner != owner)
 	}
 	var all []sortition.Key
+	var drawn []sortition.Observer
 	for i := uint32(0); uint32(len(all)) < few && i < 4*params.Observers; i++ {
 		t, found, err := k.next(ctx, sortition.ObserverPoint(sortition.Seed(seed), id, slot, i), may)
 		if err != nil {
@@ -55,11 +57,40 @@ func (k Keeper) observers(ctx context.Context, params committeev1.Params, id sor
 		if !found {
 			break // nobody on the whole ring may
 		}
-		if observer := sortition.Key(t.Node); !slices.Contains(all, observer) {
-			all = append(all, observer)
+		network, err := k.networkIn(ctx, t, slot)
+		if err != nil {
+			return nil, 0, err
+		}
+		if o := (sortition.Observer{Node: sortition.Key(t.Node), Network: network}); o.Joins(drawn, params.SeatsPerNetwork > 0) {
+			all, drawn = append(all, o.Node), append(drawn, o)
 		}
 	}
 	return all, sortition.Needed(params.Observers, params.Signatures, uint32(len(all))), nil
+}
+
+// networkIn is the network that a ticket was in during a slot: what becomes known of it later counts from the next slot on.
+func (k Keeper) networkIn(ctx context.Context, t committeev1.Ticket, slot uint64) (string, error) {
+	network := t.Network
+	moves := collections.NewPrefixedPairRange[[]byte, uint64](t.Point).StartInclusive(slot)
+	err := k.moves.Walk(ctx, moves, func(_ collections.Pair[[]byte, uint64], before string) (bool, error) {
+		network = before
+		return true, nil
+	})
+	return network, err
+}
+
+// move notes the network that a ticket leaves, to the end of the open slot, and forgets those that no slot can be asked for any more.
+func (k Keeper) move(ctx context.Context, params committeev1.Params, b committeev1.Beacon, t committeev1.Ticket) error {
+	if kept := uint64(params.WindowSlots) + 2; b.Slot > kept {
+		if err := k.moves.Clear(ctx, collections.NewPrefixedPairRange[[]byte, uint64](t.Point).EndExclusive(b.Slot-kept)); err != nil {
+			return err
+		}
+	}
+	at := collections.Join(t.Point, b.Slot)
+	if has, err := k.moves.Has(ctx, at); err != nil || has {
+		return err
+	}
+	return k.moves.Set(ctx, at, t.Network)
 }
 
 // next goes round the ring once from a point and finds the first ticket that may.

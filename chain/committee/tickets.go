@@ -82,7 +82,7 @@ func (k Keeper) takeOut(ctx sdk.Context, params committeev1.Params, n Node, netw
 	old, err := k.ticket(ctx, n.ID[:])
 	switch {
 	case err == nil && old.KeysHeight == n.KeysHeight && old.UntilDay >= b.Day:
-		return true, k.renew(ctx, old, network, until)
+		return true, k.renew(ctx, params, b, old, network)
 	case err == nil:
 		if err := k.remove(ctx, params, b, old); err != nil {
 			return false, err
@@ -138,18 +138,20 @@ func (k Keeper) place(ctx context.Context, t committeev1.Ticket) error {
 	)
 }
 
-func (k Keeper) renew(ctx context.Context, t committeev1.Ticket, network string, until uint64) error {
+// renew gives a ticket more days. A network that it has moved to counts for draws at once; it observes from there from the next slot on, so that the
+// observers of an open slot stay who they are.
+func (k Keeper) renew(ctx context.Context, params committeev1.Params, b committeev1.Beacon, t committeev1.Ticket, network string) error {
 	if err := k.expiry.Remove(ctx, collections.Join(t.UntilDay, t.Node)); err != nil {
 		return err
 	}
 	if network != "" && network != t.Network {
-		if err := errors.Join(k.countNetwork(ctx, t.Network, -1), k.countNetwork(ctx, network, +1)); err != nil {
+		if err := errors.Join(k.countNetwork(ctx, t.Network, -1), k.countNetwork(ctx, network, +1), k.move(ctx, params, b, t)); err != nil {
 			return err
 		}
 		t.Network = network
 	}
-	t.UntilDay = until
-	return errors.Join(k.expiry.Set(ctx, collections.Join(until, t.Node)), k.ring.Set(ctx, t.Point, t))
+	t.UntilDay = b.Day + uint64(params.TicketDays)
+	return errors.Join(k.expiry.Set(ctx, collections.Join(t.UntilDay, t.Node)), k.ring.Set(ctx, t.Point, t))
 }
 
 // remove takes a ticket away. It observes to the end of the open slot. One that was taken out in this very block neither observes nor votes
@@ -270,7 +272,8 @@ func (k Keeper) bury(ctx sdk.Context, _ committeev1.Params, b committeev1.Beacon
 			return 0, err
 		}
 		if err := errors.Join(
-			k.graves.Remove(ctx, at), k.ring.Remove(ctx, t.Point), k.owners.Remove(ctx, collections.Join(t.Owner, t.Point)),
+			k.graves.Remove(ctx, at), k.ring.Remove(ctx, t.Point), k.moves.Clear(ctx, collections.NewPrefixedPairRange[[]byte, uint64](t.Point)),
+			k.owners.Remove(ctx, collections.Join(t.Owner, t.Point)),
 		); err != nil {
 			return 0, err
 		}

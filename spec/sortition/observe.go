@@ -20,6 +20,19 @@ func ObserverPoint(seed Seed, node Key, slot uint64, i uint32) [32]byte {
 	return sha256.Sum256(number(number(b, slot), uint64(i)))
 }
 
+// Observer is a ticket that was found at an observer's point and may testify: its node, and the network that it is in during the slot.
+type Observer struct {
+	Node    Key
+	Network string
+}
+
+// Joins tells whether a ticket that was found at the next point is one more observer beside those drawn before it. No node observes twice and,
+// where networks are limited, no network does: whoever has many tickets behind one line has one voice, and one receipt, of a slot. What was found
+// in vain is not made up for, so few networks give few observers: see Needed.
+func (o Observer) Joins(drawn []Observer, limited bool) bool {
+	return !slices.ContainsFunc(drawn, func(d Observer) bool { return d.Node == o.Node || limited && d.Network == o.Network })
+}
+
 // Picks draws n of the slots for which a node must prove that it was online; all of them where there are fewer. The result is sorted
 // and holds no slot twice.
 func Picks(seed Seed, node Key, slots []uint64, n uint32) []uint64 {

@@ -65,6 +65,35 @@ func TestPointsDiffer(t *testing.T) {
 	}
 }
 
+// Whatever is found at the points, each node observes once, and each network where they are limited; nobody who could join is left out.
+func TestObserversJoin(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limited := rapid.Bool().Draw(t, "limited")
+		found := rapid.SliceOf(rapid.Custom(func(t *rapid.T) Observer {
+			return Observer{Key{rapid.Byte().Draw(t, "node") % 8}, rapid.SampledFrom([]string{"a", "b", Local}).Draw(t, "network")}
+		})).Draw(t, "found")
+		var drawn []Observer
+		for _, o := range found {
+			if o.Joins(drawn, limited) {
+				drawn = append(drawn, o)
+			}
+		}
+		nodes, networks := map[Key]int{}, map[string]int{}
+		for _, o := range drawn {
+			nodes[o.Node]++
+			networks[o.Network]++
+			if nodes[o.Node] > 1 || limited && networks[o.Network] > 1 {
+				t.Fatalf("of %v, %v", found, drawn)
+			}
+		}
+		for _, o := range found {
+			if nodes[o.Node] == 0 && (!limited || networks[o.Network] == 0) {
+				t.Fatalf("of %v, %v: %v is left out", found, drawn, o)
+			}
+		}
+	})
+}
+
 func TestNeeded(t *testing.T) {
 	for _, row := range []struct{ of, needed, available, want uint32 }{
 		{8, 5, 8, 5}, {8, 5, 9, 5}, {8, 5, 7, 5}, {8, 5, 6, 4}, {8, 5, 4, 3}, {8, 5, 1, 1}, {8, 5, 0, 0}, {1, 1, 1, 1}, {0, 5, 3, 5}, {0, 0, 0, 0},

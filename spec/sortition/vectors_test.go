@@ -206,6 +206,8 @@ func observingVectors(t *testing.T) any {
 		Looks    []slot
 		Picked   []uint64
 		Networks map[string]string
+		Found    []Observer
+		Drawn    map[string][]int // places in Found
 	}
 	all.Seed = Genesis("hpips-1")
 	_, all.Node = person("alice")
@@ -223,6 +225,20 @@ func observingVectors(t *testing.T) any {
 	all.Networks = map[string]string{}
 	for _, ip := range []string{"203.0.113.77", "2001:db8:1::2", "::ffff:203.0.113.77", "64:ff9b::cb00:714d", "10.1.2.3", "100.64.0.1", "fd00::1", "::1", "224.0.0.1"} {
 		all.Networks[ip] = Network(netip.MustParseAddr(ip))
+	}
+	for _, row := range [][2]string{{"bob", "203.0.113.0/24"}, {"carol", "198.51.100.0/24"}, {"bob", "203.0.113.0/24"}, {"dave", "203.0.113.0/24"}, {"erin", Local}, {"frank", Local},
+		{"grace", "2001:db8::/32"}} {
+		_, key := person(row[0])
+		all.Found = append(all.Found, Observer{key, row[1]})
+	}
+	all.Drawn = map[string][]int{}
+	for name, limited := range map[string]bool{"limited": true, "free": false} {
+		var drawn []Observer
+		for i, o := range all.Found {
+			if o.Joins(drawn, limited) {
+				drawn, all.Drawn[name] = append(drawn, o), append(all.Drawn[name], i)
+			}
+		}
 	}
 	return all
 }
