@@ -59,7 +59,7 @@ func GenesisBytes(doc *cmttypes.GenesisDoc) ([]byte, error) {
 //  1. The engine's limits are ours at the beginning, and the state holds our modules' parts and no others.
 //  2. Every module takes its part, and there are seats.
 //  3. All HPIPS are there: in the five accounts, less the moves, and where the moves went. Other assets are admitted ones. A genesis that goes on
-//     from an earlier chain has all that was not burned, and its leases come to what escrow says.
+//     from an earlier chain has all that was not burned, and its leases and bonds come to what escrow and bond say.
 //  4. What the kind of network promises: the public parameters, guardians in just over a third of the places at most, and no money moved but
 //     the investors' free part.
 func CheckGenesis(doc *cmttypes.GenesisDoc) (Summary, error) {
@@ -87,7 +87,7 @@ func checkGenesis(doc *cmttypes.GenesisDoc) (Summary, error) {
 	if err := a.adds(ctx, doc.InitialHeight > 1, moved); err != nil {
 		return Summary{}, err
 	}
-	if err := a.keepers.escrow.Recount(ctx); err != nil {
+	if err := errors.Join(a.keepers.escrow.Recount(ctx), a.keepers.bond.Recount(ctx)); err != nil {
 		return Summary{}, err
 	}
 	s := Summary{Network: network, ChainID: doc.ChainID, Total: supply.Total().String(), Moves: moved, Seats: seats}

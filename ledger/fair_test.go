@@ -30,6 +30,7 @@ import (
 	"github.com/cosmos/gogoproto/proto"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 
+	"github.com/hpips/hpips/proto/gen/bondv1"
 	"github.com/hpips/hpips/proto/gen/committeev1"
 	"github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/proto/gen/registryv1"
@@ -66,6 +67,8 @@ type fair struct {
 
 	lease  escrowv1.Params // in force
 	prices rewardv1.Params
+	bond   bondv1.Params
+	bonds  map[string]int64  // by node and denomination
 	owners map[string]string // by node, in hex
 	leases map[voucher.ID]*fairLease
 	row    []fairPay // redeemed and not final
@@ -127,6 +130,7 @@ func newFair(t *testing.T, nodes ...string) (*fair, *Ledger) {
 		t.Fatal(err)
 	}
 	f := &fair{t: t, words: words, oldest: 1, lease: escrowv1.Params{RedeemFee: 200, Batch: 100}, prices: rewardv1.Params{WholeCirculating: 2_000_000, SeatPrice: 5000},
+		bond: bondv1.Params{HoldPermille: 250, LeastTarget: 30_000}, bonds: map[string]int64{},
 		owners: map[string]string{}, leases: map[voucher.ID]*fairLease{}, balances: map[string]int64{}, reserved: map[string]int64{}}
 	type row map[string]any
 	params := func(m proto.Message) any {
@@ -141,7 +145,7 @@ func newFair(t *testing.T, nodes ...string) (*fair, *Ledger) {
 		f.owners[nodeHex(name)] = fairAddress(name)
 		first = append(first, row{"value": row{"id": []byte(fairNode(name)[32:]), "owner": fairAddress(name)}})
 	}
-	if f.genesis, err = json.Marshal(row{"registry": row{"nodes": first}, "escrow": params(&f.lease), "reward": params(&f.prices)}); err != nil {
+	if f.genesis, err = json.Marshal(row{"registry": row{"nodes": first}, "escrow": params(&f.lease), "reward": params(&f.prices), "bond": params(&f.bond)}); err != nil {
 		t.Fatal(err)
 	}
 	f.openDay()
@@ -244,6 +248,9 @@ func (f *fair) endDay() {
 
 func (f *fair) final(p fairPay) {
 	paid := p.amount * 9 / 10
+	bond, target := p.lease.node+p.lease.denom, int64(f.bond.LeastTarget) // for any asset here
+	held := min(paid*uint64(f.bond.HoldPermille)/1000, uint64(target-f.bonds[bond]))
+	f.bonds[bond] += int64(held)
 	text := func(n uint64) string { return strconv.FormatUint(n, 10) + p.lease.denom }
 	id := hex.EncodeToString(p.lease.id[:])
 	b := f.days[len(f.days)-1]
@@ -252,6 +259,7 @@ func (f *fair) final(p fairPay) {
 			s = noSum()
 		}
 		s.Gross, s.Paid, s.Levied = s.Gross.Add(sdkmath.NewIntFromUint64(p.amount)), s.Paid.Add(sdkmath.NewIntFromUint64(paid)), s.Levied.Add(sdkmath.NewIntFromUint64(p.amount-paid))
+		s.Held = s.Held.Add(sdkmath.NewIntFromUint64(held))
 		return s
 	}
 	if b.works[p.lease.node] == nil {
@@ -264,9 +272,14 @@ func (f *fair) final(p fairPay) {
 	if p.lease.denom == money.Denom {
 		b.day.Levied = b.day.Levied.Add(sdkmath.NewIntFromUint64(p.amount - paid))
 	}
-	f.tell("transfer", "sender", addressText(authtypes.NewModuleAddress("escrow")), "recipient", p.lease.payee, "amount", text(paid))
+	escrow := addressText(authtypes.NewModuleAddress("escrow"))
+	if held > 0 {
+		f.tell("transfer", "sender", escrow, "recipient", addressText(authtypes.NewModuleAddress("bond")), "amount", text(held))
+	}
+	f.tell("hpips_held", "node", p.lease.node, "owner", p.lease.payee, "amount", text(held), "bond", text(uint64(f.bonds[bond])), "target", text(uint64(target)))
+	f.tell("transfer", "sender", escrow, "recipient", p.lease.payee, "amount", text(paid-held))
 	f.tell("hpips_paid", "day", fmt.Sprint(b.day.Day), "lease", id, "node", p.lease.node, "payer", p.lease.payer, "payee", p.lease.payee, "amount", text(p.amount),
-		"paid", text(paid), "levied", text(p.amount-paid))
+		"paid", text(paid), "held", text(held), "levied", text(p.amount-paid))
 	f.tell("hpips_final", "lease", id, "node", p.lease.node, "sequence", fmt.Sprint(p.sequence), "payer", p.lease.payer, "payee", p.lease.payee, "amount", text(p.amount))
 }
 
@@ -368,6 +381,8 @@ func (f *fair) carryOut(p *govv1.Proposal) {
 		f.lease = m.Params
 	case *rewardv1.MsgUpdateParams:
 		f.prices = m.Params
+	case *bondv1.MsgUpdateParams:
+		f.bond = m.Params
 	}
 	f.tell("active_proposal", "proposal_id", fmt.Sprint(p.Id), "proposal_result", "proposal_passed")
 }
