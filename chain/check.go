@@ -21,6 +21,7 @@ import (
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	"github.com/cosmos/gogoproto/proto"
 
+	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/committee"
 	"github.com/hpips/hpips/chain/supply"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
@@ -273,6 +274,13 @@ func (a *App) publicly(ctx sdk.Context, seats, guardians int, moves []supplyv1.M
 	}
 	if want := committee.Public(); !proto.Equal(&params, &want) {
 		return errors.New("parameters of the committee are not the public ones")
+	}
+	bonds, err := a.keepers.bond.Params(ctx)
+	if err != nil {
+		return err
+	}
+	if want := bond.Public(); !proto.Equal(&bonds, &want) {
+		return errors.New("parameters of bonds are not the public ones")
 	}
 	moved := math.ZeroInt()
 	for _, m := range moves {
