@@ -14,6 +14,7 @@ import (
 	"github.com/hpips/hpips/chain/committee"
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/reward"
+	bondv1 "github.com/hpips/hpips/proto/gen/bondv1"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
 	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
 	exchangev1 "github.com/hpips/hpips/proto/gen/exchangev1"
@@ -74,15 +75,16 @@ func (h holdings) BeforeHolding(ctx context.Context, who sdk.AccAddress) error {
 	return errors.Join(h.reward.BeforeHolding(ctx, who), h.governance.BeforeHolding(ctx, who))
 }
 
-// totals are the running sums of escrow and reward, for the supply's invariants.
+// totals are the running sums of reward, escrow and bond, for the supply's invariants.
 type totals struct{ *keepers }
 
 func (t totals) Unsound(ctx context.Context) (string, error) {
-	what, err := t.reward.Unsound(ctx)
-	if err != nil || what != "" {
-		return what, err
+	for _, sums := range []func(context.Context) (string, error){t.reward.Unsound, t.escrow.Unsound, t.bond.Unsound} {
+		if what, err := sums(ctx); err != nil || what != "" {
+			return what, err
+		}
 	}
-	return t.escrow.Unsound(ctx)
+	return "", nil
 }
 
 // seeds counts the blocks with a seed for the escrow's grace.
@@ -115,6 +117,39 @@ func (p pay) Split(ctx context.Context, f escrow.Final) error {
 		return escrow.ErrResting.Wrap(err.Error())
 	}
 	return err
+}
+
+// bonds tells the bond of leases that are gone, paid what a node was paid, and work what it is busy with.
+type (
+	bonds struct{ *keepers }
+	paid  struct{ *keepers }
+	work  struct{ *keepers }
+)
+
+func (b bonds) Touch(ctx context.Context, node []byte) error {
+	id, err := sortition.KeyOf(node)
+	if err != nil {
+		return err
+	}
+	return b.bond.Touch(ctx, id)
+}
+
+func (p paid) Paid(ctx context.Context, node sortition.Key, denom string, days uint64) (math.Int, error) {
+	return p.reward.Paid(ctx, node, denom, days)
+}
+
+func (w work) Busy(ctx context.Context, node sortition.Key) (string, error) {
+	serves, err1 := w.escrow.Serves(ctx, node[:])
+	sits, err2 := w.committee.Seated(ctx, node)
+	switch err := errors.Join(err1, err2); {
+	case err != nil:
+		return "", err
+	case serves:
+		return "lease", nil
+	case sits:
+		return "seat", nil
+	}
+	return "", nil
 }
 
 // sale hands levies to the exchange, and bought brings back what they bring.
@@ -156,9 +191,10 @@ func seen(n registryv1.Node, known bool, err error) (committee.Node, bool, error
 //  1. The committee takes the seed.
 //  2. The holders' stream flows up to this block's time, before any holding changes; a day that is over is ended.
 //  3. Pay becomes final, leases end.
-//  4. A batch of the exchange ends, if the seed's lot says so.
-//  5. What the fund owes for days that are over is paid.
-//  6. On the first block of a day all sums are looked at.
+//  4. Bonds that are due return.
+//  5. A batch of the exchange ends, if the seed's lot says so.
+//  6. What the fund owes for days that are over is paid.
+//  7. On the first block of a day all sums are looked at.
 func (a *App) advance(ctx sdk.Context, beta sortition.Beta) error {
 	k := &a.keepers
 	change, err := k.committee.Advance(ctx, beta) // 1
@@ -168,14 +204,15 @@ func (a *App) advance(ctx sdk.Context, beta sortition.Beta) error {
 	for _, step := range []func(context.Context) error{
 		k.reward.Flow,    // 2
 		k.escrow.Advance, // 3
-		a.trade,          // 4
-		k.reward.Close,   // 5
+		k.bond.Advance,   // 4
+		a.trade,          // 5
+		k.reward.Close,   // 6
 	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	if change.Day { // 6
+	if change.Day { // 7
 		return k.supply.CheckInvariants(ctx)
 	}
 	return nil
@@ -231,6 +268,7 @@ func ourRoutes(c client.Context, mux *runtime.ServeMux) {
 		escrowv1.RegisterQueryHandlerClient(ctx, mux, escrowv1.NewQueryClient(c)),
 		rewardv1.RegisterQueryHandlerClient(ctx, mux, rewardv1.NewQueryClient(c)),
 		exchangev1.RegisterQueryHandlerClient(ctx, mux, exchangev1.NewQueryClient(c)),
+		bondv1.RegisterQueryHandlerClient(ctx, mux, bondv1.NewQueryClient(c)),
 	} {
 		if err != nil {
 			panic(err) // the generated code never fails here

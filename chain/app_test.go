@@ -30,6 +30,7 @@ type desk struct {
 	time   time.Time
 	calm   time.Duration
 	db     dbm.DB
+	guilty []abci.Misbehavior // evidence in the next block
 }
 
 func newDesk(t testing.TB) *desk {
@@ -71,7 +72,7 @@ func (d *desk) begin() {
 func (d *desk) prepare(txs ...[]byte) [][]byte {
 	d.t.Helper()
 	res, err := d.app.PrepareProposal(&abci.RequestPrepareProposal{
-		Height: d.height + 1, Time: d.time.Add(time.Second), Txs: txs, MaxTxBytes: 1 << 20, ProposerAddress: d.alice.ConsensusAddress(),
+		Height: d.height + 1, Time: d.time.Add(time.Second), Txs: txs, MaxTxBytes: 1 << 20, ProposerAddress: d.alice.ConsensusAddress(), Misbehavior: d.guilty,
 	})
 	if err != nil {
 		d.t.Fatal(err)
@@ -82,7 +83,7 @@ func (d *desk) prepare(txs ...[]byte) [][]byte {
 func (d *desk) accepts(txs [][]byte) bool {
 	d.t.Helper()
 	res, err := d.app.ProcessProposal(&abci.RequestProcessProposal{
-		Height: d.height + 1, Time: d.time.Add(time.Second), Txs: txs, ProposerAddress: d.alice.ConsensusAddress(),
+		Height: d.height + 1, Time: d.time.Add(time.Second), Txs: txs, ProposerAddress: d.alice.ConsensusAddress(), Misbehavior: d.guilty,
 	})
 	if err != nil {
 		d.t.Fatal(err)
@@ -93,7 +94,7 @@ func (d *desk) accepts(txs [][]byte) bool {
 func (d *desk) finalize(txs [][]byte) (*abci.ResponseFinalizeBlock, error) {
 	return d.app.FinalizeBlock(&abci.RequestFinalizeBlock{
 		Height: d.height + 1, Time: d.time.Add(time.Second), Txs: txs, ProposerAddress: d.alice.ConsensusAddress(),
-		DecidedLastCommit: abci.CommitInfo{},
+		DecidedLastCommit: abci.CommitInfo{}, Misbehavior: d.guilty,
 	})
 }
 
@@ -112,7 +113,7 @@ func (d *desk) block(txs ...[]byte) []*abci.ExecTxResult {
 		d.t.Fatal(err)
 	}
 	d.height++
-	d.time = d.time.Add(time.Second)
+	d.time, d.guilty = d.time.Add(time.Second), nil
 	return res.TxResults[len(all)-len(txs):]
 }
 
@@ -153,7 +154,7 @@ func (d *desk) signed(e chaintest.Envelope, messages ...chaintest.Message) []byt
 	return tx
 }
 
-const aliceAccount = 12 // the modules' own come first
+const aliceAccount = 13 // the modules' own come first
 
 func TestAliceSendsAndQuietBlocksChangeNothing(t *testing.T) {
 	d := newDesk(t)

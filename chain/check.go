@@ -21,6 +21,7 @@ import (
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	"github.com/cosmos/gogoproto/proto"
 
+	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/committee"
 	"github.com/hpips/hpips/chain/supply"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
@@ -59,7 +60,7 @@ func GenesisBytes(doc *cmttypes.GenesisDoc) ([]byte, error) {
 //  1. The engine's limits are ours at the beginning, and the state holds our modules' parts and no others.
 //  2. Every module takes its part, and there are seats.
 //  3. All HPIPS are there: in the five accounts, less the moves, and where the moves went. Other assets are admitted ones. A genesis that goes on
-//     from an earlier chain has all that was not burned, and its leases come to what escrow says.
+//     from an earlier chain has all that was not burned, and its leases and bonds come to what escrow and bond say.
 //  4. What the kind of network promises: the public parameters, guardians in just over a third of the places at most, and no money moved but
 //     the investors' free part.
 func CheckGenesis(doc *cmttypes.GenesisDoc) (Summary, error) {
@@ -87,7 +88,7 @@ func checkGenesis(doc *cmttypes.GenesisDoc) (Summary, error) {
 	if err := a.adds(ctx, doc.InitialHeight > 1, moved); err != nil {
 		return Summary{}, err
 	}
-	if err := a.keepers.escrow.Recount(ctx); err != nil {
+	if err := errors.Join(a.keepers.escrow.Recount(ctx), a.keepers.bond.Recount(ctx)); err != nil {
 		return Summary{}, err
 	}
 	s := Summary{Network: network, ChainID: doc.ChainID, Total: supply.Total().String(), Moves: moved, Seats: seats}
@@ -273,6 +274,13 @@ func (a *App) publicly(ctx sdk.Context, seats, guardians int, moves []supplyv1.M
 	}
 	if want := committee.Public(); !proto.Equal(&params, &want) {
 		return errors.New("parameters of the committee are not the public ones")
+	}
+	bonds, err := a.keepers.bond.Params(ctx)
+	if err != nil {
+		return err
+	}
+	if want := bond.Public(); !proto.Equal(&bonds, &want) {
+		return errors.New("parameters of bonds are not the public ones")
 	}
 	moved := math.ZeroInt()
 	for _, m := range moves {

@@ -29,6 +29,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/hpips/hpips/chain/escrow"
+	bondv1 "github.com/hpips/hpips/proto/gen/bondv1"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
 	exchangev1 "github.com/hpips/hpips/proto/gen/exchangev1"
 	registryv1 "github.com/hpips/hpips/proto/gen/registryv1"
@@ -73,7 +74,8 @@ var prefixed = func() bool {
 
 // ours are the message services of our own modules.
 func ours() []*grpc.ServiceDesc {
-	return []*grpc.ServiceDesc{&registryv1.Msg_serviceDesc, &committeev1.Msg_serviceDesc, &supplyv1.Msg_serviceDesc, &rewardv1.Msg_serviceDesc, &exchangev1.Msg_serviceDesc}
+	return []*grpc.ServiceDesc{&registryv1.Msg_serviceDesc, &committeev1.Msg_serviceDesc, &supplyv1.Msg_serviceDesc, &rewardv1.Msg_serviceDesc, &exchangev1.Msg_serviceDesc,
+		&bondv1.Msg_serviceDesc}
 }
 
 // Encoding makes a codec that knows all messages of the chain. Clients and tests use it, too.

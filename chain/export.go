@@ -88,10 +88,19 @@ func (a *App) restart(before *cmttypes.GenesisDoc, seats []sortition.Key, at tim
 	if err != nil {
 		return nil, err
 	}
+	later := ctx.WithBlockTime(at).WithGasMeter(storetypes.NewInfiniteGasMeter())
+	sat, err := a.seats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, seat := range sat { // those who do not sit again have left their seats by then
+		if err := a.keepers.bond.Touch(later, sortition.Key(seat.Node)); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.keepers.committee.Restart(ctx, seats); err != nil { // 1
 		return nil, err
 	}
-	later := ctx.WithBlockTime(at).WithGasMeter(storetypes.NewInfiniteGasMeter())
 	if err := a.keepers.authz.DequeueAndDeleteExpiredGrants(later, math.MaxInt32); err != nil { // 2
 		return nil, err
 	}

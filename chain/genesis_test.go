@@ -83,6 +83,15 @@ func TestPublicAndPoolGenesis(t *testing.T) {
 		if s, err := chain.CheckGenesis(doc); err != nil || s.Network != network || (s.Guardians == 1) != (network == chain.Public) {
 			t.Errorf("%s: %+v %v", network, s, err)
 		}
+		// What a ticket asks of a bond is the public chain's alone, and nobody founds that with less.
+		asked := `"ticket_bond":"2000000"`
+		if strings.Contains(string(doc.AppState), asked) != (network == chain.Public) || !strings.Contains(string(doc.AppState), `"return_seconds":"1209600"`) {
+			t.Errorf("%s: bonds are not as they should be", network)
+		}
+		doc.AppState = json.RawMessage(strings.Replace(string(doc.AppState), asked, `"ticket_bond":"1"`, 1))
+		if _, err := chain.CheckGenesis(doc); (err == nil) == (network == chain.Public) {
+			t.Errorf("%s: tickets for a bond of 1 uhpips: %v", network, err)
+		}
 	}
 }
 

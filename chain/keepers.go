@@ -35,6 +35,7 @@ import (
 	upgradekeeper "github.com/cosmos/cosmos-sdk/x/upgrade/keeper"
 	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
 
+	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/committee"
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/exchange"
@@ -62,6 +63,7 @@ type keepers struct {
 	escrow     escrow.Keeper
 	reward     reward.Keeper
 	exchange   exchange.Keeper
+	bond       bond.Keeper
 }
 
 // storeNames are the stores that make the app hash.
@@ -69,7 +71,7 @@ func storeNames() []string {
 	return []string{
 		authtypes.StoreKey, banktypes.StoreKey, authzkeeper.StoreKey, feegrant.StoreKey, consensustypes.StoreKey, upgradetypes.StoreKey,
 		epochstypes.StoreKey, govtypes.StoreKey, registry.Name, committee.Name, supply.Name, governance.Name,
-		escrow.Name, reward.Name, exchange.Name,
+		escrow.Name, reward.Name, exchange.Name, bond.Name,
 	}
 }
 
@@ -89,6 +91,7 @@ func permissions() map[string][]string {
 		reward.LevyAccount:         nil,
 		reward.StreamAccount:       nil,
 		exchange.Name:              nil,
+		bond.Name:                  nil,
 	}
 }
 
@@ -98,7 +101,7 @@ func accountNames() []string {
 	for _, a := range supply.Allocations() {
 		names = append(names, a.Name)
 	}
-	return append(names, escrow.Name, reward.LevyAccount, reward.StreamAccount, exchange.Name)
+	return append(names, escrow.Name, reward.LevyAccount, reward.StreamAccount, exchange.Name, bond.Name)
 }
 
 // Authority is the address whose word is a vote's outcome.
@@ -130,15 +133,16 @@ func (a *App) open() error {
 	k.registry = registry.NewKeeper(cdc, service(registry.Name), tickets{k}, who, authority)
 	k.committee = committee.NewKeeper(cdc, service(committee.Name), who, nodes{k}, credit{k}, authority)
 	k.supply = supply.NewKeeper(cdc, service(supply.Name), k.bank, k.account, accountNames(), authority, supply.Watched(holdings{k}),
-		supply.Backed(escrow.Name, exchange.Name), supply.Checked(reward.Name, totals{k}))
+		supply.Backed(escrow.Name, exchange.Name, bond.Name), supply.Checked(reward.Name, totals{k}))
 	k.governance = governance.NewKeeper(cdc, service(governance.Name), k.supply, k.committee, who)
 	k.gov = govkeeper.NewKeeper(cdc, service(govtypes.StoreKey), k.account, k.bank, nil, a.MsgServiceRouter(), govtypes.DefaultConfig(), authority,
 		k.governance.Tally)
 	k.gov.SetHooks(govtypes.NewMultiGovHooks(governance.NewHooks(k.governance, k.gov)))
-	k.escrow = escrow.NewKeeper(cdc, service(escrow.Name), escrow.Others{Bank: k.bank, Supply: k.supply, Nodes: nodes{k}, Assets: admitted{k}, Clock: seeds{k}, Pay: pay{k}},
+	k.escrow = escrow.NewKeeper(cdc, service(escrow.Name), escrow.Others{Bank: k.bank, Supply: k.supply, Nodes: nodes{k}, Assets: admitted{k}, Clock: seeds{k}, Pay: pay{k}, Bond: bonds{k}},
 		who, authority)
-	k.reward = reward.NewKeeper(cdc, service(reward.Name), who, reward.Neighbours{Bank: k.bank, Supply: k.supply, Committee: k.committee, Registry: owners{k}, Exchange: sale{k}},
-		authority)
+	k.bond = bond.NewKeeper(cdc, service(bond.Name), who, bond.Neighbours{Bank: k.bank, Supply: k.supply, Pay: paid{k}, Work: work{k}}, authority)
+	k.reward = reward.NewKeeper(cdc, service(reward.Name), who, reward.Neighbours{Bank: k.bank, Supply: k.supply, Committee: k.committee, Registry: owners{k}, Exchange: sale{k},
+		Bond: k.bond}, authority)
 	k.exchange = exchange.NewKeeper(cdc, service(exchange.Name), k.bank, k.supply, bought{k}, who, authority)
 	k.bank.AppendSendRestriction(k.reward.BeforeSend)
 	k.bank.AppendSendRestriction(k.governance.BeforeSend) // the last, so that it sees where the money really goes
@@ -170,6 +174,7 @@ func (a *App) ourModules() map[string]appmodule.AppModule {
 		escrow.Name:     escrow.NewModule(k.escrow),
 		reward.Name:     reward.NewModule(k.reward),
 		exchange.Name:   exchange.NewModule(k.exchange),
+		bond.Name:       bond.NewModule(k.bond),
 	}
 }
 
@@ -178,7 +183,7 @@ func moduleNames() []string {
 	return []string{
 		consensustypes.ModuleName, authtypes.ModuleName, vestingtypes.ModuleName, banktypes.ModuleName, authz.ModuleName, feegrant.ModuleName,
 		upgradetypes.ModuleName, epochstypes.ModuleName, supply.Name, registry.Name, committee.Name, govtypes.ModuleName, governance.Name,
-		exchange.Name, reward.Name, escrow.Name,
+		exchange.Name, reward.Name, bond.Name, escrow.Name,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
 
+	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/exchange"
 	"github.com/hpips/hpips/chain/reward"
@@ -16,21 +17,26 @@ import (
 // creditSupply is how much of its second asset, in base units, a development network has: it goes to whoever is granted most.
 const creditSupply = 1_000_000_000_000
 
-// market writes what a network begins with for leases, for the day and for the exchange. A development network's times follow from its day.
+// market writes what a network begins with for leases, for the day, for bonds and for the exchange. A development network's times follow from its day.
 func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, error)) {
-	leases, rewards, trade, listings := escrow.Public(), reward.Public(), exchange.DefaultParams(), []exchange.Listing(nil)
+	leases, rewards, bonds := escrow.Public(), reward.Public(), bond.Public()
+	trade, listings := exchange.DefaultParams(), []exchange.Listing(nil)
 	switch g.Network {
 	case Pool:
-		rewards.TicketLevy = 0 // its people know each other, and may work for nothing
+		rewards.TicketLevy, bonds.TicketBond = 0, 0 // its people know each other, and may work for nothing
 	case Dev:
-		leases, rewards, trade, listings = escrow.Development(), reward.Development(), exchange.DevelopmentParams(), []exchange.Listing{exchange.Credit()}
+		leases, rewards, bonds = escrow.Development(), reward.Development(), bond.Development()
+		trade, listings = exchange.DevelopmentParams(), []exchange.Listing{exchange.Credit()}
 		leases.GraceSeconds, leases.GraceBlocks = p.DaySeconds, max(1, p.DaySeconds/p.HeartbeatSeconds)
+		bonds.ReturnSeconds = bond.ReturnDays * p.DaySeconds
 		trade.PartSeconds = max(1, p.DaySeconds/uint64(trade.SaleParts))
 	}
 	text, wrong := escrow.Genesis(leases)
 	put(escrow.Name, text, wrong)
 	text, wrong = reward.Genesis(rewards)
 	put(reward.Name, text, wrong)
+	text, wrong = bond.Genesis(bonds)
+	put(bond.Name, text, wrong)
 	text, wrong = exchange.Genesis(trade, listings)
 	put(exchange.Name, text, wrong)
 }

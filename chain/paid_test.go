@@ -115,15 +115,19 @@ func TestBobIsPaidForHisWork(t *testing.T) {
 	for range 4 {
 		d.block()
 	}
-	if got := d.balance(bob.Address()); got != 360_000 { // 400,200 less the fee of 200
-		t.Errorf("bob has %d uhpips, want nine tenths of 400,000", got)
+	if got := d.balance(bob.Address()); got != 270_000 { // 400,200 less the fee of 200
+		t.Errorf("bob has %d uhpips, want three quarters of nine tenths of 400,000", got)
+	}
+	if b := d.bond(bob); len(b.Bonds) != 1 || b.Bonds[0].Bond.Held.Int64() != 90_000 || b.Bonds[0].Target.Int64() != 10_000_000 || b.Busy != "lease" {
+		t.Errorf("bob's bond is %+v", b)
 	}
 	for d.time.Before(d.doc.GenesisTime.Add(3 * time.Minute)) {
 		d.block()
 	}
 	var day rewardv1.QueryDayResponse
 	d.ask("/hpips.reward.v1.Query/Day", &rewardv1.QueryDayRequest{Day: 0}, &day)
-	if !day.Day.Done || len(day.Assets) != 1 || day.Assets[0].Sum.Gross.Int64() != 400_000 || day.Assets[0].Sum.Levied.Int64() != 40_000 {
+	if !day.Day.Done || len(day.Assets) != 1 || day.Assets[0].Sum.Gross.Int64() != 400_000 || day.Assets[0].Sum.Levied.Int64() != 40_000 ||
+		day.Assets[0].Sum.Paid.Int64() != 360_000 || day.Assets[0].Sum.Held.Int64() != 90_000 {
 		t.Errorf("day 0: %+v", day)
 	}
 	var owed rewardv1.QueryOwedResponse

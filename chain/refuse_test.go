@@ -19,6 +19,7 @@ import (
 	"github.com/hpips/hpips/chain"
 	"github.com/hpips/hpips/chain/chaintest"
 	"github.com/hpips/hpips/chain/committee"
+	bondv1 "github.com/hpips/hpips/proto/gen/bondv1"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
 	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
 	exchangev1 "github.com/hpips/hpips/proto/gen/exchangev1"
@@ -262,6 +263,7 @@ func TestLedgersCanSignOurMessages(t *testing.T) {
 		&committeev1.MsgTicket{Sender: who}, &committeev1.MsgClaim{Sender: who}, d.stepDown(1),
 		&escrowv1.MsgOpen{Payer: who}, &escrowv1.MsgTopUp{Payer: who}, &escrowv1.MsgClose{Party: who}, &escrowv1.MsgRedeem{Sender: who}, &escrowv1.MsgUpdateParams{Authority: who},
 		&rewardv1.MsgClaim{Holder: who}, &rewardv1.MsgUpdateParams{Authority: who}, &exchangev1.MsgPlace{Owner: who, Amount: math.NewInt(1)},
+		&bondv1.MsgLeave{Owner: who, Node: id[:]}, &bondv1.MsgStay{Owner: who, Node: id[:]}, &bondv1.MsgUpdateParams{Authority: who},
 		&exchangev1.MsgCancel{Owner: who}, &exchangev1.MsgAdmit{Authority: who}, &exchangev1.MsgUpdateParams{Authority: who},
 		&supplyv1.MsgRelease{Authority: who, To: who, Amount: math.NewInt(1)}, &supplyv1.MsgBurn{Holder: who, Amount: math.NewInt(1)},
 	}

@@ -83,7 +83,7 @@ func dayTable(w io.Writer, d ledger.Day) {
 		hpips(d.Duty), d.WashIndex, d.Kappa, hpips(d.Circulating))
 	for _, a := range d.Assets {
 		if a.Denom != money.Denom {
-			fmt.Fprintf(w, "in %s\tearned %s, paid %s, levied %s\n", a.Denom, a.Gross, a.Paid, a.Levied)
+			fmt.Fprintf(w, "in %s\tearned %s, paid %s, %s of it held, levied %s\n", a.Denom, a.Gross, a.Paid, a.Held, a.Levied)
 		}
 	}
 	spread(w, d)
@@ -181,7 +181,7 @@ func (p *purse) settleVerifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "settle-verify",
 		Short: "Recompute a day's payments and figures from the blocks, and compare each; exits with 1 at the first that differs",
-		Long: `Recompute a day from public blocks: leases, vouchers, redemptions, the 90 % and the levy, bonus and duty, what was converted, streamed and circulates, and compare
+		Long: `Recompute a day from public blocks: leases, vouchers, redemptions, the 90 %, what of it went into the provider's bond, the levy, bonus and duty, what was converted, streamed and circulates, and compare
 every payment and sum with what the chain did and says, by the fee, the prices and the owners of that day. All that was redeemed and due must have been paid, or refused with a
 reason. What cannot be recomputed is named, as "not reckoned" (notReckoned). It needs the blocks from the day's oldest lease on: a node with --archive has them.
 Without --day: the last day that is closed.`,

@@ -19,6 +19,7 @@ type demoMoney struct {
 	Promised  money.Amount `json:"promised"` // by the requester, for both jobs
 	Gross     money.Amount `json:"gross"`    // of it redeemed, less the chain's fees
 	Paid      money.Amount `json:"paid"`
+	Held      money.Amount `json:"held"` // of what is paid, as the providers' bonds
 	Levied    money.Amount `json:"levied"`
 	Streamed  money.Amount `json:"streamed"` // begins to flow to the holders
 	Supply    money.Amount `json:"supply"`
@@ -104,7 +105,7 @@ func (d *demo) collect(ctx context.Context, m *demoMoney, want map[string]money.
 	if err != nil {
 		return false, err
 	}
-	m.Gross, m.Paid, m.Levied, m.Streamed = 0, 0, 0, 0
+	m.Gross, m.Paid, m.Held, m.Levied, m.Streamed = 0, 0, 0, 0, 0
 	for k := range m.Providers {
 		m.Providers[k].Gross, m.Providers[k].Paid = 0, 0
 	}
@@ -128,6 +129,7 @@ func (d *demo) collect(ctx context.Context, m *demoMoney, want map[string]money.
 
 func (m *demoMoney) add(day ledger.Day) {
 	m.Gross, m.Paid, m.Levied = m.Gross+based(day.Gross), m.Paid+based(day.Paid), m.Levied+based(day.Levied)
+	m.Held += based(day.Held)
 	m.Streamed += based(day.Levied) + based(day.Converted)
 	for _, e := range day.Providers {
 		for k := range m.Providers {
@@ -162,5 +164,5 @@ func (m demoMoney) tell(w io.Writer, killed string) {
 		}
 		fmt.Fprintf(w, "  %s\t%s\t%s\t%s%s\n", p.Name, p.Promised, p.Gross, p.Paid, note)
 	}
-	fmt.Fprintf(w, "the requester promised\t%s\nthe providers have\t%s\nlevied, and flowing to all holders\t%s\nsupply\t%s\n", m.Promised, m.Paid, m.Levied, m.Supply)
+	fmt.Fprintf(w, "the requester promised\t%s\nthe providers have\t%s, %s of it held as their bonds\nlevied, and flowing to all holders\t%s\nsupply\t%s\n", m.Promised, m.Paid, m.Held, m.Levied, m.Supply)
 }

@@ -18,10 +18,11 @@ func (s *shell) shareCommand() *cobra.Command {
 		Short:   "What this PC shares, and what that earns",
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
-		Example: "  hpips share earnings",
+		Example: "  hpips share status\n  hpips share earnings",
 	}
 	p.chainFlag(c)
-	c.AddCommand(p.earningsCommand())
+	p.keyFlags(c)
+	c.AddCommand(p.sharingCommand(), p.earningsCommand(), p.leaveCommand(), p.stayCommand())
 	return c
 }
 
@@ -30,8 +31,8 @@ func (p *purse) earningsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "earnings [NODE]",
 		Short: "What this home's node earned, day by day, and each redemption with its transaction",
-		Long: `What this home's node, or the one that is named, earned on the last days: of each day what was earned, the 90 % of it, bonus and duty pay; and each redemption
-with its transaction, its block and what it was for.`,
+		Long: `What this home's node, or the one that is named, earned on the last days: of each day what was earned, the 90 % of it, what of that is held as the
+node's bond, bonus and duty pay; and each redemption with its transaction, its block and what it was for.`,
 		Args:    optional("one node"),
 		Example: "  hpips share earnings\n  hpips share earnings --days 30 -o json",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -60,17 +61,18 @@ with its transaction, its block and what it was for.`,
 
 func earningsTable(w io.Writer, e ledger.Earnings) {
 	fmt.Fprintf(w, "node\t%s\nowner\t%s\n", e.Node, e.Owner)
-	fmt.Fprintln(w, "\nDAY\tASSET\tEARNED\tPAID\tLEVIED\tBONUS\tDUTY")
+	bondLines(w, e.Bond)
+	fmt.Fprintln(w, "\nDAY\tASSET\tEARNED\tPAID\tHELD\tLEVIED\tBONUS\tDUTY")
 	for _, d := range e.Days {
 		for _, a := range d.Assets {
 			if a.Denom == money.Denom {
-				fmt.Fprintf(w, "%d\tHPIPS\t%s\t%s\t%s\t%s\t%s\n", d.Day, hpips(a.Gross), hpips(a.Paid), hpips(a.Levied), hpips(d.Bonus), hpips(d.Duty))
+				fmt.Fprintf(w, "%d\tHPIPS\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Day, hpips(a.Gross), hpips(a.Paid), hpips(a.Held), hpips(a.Levied), hpips(d.Bonus), hpips(d.Duty))
 				continue
 			}
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t\t\n", d.Day, a.Denom, a.Gross, a.Paid, a.Levied)
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t\t\n", d.Day, a.Denom, a.Gross, a.Paid, a.Held, a.Levied)
 		}
 		if len(d.Assets) == 0 {
-			fmt.Fprintf(w, "%d\tHPIPS\t0.000000\t0.000000\t0.000000\t%s\t%s\n", d.Day, hpips(d.Bonus), hpips(d.Duty))
+			fmt.Fprintf(w, "%d\tHPIPS\t0.000000\t0.000000\t0.000000\t0.000000\t%s\t%s\n", d.Day, hpips(d.Bonus), hpips(d.Duty))
 		}
 	}
 	if len(e.Redemptions) == 0 {

@@ -18,7 +18,7 @@ type held struct {
 	Spendable money.Amount  `json:"spendable"`
 	Escrowed  money.Amount  `json:"escrowed"` // deposits of its leases
 	Orders    money.Amount  `json:"orders"`   // open sales on the exchange
-	Bonded    money.Amount  `json:"bonded"`   // kept of its pay
+	Bonded    money.Amount  `json:"bonded"`   // held of its nodes' pay
 	Pending   money.Amount  `json:"pending"`  // redeemed, and final in a moment
 	Reward    money.Amount  `json:"reward"`   // its share of the holders' stream: hpips wallet claim
 	Assets    []ledger.Coin `json:"assets"`   // everything else, in base units
@@ -86,6 +86,11 @@ func holding(ctx context.Context, window *ledger.Ledger, a ledger.Account) (held
 		return h, err
 	}
 	h.Orders = inHPIPS(trading.Held)
+	bonds, err := window.Bonds(ctx, a.Address)
+	if err != nil {
+		return h, err
+	}
+	h.Bonded = inHPIPS(bonds)
 	if h.Reward, err = window.Owed(ctx, a.Address); err != nil {
 		return h, err
 	}

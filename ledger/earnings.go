@@ -20,6 +20,7 @@ import (
 type Earnings struct {
 	Node        string       `json:"node"`
 	Owner       string       `json:"owner"`
+	Bond        Bond         `json:"bond"`
 	Days        []EarnedDay  `json:"days"`        // the newest first; days without anything are left out
 	Redemptions []Redemption `json:"redemptions"` // the newest first
 }
@@ -48,6 +49,9 @@ func (l *Ledger) Earnings(ctx context.Context, node []byte, days int) (Earnings,
 		return Earnings{}, err
 	}
 	e := Earnings{Node: n.Node, Owner: n.Owner, Days: []EarnedDay{}, Redemptions: []Redemption{}}
+	if e.Bond, err = l.Bond(ctx, node); err != nil {
+		return e, err
+	}
 	c, err := l.Committee(ctx)
 	if err != nil {
 		return e, err

@@ -30,6 +30,7 @@ import (
 	"github.com/cosmos/gogoproto/proto"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 
+	"github.com/hpips/hpips/proto/gen/bondv1"
 	"github.com/hpips/hpips/proto/gen/committeev1"
 	"github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/proto/gen/registryv1"
@@ -67,6 +68,8 @@ type fair struct {
 
 	lease   escrowv1.Params // in force
 	prices  rewardv1.Params
+	bond    bondv1.Params
+	bonds   map[string]int64  // by node and denomination
 	owners  map[string]string // by node, in hex
 	leases  map[voucher.ID]*fairLease
 	row     []fairPay // redeemed and not final
@@ -132,6 +135,7 @@ func newFair(t *testing.T, nodes ...string) (*fair, *Ledger) {
 		t.Fatal(err)
 	}
 	f := &fair{t: t, words: words, oldest: 1, lease: escrowv1.Params{RedeemFee: 200, Batch: 100}, prices: rewardv1.Params{WholeCirculating: 2_000_000, SeatPrice: 5000, ReceiptPrice: 30},
+		bond: bondv1.Params{HoldPermille: 250, LeastTarget: 30_000}, bonds: map[string]int64{},
 		owners: map[string]string{}, leases: map[voucher.ID]*fairLease{}, balances: map[string]int64{}, reserved: map[string]int64{}, fund: 50_000_000_000_000,
 		flows: stream{new(big.Int), new(big.Int), new(big.Int), 0, 0}}
 	type row map[string]any
@@ -147,7 +151,7 @@ func newFair(t *testing.T, nodes ...string) (*fair, *Ledger) {
 		f.owners[nodeHex(name)] = fairAddress(name)
 		first = append(first, row{"value": row{"id": []byte(fairNode(name)[32:]), "owner": fairAddress(name)}})
 	}
-	f.began = row{"registry": row{"nodes": first}, "escrow": params(&f.lease), "reward": params(&f.prices)}
+	f.began = row{"registry": row{"nodes": first}, "escrow": params(&f.lease), "reward": params(&f.prices), "bond": params(&f.bond)}
 	f.openDay()
 	l, err := New(f, Config{})
 	if err != nil {
@@ -351,6 +355,9 @@ func (f *fair) converts(n uint64) func() {
 
 func (f *fair) final(p fairPay) {
 	paid := p.amount * 9 / 10
+	bond, target := p.lease.node+p.lease.denom, int64(f.bond.LeastTarget) // for any asset here
+	held := min(paid*uint64(f.bond.HoldPermille)/1000, uint64(target-f.bonds[bond]))
+	f.bonds[bond] += int64(held)
 	text := func(n uint64) string { return strconv.FormatUint(n, 10) + p.lease.denom }
 	id := hex.EncodeToString(p.lease.id[:])
 	b := f.days[len(f.days)-1]
@@ -359,6 +366,7 @@ func (f *fair) final(p fairPay) {
 			s = noSum()
 		}
 		s.Gross, s.Paid, s.Levied = s.Gross.Add(sdkmath.NewIntFromUint64(p.amount)), s.Paid.Add(sdkmath.NewIntFromUint64(paid)), s.Levied.Add(sdkmath.NewIntFromUint64(p.amount-paid))
+		s.Held = s.Held.Add(sdkmath.NewIntFromUint64(held))
 		return s
 	}
 	if b.works[p.lease.node] == nil {
@@ -371,14 +379,18 @@ func (f *fair) final(p fairPay) {
 	if p.lease.denom == money.Denom {
 		b.day.Levied = b.day.Levied.Add(sdkmath.NewIntFromUint64(p.amount - paid))
 	}
-	f.tellAll(f.moves("escrow", p.lease.payee, text(paid))...)
+	if held > 0 {
+		f.tellAll(f.moves("escrow", module("bond"), text(held))...)
+	}
+	f.tell("hpips_held", "node", p.lease.node, "owner", p.lease.payee, "amount", text(held), "bond", text(uint64(f.bonds[bond])), "target", text(uint64(target)))
+	f.tellAll(f.moves("escrow", p.lease.payee, text(paid-held))...)
 	f.tellAll(f.moves("escrow", module("levy"), text(p.amount-paid))...)
 	if p.lease.denom == money.Denom {
 		f.balances[p.lease.payer] -= int64(p.amount)
 		f.balances[p.lease.payee] += int64(paid)
 	}
 	f.tell("hpips_paid", "day", fmt.Sprint(b.day.Day), "lease", id, "node", p.lease.node, "payer", p.lease.payer, "payee", p.lease.payee, "amount", text(p.amount),
-		"paid", text(paid), "levied", text(p.amount-paid))
+		"paid", text(paid), "held", text(held), "levied", text(p.amount-paid))
 	f.tell("hpips_final", "lease", id, "node", p.lease.node, "sequence", fmt.Sprint(p.sequence), "payer", p.lease.payer, "payee", p.lease.payee, "amount", text(p.amount))
 }
 
@@ -484,6 +496,8 @@ func (f *fair) carryOut(p *govv1.Proposal) {
 		f.lease = m.Params
 	case *rewardv1.MsgUpdateParams:
 		f.prices = m.Params
+	case *bondv1.MsgUpdateParams:
+		f.bond = m.Params
 	}
 	f.tell("active_proposal", "proposal_id", fmt.Sprint(p.Id), "proposal_result", "proposal_passed")
 }

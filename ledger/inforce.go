@@ -15,6 +15,7 @@ import (
 	govv1 "github.com/cosmos/cosmos-sdk/x/gov/types/v1"
 	"github.com/cosmos/gogoproto/proto"
 
+	"github.com/hpips/hpips/proto/gen/bondv1"
 	"github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/proto/gen/registryv1"
 	"github.com/hpips/hpips/proto/gen/rewardv1"
@@ -33,6 +34,7 @@ type inforce struct {
 	oldest  int64 // block that the node holds
 	escrow  []change[escrowv1.Params]
 	reward  []change[rewardv1.Params]
+	bond    []change[bondv1.Params]
 	first   map[string]string  // owners of genesis, by node
 	changes map[string][]owned // by node, in their order
 }
@@ -84,6 +86,7 @@ func (f *inforce) genesis(ctx context.Context) error {
 		} `json:"registry"`
 		Escrow params `json:"escrow"`
 		Reward params `json:"reward"`
+		Bond   params `json:"bond"`
 	}
 	if err := json.Unmarshal(r.Genesis.AppState, &state); err != nil {
 		return fmt.Errorf("genesis: %w", err)
@@ -91,12 +94,12 @@ func (f *inforce) genesis(ctx context.Context) error {
 	for _, n := range state.Registry.Nodes {
 		f.first[string(n.Value.ID)] = n.Value.Owner
 	}
-	escrow, reward := escrowv1.Params{}, rewardv1.Params{}
+	escrow, reward, bond := escrowv1.Params{}, rewardv1.Params{}, bondv1.Params{}
 	for _, one := range []struct {
 		name string
 		from params
 		to   proto.Message
-	}{{"escrow", state.Escrow, &escrow}, {"reward", state.Reward, &reward}} {
+	}{{"escrow", state.Escrow, &escrow}, {"reward", state.Reward, &reward}, {"bond", state.Bond, &bond}} {
 		if len(one.from.Params) != 1 {
 			return fmt.Errorf("genesis: %d parameters of %s", len(one.from.Params), one.name)
 		}
@@ -104,7 +107,7 @@ func (f *inforce) genesis(ctx context.Context) error {
 			return fmt.Errorf("genesis: parameters of %s: %w", one.name, err)
 		}
 	}
-	f.escrow, f.reward = []change[escrowv1.Params]{{params: escrow}}, []change[rewardv1.Params]{{params: reward}}
+	f.escrow, f.reward, f.bond = []change[escrowv1.Params]{{params: escrow}}, []change[rewardv1.Params]{{params: reward}}, []change[bondv1.Params]{{params: bond}}
 	return nil
 }
 
@@ -138,7 +141,7 @@ func (f *inforce) votes(ctx context.Context) error {
 		}
 		set := slices.DeleteFunc(flat(all, 0), func(m sdk.Msg) bool {
 			switch m.(type) {
-			case *escrowv1.MsgUpdateParams, *rewardv1.MsgUpdateParams:
+			case *escrowv1.MsgUpdateParams, *rewardv1.MsgUpdateParams, *bondv1.MsgUpdateParams:
 				return false
 			}
 			return true
@@ -156,6 +159,8 @@ func (f *inforce) votes(ctx context.Context) error {
 				f.escrow = append(f.escrow, change[escrowv1.Params]{height, m.Params, height == 0})
 			case *rewardv1.MsgUpdateParams:
 				f.reward = append(f.reward, change[rewardv1.Params]{height, m.Params, height == 0})
+			case *bondv1.MsgUpdateParams:
+				f.bond = append(f.bond, change[bondv1.Params]{height, m.Params, height == 0})
 			}
 		}
 	}
@@ -215,6 +220,9 @@ func (f *inforce) lease(height int64) (escrowv1.Params, error) { return inBlock(
 
 // day gives the rules by which a block ended a day.
 func (f *inforce) day(height int64) (rewardv1.Params, error) { return inBlock(f, f.reward, height) }
+
+// holds gives the rules by which a block held pay.
+func (f *inforce) holds(height int64) (bondv1.Params, error) { return inBlock(f, f.bond, height) }
 
 func inBlock[P any](f *inforce, all []change[P], height int64) (P, error) {
 	now := all[0].params

@@ -17,9 +17,12 @@ import (
 	govv1 "github.com/cosmos/cosmos-sdk/x/gov/types/v1"
 	"github.com/cosmos/gogoproto/proto"
 
+	"github.com/hpips/hpips/proto/gen/bondv1"
 	"github.com/hpips/hpips/proto/gen/committeev1"
+	"github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/proto/gen/governancev1"
 	"github.com/hpips/hpips/proto/gen/registryv1"
+	"github.com/hpips/hpips/proto/gen/rewardv1"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/money"
 )
@@ -164,14 +167,31 @@ func (l *Ledger) Params(ctx context.Context) (map[string]json.RawMessage, error)
 	if err != nil {
 		return nil, err
 	}
+	escrow, err := escrowv1.NewQueryClient(l.now()).Params(ctx, &escrowv1.QueryParamsRequest{})
+	if err != nil {
+		return nil, err
+	}
+	reward, err := rewardv1.NewQueryClient(l.now()).Params(ctx, &rewardv1.QueryParamsRequest{})
+	if err != nil {
+		return nil, err
+	}
+	bond, err := bondv1.NewQueryClient(l.now()).Params(ctx, &bondv1.QueryParamsRequest{})
+	if err != nil {
+		return nil, err
+	}
 	all := map[string]json.RawMessage{}
-	for name, p := range map[string]proto.Message{"committee": &committee.Params, "registry": &registry.Params, "gov": gov.Params} {
+	for name, p := range map[string]proto.Message{
+		"committee": &committee.Params, "registry": &registry.Params, "escrow": &escrow.Params, "reward": &reward.Params, "bond": &bond.Params, "gov": gov.Params,
+	} {
 		if all[name], err = l.words.codec.MarshalJSON(p); err != nil {
 			return nil, fmt.Errorf("parameters of %s: %w", name, err)
 		}
 	}
 	return all, nil
 }
+
+// voted are the modules whose parameters ChangeParams can change, in the order of its messages.
+var voted = []string{"committee", "registry", "escrow", "reward", "bond"}
 
 // ChangeParams makes the messages that change parameters, given as MODULE.KEY and its new value. All others stay as they are now.
 func (l *Ledger) ChangeParams(ctx context.Context, changes map[string]string) ([]Message, error) {
@@ -182,8 +202,8 @@ func (l *Ledger) ChangeParams(ctx context.Context, changes map[string]string) ([
 	sorted := map[string]map[string]json.RawMessage{}
 	for where, value := range changes {
 		module, key, _ := strings.Cut(where, ".")
-		if module != "committee" && module != "registry" {
-			return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%q is no parameter", where), Hint: "name it as committee.KEY or registry.KEY; see hpips gov params"}
+		if !slices.Contains(voted, module) {
+			return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%q is no parameter", where), Hint: "name it as MODULE.KEY, such as committee.seats; see hpips gov params"}
 		}
 		if sorted[module] == nil {
 			var present map[string]json.RawMessage
@@ -201,7 +221,7 @@ func (l *Ledger) ChangeParams(ctx context.Context, changes map[string]string) ([
 		}
 	}
 	var all []Message
-	for _, module := range []string{"committee", "registry"} {
+	for _, module := range voted {
 		if sorted[module] == nil {
 			continue
 		}
@@ -230,8 +250,18 @@ func likewise(old json.RawMessage, value string) (json.RawMessage, error) {
 }
 
 func (l *Ledger) update(module string, params []byte) (Message, error) {
-	if module == "registry" {
+	switch module {
+	case "registry":
 		m := &registryv1.MsgUpdateParams{Authority: Authority()}
+		return m, l.words.codec.UnmarshalJSON(params, &m.Params)
+	case "escrow":
+		m := &escrowv1.MsgUpdateParams{Authority: Authority()}
+		return m, l.words.codec.UnmarshalJSON(params, &m.Params)
+	case "reward":
+		m := &rewardv1.MsgUpdateParams{Authority: Authority()}
+		return m, l.words.codec.UnmarshalJSON(params, &m.Params)
+	case "bond":
+		m := &bondv1.MsgUpdateParams{Authority: Authority()}
 		return m, l.words.codec.UnmarshalJSON(params, &m.Params)
 	}
 	m := &committeev1.MsgUpdateParams{Authority: Authority()}

@@ -45,7 +45,8 @@ func differ(format string, args ...any) error { return differs(fmt.Sprintf(forma
 //  1. The blocks of the day, and every payment that they tell of.
 //  2. For each: the redemption behind it. A node's redemptions are paid in their order, each once, two blocks later at the soonest; its amount is what
 //     its voucher promises above the one before, less the fee that was in force then; the voucher is the payer's, by the key with which the lease was opened.
-//  3. Nine tenths of it, rounded down, are the payee's, who owned the node when the lease was opened; the rest is levied; the coins moved.
+//  3. Nine tenths of it, rounded down, are the payee's, who owned the node when the lease was opened; the rest is levied; the coins moved, to the payee, to
+//     its bond, which got the share that was in force then or what it lacked of the target that the block names, and to the levy.
 //  4. Whatever was redeemed in the chain's blocks and was due in the day's became final, in its order, or the block says why not.
 //  5. The sums of the day, per asset and per provider.
 //  6. What the sale of levies bought, what flows to the holders, what circulates, the fund, and the units of duty.
@@ -53,7 +54,7 @@ func differ(format string, args ...any) error { return differs(fmt.Sprintf(forma
 //
 // Parameters and owners are those of the time, as inforce finds them, and not those of now.
 func (l *Ledger) SettleVerify(ctx context.Context, d Day) (Settlement, error) {
-	s := &settler{l: l, day: d, out: Settlement{Day: d.Day, NotReckoned: []string{}}, turns: map[string][]turn{}, sums: map[string]*tally{}, paid: map[string]int{}}
+	s := &settler{l: l, day: d, out: Settlement{Day: d.Day, NotReckoned: []string{}}, turns: map[string][]turn{}, sums: map[string]*tally{}, paid: map[string]int{}, bonds: map[string]uint64{}}
 	err := s.verify(ctx)
 	if what, ok := err.(differs); ok { //nolint:errorlint // it is never wrapped
 		s.out.Differs = string(what)
@@ -72,6 +73,7 @@ type settler struct {
 
 	turns map[string][]turn // redemptions of a node, in their order
 	paid  map[string]int    // how many of them were paid, the one under way included
+	bonds map[string]uint64 // by node and denomination: as the last payment left it
 	sums  map[string]*tally // by node and denomination; by denomination alone under ""
 
 	queue   queue
@@ -94,17 +96,18 @@ type turn struct {
 type fee struct{ took, claims uint64 }
 
 // tally sums what was reckoned.
-type tally struct{ gross, paid, levied *big.Int }
+type tally struct{ gross, paid, held, levied *big.Int }
 
-func (t *tally) add(gross, paid uint64) {
+func (t *tally) add(gross, paid, held uint64) {
 	t.gross.Add(t.gross, new(big.Int).SetUint64(gross))
 	t.paid.Add(t.paid, new(big.Int).SetUint64(paid))
+	t.held.Add(t.held, new(big.Int).SetUint64(held))
 	t.levied.Add(t.levied, new(big.Int).SetUint64(gross-paid))
 }
 
 func (s *settler) sum(key string) *tally {
 	if s.sums[key] == nil {
-		s.sums[key] = &tally{new(big.Int), new(big.Int), new(big.Int)}
+		s.sums[key] = &tally{new(big.Int), new(big.Int), new(big.Int), new(big.Int)}
 	}
 	return s.sums[key]
 }
@@ -124,7 +127,7 @@ func (s *settler) verify(ctx context.Context) error {
 	}
 	before := s.queue.count
 	if err := s.l.eachBlock(ctx, s.out.From, s.out.To, func(w written) error { // 1
-		if err := s.block(ctx, w.height, w.falls); err != nil {
+		if err := s.block(ctx, w); err != nil {
 			return err
 		}
 		if err := s.books(w); err != nil {
@@ -165,7 +168,8 @@ func (s *settler) begin(ctx context.Context) (err error) {
 }
 
 // block compares the payments of one block.
-func (s *settler) block(ctx context.Context, height int64, all []Event) error {
+func (s *settler) block(ctx context.Context, w written) error {
+	height, all := w.height, w.falls
 	moved := map[string]int{} // coins from escrow, by receiver and amount
 	escrow := module("escrow")
 	for _, e := range all {
@@ -173,9 +177,13 @@ func (s *settler) block(ctx context.Context, height int64, all []Event) error {
 			moved[e.Attributes["recipient"]+" "+e.Attributes["amount"]]++
 		}
 	}
-	var told map[string]string
+	var told, held map[string]string
 	for _, e := range all {
 		switch {
+		case e.Type == "hpips_held":
+			held = e.Attributes
+		case e.Type == "hpips_slashed" || e.Type == "hpips_bond_returned":
+			s.forget(e.Attributes)
 		case e.Type == "hpips_paid" && told != nil:
 			return differ("block %d: lease %s is paid and nothing of it became final", height, told["lease"])
 		case e.Type == "hpips_paid":
@@ -188,17 +196,22 @@ func (s *settler) block(ctx context.Context, height int64, all []Event) error {
 			if told["lease"] != e.Attributes["lease"] {
 				return differ("block %d: lease %s is paid, lease %s is final", height, told["lease"], e.Attributes["lease"])
 			}
-			if err := s.payment(ctx, height, e.Attributes["sequence"], told, moved); err != nil {
+			if err := s.payment(ctx, height, e.Attributes["sequence"], told, held, moved); err != nil {
 				return err
 			}
-			told = nil
+			told, held = nil, nil
+		}
+	}
+	for _, e := range w.told { // transactions come after what falls due
+		if e.Type == "hpips_slashed" || e.Type == "hpips_bond_returned" {
+			s.forget(e.Attributes)
 		}
 	}
 	return nil
 }
 
 // payment compares one payment with the redemption whose turn it is.
-func (s *settler) payment(ctx context.Context, height int64, sequence string, told map[string]string, moved map[string]int) error {
+func (s *settler) payment(ctx context.Context, height int64, sequence string, told, kept map[string]string, moved map[string]int) error {
 	node := told["node"]
 	if err := s.redeemed(ctx, node, height); err != nil {
 		return err
@@ -227,11 +240,20 @@ func (s *settler) payment(ctx context.Context, height int64, sequence string, to
 			return differ("block %d: payment of lease %x: %s is %s, reckoned %s", height, t.lease, what, told[what], want[what])
 		}
 	}
-	if key := l.Payee + " " + want["paid"]; paid > 0 {
-		if moved[key] == 0 {
-			return differ("block %d: lease %x: %s did not go to %s", height, t.lease, want["paid"], l.Payee)
+	held, err := s.held(height, t, told, kept, l, paid)
+	if err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		to     string
+		amount uint64
+	}{{l.Payee, paid - held}, {module("bond"), held}} {
+		if key := part.to + " " + coin(part.amount, l.Denom); part.amount > 0 {
+			if moved[key] == 0 {
+				return differ("block %d: lease %x: %s did not go to %s", height, t.lease, coin(part.amount, l.Denom), part.to)
+			}
+			moved[key]--
 		}
-		moved[key]--
 	}
 	levy := module("levy") + " " + want["levied"]
 	if moved[levy] == 0 {
@@ -239,9 +261,49 @@ func (s *settler) payment(ctx context.Context, height int64, sequence string, to
 	}
 	moved[levy]--
 	s.out.Payments++
-	s.sum(l.Denom).add(t.amount, paid)
-	s.sum(node+" "+l.Denom).add(t.amount, paid)
+	s.sum(l.Denom).add(t.amount, paid, held)
+	s.sum(node+" "+l.Denom).add(t.amount, paid, held)
 	return nil
+}
+
+// held compares what a bond got of a payment with what it was to get: the share that was in force, or what the bond lacked of the target that the
+// block names. Bond and target are the block's word; from one payment to the next the bond has grown by what was held, unless it was slashed or returned.
+func (s *settler) held(height int64, t turn, told, kept map[string]string, l Lease, paid uint64) (uint64, error) {
+	p, err := s.rules.holds(height)
+	if err != nil {
+		return 0, err
+	}
+	amount, ok1 := units(told["held"], l.Denom)
+	bond, ok2 := units(kept["bond"], l.Denom)
+	target, ok3 := units(kept["target"], l.Denom)
+	share := paid/1000*uint64(p.HoldPermille) + paid%1000*uint64(p.HoldPermille)/1000
+	before, known := s.bonds[told["node"]+" "+l.Denom]
+	switch {
+	case !ok1 || !ok2 || !ok3 || kept["amount"] != told["held"] || kept["node"] != told["node"] || kept["owner"] != l.Payee:
+		return 0, differ("block %d: payment of lease %x: %q is held, and the bond says %v", height, t.lease, told["held"], kept)
+	case amount > share:
+		return 0, differ("block %d: payment of lease %x: %d of %d is held, at most %d may be", height, t.lease, amount, paid, share)
+	case amount > bond || amount > 0 && bond > target:
+		return 0, differ("block %d: payment of lease %x: %d is held, for a bond of %d that grows to %d", height, t.lease, amount, bond, target)
+	case amount < share && bond < target:
+		return 0, differ("block %d: payment of lease %x: %d is held, and the bond of %d lacks more of %d", height, t.lease, amount, bond, target)
+	case known && bond != before+amount:
+		return 0, differ("block %d: payment of lease %x: with %d held the bond is %d, and was %d", height, t.lease, amount, bond, before)
+	}
+	s.bonds[told["node"]+" "+l.Denom] = bond
+	return amount, nil
+}
+
+// forget takes a bond's word anew after it was slashed, or returned.
+func (s *settler) forget(told map[string]string) {
+	delete(s.bonds, told["node"]+" "+strings.TrimLeft(told["amount"], "0123456789"))
+}
+
+// units reads an amount with its denomination.
+func units(text, denom string) (uint64, bool) {
+	digits, ours := strings.CutSuffix(text, denom)
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, ours && err == nil
 }
 
 func coin(n uint64, denom string) string { return strconv.FormatUint(n, 10) + denom }
@@ -392,7 +454,7 @@ func (s *settler) compare() error {
 	same := func(what string, a AssetDay, key string) error {
 		t := s.sum(key)
 		for _, row := range []struct{ name, told, want string }{
-			{"gross", a.Gross, t.gross.String()}, {"paid", a.Paid, t.paid.String()}, {"levied", a.Levied, t.levied.String()},
+			{"gross", a.Gross, t.gross.String()}, {"paid", a.Paid, t.paid.String()}, {"held", a.Held, t.held.String()}, {"levied", a.Levied, t.levied.String()},
 		} {
 			if row.told != row.want {
 				return differ("day %d: %s: %s %s is %s, reckoned %s", s.day.Day, what, a.Denom, row.name, row.told, row.want)

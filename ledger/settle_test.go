@@ -11,6 +11,7 @@ import (
 	abci "github.com/cometbft/cometbft/abci/types"
 	ctypes "github.com/cometbft/cometbft/rpc/core/types"
 
+	"github.com/hpips/hpips/proto/gen/bondv1"
 	"github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/proto/gen/registryv1"
 	"github.com/hpips/hpips/proto/gen/rewardv1"
@@ -19,7 +20,8 @@ import (
 )
 
 // changing is a fair on which everything changes that a day's reckoning rests on. Alice pays for bob's node in each of four days; the fee rises in
-// day 1, the node becomes carol's in day 2 and erin's as it ends, and prices change in day 3.
+// day 1, the node becomes carol's in day 2 and erin's as it ends, when its
+// bond is whole and a vote makes it grow more slowly to more, and prices change in day 3.
 func changing(t *testing.T) (*fair, *Ledger) {
 	t.Helper()
 	f, l := newFair(t, "bob", "dave")
@@ -36,6 +38,8 @@ func changing(t *testing.T) (*fair, *Ledger) {
 	f.until(20)                                    // day 2
 	f.next(f.registers("bob", "carol"), f.opens("two", "alice", "bob", money.Denom))
 	f.next(f.redeems("alice", "bob", 30_000, "one", "two"))
+	f.until(25)
+	f.next(f.decides(&bondv1.MsgUpdateParams{Authority: Authority(), Params: bondv1.Params{HoldPermille: 100, LeastTarget: 40_000}}))
 	f.until(29)
 	f.next(f.registers("bob", "erin")) // the block's first: day 3, day 2 is paid before
 	f.next(f.redeems("alice", "bob", 11_000, "two"), f.sits("bob"), f.applies("carol", "dave"))
@@ -73,8 +77,8 @@ func TestADayIsSettledByTheRulesOfItsTime(t *testing.T) {
 			t.Errorf("day %d is %+v, %v; want %+v", day, got, err, want)
 		}
 	}
-	if f.lease.RedeemFee != 900 || f.owners[nodeHex("bob")] != fairAddress("erin") || f.prices.SeatPrice != 9 {
-		t.Fatalf("nothing changed: %+v, %+v", f.lease, f.prices)
+	if f.lease.RedeemFee != 900 || f.owners[nodeHex("bob")] != fairAddress("erin") || f.prices.SeatPrice != 9 || f.bond.HoldPermille != 100 || f.bonds[nodeHex("bob")+money.Denom] != 30_909 {
+		t.Fatalf("nothing changed: %+v, %+v, %+v", f.lease, f.prices, f.bonds)
 	}
 }
 
@@ -90,6 +94,21 @@ func TestAForgedPaymentIsNamed(t *testing.T) {
 		{"a payment of a unit more", 0, func(f *fair) { spoil(f, 5, "hpips_paid", 0, "paid", "4321uhpips") }, "block 5: payment of lease"},
 		{"the second of two payments", 2, func(f *fair) { spoil(f, 24, "hpips_paid", 1, "payee", fairAddress("bob")) }, "block 24: payment of lease"},
 		{"the coins went elsewhere", 0, func(f *fair) { spoil(f, 4, "transfer", 0, "recipient", fairAddress("mallory")) }, "did not go to"},
+		{"what the bond got went elsewhere", 0, func(f *fair) { spoil(f, 4, "transfer", 1, "recipient", fairAddress("mallory")) }, "did not go to"},
+		{"more than a quarter is held", 0, func(f *fair) {
+			spoil(f, 4, "hpips_paid", 0, "held", "22414uhpips")
+			spoil(f, 4, "hpips_held", 0, "amount", "22414uhpips")
+		}, "22414 of 89653 is held, at most 22413 may be"},
+		{"more than the bond lacks", 2, func(f *fair) { spoil(f, 24, "hpips_held", 0, "target", "29999uhpips") }, "for a bond of 30000 that grows to 29999"},
+		{"less than the bond lacks", 2, func(f *fair) { spoil(f, 24, "hpips_held", 1, "target", "30001uhpips") }, "lacks more of 30001"},
+		{"a bond that went", 1, func(f *fair) { spoil(f, 14, "hpips_held", 0, "bond", "25000uhpips") }, "and was 23943"},
+		{"another's bond", 1, func(f *fair) { spoil(f, 14, "hpips_held", 0, "owner", fairAddress("mallory")) }, "the bond says"},
+		{"a bond that says nothing", 1, func(f *fair) { spoil(f, 14, "hpips_held", 0, "bond", "") }, "the bond says"},
+		{"what is held is in no sum", 0, func(f *fair) {
+			s := f.days[0].works[nodeHex("bob")]["ushell"]
+			s.Held = s.Held.SubRaw(1)
+			f.days[0].works[nodeHex("bob")]["ushell"] = s
+		}, "held is"},
 		{"the old fee after the new one", 1, func(f *fair) { set(&f.txs[7].TxResult.Events[0], "fee", "200uhpips") }, "its fee is 200 uhpips, reckoned 900"},
 		{"the new fee in the block of the vote", 1, func(f *fair) { set(&f.txs[6].TxResult.Events[0], "fee", "900uhpips") }, "its fee is 900 uhpips, reckoned 200"},
 		{"no fee", 0, func(f *fair) { set(&f.txs[4].TxResult.Events[0], "fee", "0uhpips") }, "its fee is 0 uhpips, reckoned 200"},

@@ -19,6 +19,7 @@ import (
 type duties struct {
 	*bank
 	seats, receipts map[sortition.Key]uint64
+	left            []sortition.Key // seats, in the order in which they were given up
 	refuse          error
 }
 
@@ -28,10 +29,16 @@ func (d *duties) Duty(_ context.Context, node sortition.Key, seats, receipts uin
 	return d.refuse
 }
 
-// watched makes the committee tell of duty.
+func (d *duties) Left(_ context.Context, node sortition.Key) error {
+	d.left = append(d.left, node)
+	return nil
+}
+
+// watched makes the committee tell of duty, and of seats that are left.
 func (w *world) watched() *duties {
 	d := &duties{bank: w.bank, seats: map[sortition.Key]uint64{}, receipts: map[sortition.Key]uint64{}}
-	w.k.duty, w.m = d, NewModule(w.k, "nothing")
+	w.k.duty, w.k.left = d, d
+	w.m = NewModule(w.k, "nothing")
 	return d
 }
 
@@ -50,6 +57,13 @@ func TestSeatsThatAreThereDoTheirDuty(t *testing.T) {
 	}
 	if w.sits(carol) == w.sits(dave) {
 		t.Fatal("one of the two should sit")
+	}
+	gone := carol
+	if w.sits(carol) {
+		gone = dave
+	}
+	if seated, err := w.k.Seated(w.ctx(block{}), gone.id()); seated || err != nil || len(d.left) != 1 || d.left[0] != gone.id() {
+		t.Errorf("told that %v left, want %s; it has a seat: %v, %v", d.left, gone.id(), seated, err)
 	}
 	w.close()
 	for _, p := range all {
@@ -101,12 +115,12 @@ func TestReceiptsOfATicketAreDuty(t *testing.T) {
 
 func TestACreditThatIsADutyIsTold(t *testing.T) {
 	w, _ := settled(t, 4, 0)
-	if w.k.duty != nil {
+	if w.k.duty != nil || w.k.left != nil {
 		t.Fatal("the world's bank is no Duty")
 	}
 	d := &duties{bank: w.bank}
 	k := NewKeeper(codec.NewProtoCodec(types.NewInterfaceRegistry()), runtime.NewKVStoreService(w.key), address.NewBech32Codec("hpips"), w.registry, d, "gov")
-	if k.duty != d {
+	if k.duty != d || k.left != d {
 		t.Error("it is not told")
 	}
 }

@@ -221,10 +221,10 @@ func (k Keeper) seat(ctx sdk.Context, c sortition.Candidate, epoch uint64) error
 
 func (k Keeper) unseat(ctx sdk.Context, node sortition.Key, why string) error {
 	ctx.EventManager().EmitEvent(sdk.NewEvent("hpips_seat_left", sdk.NewAttribute("node", node.String()), sdk.NewAttribute("why", why)))
-	if err := k.missed.Remove(ctx, node[:]); err != nil {
+	if err := errors.Join(k.missed.Remove(ctx, node[:]), k.seats.Remove(ctx, node[:])); err != nil || k.left == nil {
 		return err
 	}
-	return k.seats.Remove(ctx, node[:])
+	return k.left.Left(ctx, node)
 }
 
 // standBy sets the substitutes, the first to step in first.

@@ -89,13 +89,19 @@ type Duty interface {
 	Duty(ctx context.Context, node sortition.Key, seats, receipts uint64) error
 }
 
+// Parting is told of each seat that is left, as it happens. Its error stops the block. A Credit that is a Parting, too, is told.
+type Parting interface {
+	Left(ctx context.Context, node sortition.Key) error
+}
+
 // Keeper holds the committee's state. Keys of nodes, consensus addresses and points are raw bytes.
 type Keeper struct {
 	schema    collections.Schema
 	addresses address.Codec
 	registry  Registry
 	credit    Credit
-	duty      Duty // nil: nobody wants to know
+	duty      Duty    // nil: nobody wants to know
+	left      Parting // the same
 	authority string
 
 	params collections.Item[committeev1.Params]
@@ -182,6 +188,7 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, addresses address.
 	}
 	k.schema = schema
 	k.duty, _ = credit.(Duty)
+	k.left, _ = credit.(Parting)
 	return k
 }
 
@@ -226,6 +233,11 @@ func (k Keeper) Tickets(ctx context.Context) uint64 {
 		return 0
 	}
 	return n
+}
+
+// Seated tells whether a node has a seat.
+func (k Keeper) Seated(ctx context.Context, id sortition.Key) (bool, error) {
+	return k.seats.Has(ctx, id[:])
 }
 
 // TicketsOf counts an owner's tickets as at the opening of the block at height before: those taken out in earlier blocks and still good then.

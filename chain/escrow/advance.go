@@ -224,6 +224,11 @@ func (k Keeper) keep(ctx sdk.Context, l escrowv1.Lease) error {
 	if err != nil {
 		return err
 	}
+	if k.others.Bond != nil {
+		if err := k.others.Bond.Touch(ctx, l.Node); err != nil {
+			return err
+		}
+	}
 	until := uint64(max(l.Until, ctx.BlockTime().Unix(), 0)) + p.LongestSeconds
 	return errors.Join(k.leases.Remove(ctx, l.Id), k.payers.Remove(ctx, collections.Join(l.Payer, l.Id)), k.nodes.Remove(ctx, collections.Join(l.Node, l.Id)),
 		k.graves.Set(ctx, l.Id), k.fading.Set(ctx, collections.Join(until, l.Id)))

@@ -100,8 +100,14 @@ func TestPayOutlivesItsLease(t *testing.T) {
 	if err != nil || res.Pending.String() != "400000uhpips" {
 		t.Errorf("bob waits for %v, %v", res, err)
 	}
+	if serves, err := s.keeper.Serves(s.ctx, bob.id()); !serves || err != nil || len(s.touched) != 0 {
+		t.Errorf("bob's node has pay to come and nothing to answer for: %v, %v, %d", serves, err, len(s.touched))
+	}
 	s.audits[1] = false
 	s.block(time.Second)
+	if serves, err := s.keeper.Serves(s.ctx, bob.id()); serves || err != nil || len(s.touched) != 1 || s.touched[0] != string(bob.id()) {
+		t.Errorf("bob's node still serves: %v, %v; the bond was told of %d leases", serves, err, len(s.touched))
+	}
 	s.finalIs("at last", "bob 400000")
 	if _, known := s.lease(0); known {
 		t.Error("the lease is still there")

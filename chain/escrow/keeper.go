@@ -94,7 +94,12 @@ type Audit interface {
 	Open(ctx context.Context, node []byte, sequence uint64) (bool, error)
 }
 
-// Others are the rooms that escrow asks. Audit may be nil: nothing is audited.
+// Bond is told of a lease that is gone, with all of its pay: its node has nothing more to answer for in it.
+type Bond interface {
+	Touch(ctx context.Context, node []byte) error
+}
+
+// Others are the rooms that escrow asks. Audit may be nil: nothing is audited; Bond, too: nobody wants to know.
 type Others struct {
 	Bank   Bank
 	Supply Supply
@@ -103,6 +108,7 @@ type Others struct {
 	Clock  Clock
 	Pay    Pay
 	Audit  Audit
+	Bond   Bond
 }
 
 type (
@@ -170,6 +176,16 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, others Others, add
 // Lease gives a lease. False: it was never opened, or all of it is done.
 func (k Keeper) Lease(ctx context.Context, id voucher.ID) (escrowv1.Lease, bool, error) {
 	return found(k.leases.Get(ctx, id[:]))
+}
+
+// Serves tells whether a node has a lease that is open, closing, or not all final.
+func (k Keeper) Serves(ctx context.Context, node []byte) (bool, error) {
+	it, err := k.nodes.Iterate(ctx, collections.NewPrefixedPairRange[[]byte, []byte](node))
+	if err != nil {
+		return false, err
+	}
+	defer it.Close()
+	return it.Valid(), nil
 }
 
 // lease gives one that must be there.

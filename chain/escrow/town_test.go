@@ -136,6 +136,7 @@ type town struct {
 	refused  map[string]bool // payees whose payment fails
 	audits   map[uint64]bool // open, by sequence
 	finals   []Final
+	touched  []string // nodes, a lease of which was gone
 }
 
 // founded is a town in which alice and carol have 1,000 HPIPS, and 1,000,000 of silver and tin. Bob has nothing, not even an account.
@@ -160,7 +161,7 @@ func founded(t rapid.TB) *town {
 	s.bank.InitGenesis(s.ctx, &banktypes.GenesisState{Params: banktypes.DefaultParams(), Balances: []banktypes.Balance{
 		{Address: alice.address(), Coins: purse}, {Address: carol.address(), Coins: purse},
 	}})
-	s.keeper = NewKeeper(cdc, runtime.NewKVStoreService(s.key), Others{s.bank, s, s, s, s, s, s}, bech32, authority)
+	s.keeper = NewKeeper(cdc, runtime.NewKVStoreService(s.key), Others{s.bank, s, s, s, s, s, s, s}, bech32, authority)
 	s.msgs = msgs{s.keeper}
 	router := baseapp.NewMsgServiceRouter()
 	router.SetInterfaceRegistry(cdc.InterfaceRegistry())
@@ -208,6 +209,12 @@ func (s *town) Index(context.Context) (uint64, error) { return s.index, nil }
 
 func (s *town) Open(_ context.Context, _ []byte, sequence uint64) (bool, error) {
 	return s.audits[sequence], nil
+}
+
+// Touch is the bond's.
+func (s *town) Touch(_ context.Context, node []byte) error {
+	s.touched = append(s.touched, string(node))
+	return nil
 }
 
 // Split pays nine tenths to the payee and the rest to the levy, as chain/reward does.

@@ -86,6 +86,12 @@ type Exchange interface {
 	Sell(ctx context.Context, denom string, amount math.Int) error
 }
 
+// Bond takes its part of pay that becomes final out of a module's account, and tells how much that is. It stays the owner's. Its error
+// makes the pay wait.
+type Bond interface {
+	Hold(ctx context.Context, from string, node sortition.Key, owner sdk.AccAddress, pay sdk.Coin) (math.Int, error)
+}
+
 // Neighbours are the modules that reward lives with.
 type Neighbours struct {
 	Bank      Bank
@@ -93,6 +99,7 @@ type Neighbours struct {
 	Committee Committee
 	Registry  Registry
 	Exchange  Exchange
+	Bond      Bond
 }
 
 // Keeper holds the days, the stream and what holders are owed.
@@ -155,6 +162,18 @@ func (k Keeper) Levied(ctx context.Context, node sortition.Key, days uint64) (ma
 	return sum, err
 }
 
+// Paid is what was paid to a node in an asset in these last days, the open one among them, what its bond holds of it included; a payment that
+// is under way is counted when it is done.
+func (k Keeper) Paid(ctx context.Context, node sortition.Key, asset string, days uint64) (math.Int, error) {
+	sum := math.ZeroInt()
+	err := k.eachDay(ctx, days, func(day uint64) error {
+		w, err := or(none())(k.works.Get(ctx, collections.Join3(day, node[:], asset)))
+		sum = sum.Add(w.Paid)
+		return err
+	})
+	return sum, err
+}
+
 // DutyPaid is what the fund paid a node for its duty in these last days, in uhpips.
 func (k Keeper) DutyPaid(ctx context.Context, node sortition.Key, days uint64) (math.Int, error) {
 	sum := math.ZeroInt()
@@ -191,13 +210,13 @@ func (k Keeper) Earned(ctx context.Context, node sortition.Key) (bool, error) {
 	return duty.QuoRaw(10).GTE(need), err
 }
 
-// Unsound names the first of the running totals that does not hold: paid and levied are final, for each asset; what is levied today lies in
-// the levy account; the stream's pot holds what is owed and what has yet to flow.
+// Unsound names the first of the running totals that does not hold: paid and levied are final, for each asset, and no more of it held than paid;
+// what is levied today lies in the levy account; the stream's pot holds what is owed and what has yet to flow.
 func (k Keeper) Unsound(ctx context.Context) (string, error) {
 	what := ""
 	err := k.totals.Walk(ctx, nil, func(asset string, s rewardv1.Sum) (bool, error) {
-		if !s.Paid.Add(s.Levied).Equal(s.Gross) || s.Paid.IsNegative() || s.Levied.IsNegative() {
-			what = fmt.Sprintf("%s paid and %s levied of %s%s", s.Paid, s.Levied, s.Gross, asset)
+		if !s.Paid.Add(s.Levied).Equal(s.Gross) || s.Levied.IsNegative() || s.Held.IsNegative() || s.Held.GT(s.Paid) {
+			what = fmt.Sprintf("%s paid, %s of it held, and %s levied of %s%s", s.Paid, s.Held, s.Levied, s.Gross, asset)
 		}
 		return what != "", nil
 	})

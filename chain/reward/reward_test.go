@@ -17,27 +17,30 @@ import (
 )
 
 func TestAProviderGetsNineTenths(t *testing.T) {
-	for _, row := range []struct{ amount, paid, levied int64 }{
-		{1, 0, 1}, {2, 1, 1}, {9, 8, 1}, {10, 9, 1}, {11, 9, 2}, {19, 17, 2}, {20, 18, 2}, {1_000_001, 900_000, 100_001},
+	for _, row := range []struct{ amount, paid, held, levied, lacks int64 }{
+		{1, 0, 0, 1, 0}, {2, 1, 0, 1, 0}, {9, 8, 0, 1, 0}, {10, 9, 0, 1, 0}, {11, 9, 0, 2, 0}, {19, 17, 0, 2, 0}, {20, 18, 0, 2, 0},
+		{1_000_001, 900_000, 0, 100_001, 0}, {1, 0, 0, 1, 9}, {9, 8, 2, 1, 9}, {20, 18, 4, 2, 4}, {1_000_001, 900_000, 225_000, 100_001, 1 << 40}, {1_000_001, 900_000, 7, 100_001, 7},
 	} {
 		for _, asset := range []string{denom, junk} {
 			s := founded(t, Development())
 			if row.amount > 1_000_000 && asset == junk {
 				continue
 			}
+			s.holds = row.lacks
 			paid := s.events("hpips_paid", func() { s.must(s.split(pay("bob", asset, row.amount))) })
 			want := map[string]string{
 				"day": "0", "lease": "07", "node": nodeOf("bob").String(), "payer": text("alice"), "payee": text("bob"),
-				"amount": fmt.Sprint(row.amount, asset), "paid": fmt.Sprint(row.paid, asset), "levied": fmt.Sprint(row.levied, asset),
+				"amount": fmt.Sprint(row.amount, asset), "paid": fmt.Sprint(row.paid, asset), "held": fmt.Sprint(row.held, asset),
+				"levied": fmt.Sprint(row.levied, asset),
 			}
 			if len(paid) != 1 || !maps.Equal(paid[0], want) {
 				t.Errorf("told %v, want %v", paid, want)
 			}
-			if s.has(at("bob"), asset) != row.paid || s.pot(LevyAccount, asset) != row.levied || s.pot(escrow, asset) != 0 {
-				t.Errorf("%d%s: bob has %d, the levy account %d, escrow %d", row.amount, asset, s.has(at("bob"), asset), s.pot(LevyAccount, asset), s.pot(escrow, asset))
+			if s.has(at("bob"), asset) != row.paid-row.held || s.pot(bond, asset) != row.held || s.pot(LevyAccount, asset) != row.levied || s.pot(escrow, asset) != 0 {
+				t.Errorf("%d%s: bob has %d and %d as a bond, the levy account %d, escrow %d", row.amount, asset, s.has(at("bob"), asset), s.pot(bond, asset), s.pot(LevyAccount, asset), s.pot(escrow, asset))
 			}
 			sum := s.day(0).Assets[0].Sum
-			if !sum.Gross.Equal(math.NewInt(row.amount)) || !sum.Paid.Equal(math.NewInt(row.paid)) || !sum.Levied.Equal(math.NewInt(row.levied)) || !sum.Held.IsZero() {
+			if !sum.Gross.Equal(math.NewInt(row.amount)) || !sum.Paid.Equal(math.NewInt(row.paid)) || !sum.Levied.Equal(math.NewInt(row.levied)) || !sum.Held.Equal(math.NewInt(row.held)) {
 				t.Errorf("the day has %+v", sum)
 			}
 		}
@@ -419,11 +422,41 @@ func TestOnlyAVoteSetsParameters(t *testing.T) {
 	}
 }
 
+// What the bond holds was paid, too: the mean of pay counts all of it. A bond that refuses makes the pay wait.
+func TestPaidCountsWhatIsHeld(t *testing.T) {
+	s := founded(t, Development())
+	s.holds = 100 * hpips
+	s.must(s.split(pay("bob", denom, 100*hpips)))
+	s.must(s.split(pay("bob", junk, 1000)))
+	s.must(s.split(pay("carol", denom, 7*hpips)))
+	s.block(3 * daySeconds)
+	s.must(s.split(pay("bob", denom, 10*hpips)))
+	for _, row := range []struct {
+		node, asset string
+		days        uint64
+		want        int64
+	}{{"bob", denom, 1, 9 * hpips}, {"bob", denom, 3, 9 * hpips}, {"bob", denom, 4, 99 * hpips}, {"bob", denom, 10, 99 * hpips}, {"bob", junk, 10, 900}, {"dave", denom, 10, 0}} {
+		if got, err := s.keeper.Paid(s.ctx, nodeOf(row.node), row.asset, row.days); err != nil || got.Int64() != row.want {
+			t.Errorf("%s was paid %s%s in %d days, want %d, %v", row.node, got, row.asset, row.days, row.want, err)
+		}
+	}
+	s.full = errors.New("the bond is another's")
+	had := s.has(at("bob"), denom)
+	if err := s.split(pay("bob", denom, 100)); !errors.Is(err, s.full) || s.has(at("bob"), denom) != had || s.pot(escrow, denom) != 0 {
+		t.Errorf("against the bond's word: %v", err)
+	}
+}
+
 func TestUnsoundTotalsAreNamed(t *testing.T) {
 	for name, spoil := range map[string]func(*town) error{
 		"a total": func(s *town) error {
 			sum, err := s.keeper.Total(s.ctx, denom)
 			sum.Paid = sum.Paid.AddRaw(1)
+			return errors.Join(err, s.keeper.totals.Set(s.ctx, denom, sum))
+		},
+		"more held than paid": func(s *town) error {
+			sum, err := s.keeper.Total(s.ctx, denom)
+			sum.Held = sum.Paid.AddRaw(1)
 			return errors.Join(err, s.keeper.totals.Set(s.ctx, denom, sum))
 		},
 		"the levy account": func(s *town) error {

@@ -35,8 +35,8 @@ func shares(amount math.Int) (paid, levied math.Int) {
 	return amount.Sub(levied), levied
 }
 
-// Split pays the provider, puts the rest into the levy account and counts both for the day. With ErrRests nothing was moved: the money stays
-// pending and comes again.
+// Split pays the provider, all but what its bond holds, puts the rest into the levy account and counts all of it for the day. With ErrRests nothing
+// was moved: the money stays pending and comes again.
 func (k Keeper) Split(ctx context.Context, f Final) error {
 	switch {
 	case f.Amount.IsNil() || !f.Amount.IsPositive() || sdk.ValidateDenom(f.Denom) != nil:
@@ -48,8 +48,12 @@ func (k Keeper) Split(ctx context.Context, f Final) error {
 		return err
 	}
 	paid, levied := shares(f.Amount)
-	if paid.IsPositive() {
-		if err := k.Bank.SendCoinsFromModuleToAccount(ctx, f.From, f.Payee, coins(f.Denom, paid)); err != nil {
+	held, err := k.Bond.Hold(ctx, f.From, f.Node, f.Payee, sdk.NewCoin(f.Denom, paid))
+	if err != nil {
+		return fmt.Errorf("split: bond: %w", err)
+	}
+	if rest := paid.Sub(held); rest.IsPositive() {
+		if err := k.Bank.SendCoinsFromModuleToAccount(ctx, f.From, f.Payee, coins(f.Denom, rest)); err != nil {
 			return fmt.Errorf("split: pay: %w", err)
 		}
 	}
@@ -57,16 +61,16 @@ func (k Keeper) Split(ctx context.Context, f Final) error {
 		return fmt.Errorf("split: levy: %w", err)
 	}
 	day := k.Committee.Day(ctx)
-	if err := k.count(ctx, day, f, paid, levied); err != nil {
+	if err := k.count(ctx, day, f, paid, held, levied); err != nil {
 		return fmt.Errorf("split: count: %w", err)
 	}
-	return k.tellPaid(ctx, day, f, paid, levied)
+	return k.tellPaid(ctx, day, f, paid, held, levied)
 }
 
 // count adds a split to the sums of all time, of the day and of the provider.
-func (k Keeper) count(ctx context.Context, n uint64, f Final, paid, levied math.Int) error {
+func (k Keeper) count(ctx context.Context, n uint64, f Final, paid, held, levied math.Int) error {
 	add := func(s rewardv1.Sum) rewardv1.Sum {
-		s.Gross, s.Paid, s.Levied = s.Gross.Add(f.Amount), s.Paid.Add(paid), s.Levied.Add(levied)
+		s.Gross, s.Paid, s.Held, s.Levied = s.Gross.Add(f.Amount), s.Paid.Add(paid), s.Held.Add(held), s.Levied.Add(levied)
 		return s
 	}
 	total, err1 := k.Total(ctx, f.Denom)
@@ -92,7 +96,7 @@ func (k Keeper) count(ctx context.Context, n uint64, f Final, paid, levied math.
 	return k.days.Set(ctx, n, day)
 }
 
-func (k Keeper) tellPaid(ctx context.Context, day uint64, f Final, paid, levied math.Int) error {
+func (k Keeper) tellPaid(ctx context.Context, day uint64, f Final, paid, held, levied math.Int) error {
 	payer, err := k.addresses.BytesToString(f.Payer)
 	if err != nil {
 		return fmt.Errorf("split: payer: %w", err)
@@ -102,7 +106,7 @@ func (k Keeper) tellPaid(ctx context.Context, day uint64, f Final, paid, levied 
 		return fmt.Errorf("split: payee: %w", err)
 	}
 	tell(ctx, "hpips_paid", "day", strconv.FormatUint(day, 10), "lease", hex.EncodeToString(f.Lease), "node", f.Node.String(),
-		"payer", payer, "payee", payee, "amount", f.Amount.String()+f.Denom, "paid", paid.String()+f.Denom, "levied", levied.String()+f.Denom)
+		"payer", payer, "payee", payee, "amount", f.Amount.String()+f.Denom, "paid", paid.String()+f.Denom, "held", held.String()+f.Denom, "levied", levied.String()+f.Denom)
 	return nil
 }
 

@@ -31,6 +31,7 @@ const (
 	authority = "hpips1vote"
 	junk      = "ujunk"
 	escrow    = "escrow"
+	bond      = "bond"
 )
 
 // daySeconds is how long a day lasts here.
@@ -39,7 +40,7 @@ const daySeconds = 1000
 var (
 	began  = time.Unix(1_800_000_000, 0).UTC()
 	bech32 = address.NewBech32Codec("hpips")
-	pots   = []string{escrow, LevyAccount, StreamAccount, fundAccount}
+	pots   = []string{escrow, LevyAccount, StreamAccount, fundAccount, bond}
 )
 
 func at(name string) sdk.AccAddress { return authtypes.NewModuleAddress("person/" + name) }
@@ -59,7 +60,7 @@ func nodeOf(name string) sortition.Key {
 }
 
 // town is a reward over a real bank, with honest fakes of what lives beside it: a supply in which nothing is reserved, days of a thousand
-// seconds, people who own the nodes named like them, and an exchange that remembers what it was to sell. test/money has the real supply.
+// seconds, people who own the nodes named like them, an exchange that remembers what it was to sell, and a bond that lacks nothing. test/money has the real supply.
 type town struct {
 	t      testing.TB
 	ctx    sdk.Context
@@ -71,6 +72,8 @@ type town struct {
 	breach string
 	sold   sdk.Coins
 	refuse error // what the exchange says
+	holds  int64 // what the bond still takes, at most a quarter of a pay
+	full   error // what the bond says
 }
 
 func (s *town) Holding(ctx context.Context, who sdk.AccAddress) math.Int {
@@ -116,6 +119,15 @@ func (s *town) Sell(_ context.Context, asset string, amount math.Int) error {
 	return s.refuse
 }
 
+// Hold keeps a quarter of a pay while the bond lacks as much.
+func (s *town) Hold(ctx context.Context, from string, _ sortition.Key, _ sdk.AccAddress, pay sdk.Coin) (math.Int, error) {
+	part := math.MinInt(pay.Amount.QuoRaw(4), math.NewInt(s.holds))
+	if s.holds -= part.Int64(); s.full != nil || part.IsZero() {
+		return part, s.full
+	}
+	return part, s.bank.SendCoinsFromModuleToModule(ctx, from, bond, coins(pay.Denom, part))
+}
+
 // founded has two million HPIPS with alice, 50 in the fund for a hundred people, and everybody's junk with alice.
 func founded(t testing.TB, p rewardv1.Params) *town {
 	s := bare(t)
@@ -154,7 +166,7 @@ func bare(t testing.TB) *town {
 	}
 	accounts := authkeeper.NewAccountKeeper(cdc, runtime.NewKVStoreService(keys[authtypes.StoreKey]), authtypes.ProtoBaseAccount, permissions, bech32, "hpips", authority)
 	s.bank = bankkeeper.NewBaseKeeper(cdc, runtime.NewKVStoreService(keys[banktypes.StoreKey]), accounts, blocked, textOf(escrow), log.NewNopLogger())
-	s.keeper = NewKeeper(cdc, runtime.NewKVStoreService(keys[Name]), bech32, Neighbours{Bank: s.bank, Supply: s, Committee: s, Registry: s, Exchange: s}, authority)
+	s.keeper = NewKeeper(cdc, runtime.NewKVStoreService(keys[Name]), bech32, Neighbours{Bank: s.bank, Supply: s, Committee: s, Registry: s, Exchange: s, Bond: s}, authority)
 	s.bank.AppendSendRestriction(s.keeper.BeforeSend)
 	s.msgs, s.ask = msgs{s.keeper}, queries{s.keeper}
 	return s

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -20,7 +19,7 @@ import (
 )
 
 // Bob has no HPIPS. He joins alice's network, has his node registered by her, and computes for her. Within a minute of that he holds what she paid, less the
-// levy and the fees, and can spend it; when the day is over anybody can recompute it from the blocks.
+// levy and the fees, and can spend three quarters of it, while the rest is his node's bond; when the day is over anybody can recompute it from the blocks.
 func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 	program, err := pc.Program(filepath.Join("..", ".."), t.TempDir())
 	if err != nil {
@@ -69,6 +68,7 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 	var earned ledger.Earnings
 	var want uint64 // on a busy machine the work is redeemed in several parts: each costs a fee, and its levy is rounded up
 	var has ledger.Balance
+	var bonded uint64
 	pc.Eventually(t, "bob has nine tenths of what alice promised", func() bool {
 		last = bob.Hpips(t, "share", "earnings", "-o", "json")
 		if last.Code != 0 || json.Unmarshal([]byte(last.Stdout), &earned) != nil || len(earned.Redemptions) == 0 {
@@ -78,49 +78,65 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 		paid := cost.Promised - parts*rules.Fee
 		want = paid - (paid+9)/10 - (parts - 1)
 		has, err = l.Balance(t.Context(), owner.Address)
-		return err == nil && uint64(has.Balance) >= want
+		bonded = heldOf(t, l, owner.Address)
+		return err == nil && uint64(has.Balance)+bonded >= want
 	}, func() string { return has.Balance.String() + last.Stdout + last.Stderr })
 	parts := len(earned.Redemptions)
 	if took := time.Since(began); took > time.Minute {
 		t.Errorf("bob waited %v", took)
 	}
-	if uint64(has.Balance) >= want+uint64(parts) {
-		t.Errorf("bob has %d uhpips of %d promised, want %d", has.Balance, cost.Promised, want)
+	whole := uint64(has.Balance) + bonded
+	if whole >= want+uint64(parts) || bonded > whole/4 || bonded+uint64(parts) < whole/4 {
+		t.Errorf("bob has %d uhpips and a bond of %d of %d promised, want %d and a quarter of it", has.Balance, bonded, cost.Promised, want)
+	}
+	pc.Eventually(t, "bob's node has seen it, too", func() bool {
+		last = bob.Hpips(t, "share", "earnings", "-o", "json")
+		return last.Code == 0 && json.Unmarshal([]byte(last.Stdout), &earned) == nil && len(earned.Bond.Assets) == 1 && earned.Bond.Assets[0].Held == strconv.FormatUint(bonded, 10)
+	}, func() string { return last.Stdout + last.Stderr })
+	if a := earned.Bond.Assets; len(a) != 1 || a[0].Held != strconv.FormatUint(bonded, 10) || a[0].Target != "10000000" || a[0].Counts != a[0].Held {
+		t.Errorf("bob has %d uhpips, his bond is %+v, his account's bonds are %d", has.Balance, earned.Bond, bonded)
 	}
 	bob.Must(t, "wallet", "send", "--yes", "-o", "json", dev(t, alice.Home).Address(), "0.000001")
+	goes(t, bob)
 
 	if !slices.ContainsFunc(earned.Redemptions, func(r ledger.Redemption) bool { return r.Tx != "" && (parts > 1 || r.Usage.Tasks == 16) }) {
 		t.Errorf("bob's earnings: %+v", earned)
 	}
-	var day ledger.Day // the last one in which bob earned: work that is redeemed in parts may be paid on two
-	var paid, payments int
-	pc.Eventually(t, "the days are closed in which bob earned", func() bool {
-		paid, payments = 0, 0
-		var newest ledger.Day
-		if last = alice.Hpips(t, "chain", "day", "-o", "json"); last.Code != 0 || json.Unmarshal([]byte(last.Stdout), &newest) != nil {
+	var day ledger.Day // the last on which bob was paid; on a busy machine there may be two
+	var days []uint64
+	var paid, kept uint64
+	pc.Eventually(t, "the days on which bob was paid are closed", func() bool {
+		if last = alice.Hpips(t, "chain", "day", "-o", "json"); last.Code != 0 {
 			return false
 		}
+		var newest ledger.Day
+		reads(t, strings.TrimSuffix(last.Stdout, "\n"), &newest)
+		days, paid, kept = nil, 0, 0
 		for n := range newest.Day + 1 {
-			var one ledger.Day
-			number := strconv.FormatUint(n, 10)
-			if last = alice.Hpips(t, "chain", "day", number, "-o", "json"); last.Code != 0 || json.Unmarshal([]byte(last.Stdout), &one) != nil || one.Gross == "0" {
-				continue
+			var d ledger.Day
+			reads(t, alice.Must(t, "chain", "day", strconv.FormatUint(n, 10), "-o", "json"), &d)
+			if d.Closed && d.Gross != "0" {
+				p, err1 := strconv.ParseUint(d.Paid, 10, 64)
+				h, err2 := strconv.ParseUint(d.Held, 10, 64)
+				if err1 != nil || err2 != nil {
+					t.Fatal(err1, err2)
+				}
+				day, days, paid, kept = d, append(days, n), paid+p, kept+h
 			}
-			var v ledger.Settlement
-			reads(t, alice.Must(t, "chain", "settle-verify", "--day", number, "-o", "json"), &v)
-			sum, err := strconv.Atoi(one.Paid)
-			if err != nil || !v.OK {
-				t.Errorf("day %d: settled %+v, paid %q", n, v, one.Paid)
-			}
-			day, paid, payments = one, paid+sum, payments+v.Payments
 		}
-		return strconv.Itoa(paid) == has.Balance.Base()
-	}, func() string { return fmt.Sprintf("%d paid; %s%s", paid, last.Stdout, last.Stderr) })
-	if payments != parts {
-		t.Errorf("%d payments, bob's earnings have %d", payments, parts)
-	}
+		return paid >= whole
+	}, func() string { return last.Stdout + last.Stderr })
 	var v ledger.Settlement
-	reads(t, alice.Must(t, "chain", "settle-verify", "--day", strconv.FormatUint(day.Day, 10), "-o", "json"), &v)
+	payments := 0
+	for _, n := range days {
+		reads(t, alice.Must(t, "chain", "settle-verify", "--day", strconv.FormatUint(n, 10), "-o", "json"), &v)
+		if payments += v.Payments; !v.OK {
+			t.Errorf("settled %+v", v)
+		}
+	}
+	if payments != parts || paid != whole || kept != bonded {
+		t.Errorf("bob was paid %d times, %d and of it %d as his bond; he has %d and %d, redeemed %d times", payments, paid, kept, whole, bonded, parts)
+	}
 	if want := []ledger.Pair{{Denom: money.Denom, Payer: dev(t, alice.Home).Address(), Payee: owner.Address, Nodes: 1, Amount: day.Gross, Share: 1}}; !reflect.DeepEqual(day.Pairs, want) {
 		t.Errorf("the day's pairs are %+v, want %+v", day.Pairs, want)
 	}
@@ -130,12 +146,12 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 	if n := day.Networks; n == nil || n.Seats != 1 || len(n.Networks) != 1 || len(day.Notes) != 0 {
 		t.Errorf("the committee by network is %+v, the notes %q", n, day.Notes)
 	}
-	var held struct {
+	var wallet struct {
 		Accounts []struct{ Spendable, Escrowed, Reward money.Amount }
 	}
-	reads(t, alice.Must(t, "wallet", "balances", "dev", "-o", "json"), &held)
-	if len(held.Accounts) != 1 || held.Accounts[0].Spendable == 0 {
-		t.Errorf("alice has %+v", held)
+	reads(t, alice.Must(t, "wallet", "balances", "dev", "-o", "json"), &wallet)
+	if len(wallet.Accounts) != 1 || wallet.Accounts[0].Spendable == 0 {
+		t.Errorf("alice has %+v", wallet)
 	}
 	costlier(t, alice)
 	var again ledger.Settlement
@@ -147,6 +163,63 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 	last = alice.Hpips(t, "map", primes, "--over", "count:4", "--", "1000000")
 	if last.Code != 0 || !regexp.MustCompile(`(?s)price: likely 0\.\d+ HPIPS, at most .*paid: 0\.\d+ HPIPS`).MatchString(last.Stderr) {
 		t.Errorf("exit %d: %s", last.Code, last.Stderr)
+	}
+}
+
+// heldOf is what is held of the pay of an account's nodes, in uhpips.
+func heldOf(t *testing.T, l *ledger.Ledger, owner string) (n uint64) {
+	t.Helper()
+	all, err := l.Bonds(t.Context(), owner)
+	for _, c := range all {
+		if c.Denom == money.Denom && err == nil {
+			n, err = strconv.ParseUint(c.Amount, 10, 64)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// goes has bob ask for his bond, and think better of it.
+func goes(t *testing.T, bob *pc.PC) {
+	t.Helper()
+	type told struct {
+		Node, Standing string
+		Bond           ledger.Bond
+	}
+	var before, left, status, stayed told
+	reads(t, bob.Must(t, "share", "status", "-o", "json"), &before)
+	if before.Standing != "active" || before.Bond.Leaves || before.Bond.Share != 0.25 || before.Bond.Seconds != 14*60 || len(before.Bond.Assets) != 1 {
+		t.Errorf("before: %+v", before)
+	}
+	reads(t, bob.Must(t, "share", "leave", "--yes", "-o", "json"), &left)
+	if left.Node != before.Node || !left.Bond.Leaves || left.Bond.Due == nil || left.Bond.Assets[0].Counts != "0" || left.Bond.Assets[0].Held != before.Bond.Assets[0].Held {
+		t.Errorf("at his word: %+v", left)
+	}
+	if again := bob.Hpips(t, "share", "leave", "--yes"); again.Code != 125 || !strings.Contains(again.Stderr, "asked for already") {
+		t.Errorf("twice: %+v", again)
+	}
+	reads(t, bob.Must(t, "share", "status", "-o", "json"), &status)
+	if !reflect.DeepEqual(status.Bond.Due, left.Bond.Due) && status.Bond.Busy == "" {
+		t.Errorf("a moment later: %+v", status)
+	}
+	if text := bob.Must(t, "share", "status"); !strings.Contains(text, "counts nothing while the node leaves") {
+		t.Errorf("for people: %s", text)
+	}
+	reads(t, bob.Must(t, "share", "stay", "--yes", "-o", "json"), &stayed)
+	if stayed.Bond.Leaves || stayed.Bond.Assets[0].Counts != before.Bond.Assets[0].Held {
+		t.Errorf("after all: %+v", stayed)
+	}
+	var has struct {
+		Accounts []struct{ Bonded money.Amount }
+	}
+	reads(t, bob.Must(t, "wallet", "balances", "bob", "-o", "json"), &has)
+	if len(has.Accounts) != 1 || has.Accounts[0].Bonded.Base() != before.Bond.Assets[0].Held {
+		t.Errorf("bob's wallet: %+v, the bond %+v", has, before.Bond)
+	}
+	if text := bob.Must(t, "share", "earnings"); !strings.Contains(text, "of 10.000000 HPIPS: 25 % of pay is held until it is whole; it returns 14m0s after hpips share leave") {
+		t.Errorf("for people: %s", text)
 	}
 }
 

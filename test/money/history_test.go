@@ -11,6 +11,7 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 
+	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/reward"
 	"github.com/hpips/hpips/chain/supply"
 	"github.com/hpips/hpips/proto/gen/rewardv1"
@@ -19,13 +20,42 @@ import (
 // books are what the test knows by itself.
 type books struct {
 	*town
-	escrowed map[string]map[string]int64 // by person and denomination
-	ordered  map[string]int64            // uhpips
-	gross    map[string]int64            // by denomination: all that was split
+	escrowed map[string]map[string]int64   // by person and denomination
+	ordered  map[string]int64              // uhpips
+	gross    map[string]int64              // by denomination: all that was split
+	bonds    map[string]map[string]*pledge // by person and denomination
+	leaves   map[string]int64              // when the bonds of who leaves are due, in Unix seconds
+	fined    int64                         // uhpips, slashed to the fund
 	burned   int64
 	bought   int64 // uhpips, for levies
 	levied   map[string]int64
 	broken   bool
+}
+
+// pledge is a bond as the bookkeeper has it: what is held, what it was before a slash that is not made good, and what was paid by day.
+type pledge struct {
+	held, before int64
+	paid         map[uint64]int64
+}
+
+// pays reckons what a payment adds to the bond: a quarter, as far as it lacks of ten days' pay.
+func (p *pledge) pays(day uint64, denom string, paid int64) int64 {
+	p.paid[day] += paid
+	target := int64(0)
+	for d, n := range p.paid {
+		if d+10 > day {
+			target += n
+		}
+	}
+	if denom == uhpips {
+		target = max(target, 10*hpips)
+	}
+	target = max(target, p.before)
+	held := min(paid/4, max(target-p.held, 0))
+	if p.held += held; p.held >= target {
+		p.before = 0
+	}
+	return held
 }
 
 // twoABlock closes days slowly: of five providers it pays two in a block.
@@ -40,15 +70,24 @@ var people = []string{"alice", "bob", "carol", "dave", "erin"}
 func openBooks(t rapid.TB, kind storetypes.StoreType) *books {
 	b := &books{town: settled(t, kind, twoABlock(), map[string]int64{
 		"alice": 3_000_000 * hpips, "bob": 2_000_000*hpips + 1, "carol": 7, "dave": 1_000_003 * hpips, "erin": 0,
-	}, people...), escrowed: map[string]map[string]int64{}, ordered: map[string]int64{}, gross: map[string]int64{}, levied: map[string]int64{}}
+	}, people...), escrowed: map[string]map[string]int64{}, ordered: map[string]int64{}, gross: map[string]int64{}, levied: map[string]int64{},
+		bonds: map[string]map[string]*pledge{}, leaves: map[string]int64{}}
+	rules := bond.Development() // bonds return after two days, so that a history sees it
+	rules.ReturnSeconds = 2 * daySeconds
+	state, err := bond.Genesis(rules)
+	b.must(err)
+	b.fill(bond.Name, state)
 	for _, name := range people {
-		b.escrowed[name] = map[string]int64{}
+		b.escrowed[name], b.bonds[name] = map[string]int64{}, map[string]*pledge{}
+		for _, denom := range []string{uhpips, junk, shells} {
+			b.bonds[name][denom] = &pledge{paid: map[uint64]int64{}}
+		}
 	}
 	return b
 }
 
 // TestWhateverHappensEveryUnitIsAccountedFor goes through random histories: of sends, deposits, work in three assets, orders, sales of
-// levies, claims, burning, duty, halts of days, breaches that are repaired, and restarts wherever a close may be. -rapid.checks=100000 is the long
+// levies, claims, bonds that are slashed, asked for and returned, burning, duty, halts of days, breaches that are repaired, and restarts wherever a close may be. -rapid.checks=100000 is the long
 // run; the default is 100 histories.
 func TestWhateverHappensEveryUnitIsAccountedFor(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
@@ -58,7 +97,7 @@ func TestWhateverHappensEveryUnitIsAccountedFor(t *testing.T) {
 		// Whatever was under way, the days go on to their end.
 		b.repair()
 		for range 20 {
-			b.block(daySeconds / 2)
+			b.goes(daySeconds / 2)
 		}
 		b.sound()
 		closed, err := b.day(true, 0)
@@ -103,7 +142,7 @@ func (b *books) prelude(r *rapid.T) {
 			}
 		}
 		b.must(b.reward.Duty(b.ctx, nodeOf("dave"), 3, 1))
-		b.block(daySeconds)
+		b.goes(daySeconds)
 	}
 }
 
@@ -114,7 +153,7 @@ func (b *books) moves() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"": func(*rapid.T) { b.sound() },
 		"block": func(r *rapid.T) {
-			b.block(rapid.OneOf(rapid.Int64Range(1, 40), rapid.Int64Range(1, daySeconds), rapid.Int64Range(daySeconds, 9*daySeconds)).Draw(r, "seconds"))
+			b.goes(rapid.OneOf(rapid.Int64Range(1, 40), rapid.Int64Range(1, daySeconds), rapid.Int64Range(daySeconds, 9*daySeconds)).Draw(r, "seconds"))
 		},
 		"send": func(r *rapid.T) {
 			_ = b.send(person.Draw(r, "from"), person.Draw(r, "to"), asset.Draw(r, "asset"), much.Draw(r, "n"))
@@ -177,6 +216,44 @@ func (b *books) moves() map[string]func(*rapid.T) {
 			n := rapid.Uint64Range(0, 1_000_000)
 			b.must(b.reward.Duty(b.ctx, nodeOf(person.Draw(r, "who")), n.Draw(r, "seats"), n.Draw(r, "receipts")))
 		},
+		"slash": func(r *rapid.T) {
+			who, denom, n := person.Draw(r, "who"), asset.Draw(r, "asset"), much.Draw(r, "n")
+			p, back := b.bonds[who][denom], rapid.Int64Range(0, n).Draw(r, "refund")
+			want := min(p.held, n)
+			taken := math.ZeroInt()
+			err := b.try(func(ctx sdk.Context) (err error) {
+				taken, err = b.bond.Slash(ctx, nodeOf(who), denom, math.NewInt(n), bond.Refund{To: at("alice"), Amount: math.NewInt(back)})
+				return err
+			})
+			if b.broken != errors.Is(err, bond.ErrRests) {
+				r.Fatalf("slash while broken is %v: %v", b.broken, err)
+			}
+			if b.broken || want == 0 {
+				return
+			}
+			if b.must(err); taken.Int64() != want {
+				r.Fatalf("%s slashed of %d, %d asked for", taken, p.held, n)
+			}
+			p.before, p.held = max(p.before, p.held), p.held-want
+			if denom == uhpips {
+				b.fined += want - min(back, want)
+			}
+		},
+		"leave": func(r *rapid.T) {
+			who, due := person.Draw(r, "who"), int64(0)
+			if b.try(func(ctx sdk.Context) (err error) {
+				due, err = b.bond.Leave(ctx, at(who).String(), nodeOf(who))
+				return err
+			}) == nil {
+				b.leaves[who] = due
+			}
+		},
+		"stay": func(r *rapid.T) {
+			who := person.Draw(r, "who")
+			if b.try(func(ctx sdk.Context) error { return b.bond.Stay(ctx, at(who).String(), nodeOf(who)) }) == nil {
+				delete(b.leaves, who)
+			}
+		},
 		"stranger's duty": func(*rapid.T) { b.must(b.reward.Duty(b.ctx, nodeOf("of nobody"), 1000, 1000)) },
 		"breach": func(*rapid.T) {
 			if !b.broken {
@@ -204,6 +281,25 @@ func (b *books) pays(r *rapid.T, who, to, denom string, n int64) {
 	b.escrowed[who][denom] -= n
 	b.gross[denom] += n
 	b.levied[denom] += (n + 9) / 10
+	had, paid := b.bonds[to][denom].held, n-(n+9)/10
+	b.bonds[to][denom].pays(b.Day(b.ctx), denom, paid)
+	if got, err := b.bond.Bond(b.ctx, nodeOf(to), denom); err != nil || got.Held.Int64() != b.bonds[to][denom].held {
+		r.Fatalf("%s had a bond of %d%s and was paid %d: %+v, want %+v, %v", to, had, denom, paid, got, b.bonds[to][denom], err)
+	}
+}
+
+// goes lets time pass: the bonds of those who left long ago return.
+func (b *books) goes(seconds int64) {
+	b.t.Helper()
+	b.block(seconds)
+	for _, who := range people {
+		if due, leaves := b.leaves[who]; leaves && due <= b.ctx.BlockTime().Unix() && !b.broken {
+			for _, denom := range []string{uhpips, junk, shells} {
+				b.bonds[who][denom].held = 0
+			}
+			delete(b.leaves, who)
+		}
+	}
 }
 
 func (b *books) repair() {
@@ -225,6 +321,7 @@ func (b *books) sound() {
 	if what, err := b.reward.Unsound(b.ctx); err != nil || what != "" {
 		b.t.Fatalf("unsound: %s, %v", what, err)
 	}
+	b.must(b.bond.Recount(b.ctx))
 	b.balances()
 	b.holders()
 	b.fundAndDays()
@@ -243,9 +340,10 @@ func (b *books) balances() {
 	held, reserved := math.ZeroInt(), int64(0)
 	for _, name := range people {
 		held = held.Add(b.supply.Holding(b.ctx, at(name)))
-		reserved += b.escrowed[name][uhpips] + b.ordered[name]
-		if got := b.supply.ReservedFor(b.ctx, at(name)); !got.Equal(math.NewInt(b.escrowed[name][uhpips] + b.ordered[name])) {
-			b.t.Fatalf("%s reserved for %s", got, name)
+		own := b.escrowed[name][uhpips] + b.ordered[name] + b.bonds[name][uhpips].held
+		reserved += own
+		if got := b.supply.ReservedFor(b.ctx, at(name)); !got.Equal(math.NewInt(own)) {
+			b.t.Fatalf("%s reserved for %s, want %d", got, name, own)
 		}
 	}
 	if c := b.supply.Circulating(b.ctx); !c.Equal(held) || !b.supply.Reserved(b.ctx).Equal(math.NewInt(reserved)) {
@@ -254,6 +352,13 @@ func (b *books) balances() {
 	for _, denom := range []string{uhpips, junk, shells} {
 		sum, err := b.reward.Total(b.ctx, denom)
 		b.must(err)
+		kept := int64(0)
+		for _, name := range people {
+			kept += b.bonds[name][denom].held
+		}
+		if have := b.vault(bond.Name, denom); have.Int64() != kept || sum.Held.LT(have) || sum.Held.MulRaw(4).GT(sum.Paid) {
+			b.t.Fatalf("bonds hold %s%s, by the books %d; the sums are %+v", have, denom, kept, sum)
+		}
 		if !sum.Gross.Equal(math.NewInt(b.gross[denom])) || !sum.Gross.Equal(sum.Paid.Add(sum.Levied)) {
 			b.t.Fatalf("%d%s final, %+v", b.gross[denom], denom, sum)
 		}
@@ -283,7 +388,7 @@ func (b *books) holders() {
 	if !pot.Equal(s.Brought.Sub(s.Claimed)) || !pot.Add(vault).Add(s.Claimed).Equal(math.NewInt(b.levied[uhpips]+b.bought)) {
 		b.t.Fatalf("pot %s, vault %s, levied %d, bought %d, %+v", pot, vault, b.levied[uhpips], b.bought, s)
 	}
-	for _, name := range []string{supply.Fund, supply.Community, escrow, market, reward.LevyAccount, reward.StreamAccount} {
+	for _, name := range []string{supply.Fund, supply.Community, escrow, market, reward.LevyAccount, reward.StreamAccount, bond.Name} {
 		if n, err := b.reward.Owed(b.ctx, authtypes.NewModuleAddress(name)); err != nil || !n.IsZero() {
 			b.t.Fatalf("%s is owed %s, %v", name, n, err)
 		}
@@ -314,8 +419,8 @@ func (b *books) fundAndDays() {
 			b.t.Fatalf("days have %s%s, final is %d", sum, denom, b.gross[denom])
 		}
 	}
-	if left := b.vault(supply.Fund, uhpips); !left.Add(spent).Equal(math.NewInt(50_000_000 * hpips)) {
-		b.t.Fatalf("the fund has %s and spent %s", left, spent)
+	if left := b.vault(supply.Fund, uhpips); !left.Add(spent).Equal(math.NewInt(50_000_000*hpips + b.fined)) {
+		b.t.Fatalf("the fund has %s, spent %s and got %d of bonds", left, spent, b.fined)
 	}
 }
 
@@ -329,16 +434,16 @@ func (b *books) providers(d *rewardv1.QueryDayResponse) {
 		for _, a := range p.Assets {
 			s, known := sums[a.Denom]
 			if !known {
-				s = rewardv1.Sum{Gross: math.ZeroInt(), Paid: math.ZeroInt(), Levied: math.ZeroInt()}
+				s = rewardv1.Sum{Gross: math.ZeroInt(), Paid: math.ZeroInt(), Levied: math.ZeroInt(), Held: math.ZeroInt()}
 			}
-			sums[a.Denom] = rewardv1.Sum{Gross: s.Gross.Add(a.Sum.Gross), Paid: s.Paid.Add(a.Sum.Paid), Levied: s.Levied.Add(a.Sum.Levied)}
+			sums[a.Denom] = rewardv1.Sum{Gross: s.Gross.Add(a.Sum.Gross), Paid: s.Paid.Add(a.Sum.Paid), Levied: s.Levied.Add(a.Sum.Levied), Held: s.Held.Add(a.Sum.Held)}
 		}
 	}
 	if !bonus.Equal(d.Day.Bonus) || !duty.Equal(d.Day.Duty) {
 		b.t.Fatalf("day %d: providers got %s and %s: %+v", d.Day.Day, bonus, duty, d.Day)
 	}
 	for _, a := range d.Assets {
-		if s := sums[a.Denom]; !s.Gross.Equal(a.Sum.Gross) || !s.Paid.Equal(a.Sum.Paid) || !s.Levied.Equal(a.Sum.Levied) {
+		if s := sums[a.Denom]; !s.Gross.Equal(a.Sum.Gross) || !s.Paid.Equal(a.Sum.Paid) || !s.Levied.Equal(a.Sum.Levied) || !s.Held.Equal(a.Sum.Held) {
 			b.t.Fatalf("day %d, %s: providers' sums %+v, the day's %+v", d.Day.Day, a.Denom, s, a.Sum)
 		}
 	}

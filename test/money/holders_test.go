@@ -10,6 +10,7 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 
+	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/reward"
 	"github.com/hpips/hpips/chain/supply"
 )
@@ -192,6 +193,34 @@ func TestWhatIsReservedEarnsLikeAnyOther(t *testing.T) {
 	}
 }
 
+// What is held of bob's pay earns as if he had it in his hand, and so it is with what returns to him.
+func TestABondEarnsLikeAnyOther(t *testing.T) {
+	s := founded(t, reward.Development(), map[string]int64{"alice": 3_000_000 * hpips, "bob": 0, "carol": 0}, "alice", "bob", "carol")
+	s.job("alice", "bob", uhpips, 1_000_000*hpips)
+	s.must(s.send("alice", "carol", uhpips, 900_000*hpips))
+	if bob := s.bank.GetBalance(s.ctx, at("bob"), uhpips).Amount; !bob.Equal(math.NewInt(675_000*hpips)) || !s.supply.Holding(s.ctx, at("bob")).Equal(math.NewInt(900_000*hpips)) {
+		t.Errorf("bob has %s and holds %s", bob, s.supply.Holding(s.ctx, at("bob")))
+	}
+	alike := func(when string) {
+		t.Helper()
+		if bob, carol := s.owed("bob"), s.owed("carol"); !bob.Equal(carol) || bob.IsZero() {
+			t.Errorf("%s: bob is owed %s, carol %s", when, bob, carol)
+		}
+	}
+	s.block(daySeconds)
+	s.block(daySeconds)
+	alike("with a bond")
+	_, err := s.bond.Leave(s.ctx, at("bob").String(), nodeOf("bob"))
+	s.must(err)
+	s.job("alice", "alice", uhpips, 100_000*hpips)
+	s.block(14 * daySeconds)
+	if bob := s.bank.GetBalance(s.ctx, at("bob"), uhpips).Amount; !bob.Equal(math.NewInt(900_000 * hpips)) {
+		t.Errorf("bob has %s when the bond has returned", bob)
+	}
+	s.block(daySeconds)
+	alike("when it has returned")
+}
+
 func TestGenesisAccountsAndModulesEarnNothing(t *testing.T) {
 	s := founded(t, reward.Development(), map[string]int64{"alice": 2_000_000 * hpips}, "alice")
 	for range 3 {
@@ -203,7 +232,7 @@ func TestGenesisAccountsAndModulesEarnNothing(t *testing.T) {
 	}
 	for _, name := range []string{
 		supply.Investors, supply.Founders, supply.Operations, supply.Community, supply.Fund, supply.Name, "gov", escrow, market,
-		reward.LevyAccount, reward.StreamAccount, authtypes.FeeCollectorName,
+		reward.LevyAccount, reward.StreamAccount, bond.Name, authtypes.FeeCollectorName,
 	} {
 		who := authtypes.NewModuleAddress(name)
 		if n, err := s.reward.Owed(s.ctx, who); err != nil || !n.IsZero() {

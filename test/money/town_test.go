@@ -31,6 +31,7 @@ import (
 	bankkeeper "github.com/cosmos/cosmos-sdk/x/bank/keeper"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
 
+	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/reward"
 	"github.com/hpips/hpips/chain/supply"
 	"github.com/hpips/hpips/proto/gen/rewardv1"
@@ -77,6 +78,7 @@ type town struct {
 	bank    bankkeeper.BaseKeeper
 	supply  supply.Keeper
 	reward  reward.Keeper
+	bond    bond.Keeper
 	modules map[string]appmodule.HasGenesis
 	people  []string
 	owners  map[sortition.Key]string // by node
@@ -99,6 +101,9 @@ func (s *town) Owner(_ context.Context, node sortition.Key) (string, error) {
 	return s.owners[node], nil
 }
 
+// Busy is what a node has to answer for: here nothing ever.
+func (s *town) Busy(context.Context, sortition.Key) (string, error) { return "", nil }
+
 // Sell is the exchange's: it offers what it gets, and the test finds buyers.
 func (s *town) Sell(_ context.Context, denom string, amount math.Int) error {
 	s.sold = s.sold.Add(sdk.NewCoin(denom, amount))
@@ -110,10 +115,10 @@ func (s *town) raise() {
 	registry := types.NewInterfaceRegistry()
 	authtypes.RegisterInterfaces(registry)
 	cdc := codec.NewProtoCodec(registry)
-	keys := storetypes.NewKVStoreKeys(authtypes.StoreKey, banktypes.StoreKey, supply.Name, reward.Name)
+	keys := storetypes.NewKVStoreKeys(authtypes.StoreKey, banktypes.StoreKey, supply.Name, reward.Name, bond.Name)
 	db := dbm.NewMemDB()
 	s.store = rootmulti.NewStore(db, log.NewNopLogger())
-	for _, name := range []string{authtypes.StoreKey, banktypes.StoreKey, supply.Name, reward.Name} {
+	for _, name := range []string{authtypes.StoreKey, banktypes.StoreKey, supply.Name, reward.Name, bond.Name} {
 		if s.kind == storetypes.StoreTypeDB {
 			s.store.MountStoreWithDB(keys[name], s.kind, dbm.NewPrefixDB(db, []byte(name)))
 		} else {
@@ -125,9 +130,9 @@ func (s *town) raise() {
 	service := func(name string) store.KVStoreService { return counted{runtime.NewKVStoreService(keys[name]), s.work} }
 	permissions := map[string][]string{
 		supply.Name: {authtypes.Burner}, authtypes.FeeCollectorName: nil, "gov": nil,
-		escrow: nil, market: nil, reward.LevyAccount: nil, reward.StreamAccount: nil,
+		escrow: nil, market: nil, reward.LevyAccount: nil, reward.StreamAccount: nil, bond.Name: nil,
 	}
-	names := []string{authtypes.FeeCollectorName, "gov", escrow, market, reward.LevyAccount, reward.StreamAccount}
+	names := []string{authtypes.FeeCollectorName, "gov", escrow, market, reward.LevyAccount, reward.StreamAccount, bond.Name}
 	for _, a := range supply.Allocations() {
 		permissions[a.Name] = nil
 	}
@@ -140,19 +145,31 @@ func (s *town) raise() {
 	s.bank = bankkeeper.NewBaseKeeper(cdc, service(banktypes.StoreKey), accounts, blocked, authority, log.NewNopLogger())
 	later := &beside{s}
 	s.supply = supply.NewKeeper(cdc, service(supply.Name), s.bank, accounts, names, authority,
-		supply.Watched(later), supply.Backed(escrow, market), supply.Checked(reward.Name, later))
-	s.reward = reward.NewKeeper(cdc, service(reward.Name), bech32, reward.Neighbours{Bank: s.bank, Supply: s.supply, Committee: s, Registry: s, Exchange: s}, authority)
+		supply.Watched(later), supply.Backed(escrow, market, bond.Name), supply.Checked(reward.Name, later))
+	s.bond = bond.NewKeeper(cdc, service(bond.Name), bech32, bond.Neighbours{Bank: s.bank, Supply: s.supply, Pay: later, Work: s}, authority)
+	s.reward = reward.NewKeeper(cdc, service(reward.Name), bech32, reward.Neighbours{Bank: s.bank, Supply: s.supply, Committee: s, Registry: s, Exchange: s, Bond: s.bond}, authority)
 	s.bank.AppendSendRestriction(s.reward.BeforeSend)
-	s.modules = map[string]appmodule.HasGenesis{supply.Name: supply.NewModule(s.supply), reward.Name: reward.NewModule(s.reward)}
+	s.modules = map[string]appmodule.HasGenesis{supply.Name: supply.NewModule(s.supply), reward.Name: reward.NewModule(s.reward), bond.Name: bond.NewModule(s.bond)}
 }
 
-// beside is how the supply reaches the reward, which is built after it.
+// beside is how the supply and the bond reach the reward, which is built after them.
 type beside struct{ *town }
 
 func (b *beside) BeforeHolding(ctx context.Context, who sdk.AccAddress) error {
 	return b.reward.BeforeHolding(ctx, who)
 }
-func (b *beside) Unsound(ctx context.Context) (string, error) { return b.reward.Unsound(ctx) }
+
+func (b *beside) Unsound(ctx context.Context) (string, error) {
+	what, err := b.reward.Unsound(ctx)
+	if err != nil || what != "" {
+		return what, err
+	}
+	return b.bond.Unsound(ctx)
+}
+
+func (b *beside) Paid(ctx context.Context, node sortition.Key, denom string, days uint64) (math.Int, error) {
+	return b.reward.Paid(ctx, node, denom, days)
+}
 
 // founded begins with the five accounts less what people got out of community and the first three, in uhpips. Everybody has a bag of junk and one of shells.
 func founded(t rapid.TB, p rewardv1.Params, grants map[string]int64, people ...string) *town {
@@ -193,11 +210,15 @@ func settled(t rapid.TB, kind storetypes.StoreType, p rewardv1.Params, grants ma
 	s.bank.InitGenesis(s.ctx, &balances)
 	ofSupply, err1 := supply.Genesis(moves)
 	ofReward, err2 := reward.Genesis(p)
-	if err := errors.Join(err1, err2); err != nil {
+	rules := bond.Development()
+	rules.ReturnSeconds = bond.ReturnDays * daySeconds
+	ofBond, err3 := bond.Genesis(rules)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		t.Fatal(err)
 	}
 	s.fill(supply.Name, ofSupply)
 	s.fill(reward.Name, ofReward)
+	s.fill(bond.Name, ofBond)
 	return s
 }
 
@@ -235,13 +256,13 @@ func (s *town) restart() {
 	s.t.Helper()
 	bank, was := s.bank.ExportGenesis(s.ctx), s.ctx
 	var out []json.RawMessage
-	for _, module := range []string{supply.Name, reward.Name} {
+	for _, module := range []string{supply.Name, reward.Name, bond.Name} {
 		out = append(out, s.export(module))
 	}
 	s.raise()
 	s.ctx = s.ctx.WithBlockTime(was.BlockTime()).WithBlockHeight(was.BlockHeight())
 	s.bank.InitGenesis(s.ctx, bank)
-	for i, module := range []string{supply.Name, reward.Name} {
+	for i, module := range []string{supply.Name, reward.Name, bond.Name} {
 		s.fill(module, out[i])
 		if back := s.export(module); string(back) != string(out[i]) {
 			s.t.Fatalf("%s went out as\n%s\nand came back as\n%s", module, out[i], back)
@@ -269,6 +290,7 @@ func (s *town) block(later int64, between ...func()) {
 	for _, do := range between {
 		do()
 	}
+	s.must(s.bond.Advance(s.ctx))
 	s.must(s.reward.Close(s.ctx))
 	if s.Day(s.ctx) != was {
 		s.must(s.supply.CheckInvariants(s.ctx))
