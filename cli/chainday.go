@@ -18,7 +18,7 @@ func (p *purse) dayCommand() *cobra.Command {
 		Use:   "day [DAY|DATE]",
 		Short: "What is published of a day: earned, paid, levied, bonus, conversion, wash index, largest holders and pairs, committee by network",
 		Long: `What is published of a day of the chain: of the last one that is closed, or of one that is named by its number (counted from 0 at genesis) or a date
-(YYYY-MM-DD) that it lies in. Exits with 125 as long as no day is closed.
+(YYYY-MM-DD) that it lies in. Exits with 125 as long as no day is closed, and for one that has not begun. Of a day that is not over, what is not fixed yet is "-" (null in JSON).
 
 The largest holders (balance, escrow, open orders and bond of an account), the pairs of accounts that paid and earned most, and the committee by network are
 reckoned by this command: from the day's blocks, and from the state after the last of them. What the node does not keep any more is "-" and says why; a
@@ -72,15 +72,22 @@ func hpips(base string) string {
 }
 
 func dayTable(w io.Writer, d ledger.Day) {
-	state := "open"
+	state := "open: what it earned is so far, and what is - is fixed when it is over"
 	if d.Closed && d.Time != nil {
 		state = fmt.Sprintf("closed in block %d, %s", d.Height, d.Time.Local().Format(time.DateTime))
 	}
 	fmt.Fprintf(w, "day\t%d, %s\n", d.Day, state)
-	fmt.Fprintf(w, "earned\t%s HPIPS\npaid\t%s HPIPS, %s of it held as bonds\nlevied\t%s HPIPS\nconverted\t%s HPIPS, bought for levies in other assets\nto the holders\t%s HPIPS, over the next day\n",
-		hpips(d.Gross), hpips(d.Paid), hpips(d.Held), hpips(d.Levied), hpips(d.Converted), hpips(d.Streamed))
-	fmt.Fprintf(w, "bonus\t%s HPIPS of %s budgeted; the fund holds %s\nduty pay\t%s HPIPS\nwash index\t%.6f, at most %.6f\ncirculating\t%s HPIPS\n", hpips(d.Bonus), hpips(d.Budget), hpips(d.Fund),
-		hpips(d.Duty), d.WashIndex, d.Kappa, hpips(d.Circulating))
+	fixed := func(known bool, text string) string {
+		if !known {
+			return "-"
+		}
+		return text
+	}
+	ended := d.Height > 0
+	fmt.Fprintf(w, "earned\t%s HPIPS\npaid\t%s HPIPS, %s of it held as bonds\nlevied\t%s HPIPS\nconverted\t%s HPIPS, bought for levies in other assets\nto the holders\t%s\n",
+		hpips(d.Gross), hpips(d.Paid), hpips(d.Held), hpips(d.Levied), hpips(d.Converted), fixed(ended, hpips(d.Streamed)+" HPIPS, over the next day"))
+	fmt.Fprintf(w, "bonus\t%s\nduty pay\t%s\nwash index\t%s\ncirculating\t%s\n", fixed(d.Closed, hpips(d.Bonus)+" HPIPS of "+hpips(d.Budget)+" budgeted; the fund holds "+hpips(d.Fund)),
+		fixed(d.Closed, hpips(d.Duty)+" HPIPS"), fixed(d.Closed, fmt.Sprintf("%.6f, at most %.6f", d.WashIndex, d.Kappa)), fixed(ended, hpips(d.Circulating)+" HPIPS"))
 	for _, a := range d.Assets {
 		if a.Denom != money.Denom {
 			fmt.Fprintf(w, "in %s\tearned %s, paid %s, %s of it held, levied %s\n", a.Denom, a.Gross, a.Paid, a.Held, a.Levied)
@@ -201,23 +208,28 @@ Without --day: the last day that is closed.`,
 			if err != nil {
 				return err
 			}
-			err = p.show(v, "", func(w io.Writer) {
-				if v.Differs != "" {
-					fmt.Fprintf(w, "DIFFERS\t%s\n", v.Differs)
-					return
-				}
-				fmt.Fprintf(w, "OK\tday %d\npayments\t%d, %s HPIPS earned\nredeemed\t%s, each paid when it was due or waiting\nfrom the fund\t%d payments of bonus and duty\nblocks\t%d to %d\n",
-					v.Day, v.Payments, hpips(d.Gross), count(v.Redeemed, "claim"), v.FundPayments, v.From, v.To)
-				for _, what := range v.NotReckoned {
-					fmt.Fprintf(w, "not reckoned\t%s\n", what)
-				}
-			})
-			if err == nil && v.Differs != "" {
-				return exit(exitWrong)
-			}
-			return err
+			return p.settled(d, v)
 		},
 	}
 	c.Flags().StringVar(&day, "day", "", "number or date of the day (default: the last closed one)")
 	return c
+}
+
+// settled shows what a recomputation found; where something differs the command fails.
+func (p *purse) settled(d ledger.Day, v ledger.Settlement) error {
+	err := p.show(v, "", func(w io.Writer) {
+		if v.Differs != "" {
+			fmt.Fprintf(w, "DIFFERS\t%s\n", v.Differs)
+			return
+		}
+		fmt.Fprintf(w, "OK\tday %d\npayments\t%d, %s HPIPS earned\nredeemed\t%s, each paid when it was due or waiting\nfrom the fund\t%d payments of bonus and duty\nblocks\t%d to %d\n",
+			v.Day, v.Payments, hpips(d.Gross), count(v.Redeemed, "claim"), v.FundPayments, v.From, v.To)
+		for _, what := range v.NotReckoned {
+			fmt.Fprintf(w, "not reckoned\t%s\n", what)
+		}
+	})
+	if err == nil && v.Differs != "" {
+		return exit(exitWrong)
+	}
+	return err
 }

@@ -138,6 +138,9 @@ func (t *trader) placeCommand(side string, message func(owner, denom string, pri
 			if err != nil {
 				return err
 			}
+			if amount == 0 {
+				return &job.Failure{Code: job.CodeUsage, Message: "nothing is no amount", Hint: "name the HPIPS to " + side + ", such as 10"}
+			}
 			if at == "" {
 				return usage(c, side+" needs --at PRICE: the limit, in the asset for one HPIPS")
 			}
@@ -162,8 +165,8 @@ func (t *trader) placeCommand(side string, message func(owner, denom string, pri
 				return err
 			}
 			what := fmt.Sprintf("%s %s HPIPS at %s %s each or better", side, amount, asset.Text(price), asset.Name)
-			return t.done(c, window, from, what, func(r ledger.Receipt) any { return placed{r, r.Ordered(), side, asset.Denom, price, amount} },
-				message(from.Address(), asset.Denom, price, amount))
+			return asset.Words(t.done(c, window, from, what, func(r ledger.Receipt) any { return placed{r, r.Ordered(), side, asset.Denom, price, amount} },
+				message(from.Address(), asset.Denom, price, amount)))
 		},
 	}
 	t.signFlags(c)

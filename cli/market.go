@@ -70,16 +70,36 @@ func offersTable(w io.Writer, all []client.Offer) {
 			fmt.Fprintf(w, "%s\t\t\t\t%s\n", o.Provider, o.Refusal)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", o.Provider, money.Amount(o.Hour), o.Slots, o.Load, o.Owner)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", o.Provider, hour(o), o.Slots, o.Load, o.Owner)
 	}
+}
+
+// hour is what an hour costs; what one's own nodes do is free, whatever others pay for it.
+func hour(o client.Offer) string {
+	if o.Ours && o.Hour == 0 {
+		return "free: yours"
+	}
+	return money.Amount(o.Hour).String()
 }
 
 func quoteTable(w io.Writer, all []client.Offer) {
 	var good []client.Offer
+	slots := 0
 	for _, o := range all {
-		if o.Refusal == "" {
+		switch {
+		case o.Refusal != "":
+		case o.Ours && o.Hour == 0:
+			slots += o.Slots
+		default:
 			good = append(good, o)
 		}
+	}
+	if slots > 0 {
+		fmt.Fprintf(w, "yours\tfree, %d slots\n", slots)
+	}
+	if len(good) == 0 && slots > 0 {
+		fmt.Fprintln(w, "nobody else sells that now: see hpips market offers")
+		return
 	}
 	if len(good) == 0 {
 		fmt.Fprintf(w, "nobody sells that now; %d nodes were asked: see hpips market offers\n", len(all))
@@ -93,6 +113,13 @@ func providersTable(w io.Writer, all []client.Offer) {
 	fmt.Fprintln(w, "PROVIDER\tNETWORK\tSLOTS\tLEASES\tCPU-HOUR\tGIB-HOUR OF MEMORY\tGIB-HOUR OF DISK\tGIB SENT\tOWNER")
 	for _, o := range all {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", o.Provider, o.Network, o.Slots, o.Load, money.Amount(o.Rates.CPU), money.Amount(o.Rates.Memory), money.Amount(o.Rates.Disk),
-			money.Amount(o.Rates.Sent), o.Owner)
+			money.Amount(o.Rates.Sent), owner(o))
 	}
+}
+
+func owner(o client.Offer) string {
+	if o.Ours {
+		return o.Owner + " (yours)"
+	}
+	return o.Owner
 }

@@ -22,6 +22,7 @@ type held struct {
 	Pending   money.Amount  `json:"pending"`  // redeemed, and final in a moment
 	Reward    money.Amount  `json:"reward"`   // its share of the holders' stream: hpips wallet claim
 	Assets    []ledger.Coin `json:"assets"`   // everything else, in base units
+	Ordered   []ledger.Coin `json:"ordered"`  // of everything else, what open purchases on the exchange hold, in base units
 }
 
 func (p *purse) balancesCommand() *cobra.Command {
@@ -62,6 +63,9 @@ earned and is final in a moment, and the share of the holders' reward that can b
 					for _, other := range h.Assets {
 						fmt.Fprintf(w, "\t\t%s %s\n", other.Amount, other.Denom)
 					}
+					for _, other := range h.Ordered {
+						fmt.Fprintf(w, "\t\t\t\t%s %s\n", other.Amount, other.Denom)
+					}
 				}
 			})
 		},
@@ -70,7 +74,7 @@ earned and is final in a moment, and the share of the holders' reward that can b
 
 // holding collects what an account holds.
 func holding(ctx context.Context, window *ledger.Ledger, a ledger.Account) (held, error) {
-	h := held{Name: a.Name, Assets: []ledger.Coin{}}
+	h := held{Name: a.Name, Assets: []ledger.Coin{}, Ordered: []ledger.Coin{}}
 	var err error
 	if h.Balance, err = window.Balance(ctx, a.Address); err != nil {
 		return h, err
@@ -91,6 +95,11 @@ func holding(ctx context.Context, window *ledger.Ledger, a ledger.Account) (held
 		return h, err
 	}
 	h.Bonded = inHPIPS(bonds)
+	for _, c := range trading.Held {
+		if c.Denom != money.Denom {
+			h.Ordered = append(h.Ordered, c)
+		}
+	}
 	if h.Reward, err = window.Owed(ctx, a.Address); err != nil {
 		return h, err
 	}

@@ -134,7 +134,11 @@ func (p *purse) done(c *cobra.Command, window *ledger.Ledger, from *ledger.Holde
 		return err
 	}
 	return p.show(told(r), r.Hash, func(w io.Writer) {
-		fmt.Fprintf(w, "%s\nblock\t%d\nfee\t%s HPIPS\ntx\t%s\n", what, r.Height, r.Fee, r.Hash)
+		fmt.Fprintln(w, what)
+		if n := r.Ordered(); n > 0 {
+			fmt.Fprintf(w, "order\t%d\n", n)
+		}
+		fmt.Fprintf(w, "block\t%d\nfee\t%s HPIPS\ntx\t%s\n", r.Height, r.Fee, r.Hash)
 	})
 }
 

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -67,6 +68,33 @@ type Earned struct {
 	Key []byte `json:"-"`
 }
 
+// MarshalJSON leaves out what is not fixed: what flows, what circulates and the fund's figures until a block has ended the day, what the fund paid until all of
+// it is paid. What was earned so far is there.
+func (d Day) MarshalJSON() ([]byte, error) {
+	type plain Day
+	ended, done := d.Height > 0, d.Closed
+	told := struct {
+		plain
+		Bonus       *string  `json:"bonus"`
+		Duty        *string  `json:"duty"`
+		WashIndex   *float64 `json:"washIndex"`
+		Streamed    *string  `json:"streamed"`
+		Kappa       *float64 `json:"kappa"`
+		Budget      *string  `json:"budget"`
+		Fund        *string  `json:"fund"`
+		Circulating *string  `json:"circulating"`
+	}{plain: plain(d), Bonus: when(done, d.Bonus), Duty: when(done, d.Duty), WashIndex: when(done, d.WashIndex), Streamed: when(ended, d.Streamed), Kappa: when(ended, d.Kappa),
+		Budget: when(ended, d.Budget), Fund: when(ended, d.Fund), Circulating: when(ended, d.Circulating)}
+	return json.Marshal(told)
+}
+
+func when[V any](known bool, v V) *V {
+	if !known {
+		return nil
+	}
+	return &v
+}
+
 func assetDay(a rewardv1.Asset) AssetDay {
 	return AssetDay{a.Denom, a.Sum.Gross.String(), a.Sum.Paid.String(), a.Sum.Levied.String(), a.Sum.Held.String()}
 }
@@ -76,8 +104,15 @@ func (l *Ledger) LastDay(ctx context.Context) (Day, error) {
 	return l.day(ctx, &rewardv1.QueryDayRequest{LastClosed: true})
 }
 
-// Day asks for one day, counted from 0 at genesis.
+// Day asks for one day, counted from 0 at genesis. One that has not begun is CodeNotFound.
 func (l *Ledger) Day(ctx context.Context, day uint64) (Day, error) {
+	c, err := l.Committee(ctx)
+	if err != nil {
+		return Day{}, err
+	}
+	if day > c.Day {
+		return Day{}, &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("day %d has not begun: it is day %d", day, c.Day), Hint: "days are counted from 0 at genesis; hpips chain status says which day it is"}
+	}
 	return l.day(ctx, &rewardv1.QueryDayRequest{Day: day})
 }
 

@@ -27,7 +27,8 @@ type Earnings struct {
 
 // EarnedDay is a node's share of one day.
 type EarnedDay struct {
-	Day uint64 `json:"day"`
+	Day  uint64 `json:"day"`
+	Open bool   `json:"open"` // not over: more may come, and bonus and duty pay are not reckoned yet
 	Earned
 }
 
@@ -39,7 +40,52 @@ type Redemption struct {
 	Lease  string        `json:"lease"`
 	Denom  string        `json:"denom"`
 	Amount string        `json:"amount"` // gross, in base units
+	Fee    string        `json:"fee"`    // of it, for the redemption, in uhpips
+	Paid   string        `json:"paid"`   // nine tenths of the rest, rounded down, once it is final
+	Levied string        `json:"levied"` // what is left
 	Usage  voucher.Usage `json:"usage"`
+	Costs  *Costs        `json:"costs,omitempty"` // what was used at the lease's rates, where these are known
+
+	amount uint64
+	whole  voucher.Voucher
+}
+
+// Costs are what each resource of a redemption cost, in base units, each rounded down: together they are less than Amount by what rounding leaves.
+type Costs struct {
+	Rates  voucher.Rates `json:"rates"`
+	CPU    uint64        `json:"cpu,string"`
+	GPU    uint64        `json:"gpu,string"`
+	Memory uint64        `json:"memory,string"`
+	Disk   uint64        `json:"disk,string"`
+	Sent   uint64        `json:"sent,string"`
+}
+
+// Explain finds among some rates those of each redemption. The chain knows a lease's terms by their digest alone, but all that was used until a redemption costs
+// at the lease's rates what its voucher promises: rates at which it does not are not the lease's.
+func (e *Earnings) Explain(known ...voucher.Rates) {
+	for i := range e.Redemptions {
+		r := &e.Redemptions[i]
+		for _, rates := range known {
+			if all, err := voucher.Cost(rates, r.whole.Usage); err != nil || all != r.whole.Amount || all == 0 {
+				continue
+			}
+			only := func(u voucher.Usage) uint64 { c, _ := voucher.Cost(rates, u); return c }
+			u := r.Usage
+			r.Costs = &Costs{rates, only(voucher.Usage{CPU: u.CPU}), only(voucher.Usage{GPU: u.GPU}), only(voucher.Usage{Memory: u.Memory}), only(voucher.Usage{Disk: u.Disk}),
+				only(voucher.Usage{Sent: u.Sent})}
+			break
+		}
+	}
+}
+
+// share fills in what becomes of a redemption.
+func (r *Redemption) share(fee uint64) {
+	net := r.amount - min(fee, r.amount)
+	levied := net / 10
+	if net%10 != 0 {
+		levied++
+	}
+	r.Fee, r.Paid, r.Levied = strconv.FormatUint(fee, 10), strconv.FormatUint(net-levied, 10), strconv.FormatUint(levied, 10)
 }
 
 // Earnings collects what a node earned on the last days.
@@ -66,7 +112,7 @@ func (l *Ledger) Earnings(ctx context.Context, node []byte, days int) (Earnings,
 		}
 		for _, one := range all {
 			if one.Node == n.Node {
-				e.Days = append(e.Days, EarnedDay{c.Day - back, one})
+				e.Days = append(e.Days, EarnedDay{c.Day - back, back == 0, one})
 			}
 		}
 	}
@@ -103,7 +149,8 @@ func (l *Ledger) redemptions(ctx context.Context, node []byte, days int) ([]Rede
 				continue
 			}
 			one := Redemption{Tx: tx.Hash.String(), Height: tx.Height, Time: h.Header.Time.UTC(), Lease: hex.EncodeToString(v.Lease[:]), Denom: money.Denom,
-				Amount: strconv.FormatUint(v.Amount-old.Amount, 10), Usage: less(v.Usage, old.Usage)}
+				Amount: strconv.FormatUint(v.Amount-old.Amount, 10), Usage: less(v.Usage, old.Usage), amount: v.Amount - old.Amount, whole: v}
+			one.share(uint64(inCoins(redemptionTold(events(tx.TxResult.Events), v.Lease)["fee"])))
 			if known, err := l.Lease(ctx, v.Lease); err == nil {
 				one.Denom = known.Denom
 			}

@@ -633,6 +633,12 @@ func (f *fair) ABCIQueryWithOptions(_ context.Context, path string, data cmtbyte
 		if err := proto.Unmarshal(data, &q); err != nil {
 			return nil, err
 		}
+		if q.LastClosed {
+			if len(f.days) == 1 {
+				return &ctypes.ResultABCIQuery{Response: abci.ResponseQuery{Code: 9, Codespace: "reward", Log: "no day is closed yet"}}, nil
+			}
+			q.Day = uint64(len(f.days) - 2)
+		}
 		b := f.days[q.Day]
 		r := &rewardv1.QueryDayResponse{Day: b.day}
 		for _, denom := range slices.Sorted(maps.Keys(b.assets)) {

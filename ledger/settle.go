@@ -13,7 +13,6 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/hpips/hpips/proto/gen/escrowv1"
-	"github.com/hpips/hpips/proto/gen/rewardv1"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/voucher"
 )
@@ -114,7 +113,7 @@ func (s *settler) sum(key string) *tally {
 
 func (s *settler) verify(ctx context.Context) error {
 	if !s.day.Closed || s.day.Height == 0 {
-		return noDay(&Refused{}, &rewardv1.QueryDayRequest{LastClosed: true})
+		return s.open(ctx)
 	}
 	if err := s.begin(ctx); err != nil {
 		return err
@@ -145,6 +144,22 @@ func (s *settler) verify(ctx context.Context) error {
 		return err
 	}
 	return s.fund(ctx) // 7
+}
+
+// open says why a day cannot be settled that is not closed.
+func (s *settler) open(ctx context.Context) error {
+	c, err := s.l.Committee(ctx)
+	if err != nil {
+		return err
+	}
+	f := &job.Failure{Code: job.CodeUnavailable, Message: fmt.Sprintf("day %d is not over", s.day.Day), Hint: "it closes with the first block of the next; hpips chain status says which day it is"}
+	switch {
+	case s.day.Height > 0:
+		f.Message, f.Hint = fmt.Sprintf("the fund is still paying for day %d", s.day.Day), "try again in a moment"
+	case c.Day > s.day.Day:
+		f.Code, f.Message, f.Hint = job.CodeNotFound, fmt.Sprintf("the chain stood still on day %d: there is nothing to settle", s.day.Day), "name another day"
+	}
+	return f
 }
 
 // keptDays is for how many days the chain remembers what single providers did.

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
 	"slices"
@@ -350,4 +351,61 @@ func TestASettledDayNeedsItsBlocks(t *testing.T) {
 	if _, err := settle(t, l, 2); err == nil || !strings.Contains(err.Error(), "forgotten") {
 		t.Errorf("a day of long ago: %v", err)
 	}
+}
+
+// What is not fixed is no number, and a day that is not over is not settled.
+func TestADayThatIsNotOver(t *testing.T) {
+	f, l := changing(t)
+	open := uint64(len(f.days) - 1)
+	d, err := l.Day(t.Context(), open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for day, known := range map[*Day]bool{&d: false, ended(t, l, 0): true} {
+		text, err := json.Marshal(day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told map[string]any
+		if err := json.Unmarshal(text, &told); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"bonus", "duty", "washIndex", "streamed", "kappa", "budget", "fund", "circulating"} {
+			if (told[name] != nil) != known {
+				t.Errorf("day %d: %s is %v", day.Day, name, told[name])
+			}
+		}
+		if told["gross"] == nil || told["providers"] == nil {
+			t.Errorf("%s", text)
+		}
+	}
+	var no *job.Failure
+	if _, err := l.SettleVerify(t.Context(), d); !errors.As(err, &no) || no.Code != job.CodeUnavailable || no.Message != "day 4 is not over" {
+		t.Errorf("an open day: %v", err)
+	}
+	if _, err := l.Day(t.Context(), open+1); !errors.As(err, &no) || no.Code != job.CodeNotFound || !strings.Contains(no.Message, "day 5 has not begun: it is day 4") {
+		t.Errorf("a day of later: %v", err)
+	}
+}
+
+func TestNoDayIsClosedYet(t *testing.T) {
+	f, l := newFair(t)
+	f.until(9)
+	var no *job.Failure
+	if _, err := l.LastDay(t.Context()); !errors.As(err, &no) || no.Code != job.CodeUnavailable || no.Message != "no day is closed yet" {
+		t.Errorf("in the first day: %v", err)
+	}
+	f.until(10)
+	if d, err := l.LastDay(t.Context()); err != nil || d.Day != 0 || !d.Closed {
+		t.Errorf("in the second: %+v, %v", d, err)
+	}
+}
+
+func ended(t *testing.T, l *Ledger, day uint64) *Day {
+	t.Helper()
+	d, err := l.Day(t.Context(), day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &d
 }

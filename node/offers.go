@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/spec/job"
@@ -19,7 +21,9 @@ func (h *House) Offers(ctx context.Context, of job.Resources) ([]client.Offer, e
 	order := lease.Order{Job: "offers", Requester: m.host.ID().String(), Engine: "wasm", Resources: of, Slots: 1024}
 	all := []client.Offer{}
 	for _, o := range m.broker.Offers(ctx, order, peers[:min(len(peers), offered)]) {
-		all = append(all, client.Offer{Provider: o.Provider, Owner: o.Owner, Network: o.Network, Slots: o.Slots, Load: o.Load, Rates: o.Rates, Hour: o.Hour, Refusal: o.Refusal})
+		p, err := peer.Decode(o.Provider)
+		ours := err == nil && (p == m.host.ID() || m.till != nil && m.till.ours(p))
+		all = append(all, client.Offer{Ours: ours, Provider: o.Provider, Owner: o.Owner, Network: o.Network, Slots: o.Slots, Load: o.Load, Rates: o.Rates, Hour: o.Hour, Refusal: o.Refusal})
 	}
 	return all, nil
 }

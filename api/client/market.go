@@ -19,6 +19,7 @@ type Offer struct {
 	Load     int           `json:"load"`              // leases that share the slots
 	Rates    voucher.Rates `json:"rates"`             // uhpips for an hour, or a GiB
 	Hour     uint64        `json:"hour,string"`       // uhpips for an hour of one such task
+	Ours     bool          `json:"ours"`              // of this node's owner, and so free for it
 	Refusal  string        `json:"refusal,omitempty"` // why it sells nothing now
 }
 

@@ -284,13 +284,17 @@ func checkLimits(s Spec) *Error {
 	return checkPrice("limits.hour", l.Hour)
 }
 
-// checkPrice accepts amounts in HPIPS alone: other assets come with the exchange.
+// checkPrice accepts amounts in HPIPS alone: other assets come with the exchange. Nothing is nothing in any of them, so 0 needs no unit.
 func checkPrice(field, price string) *Error {
 	if price == "" {
 		return nil
 	}
-	amount, asset, _ := strings.Cut(price, " ")
-	if _, err := money.Parse(amount); err != nil {
+	amount, asset, united := strings.Cut(price, " ")
+	n, err := money.Parse(amount)
+	if err == nil && n == 0 && !united {
+		return nil
+	}
+	if err != nil {
 		return &Error{Field: field, Text: fmt.Sprintf("%q is not an amount", price), Hint: `write "0.50 HPIPS"`}
 	}
 	if asset != money.Symbol {

@@ -124,6 +124,16 @@ func TestCheckNamesTheField(t *testing.T) {
 	if err := good().Filled().Check(); err != nil {
 		t.Fatalf("the good one: %v", err)
 	}
+	for price, want := range map[string]uint64{"0": 0, "0 HPIPS": 0, "0.5 HPIPS": 500_000, "": Unlimited} { // nothing needs no unit
+		s := good()
+		s.Limits.Price = price
+		if err := s.Filled().Check(); err != nil {
+			t.Errorf("a ceiling of %q: %v", price, err)
+		}
+		if got, _ := s.Limits.Ceilings(); got != want {
+			t.Errorf("a ceiling of %q is %d", price, got)
+		}
+	}
 	for field, spoil := range rows {
 		s := good()
 		spoil(&s)

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/ledger"
+)
+
+// A day that is not what the chain says ends the command with 1, and what was not reckoned is said.
+func TestASettledDayIsShown(t *testing.T) {
+	for _, c := range []struct {
+		found ledger.Settlement
+		code  int
+		words []string
+	}{
+		{ledger.Settlement{Day: 3, Differs: "block 4: a unit more"}, exitWrong, []string{"DIFFERS", "block 4: a unit more"}},
+		{ledger.Settlement{OK: true, Day: 3, Payments: 2, Redeemed: 1, NotReckoned: []string{"the weather"}}, 0, []string{"OK", "1 claim, each paid when it was due", "not reckoned", "the weather"}},
+	} {
+		var out bytes.Buffer
+		err := (&purse{shell: &shell{out: &out}}).settled(ledger.Day{Gross: "0"}, c.found)
+		var code exit
+		if errors.As(err, &code); int(code) != c.code || c.code == 0 && err != nil {
+			t.Errorf("%+v: %v", c.found, err)
+		}
+		for _, word := range c.words {
+			if !strings.Contains(out.String(), word) {
+				t.Errorf("no %q in\n%s", word, out.String())
+			}
+		}
+	}
+}
+
+// One's own slots are no price: they are told apart from what others ask.
+func TestOnesOwnSlotsAreFree(t *testing.T) {
+	mine, other := client.Offer{Provider: "12D3mine", Owner: "hpips1me", Slots: 4, Ours: true}, client.Offer{Provider: "12D3other", Owner: "hpips1other", Slots: 2, Hour: 3_600_000}
+	for _, c := range []struct {
+		all    []client.Offer
+		quote  []string
+		absent string
+	}{
+		{[]client.Offer{mine, other}, []string{"yours\tfree, 4 slots", "cheapest\t3.600000 HPIPS", "providers\t1 of 2"}, "0.000000"},
+		{[]client.Offer{mine}, []string{"yours\tfree, 4 slots", "nobody else sells that now"}, "cheapest"},
+		{[]client.Offer{other}, []string{"cheapest\t3.600000 HPIPS"}, "yours"},
+	} {
+		var out bytes.Buffer
+		quoteTable(&out, c.all)
+		for _, word := range c.quote {
+			if !strings.Contains(out.String(), word) {
+				t.Errorf("no %q in\n%s", word, out.String())
+			}
+		}
+		if strings.Contains(out.String(), c.absent) {
+			t.Errorf("%q in\n%s", c.absent, out.String())
+		}
+	}
+	var out bytes.Buffer
+	offersTable(&out, []client.Offer{mine, other})
+	if !strings.Contains(out.String(), "12D3mine\tfree: yours") || !strings.Contains(out.String(), "12D3other\t3.600000") {
+		t.Error(out.String())
+	}
+}
+
+// A day that is open is marked, and each redemption says what became of it.
+func TestEarningsAreExplained(t *testing.T) {
+	var out bytes.Buffer
+	day := ledger.Earned{Bonus: "5", Duty: "7", Assets: []ledger.AssetDay{{Denom: "uhpips", Gross: "6800", Paid: "6120", Levied: "680"}}}
+	earningsTable(&out, ledger.Earnings{Days: []ledger.EarnedDay{{Day: 8, Open: true, Earned: day}, {Day: 7, Earned: day}}, Redemptions: []ledger.Redemption{
+		{Denom: "uhpips", Amount: "7000", Fee: "200", Paid: "6120", Levied: "680", Costs: &ledger.Costs{CPU: 6900, Memory: 99}}}})
+	for _, word := range []string{"8 (open)\tHPIPS\t0.006800\t0.006120\t0.000680\t-\t-", "7\tHPIPS\t0.006800\t0.006120\t0.000680\t0.000005\t0.000007",
+		"uhpips\t0.007000\t0.000200\t0.006120\t0.000680", "for CPU\t\t\t0.006900", "for memory\t\t\t0.000099"} {
+		if !strings.Contains(out.String(), word) {
+			t.Errorf("no %q in\n%s", word, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "for disk") {
+		t.Errorf("nothing was paid for a disk:\n%s", out.String())
+	}
+}
