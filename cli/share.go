@@ -36,9 +36,8 @@ func (p *purse) earningsCommand() *cobra.Command {
 		Use:   "earnings [NODE]",
 		Short: "What this home's node earned, day by day, and each redemption with its transaction",
 		Long: `What this home's node, or the one that is named, earned on the last days: of each day what was earned, the 90 % of it, what of that is held as the
-node's bond, bonus and duty pay (a day that is not over
-is marked, and may get more); and each redemption with its transaction, its block, what was promised, the fee out of it, what is paid and levied, and what it was for. Where the lease's rates
-are this home's of now or the default ones, it says what each resource cost.`,
+node's bond, bonus and duty pay (a day that is not over is marked, and may get more); and each redemption with its transaction, its block, what was promised, the fee out
+of it, what is paid and levied, and what it was for. Where the lease's rates are this home's of now or the default ones, it says what each resource cost.`,
 		Args:    optional("one node"),
 		Example: "  hpips share earnings\n  hpips share earnings --days 30 -o json",
 		RunE: func(c *cobra.Command, args []string) error {
