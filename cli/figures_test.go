@@ -67,10 +67,10 @@ func TestOnesOwnSlotsAreFree(t *testing.T) {
 // A day that is open is marked, and each redemption says what became of it.
 func TestEarningsAreExplained(t *testing.T) {
 	var out bytes.Buffer
-	day := ledger.Earned{Bonus: "5", Duty: "7", Assets: []ledger.AssetDay{{Denom: "uhpips", Gross: "6800", Paid: "6120", Levied: "680"}}}
+	day := ledger.Earned{Bonus: "5", Duty: "7", Assets: []ledger.AssetDay{{Denom: "uhpips", Gross: "6800", Paid: "6120", Held: "1530", Levied: "680"}}}
 	earningsTable(&out, ledger.Earnings{Days: []ledger.EarnedDay{{Day: 8, Open: true, Earned: day}, {Day: 7, Earned: day}}, Redemptions: []ledger.Redemption{
 		{Denom: "uhpips", Amount: "7000", Fee: "200", Paid: "6120", Levied: "680", Costs: &ledger.Costs{CPU: 6900, Memory: 99}}}})
-	for _, word := range []string{"8 (open)\tHPIPS\t0.006800\t0.006120\t0.000680\t-\t-", "7\tHPIPS\t0.006800\t0.006120\t0.000680\t0.000005\t0.000007",
+	for _, word := range []string{"8 (open)\tHPIPS\t0.006800\t0.006120\t0.001530\t0.000680\t-\t-", "7\tHPIPS\t0.006800\t0.006120\t0.001530\t0.000680\t0.000005\t0.000007",
 		"uhpips\t0.007000\t0.000200\t0.006120\t0.000680", "for CPU\t\t\t0.006900", "for memory\t\t\t0.000099"} {
 		if !strings.Contains(out.String(), word) {
 			t.Errorf("no %q in\n%s", word, out.String())
