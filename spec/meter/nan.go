@@ -1,9 +1,6 @@
 package meter
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "encoding/binary"
 
 // dirt says which bits a float on the stack may have.
 //
@@ -196,12 +193,12 @@ const (
 // number32 and number64 tell whether bits are no NaN, or the canonical one.
 func number32(b []byte) bool {
 	v := binary.LittleEndian.Uint32(b)
-	return v == nan32 || !math.IsNaN(float64(math.Float32frombits(v)))
+	return v == nan32 || v&^(1<<31) <= 0x7f800000 // which is infinity
 }
 
 func number64(b []byte) bool {
 	v := binary.LittleEndian.Uint64(b)
-	return v == nan64 || !math.IsNaN(math.Float64frombits(v))
+	return v == nan64 || v&^(1<<63) <= 0x7ff0000000000000
 }
 
 // numbers tells whether a v128 holds numbers, however it is read.
