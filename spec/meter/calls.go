@@ -13,7 +13,7 @@ import (
 //  4. a function is counted if it calls another of its group, and the longest way through all others is bounded.
 
 // maxUncounted is how many slots the longest chain of calls may take outside of recursion.
-const maxUncounted = 1 << 20
+const maxUncounted = 2 << 20
 
 // plan is what is known of a module before it is written.
 type plan struct {
@@ -74,7 +74,7 @@ func survey(m *module, w *work) (*plan, error) {
 
 // weight is how many slots of the stack a function takes at most, about: what it keeps, and what a compiler makes between.
 func (b *body) weight() int32 {
-	w := 16 + b.high + b.count/4
+	w := 24 + b.high + b.count/4
 	for _, t := range b.locals {
 		w++
 		if t == v128 {

@@ -26,7 +26,7 @@ const (
 )
 
 // Depth is how many slots calls may take; a slot is about eight bytes of the stack of compiled code.
-const Depth = 4 << 20
+const Depth = 2 << 20
 
 // Endless is what Left is set to where there is no limit: a thousand years.
 const Endless = 1 << 62

@@ -297,11 +297,11 @@ func readTable(r *reader) tableType {
 		r.failf("a table of 0x%02x", byte(t.of))
 	}
 	t.low, t.high, _ = r.limits(maxElements)
-	if t.low > t.high {
-		r.failf("a table of %d to %d elements", t.low, t.high)
-	}
-	if t.low > maxElements {
+	switch {
+	case t.low > maxElements:
 		r.failf("a table of %d elements, more than %d", t.low, maxElements)
+	case t.low > t.high:
+		r.failf("a table of %d to %d elements", t.low, t.high)
 	}
 	t.high = min(t.high, maxElements)
 	return t
