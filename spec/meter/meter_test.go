@@ -241,8 +241,8 @@ func TestNaN(t *testing.T) {
 // TestRefused gives modules that are not taken, each with its reason.
 func TestRefused(t *testing.T) {
 	wide := "(func $w (param" + strings.Repeat(" i64", 1001) + "))"
-	chain := "(func $c0)"
-	for i := 1; i < 40; i++ {
+	chain := `(memory 1) (data (i32.const 0) "` + strings.Repeat("x", 20_000) + `") (func $c0)`
+	for i := 1; i < 80; i++ {
 		chain += fmt.Sprintf("(func $c%d (local%s) (call $c%d))", i, strings.Repeat(" v128", 16000), i-1)
 	}
 	for name, row := range map[string]struct{ text, says string }{

@@ -10,13 +10,17 @@ import (
 	"github.com/hpips/hpips/spec/meter"
 )
 
-var update = flag.Bool("update", false, "write the vectors anew")
+var anew = flag.Bool("rewrite", false, "write the test vectors anew")
 
 const vectorsFile = "testdata/vectors.json"
 
 // vector is a module and what becomes of it.
 type vector struct {
-	Name, Text, Module, Metered, Refused string
+	Name    string `json:"name"`
+	Text    string `json:"text"`
+	Module  string `json:"module"`
+	Metered string `json:"metered,omitempty"`
+	Refused string `json:"refused,omitempty"`
 }
 
 // TestVectors holds the bytes that every machine must write. A change of them is a new version.
@@ -26,19 +30,19 @@ func TestVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	var doc struct {
-		Version int
-		Vectors []vector
+		Version int      `json:"version"`
+		Vectors []vector `json:"vectors"`
 	}
 	if err := json.Unmarshal(b, &doc); err != nil {
 		t.Fatal(err)
 	}
-	if doc.Version != meter.Version && !*update {
+	if doc.Version != meter.Version && !*anew {
 		t.Fatalf("vectors of version %d, this is %d", doc.Version, meter.Version)
 	}
 	doc.Version = meter.Version
 	for i := range doc.Vectors {
 		v := &doc.Vectors[i]
-		if *update {
+		if *anew {
 			v.Module = hex.EncodeToString(assemble(t, v.Text))
 		}
 		module, err := hex.DecodeString(v.Module)
@@ -50,13 +54,13 @@ func TestVectors(t *testing.T) {
 		if err != nil {
 			says = err.Error()
 		}
-		if *update {
+		if *anew {
 			v.Metered, v.Refused = got, says
 		} else if got != v.Metered || (says != "") != (v.Refused != "") {
 			t.Errorf("%s: %s %s, want %s %s", v.Name, got, says, v.Metered, v.Refused)
 		}
 	}
-	if *update {
+	if *anew {
 		out, err := json.MarshalIndent(doc, "", "  ")
 		if err != nil {
 			t.Fatal(err)
