@@ -15,6 +15,7 @@ type frame struct {
 	height  int
 	dead    bool // the rest of it is never reached
 	aimed   bool // a branch ends it
+	line    int  // the straight line in which it begins
 }
 
 // What the writer does to the bytes of a body.
@@ -37,6 +38,9 @@ type edit struct {
 	node int32 // editCanon: what; editReturn: how many blocks are left
 	to   int
 	cost int64
+
+	before int   // of charges: the straight line that comes before this one each time; -1 is none
+	ahead  int64 // what it is charged of others
 }
 
 // body checks the functions of a module one after the other, and says what has to be done to each.
@@ -76,7 +80,7 @@ func (b *body) read(f int, w *work) error {
 	b.start = b.p
 	b.flow.locals(b.locals, b.params)
 	b.push(frame{op: opBlock, out: t.out})
-	b.segment(editCharge)
+	b.segment(editCharge, -1)
 	for len(b.ctls) > 0 && b.err == nil {
 		b.instruction()
 	}
@@ -115,11 +119,27 @@ func (b *body) edit(e edit) {
 	}
 }
 
-// segment begins code in straight line after the byte just read.
-func (b *body) segment(kind uint8) {
+// segment begins code in straight line after the byte just read. Each time it is run, the line before was run first.
+func (b *body) segment(kind uint8, before int) {
 	if b.reached() {
 		b.open = len(b.edits)
-		b.edits = append(b.edits, edit{at: b.p, kind: kind})
+		b.edits = append(b.edits, edit{at: b.p, kind: kind, before: before})
+	}
+}
+
+// gather charges short lines with the one before, as far as that may be charged ahead: a short arm of an if costs less so than its own charge.
+func (b *body) gather() {
+	for i := len(b.edits) - 1; i > 0; i-- {
+		e := &b.edits[i]
+		if e.kind != editCharge || e.before < 0 || e.cost == 0 {
+			continue
+		}
+		to := &b.edits[e.before]
+		if to.ahead+e.cost <= maxAhead {
+			to.ahead += e.cost
+			to.cost += e.cost
+			e.cost = 0
+		}
 	}
 }
 
@@ -182,6 +202,7 @@ func (b *body) push(f frame) {
 		return
 	}
 	f.height = len(b.vals)
+	f.line = b.open
 	b.ctls = append(b.ctls, f)
 	b.giveAll(f.in)
 }

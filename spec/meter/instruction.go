@@ -62,11 +62,11 @@ func (b *body) enter(op byte) {
 	b.push(frame{op: op, in: t.in, out: t.out})
 	switch op {
 	case opLoop:
-		b.segment(editLoop)
+		b.segment(editLoop, -1)
 		b.charge(1)
 		b.loops = b.loops || b.reached()
 	case opIf:
-		b.segment(editCharge)
+		b.segment(editCharge, b.open)
 	}
 }
 
@@ -81,8 +81,9 @@ func (b *body) leave(op byte, at int) {
 			b.failf("an else without an if")
 			return
 		}
+		b.open = f.line
 		b.push(frame{op: opElse, in: f.in, out: f.out, aimed: f.aimed})
-		b.segment(editCharge)
+		b.segment(editCharge, f.line)
 		return
 	}
 	if f.op == opIf && !equal(f.in, f.out) {
@@ -94,7 +95,7 @@ func (b *body) leave(op byte, at int) {
 	}
 	b.giveAll(f.out)
 	if revived || f.op == opIf || f.op == opElse || (f.aimed && f.op == opBlock) {
-		b.segment(editCharge)
+		b.segment(editCharge, f.line)
 	}
 }
 
@@ -126,7 +127,7 @@ func (b *body) branch(op byte, at int) {
 		list := b.label(depth)
 		b.lookAll(list)
 		b.giveAll(list)
-		b.segment(editCharge)
+		b.segment(editCharge, b.open)
 	case opBrTable:
 		b.branchTable()
 	}

@@ -38,6 +38,7 @@ const (
 	costBulk     = 8
 	byteShift    = 4  // one for 16 bytes that are copied or filled
 	growShift    = 12 // 4096 for a page of memory that is granted, which is one for 16 bytes
+	maxAhead     = 16 // what a straight line may be charged of shorter ones that come after it
 	smallLeaf    = 64 // a function without loops and calls that costs no more does not look whether anything is left
 )
 

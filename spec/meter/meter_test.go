@@ -85,31 +85,35 @@ func calls(t testing.TB, module []byte, limit int64, args ...uint64) sum {
 
 // TestCosts holds the table of the README.
 func TestCosts(t *testing.T) {
+	long := strings.Repeat("(drop (i32.const 1))", 10)
 	for name, row := range map[string]struct {
 		body string
 		want int64
 	}{
-		"nothing":                     {"", 0},
-		"blocks are free":             {"(block (nop) (block))", 0},
-		"a constant and its drop":     {"(drop (i32.const 1))", 2},
-		"a sum":                       {"(drop (i32.add (i32.const 1) (i32.const 2)))", 4},
-		"a division":                  {"(drop (i32.div_u (i32.const 1) (i32.const 2)))", 11},
-		"a root":                      {"(drop (f64.sqrt (f64.const 2)))", 6},
-		"the taken arm alone":         {"(if (i32.const 1) (then (drop (i32.const 1))) (else (drop (i64.const 1)) (drop (i64.const 1))))", 4},
-		"what a branch passes by":     {"(block (br_if 0 (i32.const 1)) (drop (i32.const 1)))", 2},
-		"code after a branch":         {"(block (br 0) (drop (i32.const 1)))", 1},
-		"a call":                      {"(call $g)", 6},
-		"a call through a table":      {"(call_indirect (type $v) (i32.const 0))", 11},
-		"a page":                      {"(drop (memory.grow (i32.const 1)))", 3 + 4096},
-		"no page":                     {"(drop (memory.grow (i32.const 0)))", 3},
-		"a page that is refused":      {"(drop (memory.grow (i32.const 100)))", 3},
-		"64 KiB that are filled":      {"(memory.fill (i32.const 0) (i32.const 1) (i32.const 65536))", 3 + 8 + 4096},
-		"15 bytes that are copied":    {"(memory.copy (i32.const 0) (i32.const 1) (i32.const 15))", 3 + 8},
-		"ten elements":                {"(drop (table.grow 0 (ref.null func) (i32.const 10)))", 3 + 8 + 10},
-		"a loop of three rounds":      {"(local i32) (local.set 0 (i32.const 3)) (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))", 2 + 3*6},
-		"a loop that is left":         {"(block (loop (br 1)))", 2},
-		"vectors cost one":            {"(drop (i32x4.add (v128.const i32x4 0 0 0 0) (v128.const i32x4 0 0 0 0)))", 4},
-		"canonical bits cost nothing": {"(f64.store (i32.const 8) (f64.div (f64.const 0) (f64.const 0)))", 3 + 4 + 1},
+		"nothing":                      {"", 0},
+		"blocks are free":              {"(block (nop) (block))", 0},
+		"a constant and its drop":      {"(drop (i32.const 1))", 2},
+		"a sum":                        {"(drop (i32.add (i32.const 1) (i32.const 2)))", 4},
+		"a division":                   {"(drop (i32.div_u (i32.const 1) (i32.const 2)))", 11},
+		"a root":                       {"(drop (f64.sqrt (f64.const 2)))", 6},
+		"the taken arm alone":          {"(if (i32.const 1) (then " + long + ") (else " + long + long + "))", 2 + 20},
+		"what a branch passes by":      {"(block (br_if 0 (i32.const 1)) " + long + ")", 2},
+		"short arms are charged ahead": {"(if (i32.const 1) (then (drop (i32.const 1))) (else (drop (i64.const 1)) (drop (i64.const 1))))", 2 + 2 + 4},
+		"and so is a short way":        {"(block (br_if 0 (i32.const 1)) (drop (i32.const 1)))", 4},
+		"up to 16 in all":              {"(if (i32.const 1) (then " + strings.Repeat("(drop (i32.const 1))", 5) + ") (else " + strings.Repeat("(drop (i64.const 1))", 5) + "))", 2 + 20},
+		"code after a branch":          {"(block (br 0) (drop (i32.const 1)))", 1},
+		"a call":                       {"(call $g)", 6},
+		"a call through a table":       {"(call_indirect (type $v) (i32.const 0))", 11},
+		"a page":                       {"(drop (memory.grow (i32.const 1)))", 3 + 4096},
+		"no page":                      {"(drop (memory.grow (i32.const 0)))", 3},
+		"a page that is refused":       {"(drop (memory.grow (i32.const 100)))", 3},
+		"64 KiB that are filled":       {"(memory.fill (i32.const 0) (i32.const 1) (i32.const 65536))", 3 + 8 + 4096},
+		"15 bytes that are copied":     {"(memory.copy (i32.const 0) (i32.const 1) (i32.const 15))", 3 + 8},
+		"ten elements":                 {"(drop (table.grow 0 (ref.null func) (i32.const 10)))", 3 + 8 + 10},
+		"a loop of three rounds":       {"(local i32) (local.set 0 (i32.const 3)) (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))", 2 + 3*6},
+		"a loop that is left":          {"(block (loop (br 1)))", 2},
+		"vectors cost one":             {"(drop (i32x4.add (v128.const i32x4 0 0 0 0) (v128.const i32x4 0 0 0 0)))", 4},
+		"canonical bits cost nothing":  {"(f64.store (i32.const 8) (f64.div (f64.const 0) (f64.const 0)))", 3 + 4 + 1},
 	} {
 		module := rewrite(t, `(module (type $v (func)) (memory 1 3) (table 1 20 funcref) (elem (i32.const 0) $g) (func $g (drop (i32.const 1))) (func (export "f") `+row.body+`))`)
 		if got := calls(t, module, 1<<40); got.work != row.want || got.end != "" || got.room != meter.Depth {

@@ -113,6 +113,7 @@ func (o *writer) bodies(w *work) ([]byte, error) {
 			return nil, err
 		}
 		b.flow.settle()
+		b.gather()
 		o.body(f, b)
 		all = appendUnsigned(all, uint64(len(o.code)))
 		all = append(all, o.code...)
