@@ -30,6 +30,9 @@ type runner struct {
 	out    *outbox
 	rt     wazero.Runtime
 	code   wazero.CompiledModule
+	first  bool // a function runs before _start
+	seen   bool // an instance of it was looked at
+	recurs bool // which counts calls
 	ctx    context.Context
 	mem    *arena
 	base   wazero.ModuleConfig
@@ -70,6 +73,7 @@ func newRunner(set *setup, out *outbox) (*runner, error) {
 	if r.rt, r.code, err = load(r.ctx, set.Cache); err != nil {
 		return nil, err
 	}
+	_, r.first = r.code.ExportedFunctions()[meter.Start]
 	r.stdout, r.stderr = &capture{run: r, fd: 1}, &capture{run: r, fd: 2}
 	r.env = append([]string{"PWD=/", "HOME=/"}, set.Env...)
 	plain, err := r.plainTree()
@@ -222,22 +226,28 @@ func (r *runner) call(t *taskOrder) (err error) {
 // start runs the program with its counts set, and reads them when it has ended, in whatever way.
 func (r *runner) start(mod api.Module) error {
 	left, ok := mod.ExportedGlobal(meter.Left).(api.MutableGlobal)
-	room, ok2 := mod.ExportedGlobal(meter.Room).(api.MutableGlobal)
-	if !ok || !ok2 {
+	if !ok {
 		return errors.New("the module is not metered")
+	}
+	if !r.seen {
+		r.seen, r.recurs = true, mod.ExportedGlobal(meter.Room) != nil
+	}
+	var room api.MutableGlobal
+	if r.recurs {
+		room = mod.ExportedGlobal(meter.Room).(api.MutableGlobal)
+		room.Set(meter.Depth)
 	}
 	all := uint64(meter.Endless)
 	if limit := r.set.Limits.Work; limit > 0 {
 		all = uint64(min(limit, meter.Endless))
 	}
 	left.Set(all)
-	room.Set(meter.Depth)
 	defer func() {
 		r.work = max(0, int64(all-left.Get()))
-		r.deep = int64(room.Get()) < 0
+		r.deep = room != nil && int64(room.Get()) < 0
 	}()
-	if f := mod.ExportedFunction(meter.Start); f != nil {
-		if _, err := f.Call(r.ctx); err != nil {
+	if r.first {
+		if _, err := mod.ExportedFunction(meter.Start).Call(r.ctx); err != nil {
 			return err
 		}
 	}

@@ -78,10 +78,8 @@ func run(ctx context.Context, rt wazero.Runtime, module []byte, limit int64, arg
 		return told{end: "instantiate: " + line(err)}
 	}
 	defer mod.Close(ctx)
-	left, metered := mod.ExportedGlobal(meter.Left).(api.MutableGlobal)
-	if metered {
-		left.Set(uint64(limit))
-		mod.ExportedGlobal(meter.Room).(api.MutableGlobal).Set(meter.Depth)
+	left := supply(mod, limit)
+	if left != nil {
 		if start := mod.ExportedFunction(meter.Start); start != nil {
 			if _, err := start.Call(ctx); err != nil {
 				return told{end: "start: " + line(err)}
@@ -94,10 +92,31 @@ func run(ctx context.Context, rt wazero.Runtime, module []byte, limit int64, arg
 		err = nil
 	}
 	t := told{out: out.String(), end: line(err)}
-	if metered {
-		t.left, t.room = int64(left.Get()), int64(mod.ExportedGlobal(meter.Room).Get())
+	if left != nil {
+		t.left, t.room = int64(left.Get()), spareRoom(mod)
 	}
 	return t
+}
+
+// supply sets the counts of a module, and gives the one of work; nil if it is not metered.
+func supply(m api.Module, limit int64) api.MutableGlobal {
+	left, ok := m.ExportedGlobal(meter.Left).(api.MutableGlobal)
+	if !ok {
+		return nil
+	}
+	left.Set(uint64(limit))
+	if room, ok := m.ExportedGlobal(meter.Room).(api.MutableGlobal); ok {
+		room.Set(meter.Depth)
+	}
+	return left
+}
+
+// spareRoom is how much is left for calls.
+func spareRoom(m api.Module) int64 {
+	if g := m.ExportedGlobal(meter.Room); g != nil {
+		return int64(g.Get())
+	}
+	return meter.Depth
 }
 
 func line(err error) string {

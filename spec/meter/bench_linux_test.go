@@ -182,7 +182,9 @@ func program(b *testing.B, rt wazero.Runtime, code wazero.CompiledModule, args [
 func prepare(m api.Module) {
 	if g, ok := m.ExportedGlobal(Left).(api.MutableGlobal); ok {
 		g.Set(Endless)
-		m.ExportedGlobal(Room).(api.MutableGlobal).Set(Depth)
+	}
+	if g, ok := m.ExportedGlobal(Room).(api.MutableGlobal); ok {
+		g.Set(Depth)
 	}
 }
 

@@ -207,8 +207,7 @@ func three(ctx context.Context, engines map[string]wazero.Runtime, path string) 
 		if i == 0 {
 			continue
 		}
-		m.ExportedGlobal(meter.Left).(api.MutableGlobal).Set(1 << 40)
-		m.ExportedGlobal(meter.Room).(api.MutableGlobal).Set(meter.Depth)
+		supply(m, 1<<40)
 		if f := m.ExportedFunction(meter.Start); f != nil {
 			if _, err := f.Call(ctx); err != nil {
 				return nil

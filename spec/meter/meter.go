@@ -19,7 +19,7 @@ const (
 	// starts. Below zero it has passed its limit, whatever else it did then.
 	Left = prefix + "left"
 	// Room is a mutable global of type i64: the slots that calls may still take. The host sets it to Depth. Below zero calls were nested
-	// too deep, which comes before Left.
+	// too deep. It is not there if no function can come to call itself.
 	Room = prefix + "room"
 	// Start is the function that the module wanted to run by itself when it is instantiated. The host calls it first, if it is there.
 	Start = prefix + "start"

@@ -67,11 +67,9 @@ func calls(t testing.TB, module []byte, limit int64, args ...uint64) sum {
 		if err != nil {
 			t.Fatal(err)
 		}
-		left, room := m.ExportedGlobal(meter.Left).(api.MutableGlobal), m.ExportedGlobal(meter.Room).(api.MutableGlobal)
-		left.Set(uint64(limit))
-		room.Set(meter.Depth)
+		left := supply(m, limit)
 		out, err := m.ExportedFunction("f").Call(ctx, args...)
-		s := sum{out: out, end: line(err), work: limit - int64(left.Get()), room: int64(room.Get())}
+		s := sum{out: out, end: line(err), work: limit - int64(left.Get()), room: spareRoom(m)}
 		if mem := m.Memory(); mem != nil {
 			s.memory, _ = mem.ReadUint32Le(0)
 		}

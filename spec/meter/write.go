@@ -1,6 +1,9 @@
 package meter
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // writer makes the metered module. Indices of the program stay what they are: what is added stands after what is there.
 type writer struct {
@@ -12,6 +15,9 @@ type writer struct {
 	added      int
 	code       []byte // the body at hand
 }
+
+// recursive tells whether there is a function whose calls are counted.
+func (p *plan) recursive() bool { return slices.Contains(p.counted, true) }
 
 func (p *plan) write(w *work) ([]byte, error) {
 	m := p.m
@@ -33,7 +39,11 @@ func (p *plan) write(w *work) ([]byte, error) {
 	o.section(secTable, m.tableSection())
 	o.section(secMemory, m.sections[secMemory])
 	zero := []byte{byte(i64), 1, opI64Const, 0, opEnd}
-	o.section(secGlobal, extended(m.sections[secGlobal], 2, append(zero, zero...)))
+	globals := 1
+	if p.recursive() {
+		zero, globals = append(zero, zero...), 2
+	}
+	o.section(secGlobal, extended(m.sections[secGlobal], globals, zero))
 	o.section(secExport, o.exportSection())
 	for _, id := range []int{secElement, secDataCount} {
 		o.section(id, m.sections[id])
@@ -92,12 +102,15 @@ func (o *writer) exportSection() []byte {
 		b = append(append(b, name...), kind)
 		b = appendUnsigned(b, index)
 	}
+	n := 1
 	item(Left, 3, o.left)
-	item(Room, 3, o.room)
-	n := 2
+	if o.recursive() {
+		item(Room, 3, o.room)
+		n++
+	}
 	if o.m.start >= 0 {
 		item(Start, 0, uint64(o.m.start))
-		n = 3
+		n++
 	}
 	return extended(o.m.sections[secExport], n, b)
 }
