@@ -241,14 +241,14 @@ func (b *body) pick(t valueType, x, y value) {
 // shape tells as what a v128 is dirty that comes from one of these: arithmetic says it, a local does not know yet.
 func (b *body) shape(list ...int32) dirt {
 	for _, n := range list {
-		for n >= 0 {
-			switch x := b.flow.nodes[n]; x.op {
-			case nodeDirty, nodeBoth:
-				return x.want
-			case nodeUnary:
-				return x.gives
-			}
-			break
+		if n < 0 {
+			continue
+		}
+		switch x := b.flow.nodes[n]; x.op {
+		case nodeDirty, nodeBoth:
+			return x.want
+		case nodeUnary:
+			return x.gives
 		}
 	}
 	return dirty32x4
