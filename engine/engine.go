@@ -45,7 +45,7 @@ type Program struct {
 // Mount shows a file or folder of the host inside the sandbox. Guest is absolute and clean ("/in/part").
 type Mount struct{ Guest, Host string }
 
-// Limits of one task. Zero means none for Time, and the engine's own default for the others.
+// Limits of one task. Zero means none for Time and Work, and the engine's own default for the others.
 type Limits struct {
 	// Time is wall-clock time from the start of the task; time under Pause does not count.
 	Time time.Duration
@@ -55,6 +55,8 @@ type Limits struct {
 	Output int64
 	// Disk is in bytes, by which the task's files grew, 4 KiB for each file or folder made; deleting gives nothing back.
 	Disk int64
+	// Work is in instructions, counted as spec/meter does: the same on every machine. Zero is none. Engines that do not count ignore it.
+	Work int64
 }
 
 // Task is one run of the program with a fresh memory.
@@ -86,6 +88,7 @@ const (
 	OutputFull End = "output-full" // Limits.Output passed
 	MemoryFull End = "memory-full" // Limits.Memory refused growth, and the program gave up
 	DiskFull   End = "disk-full"   // Limits.Disk refused a write, and the program gave up
+	WorkFull   End = "work-full"   // Limits.Work passed
 	Cancelled  End = "cancelled"   // Cancel, or the end of Run's ctx
 	Broken     End = "broken"      // the sandbox died or the host failed; the program is not known to be at fault
 )
@@ -119,6 +122,9 @@ type Usage struct {
 	CPU, Wall time.Duration
 	// Memory is the program's largest memory, in bytes.
 	Memory int64
+	// Work is how many instructions the program was charged (spec/meter): the same for the same task on every machine, however it ended
+	// by itself. 0 for a task that was killed, and where the engine does not count.
+	Work int64
 }
 
 // Sink takes what a sandbox has to tell while Run is under way. All calls come from one goroutine, in order, and none after Run

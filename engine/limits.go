@@ -34,6 +34,8 @@ func (l Limits) Excess(end End) string {
 		return fmt.Sprintf("output passed its limit of %s; raise it with --max-output", Bytes(l.Output))
 	case DiskFull:
 		return fmt.Sprintf("files passed their limit of %s; raise it with --disk", Bytes(l.Disk))
+	case WorkFull:
+		return fmt.Sprintf("work passed its limit of %d instructions", l.Work)
 	}
 	return ""
 }

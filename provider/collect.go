@@ -257,7 +257,7 @@ func (p *Provider) compose(n note) []byte {
 // result is what a requester is told of an outcome. Large contents go to the store: what has to be kept of them is returned besides.
 func (p *Provider) result(t *tenant, k *task, o *engine.Outcome) (job.Result, []store.Link) {
 	r := job.Result{Index: k.Index, End: end(o.End), Message: o.Message, Stderr: excerpt(o.Stderr),
-		Usage: job.Usage{CPU: o.Usage.CPU.Nanoseconds(), Wall: o.Usage.Wall.Nanoseconds(), Memory: o.Usage.Memory}}
+		Usage: job.Usage{CPU: o.Usage.CPU.Nanoseconds(), Wall: o.Usage.Wall.Nanoseconds(), Memory: o.Usage.Memory, Work: o.Usage.Work}}
 	if o.End == engine.Exited {
 		r.Exit = o.Exit
 	}

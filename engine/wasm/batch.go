@@ -335,7 +335,7 @@ func (b *batch) outcome(i int, o *outcome) (engine.Outcome, error) {
 		ID: o.ID, End: o.End, Exit: o.Exit, Message: o.Message,
 		Stdout: engine.Blob{Inline: o.Stdout.Inline, Size: o.Stdout.Size},
 		Stderr: engine.Blob{Inline: o.Stderr.Inline, Size: o.Stderr.Size},
-		Usage:  engine.Usage{CPU: time.Duration(o.CPU), Wall: time.Duration(o.Wall), Memory: o.Memory},
+		Usage:  engine.Usage{CPU: time.Duration(o.CPU), Wall: time.Duration(o.Wall), Memory: o.Memory, Work: o.Work},
 	}
 	if o.Stdout.Spilled {
 		out.Stdout = engine.Blob{Path: stdoutFile(dir, t.ID), Size: o.Stdout.Size}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 
+	"github.com/hpips/hpips/spec/meter"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
@@ -21,28 +23,28 @@ const engineVersion = "wazero-v1.12.0"
 // features are what a program may use: WebAssembly 2.0, with SIMD. Threads and relaxed SIMD are not deterministic.
 const features = api.CoreFeaturesV2
 
-// open makes a runtime over a cache folder, and reads and compiles a module, which is quick when the cache has it.
-func open(ctx context.Context, module, cache string) (wazero.Runtime, wazero.CompiledModule, []byte, error) {
+// meteredFile is the metered form of a program's module, beside the compiled code.
+const meteredFile = "metered.wasm"
+
+// open makes a runtime over a cache folder, and compiles a module, which is quick when the cache has it.
+func open(ctx context.Context, module []byte, cache string) (wazero.Runtime, wazero.CompiledModule, error) {
 	dir, err := wazero.NewCompilationCacheWithDir(cache)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("compiled code: %w", err)
-	}
-	binary, err := os.ReadFile(module)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("module: %w", err)
+		return nil, nil, fmt.Errorf("compiled code: %w", err)
 	}
 	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features).WithCompilationCache(dir).
 		WithDebugInfoEnabled(false))
-	code, err := rt.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), binary)
-	if err != nil {
-		return rt, nil, binary, err
-	}
-	return rt, code, binary, nil
+	code, err := rt.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), module)
+	return rt, code, err
 }
 
-// load makes a runtime that can run the module many times.
-func load(ctx context.Context, module, cache string) (wazero.Runtime, wazero.CompiledModule, error) {
-	rt, code, _, err := open(ctx, module, cache)
+// load makes a runtime that can run the metered module of a cache folder many times.
+func load(ctx context.Context, cache string) (wazero.Runtime, wazero.CompiledModule, error) {
+	module, err := os.ReadFile(filepath.Join(cache, meteredFile))
+	if err != nil {
+		return nil, nil, fmt.Errorf("metered module: %w", err)
+	}
+	rt, code, err := open(ctx, module, cache)
 	if err != nil {
 		return nil, nil, fmt.Errorf("compiled code: %w", err)
 	}
@@ -52,17 +54,26 @@ func load(ctx context.Context, module, cache string) (wazero.Runtime, wazero.Com
 	return rt, code, nil
 }
 
-// compile checks the module and writes its code into the cache folder. A *fault with Program set says what is wrong with it.
+// compile checks the module, meters it, and writes its code into the cache folder. A *fault with Program set says what is wrong with it. The
+// engine checks what the metering has checked and written once more, with a reader of its own.
 func compile(set *setup) (moduleInfo, *fault) {
-	_, code, binary, err := open(context.Background(), set.Module, set.Cache)
-	switch {
-	case err != nil && binary == nil:
-		return moduleInfo{}, &fault{Message: err.Error()}
-	case !strings.HasPrefix(string(binary), wasmMagic):
+	binary, err := os.ReadFile(set.Module)
+	if err != nil {
+		return moduleInfo{}, &fault{Message: fmt.Sprintf("module: %v", err)}
+	}
+	if !strings.HasPrefix(string(binary), wasmMagic) {
 		return moduleInfo{}, bad("it is not WASM: it does not begin with \\0asm and version 1", "give a module built for wasm32-wasi, such as by GOOS=wasip1 GOARCH=wasm go build")
-	case err != nil:
-		line, _, _ := strings.Cut(err.Error(), "\n")
-		return moduleInfo{}, bad("it is not a valid module: "+line, "threads, 64-bit memory and garbage-collected types are not supported; build for wasm32-wasi (preview 1)")
+	}
+	metered, err := meter.Rewrite(binary)
+	if err != nil {
+		return moduleInfo{}, invalid(err)
+	}
+	if err := os.WriteFile(filepath.Join(set.Cache, meteredFile), metered, 0o600); err != nil {
+		return moduleInfo{}, &fault{Message: fmt.Sprintf("metered module: %v", err)}
+	}
+	_, code, err := open(context.Background(), metered, set.Cache)
+	if err != nil {
+		return moduleInfo{}, invalid(err)
 	}
 	if f := imports(code); f != nil {
 		return moduleInfo{}, f
@@ -75,6 +86,11 @@ func compile(set *setup) (moduleInfo, *fault) {
 		return moduleInfo{}, bad(err.Error(), "")
 	}
 	return moduleInfo{MinMemory: least}, nil
+}
+
+func invalid(err error) *fault {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return bad("it is not a valid module: "+line, "threads, 64-bit memory and garbage-collected types are not supported; build for wasm32-wasi (preview 1)")
 }
 
 func bad(message, hint string) *fault {

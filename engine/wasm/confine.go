@@ -25,4 +25,4 @@ type reach struct {
 const reserve = 1 << 30
 
 // perModule is how many bytes a child may take for each byte of its module: decoded, compiled, mapped.
-const perModule = 16
+const perModule = 24

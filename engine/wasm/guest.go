@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/spec/meter"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
@@ -29,6 +30,9 @@ type runner struct {
 	out    *outbox
 	rt     wazero.Runtime
 	code   wazero.CompiledModule
+	first  bool // a function runs before _start
+	seen   bool // an instance of it was looked at
+	recurs bool // which counts calls
 	ctx    context.Context
 	mem    *arena
 	base   wazero.ModuleConfig
@@ -48,6 +52,8 @@ type runner struct {
 	clock      int64 // nanoseconds since the task's start, as the task sees it
 	random     *rand.ChaCha8
 	index      string
+	work       int64 // instructions that it was charged
+	deep       bool  // its calls were nested too deep
 }
 
 // view is the file system that instances are given; what is behind it changes from task to task.
@@ -64,9 +70,10 @@ func newRunner(set *setup, out *outbox) (*runner, error) {
 		return nil, err
 	}
 	r.ctx = experimental.WithMemoryAllocator(context.Background(), r.mem)
-	if r.rt, r.code, err = load(r.ctx, set.Module, set.Cache); err != nil {
+	if r.rt, r.code, err = load(r.ctx, set.Cache); err != nil {
 		return nil, err
 	}
+	_, r.first = r.code.ExportedFunctions()[meter.Start]
 	r.stdout, r.stderr = &capture{run: r, fd: 1}, &capture{run: r, fd: 2}
 	r.env = append([]string{"PWD=/", "HOME=/"}, set.Env...)
 	plain, err := r.plainTree()
@@ -121,7 +128,7 @@ func (r *runner) run(t *taskOrder, in *inlet) *outcome {
 	if err := errors.Join(errOut, errErr); err != nil {
 		o.End, o.Exit, o.Message = engine.Broken, -1, clip("output cannot be kept: "+cause(err).Error())
 	}
-	o.CPU, o.Wall, o.Memory = int64(threadCPU()-cpu), int64(time.Since(start)), int64(r.mem.peak)
+	o.CPU, o.Wall, o.Memory, o.Work = int64(threadCPU()-cpu), int64(time.Since(start)), int64(r.mem.peak), r.work
 	return o
 }
 
@@ -131,7 +138,7 @@ func (r *runner) reset(t *taskOrder, in *inlet) {
 	r.stderr.reset()
 	r.id, r.streaming = t.ID, t.Stream
 	r.outputLeft, r.disk = r.set.Limits.Output, quota{left: r.set.Limits.Disk}
-	r.stopped, r.why, r.clock, r.random = "", "", 0, nil
+	r.stopped, r.why, r.clock, r.random, r.work, r.deep = "", "", 0, nil, 0, false
 	r.mem.peak, r.mem.refused, r.files.fault = 0, false, nil
 	r.index = ""
 	for _, e := range t.Env {
@@ -216,7 +223,34 @@ func (r *runner) call(t *taskOrder) (err error) {
 	return r.start(mod)
 }
 
+// start runs the program with its counts set, and reads them when it has ended, in whatever way.
 func (r *runner) start(mod api.Module) error {
+	left, ok := mod.ExportedGlobal(meter.Left).(api.MutableGlobal)
+	if !ok {
+		return errors.New("the module is not metered")
+	}
+	if !r.seen {
+		r.seen, r.recurs = true, mod.ExportedGlobal(meter.Room) != nil
+	}
+	var room api.MutableGlobal
+	if r.recurs {
+		room = mod.ExportedGlobal(meter.Room).(api.MutableGlobal)
+		room.Set(meter.Depth)
+	}
+	all := uint64(meter.Endless)
+	if limit := r.set.Limits.Work; limit > 0 {
+		all = uint64(min(limit, meter.Endless))
+	}
+	left.Set(all)
+	defer func() {
+		r.work = max(0, int64(all-left.Get()))
+		r.deep = room != nil && int64(room.Get()) < 0
+	}()
+	if r.first {
+		if _, err := mod.ExportedFunction(meter.Start).Call(r.ctx); err != nil {
+			return err
+		}
+	}
 	_, err := mod.ExportedFunction("_start").Call(r.ctx)
 	return err
 }
@@ -253,16 +287,27 @@ func (r *runner) stop(end engine.End, why string) {
 	panic(wsys.NewExitError(1))
 }
 
+// engineOverflow is what wazero says when its own stack ends. Where that is differs from engine to engine, so that it is no result.
+const engineOverflow = "wasm error: stack overflow"
+
 // end says how the call ended.
 func (r *runner) end(err error) (engine.End, int, string) {
 	limits := r.set.Limits
 	var exit *wsys.ExitError
 	code := 0
 	switch {
+	case r.stopped == engine.Broken:
+		return engine.Broken, -1, clip(r.why)
+	case limits.Work > 0 && r.work > limits.Work:
+		return engine.WorkFull, -1, limits.Excess(engine.WorkFull)
 	case r.stopped == engine.OutputFull:
 		return engine.OutputFull, -1, limits.Excess(engine.OutputFull)
 	case r.stopped != "":
 		return r.stopped, -1, clip(r.why)
+	case r.deep:
+		return engine.Trapped, -1, "the program trapped: stack overflow"
+	case err != nil && strings.Contains(err.Error(), engineOverflow):
+		return engine.Broken, -1, "the stack of this machine's engine ended before the program's"
 	case errors.As(err, &exit):
 		code = int(int32(exit.ExitCode()))
 		err = nil

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/spec/meter"
 	"golang.org/x/sys/cpu"
 )
 
@@ -134,7 +135,7 @@ func (e *Engine) admit(p engine.Program) error {
 
 // prepare gives the cache entry of a program, compiling it first if there is none. Each module is compiled once, however many ask.
 func (e *Engine) prepare(ctx context.Context, p engine.Program) (string, error) {
-	entry := filepath.Join(e.cfg.Cache, p.Key+"-"+engineVersion+"-"+e.cpu)
+	entry := filepath.Join(e.cfg.Cache, fmt.Sprintf("%s-meter-%d-%s-%s", p.Key, meter.Version, engineVersion, e.cpu))
 	for {
 		e.mu.Lock()
 		busy := e.compiling[entry]

@@ -108,6 +108,7 @@ type outcome struct {
 	CPU     int64
 	Wall    int64
 	Memory  int64
+	Work    int64
 }
 
 // stream is one of a task's two outputs; Spilled says that the bytes are in the task's folder.
@@ -202,7 +203,7 @@ func (r *report) check() error {
 
 func (o *outcome) check() error {
 	switch o.End {
-	case engine.Exited, engine.Trapped, engine.OutputFull, engine.MemoryFull, engine.DiskFull, engine.Cancelled, engine.Broken:
+	case engine.Exited, engine.Trapped, engine.OutputFull, engine.MemoryFull, engine.DiskFull, engine.WorkFull, engine.Cancelled, engine.Broken:
 	default:
 		return fmt.Errorf("report: task %d ends with %q", o.ID, o.End)
 	}
@@ -211,7 +212,7 @@ func (o *outcome) check() error {
 			return fmt.Errorf("report: bad output of task %d", o.ID)
 		}
 	}
-	if len(o.Message) > maxText || o.CPU < 0 || o.Wall < 0 || o.Memory < 0 {
+	if len(o.Message) > maxText || o.CPU < 0 || o.Wall < 0 || o.Memory < 0 || o.Work < 0 {
 		return fmt.Errorf("report: bad outcome of task %d", o.ID)
 	}
 	return nil

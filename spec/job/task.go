@@ -52,9 +52,10 @@ const (
 
 // Usage is what an execution took.
 type Usage struct {
-	CPU    int64 `json:"cpu" cbor:"c,omitempty"`    // nanoseconds
-	Wall   int64 `json:"wall" cbor:"w,omitempty"`   // nanoseconds
-	Memory int64 `json:"memory" cbor:"m,omitempty"` // bytes at most
+	CPU    int64 `json:"cpu" cbor:"c,omitempty"`            // nanoseconds
+	Wall   int64 `json:"wall" cbor:"w,omitempty"`           // nanoseconds
+	Memory int64 `json:"memory" cbor:"m,omitempty"`         // bytes at most
+	Work   int64 `json:"work,omitempty" cbor:"i,omitempty"` // instructions as spec/meter counts them, the same on every machine; 0 where none are counted
 }
 
 // Result is what one execution of a task gave.

@@ -1,0 +1,199 @@
+package meter
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"github.com/tetratelabs/wazero/sys"
+	"golang.org/x/sys/unix"
+)
+
+// kernels are what testdata/kernels.c exports, with sizes that take some 10 ms.
+var kernels = []struct {
+	name string
+	size uint64
+}{
+	{"sha256", 12000}, {"sieve", 6}, {"collatz", 50000}, {"nbody", 40000}, {"mandel", 150}, {"matmul", 4}, {"matf32", 4}, {"saxpy", 3000},
+	{"series", 200000}, {"icall", 4000000}, {"fib", 29}, {"quicksort", 3}, {"interpret", 500000},
+}
+
+func kernelModule(t testing.TB) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "kernels.wasm")
+	cmd := exec.Command("clang", "--target=wasm32", "-O2", "-nostdlib", "-fno-builtin", "-Wl,--no-entry", "-o", out, "testdata/kernels.c")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		t.Skipf("no clang for wasm32 (Debian: clang lld): %v\n%s", err, b)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// BenchmarkKernels runs each kernel metered and unmetered in turn, on wazero's compiler, and reports how many times as much processor time
+// the metered one takes: the median of the rounds, and the geometric mean of all kernels. The figure of docs/performance.md.
+func BenchmarkKernels(b *testing.B) {
+	module := kernelModule(b)
+	metered, err := Rewrite(module)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx := context.Background()
+	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler().WithCoreFeatures(api.CoreFeaturesV2))
+	defer rt.Close(ctx)
+	plainly, err := rt.InstantiateWithConfig(ctx, module, wazero.NewModuleConfig().WithName(""))
+	if err != nil {
+		b.Fatal(err)
+	}
+	counted, err := rt.InstantiateWithConfig(ctx, metered, wazero.NewModuleConfig().WithName(""))
+	if err != nil {
+		b.Fatal(err)
+	}
+	runtime.LockOSThread()
+	product, n := 0.0, 0
+	for _, k := range kernels {
+		var ratios, times []float64
+		for range max(b.N, 15) {
+			t1, r1 := timed(b, plainly, k.name, k.size)
+			t2, r2 := timed(b, counted, k.name, k.size)
+			if r1 != r2 {
+				b.Fatalf("%s: %x and %x", k.name, r1, r2)
+			}
+			ratios, times = append(ratios, t2/t1), append(times, t1)
+		}
+		slices.Sort(ratios)
+		slices.Sort(times)
+		r := ratios[len(ratios)/2]
+		product += math.Log(r)
+		n++
+		left := counted.ExportedGlobal(Left).Get()
+		b.Logf("%-10s %6.1f ms, metered %.2f x; %.2f ns for one that is counted", k.name, times[len(times)/2]*1e3, r, times[len(times)/2]*1e9/float64(Endless-left))
+	}
+	b.ReportMetric(math.Exp(product/float64(n)), "x-unmetered")
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(len(metered))/float64(len(module)), "x-size")
+}
+
+// timed gives the processor time of one call in seconds.
+func timed(b *testing.B, m api.Module, name string, size uint64) (float64, uint64) {
+	b.Helper()
+	prepare(m)
+	start := clock(b)
+	r, err := m.ExportedFunction(name).Call(context.Background(), size)
+	if err != nil {
+		b.Fatal(name, err)
+	}
+	return clock(b) - start, r[0]
+}
+
+// programs are built examples, each with one task of its job, smaller than in its README.
+var programs = []struct {
+	name string
+	args []string
+	env  [2]string // HPIPS_INDEX, HPIPS_COUNT
+}{
+	{"primes", []string{"4000000000"}, [2]string{"3", "64"}},
+	{"render", []string{"320", "180", "6", "8", "5"}, [2]string{"20", "40"}},
+	{"hello-c", []string{"alice"}, [2]string{"0", "1"}},
+	{"hello-as", []string{"alice"}, [2]string{"0", "1"}},
+}
+
+// BenchmarkPrograms does with programs of Go, C and AssemblyScript what BenchmarkKernels does with kernels; Go's calls are recursion to whom
+// does not know better, so that each of them is counted.
+func BenchmarkPrograms(b *testing.B) {
+	ctx := context.Background()
+	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler().WithCoreFeatures(api.CoreFeaturesV2))
+	defer rt.Close(ctx)
+	wasi_snapshot_preview1.MustInstantiate(ctx, rt)
+	runtime.LockOSThread()
+	for _, p := range programs {
+		module, err := os.ReadFile(filepath.Join("../../examples", p.name, p.name+".wasm"))
+		if err != nil {
+			b.Logf("%s is not built: make examples", p.name)
+			continue
+		}
+		metered, err := Rewrite(module)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var codes [2]wazero.CompiledModule
+		var compiled [2]float64
+		for i, m := range [][]byte{module, metered} {
+			start := clock(b)
+			if codes[i], err = rt.CompileModule(ctx, m); err != nil {
+				b.Fatal(err)
+			}
+			compiled[i] = clock(b) - start
+		}
+		start := clock(b)
+		if _, err := Rewrite(module); err != nil {
+			b.Fatal(err)
+		}
+		rewriting := clock(b) - start
+		var ratios, times []float64
+		for range max(b.N, 7) {
+			var took [2]float64
+			for i, code := range codes {
+				took[i] = program(b, rt, code, append([]string{p.name}, p.args...), p.env)
+			}
+			ratios, times = append(ratios, took[1]/took[0]), append(times, took[0])
+		}
+		slices.Sort(ratios)
+		slices.Sort(times)
+		b.Logf("%-10s %7.1f ms, metered %.2f x; %d to %d bytes, rewritten in %.0f ms, compiled in %.0f and %.0f ms", p.name, times[len(times)/2]*1e3, ratios[len(ratios)/2],
+			len(module), len(metered), rewriting*1e3, compiled[0]*1e3, compiled[1]*1e3)
+		b.ReportMetric(ratios[len(ratios)/2], p.name+"-x")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// program runs one to its end, and gives the processor time that it took.
+func program(b *testing.B, rt wazero.Runtime, code wazero.CompiledModule, args []string, env [2]string) float64 {
+	b.Helper()
+	ctx := context.Background()
+	m, err := rt.InstantiateModule(ctx, code, wazero.NewModuleConfig().WithName("").WithStartFunctions().WithArgs(args...).
+		WithEnv("HPIPS_INDEX", env[0]).WithEnv("HPIPS_COUNT", env[1]))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close(ctx)
+	prepare(m)
+	start := clock(b)
+	_, err = m.ExportedFunction("_start").Call(ctx)
+	var exit *sys.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 0) {
+		b.Fatal(args, err)
+	}
+	return clock(b) - start
+}
+
+// prepare sets the counts of a module that is metered.
+func prepare(m api.Module) {
+	if g, ok := m.ExportedGlobal(Left).(api.MutableGlobal); ok {
+		g.Set(Endless)
+	}
+	if g, ok := m.ExportedGlobal(Room).(api.MutableGlobal); ok {
+		g.Set(Depth)
+	}
+}
+
+// clock is the processor time of this thread in seconds.
+func clock(b *testing.B) float64 {
+	b.Helper()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		b.Fatal(err)
+	}
+	return float64(ts.Nano()) / 1e9
+}
