@@ -108,7 +108,7 @@ func TestALevyInAnotherAssetBecomesTheHolders(t *testing.T) {
 	}
 	var has banktypes.QueryBalanceResponse
 	d.ask("/cosmos.bank.v1beta1.Query/Balance", &banktypes.QueryBalanceRequest{Address: bob.Address(), Denom: asset}, &has)
-	if got := d.balance(bob.Address()); got != 90_000 || has.Balance.Amount.Int64() != work/10*9 { // 100,400 less the fee of two claims
+	if got := d.balance(bob.Address()); got != 67_500 || has.Balance.Amount.Int64() != work/10*9*3/4 { // 100,400 less the fee of two claims; a quarter is his bond
 		t.Errorf("bob has %d uhpips and %s", got, has.Balance)
 	}
 	d.sums(t, asset, credits)

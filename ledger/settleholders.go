@@ -150,7 +150,8 @@ func (s *settler) books(w written) error {
 		}
 	}
 	for _, e := range slices.Concat(w.falls, w.told) { // 2
-		n, who, sign := uhpips(e.Attributes["amount"]), "", 1
+		n, sign := uhpips(e.Attributes["amount"]), 1
+		var who string
 		switch e.Type {
 		case "coin_received":
 			who = e.Attributes["receiver"]
