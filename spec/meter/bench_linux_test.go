@@ -32,7 +32,7 @@ func kernelModule(t testing.TB) []byte {
 	out := filepath.Join(t.TempDir(), "kernels.wasm")
 	cmd := exec.Command("clang", "--target=wasm32", "-O2", "-nostdlib", "-fno-builtin", "-Wl,--no-entry", "-o", out, "testdata/kernels.c")
 	if b, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("no clang for wasm32 (Debian: clang lld): %v\n%s", err, b)
+		t.Fatalf("no clang for wasm32; etc/setup.sh installs it (Debian: clang lld): %v\n%s", err, b)
 	}
 	b, err := os.ReadFile(out)
 	if err != nil {
