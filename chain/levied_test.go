@@ -1,7 +1,6 @@
 package chain_test
 
 import (
-	"crypto/sha256"
 	"testing"
 	"time"
 
@@ -33,9 +32,8 @@ func (d *desk) redeems(t *testing.T, by chaintest.Person, amounts map[voucher.ID
 		if err != nil {
 			t.Fatal(err)
 		}
-		root := sha256.Sum256(text)
-		claims = append(claims, voucher.Claim{Voucher: text, Signature: signed.Signature, Root: root})
-		m.Claims = append(m.Claims, escrowv1.Claim{Voucher: text, Signature: signed.Signature, Root: root[:]})
+		claims = append(claims, voucher.Claim{Voucher: text, Signature: signed.Signature})
+		m.Claims = append(m.Claims, escrowv1.Claim{Voucher: text, Signature: signed.Signature})
 	}
 	m.Signature = voucher.SignRedeem(testChain, claims, by.Node)
 	tx, err := chain.FreeTx(d.app.Codec(), m)

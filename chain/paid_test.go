@@ -1,7 +1,6 @@
 package chain_test
 
 import (
-	"crypto/sha256"
 	"strings"
 	"testing"
 	"time"
@@ -69,10 +68,10 @@ func (d *desk) redeem(t *testing.T, by chaintest.Person, lease voucher.ID, amoun
 	if err != nil {
 		t.Fatal(err)
 	}
-	claims := []voucher.Claim{{Voucher: text, Signature: signed.Signature, Root: sha256.Sum256(text)}}
+	claims := []voucher.Claim{{Voucher: text, Signature: signed.Signature}}
 	id := by.ID()
 	m := &escrowv1.MsgRedeem{Sender: chaintest.Sender(by), Node: id[:], Signature: voucher.SignRedeem(testChain, claims, by.Node),
-		Claims: []escrowv1.Claim{{Voucher: text, Signature: signed.Signature, Root: claims[0].Root[:]}}}
+		Claims: []escrowv1.Claim{{Voucher: text, Signature: signed.Signature}}}
 	tx, err := chain.FreeTx(d.app.Codec(), m)
 	if err != nil {
 		t.Fatal(err)

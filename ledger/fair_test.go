@@ -435,7 +435,7 @@ func (f *fair) redeems(payer, node string, more uint64, leases ...string) func()
 			if err := errors.Join(err1, err2); err != nil {
 				f.t.Fatal(err)
 			}
-			m.Claims = append(m.Claims, escrowv1.Claim{Voucher: word, Signature: signed.Signature, Root: make([]byte, 32)})
+			m.Claims = append(m.Claims, escrowv1.Claim{Voucher: word, Signature: signed.Signature})
 			took := uint64(0)
 			if l.denom == money.Denom {
 				took, fee = fee, 0

@@ -176,7 +176,7 @@ func CloseLeases(party string, leases []voucher.ID) Message {
 func Redeem(node []byte, claims []voucher.Claim, signature []byte) Message {
 	m := &escrowv1.MsgRedeem{Sender: sender(node), Node: node, Signature: signature}
 	for _, c := range claims {
-		m.Claims = append(m.Claims, escrowv1.Claim{Voucher: c.Voucher, Signature: c.Signature, Root: c.Root[:]})
+		m.Claims = append(m.Claims, escrowv1.Claim{Voucher: c.Voucher, Signature: c.Signature})
 	}
 	return m
 }

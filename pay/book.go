@@ -14,6 +14,7 @@ import (
 
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -21,7 +22,7 @@ import (
 const schema = `
 CREATE TABLE IF NOT EXISTS lease (id BLOB PRIMARY KEY, name TEXT NOT NULL, key BLOB NOT NULL, denom TEXT NOT NULL, until INTEGER NOT NULL, deposit INTEGER NOT NULL,
 	done BLOB NOT NULL, leaves INTEGER NOT NULL, peaks BLOB NOT NULL,
-	voucher BLOB, signature BLOB, root BLOB, since INTEGER NOT NULL, ended INTEGER NOT NULL,
+	voucher BLOB, signature BLOB, since INTEGER NOT NULL, ended INTEGER NOT NULL,
 	redeemed INTEGER NOT NULL, redeemed_at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS terms (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS redemption (lease TEXT NOT NULL, denom TEXT NOT NULL, amount INTEGER NOT NULL, tx TEXT NOT NULL, at INTEGER NOT NULL);
@@ -101,7 +102,7 @@ func (b *book) add(ctx context.Context, id voucher.ID, t *tab, l lease.Lease) er
 	defer tx.Rollback()
 	_, err = tx.ExecContext(ctx, `INSERT INTO lease (id, name, key, denom, until, deposit, done, leaves, peaks, since, ended, redeemed, redeemed_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0) ON CONFLICT (id) DO UPDATE SET until = excluded.until, deposit = excluded.deposit`,
-		id[:], t.name, t.key, t.denom, nanos(t.until), int64(t.deposit), canon.MustEncode(t.done), int64(t.tree.Size()), t.tree.bytes())
+		id[:], t.name, t.key, t.denom, nanos(t.until), int64(t.deposit), canon.MustEncode(t.done), int64(t.tree.Size()), t.tree.Bytes())
 	if err == nil {
 		_, err = tx.ExecContext(ctx, `INSERT OR REPLACE INTO terms VALUES (?, ?)`, t.name, canon.MustEncode(l))
 	}
@@ -131,14 +132,14 @@ func (b *book) lease(ctx context.Context, name string) (l lease.Lease, found boo
 }
 
 // counted keeps what was done under a lease. It is not synced.
-func (b *book) counted(id voucher.ID, done voucher.Usage, tree *Tree) error {
-	_, err := b.count.Exec(canon.MustEncode(done), int64(tree.Size()), tree.bytes(), id[:])
+func (b *book) counted(id voucher.ID, done voucher.Usage, tree *trust.Tree) error {
+	_, err := b.count.Exec(canon.MustEncode(done), int64(tree.Size()), tree.Bytes(), id[:])
 	return b.wrap("count results", err)
 }
 
-// promised keeps a voucher with the root of the results that it pays for, synced.
+// promised keeps a voucher, synced.
 func (b *book) promised(ctx context.Context, id voucher.ID, c voucher.Claim, since time.Time) error {
-	_, err := b.safe.ExecContext(ctx, `UPDATE lease SET voucher = ?, signature = ?, root = ?, since = ? WHERE id = ?`, c.Voucher, c.Signature, c.Root[:], nanos(since), id[:])
+	_, err := b.safe.ExecContext(ctx, `UPDATE lease SET voucher = ?, signature = ?, since = ? WHERE id = ?`, c.Voucher, c.Signature, nanos(since), id[:])
 	return b.wrap("keep voucher", err)
 }
 
@@ -184,7 +185,7 @@ func (b *book) drop(ctx context.Context, id voucher.ID) error {
 
 // tabs reads all leases.
 func (b *book) tabs() (map[voucher.ID]*tab, error) {
-	rows, err := b.safe.Query(`SELECT id, name, key, denom, until, deposit, done, leaves, peaks, voucher, signature, root, since, ended, redeemed, redeemed_at FROM lease`)
+	rows, err := b.safe.Query(`SELECT id, name, key, denom, until, deposit, done, leaves, peaks, voucher, signature, since, ended, redeemed, redeemed_at FROM lease`)
 	if err != nil {
 		return nil, b.wrap("read leases", err)
 	}
@@ -201,21 +202,20 @@ func (b *book) tabs() (map[voucher.ID]*tab, error) {
 }
 
 func scanTab(rows *sql.Rows) (id voucher.ID, _ *tab, err error) {
-	var key, done, peaks, root []byte
+	var key, done, peaks []byte
 	var until, deposit, leaves, since, ended, redeemed, redeemedAt int64
 	t := &tab{funded: true}
-	if err := rows.Scan(&key, &t.name, &t.key, &t.denom, &until, &deposit, &done, &leaves, &peaks, &t.claim.Voucher, &t.claim.Signature, &root, &since, &ended, &redeemed, &redeemedAt); err != nil {
+	if err := rows.Scan(&key, &t.name, &t.key, &t.denom, &until, &deposit, &done, &leaves, &peaks, &t.claim.Voucher, &t.claim.Signature, &since, &ended, &redeemed, &redeemedAt); err != nil {
 		return id, nil, err
 	}
 	copy(id[:], key)
-	copy(t.claim.Root[:], root)
 	t.until, t.since, t.ended, t.redeemedAt = fromNanos(until), fromNanos(since), fromNanos(ended), fromNanos(redeemedAt)
 	t.deposit, t.redeemed = uint64(deposit), uint64(redeemed)
 	if err := canon.Decode(done, voucher.MaxVoucher, &t.done); err != nil {
 		return id, nil, err
 	}
 	t.old = t.done
-	if t.tree, err = readTree(uint64(leaves), peaks); err != nil {
+	if t.tree, err = trust.ReadTree(uint64(leaves), peaks); err != nil {
 		return id, nil, err
 	}
 	if t.claim.Voucher != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -73,13 +74,13 @@ type tab struct {
 	funded  bool // the chain has, or had, its deposit
 
 	done voucher.Usage // what was done
-	tree Tree          // over the digests of those results
+	tree trust.Tree    // over the digests of those results
 	old  voucher.Usage // of it, by earlier lives of this process, until it is forgiven
 
 	forgiven uint64 // not promised, and not counted as unpaid
 
 	last  voucher.Voucher // the highest; zero: none
-	claim voucher.Claim   // it, ready to be redeemed, with the root as it was taken
+	claim voucher.Claim   // it, ready to be redeemed
 	since time.Time       // when the first promise came that is not redeemed
 	ended time.Time       // zero: the lease goes on
 
@@ -301,7 +302,7 @@ func (p *Payee) Take(ctx context.Context, l lease.Lease, v voucher.Signed) (amou
 	if v.Voucher.Amount == t.last.Amount {
 		return t.last.Amount, nil
 	}
-	claim := voucher.Claim{Voucher: word, Signature: bytes.Clone(v.Signature), Root: t.tree.Root()}
+	claim := voucher.Claim{Voucher: word, Signature: bytes.Clone(v.Signature)}
 	since := t.since
 	if t.last.Amount == t.redeemed {
 		since = time.Now()

@@ -113,8 +113,8 @@ func (k Keeper) shape(m *escrowv1.MsgRedeem) error {
 		return ErrSender
 	}
 	for _, c := range m.Claims {
-		if len(c.Voucher) > voucher.MaxVoucher || len(c.Signature) != voucher.SignatureSize || len(c.Root) != 32 {
-			return ErrMalformed.Wrapf("claim: voucher of %d bytes, signature of %d, root of %d", len(c.Voucher), len(c.Signature), len(c.Root))
+		if len(c.Voucher) > voucher.MaxVoucher || len(c.Signature) != voucher.SignatureSize {
+			return ErrMalformed.Wrapf("claim: voucher of %d bytes, signature of %d", len(c.Voucher), len(c.Signature))
 		}
 	}
 	return nil
@@ -123,6 +123,7 @@ func (k Keeper) shape(m *escrowv1.MsgRedeem) error {
 // claim is one voucher beside its lease.
 type claim struct {
 	word    escrowv1.Claim
+	promise voucher.Voucher
 	lease   escrowv1.Lease
 	amount  math.Int // in all
 	redeems math.Int // of it now, fee included
@@ -154,8 +155,10 @@ func (k Keeper) claim(ctx sdk.Context, p escrowv1.Params, node []byte, c escrowv
 		return none, ErrDeposit.Wrapf("%s of %s for %x", amount, l.Deposit, l.Id)
 	case amount.LTE(l.Redeemed):
 		return none, ErrOld.Wrapf("%s after %s for %x", amount, l.Redeemed, l.Id)
+	case v.Usage.Tasks < l.Tasks || v.Usage.Work < l.Work:
+		return none, ErrOld.Wrapf("%d results of %d instructions after %d of %d for %x", v.Usage.Tasks, v.Usage.Work, l.Tasks, l.Work, l.Id)
 	}
-	return claim{word: c, lease: l, amount: amount, redeems: amount.Sub(l.Redeemed), fee: math.ZeroInt()}, nil
+	return claim{word: c, promise: v, lease: l, amount: amount, redeems: amount.Sub(l.Redeemed), fee: math.ZeroInt()}, nil
 }
 
 // redeemable tells whether a lease takes vouchers now: while it is open, and until its grace is over, also where its rest has not returned yet.
@@ -196,7 +199,7 @@ func charge(claims []claim, each uint64) (math.Int, error) {
 func signed(chain string, m *escrowv1.MsgRedeem, claims []claim) error {
 	words := make([]voucher.Claim, len(m.Claims))
 	for i, c := range m.Claims {
-		words[i] = voucher.Claim{Voucher: c.Voucher, Signature: c.Signature, Root: [32]byte(c.Root)}
+		words[i] = voucher.Claim{Voucher: c.Voucher, Signature: c.Signature}
 	}
 	if err := voucher.CheckRedeem(chain, words, m.Node, m.Signature); err != nil {
 		return ErrSignature.Wrap(err.Error())
@@ -225,8 +228,13 @@ func (k Keeper) wait(ctx sdk.Context, node []byte, claims []claim) error {
 	for _, c := range claims {
 		last++
 		l, net := c.lease, c.redeems.Sub(c.fee)
-		l.Redeemed, l.Fees, l.Pending = c.amount, l.Fees.Add(c.fee), l.Pending+1
-		r := escrowv1.Redemption{Lease: l.Id, Node: node, Sequence: last, Amount: net, Root: c.word.Root, Height: ctx.BlockHeight(), Time: ctx.BlockTime()}
+		used := c.promise.Usage
+		r := escrowv1.Redemption{Lease: l.Id, Node: node, Sequence: last, Amount: net, Height: ctx.BlockHeight(), Time: ctx.BlockTime(),
+			TasksBefore: l.Tasks, Tasks: used.Tasks - l.Tasks, WorkBefore: l.Work, Work: used.Work - l.Work}
+		if c.promise.Root != [32]byte{} {
+			r.Root = c.promise.Root[:]
+		}
+		l.Redeemed, l.Fees, l.Pending, l.Tasks, l.Work = c.amount, l.Fees.Add(c.fee), l.Pending+1, used.Tasks, used.Work
 		if err := errors.Join(k.leases.Set(ctx, l.Id, l), k.pending.Set(ctx, collections.Join(node, last), r), add(ctx, k.waiting, l.Payee, l.Denom, net),
 			add(ctx, k.escrowed, l.Payer, l.Denom, c.fee.Neg()), k.reserve(ctx, l.Payer, l.Denom, c.fee.Neg())); err != nil {
 			return err

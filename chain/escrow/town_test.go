@@ -380,8 +380,7 @@ func signs(t rapid.TB, who people, v voucher.Voucher) escrowv1.Claim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := sha256.Sum256(b)
-	return escrowv1.Claim{Voucher: b, Signature: signed.Signature, Root: root[:]}
+	return escrowv1.Claim{Voucher: b, Signature: signed.Signature}
 }
 
 // redemption is what an honest node sends.
@@ -394,7 +393,7 @@ func redemption(who people, claims ...escrowv1.Claim) *escrowv1.MsgRedeem {
 	m := &escrowv1.MsgRedeem{Sender: sender, Node: who.id(), Claims: claims}
 	words := make([]voucher.Claim, len(claims))
 	for i, c := range claims {
-		words[i] = voucher.Claim{Voucher: c.Voucher, Signature: c.Signature, Root: [32]byte(c.Root)}
+		words[i] = voucher.Claim{Voucher: c.Voucher, Signature: c.Signature}
 	}
 	m.Signature = voucher.SignRedeem(chainID, words, who.node())
 	return m

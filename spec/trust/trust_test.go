@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"math"
 	"math/big"
@@ -99,30 +100,183 @@ func TestFines(t *testing.T) {
 	}
 }
 
-// As many are drawn as the rate says, and another seed or root draws others.
+// leaves of a lease, as many as works, the first of which stands after `before` others that took as much work each.
+func leaves(before uint64, works []uint64) (all []Leaf, span Span) {
+	span = Span{TasksBefore: before, WorkBefore: before * 1000, Tasks: uint64(len(works))}
+	for _, w := range works {
+		all = append(all, Leaf{Work: w, Before: span.WorkBefore + span.Work})
+		span.Work += w
+	}
+	return all, span
+}
+
+// Of many leaves as many are drawn as the rate says, each in proportion to its work, and another seed or root draws others.
 func TestWhoIsDrawn(t *testing.T) {
-	const n = 200_000
-	drawn := func(seed, root byte, rate uint64) (all []uint64) {
-		for i := range uint64(n) {
-			if Drawn([32]byte{seed}, [32]byte{root}, i, rate) {
-				all = append(all, i)
+	const n = 100_000
+	works := make([]uint64, n)
+	for i := range works {
+		works[i] = 1000 + 9000*uint64(i%2)
+	}
+	all, span := leaves(7, works)
+	drawn := func(seed, root byte, rate uint64) (hit []uint64) {
+		d := NewDraw([32]byte{seed}, [32]byte{root}, span, rate)
+		at := 0
+		for i := range d.Len() {
+			for !d.Hits(i, span.TasksBefore+uint64(at), all[at]) {
+				at++
 			}
+			hit = append(hit, uint64(at))
 		}
-		return all
+		return hit
 	}
 	for _, rate := range []uint64{0, 1000, 37_500, 500_000, Whole} {
-		got := float64(len(drawn(1, 2, rate)))
-		want := n * float64(rate) / Whole
-		if off := math.Abs(got - want); off > 5*math.Sqrt(want*(1-float64(rate)/Whole))+1e-9 {
-			t.Errorf("%.0f of %d are drawn at a rate of %d, want %.0f", got, n, rate, want)
+		got := drawn(1, 2, rate)
+		if want := n * rate / Whole; uint64(len(got)) < want || uint64(len(got)) > want+1+want/100 {
+			t.Errorf("%d of %d are drawn at a rate of %d, want %d", len(got), n, rate, want)
+		}
+		if rate == 37_500 {
+			dear := 0
+			for _, i := range got {
+				dear += int(i % 2)
+			}
+			if share := float64(dear) / float64(len(got)); math.Abs(share-10.0/11) > 0.02 {
+				t.Errorf("%.3f of the draws fall on those that take ten eleventh of the work", share)
+			}
 		}
 	}
 	one := drawn(1, 2, 37_500)
 	if slices.Equal(one, drawn(2, 2, 37_500)) || slices.Equal(one, drawn(1, 1, 37_500)) {
 		t.Error("seed or root does not matter")
 	}
-	if more := drawn(1, 2, 50_000); slices.ContainsFunc(one, func(i uint64) bool { _, in := slices.BinarySearch(more, i); return !in }) {
-		t.Error("a higher rate leaves out what a lower one draws")
+}
+
+// Each draw falls on exactly one leaf, whatever their work is; at the full rate each leaf is drawn, also one without work.
+func TestADrawFallsOnOneLeaf(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		works := rapid.SliceOfN(rapid.OneOf(rapid.Uint64Range(0, 3), rapid.Uint64Range(0, 1<<40)), 0, 50).Draw(t, "works")
+		all, span := leaves(rapid.Uint64Range(0, 9).Draw(t, "before"), works)
+		rate := rapid.OneOf(rapid.Uint64Range(0, Whole+5), rapid.Just(uint64(Whole))).Draw(t, "rate")
+		d := NewDraw([32]byte{byte(rapid.Uint64Range(0, 255).Draw(t, "seed"))}, [32]byte{}, span, rate)
+		hit := map[int]bool{}
+		for i := range d.Len() {
+			on := 0
+			for k, l := range all {
+				if d.Hits(i, span.TasksBefore+uint64(k), l) {
+					on++
+					hit[k] = true
+				}
+			}
+			if on != 1 {
+				t.Fatalf("draw %d falls on %d leaves", i, on)
+			}
+		}
+		if rate >= Whole && len(hit) != len(all) {
+			t.Fatalf("%d of %d leaves are drawn at the full rate", len(hit), len(all))
+		}
+		if rate == 0 && d.Len() != 0 {
+			t.Fatal("drawn at no rate")
+		}
+	})
+}
+
+// One of a lone redemption is drawn as often as the rate says.
+func TestASmallSpanIsDrawnNowAndThen(t *testing.T) {
+	_, span := leaves(0, []uint64{10, 20})
+	const n = 100_000
+	drawn := 0
+	for i := range n {
+		drawn += int(NewDraw([32]byte{byte(i), byte(i >> 8), byte(i >> 16)}, [32]byte{}, span, 37_500).Len())
+	}
+	if want := 2 * 0.0375 * n; math.Abs(float64(drawn)-want) > 5*math.Sqrt(want) {
+		t.Errorf("%d draws, want %.0f", drawn, want)
+	}
+}
+
+func TestPricesOfLeaves(t *testing.T) {
+	for _, row := range []struct{ work, paid, all, want uint64 }{
+		{10, 100, 100, 10}, {10, 101, 100, 11}, {0, 100, 100, 0}, {0, 100, 0, 100}, {100, 7, 100, 7}, {200, 7, 100, 7},
+		{1, math.MaxUint64, math.MaxUint64, 1}, {math.MaxUint64 - 1, math.MaxUint64, math.MaxUint64, math.MaxUint64 - 1},
+	} {
+		if got := (Leaf{Work: row.work}).Price(row.paid, row.all); got != row.want {
+			t.Errorf("%+v: %d", row, got)
+		}
+	}
+}
+
+// Everything that is sealed matters, and so does the salt.
+func TestASealHidesAndBinds(t *testing.T) {
+	base := Leaf{Digest{1}, Digest{2}, 3, 4}
+	seen := map[[32]byte]bool{base.Seal(Salt([32]byte{9}, 0)): true}
+	for _, other := range []Leaf{{Digest{7}, Digest{2}, 3, 4}, {Digest{1}, Digest{7}, 3, 4}, {Digest{1}, Digest{2}, 7, 4}, {Digest{1}, Digest{2}, 3, 7}} {
+		seen[other.Seal(Salt([32]byte{9}, 0))] = true
+	}
+	seen[base.Seal(Salt([32]byte{9}, 1))], seen[base.Seal(Salt([32]byte{8}, 0))] = true, true
+	if len(seen) != 7 {
+		t.Errorf("%d of 7 seals differ", len(seen))
+	}
+	if (Leaf{Result: Digest{2}, Work: 3}).Answer() == (Leaf{Result: Digest{2}, Work: 4}).Answer() {
+		t.Error("another work gives the same answer")
+	}
+}
+
+// Alice calls as many jurors as she may need; with few tickets all may come.
+func TestHowManyMayBeJurors(t *testing.T) {
+	if Threshold(12, Called(2)) != [32]byte(slices.Repeat([]byte{0xff}, 32)) {
+		t.Error("of as many tickets as are called, some may not come")
+	}
+	got := Threshold(1<<20, 1<<10)
+	if want := [32]byte{0, 0x40}; got != want {
+		t.Errorf("%x, want %x", got, want)
+	}
+	for draws, want := range map[uint64]uint64{0: 0, 1: 1, 64: 1, 65: 2, math.MaxUint64: 1 << 58} {
+		if got := Panels(draws); got != want {
+			t.Errorf("%d panels for %d draws, want %d", got, draws, want)
+		}
+	}
+}
+
+func TestPointsOfState(t *testing.T) {
+	beta := slices.Repeat([]byte{5}, 64)
+	if Point(beta, 0, 0) != 0 || Point(beta, 3, 1) != 0 {
+		t.Error("a point outside of the work")
+	}
+	seen := map[uint64]bool{}
+	for draw := range uint64(1000) {
+		p := Point(beta, draw, 1<<40)
+		if p >= 1<<40 {
+			t.Fatalf("%d", p)
+		}
+		seen[p] = true
+	}
+	if len(seen) < 999 {
+		t.Errorf("only %d points", len(seen))
+	}
+}
+
+// Bob's voice is for one matter and by him alone.
+func TestVoicesAreSigned(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	bob := [32]byte(key.Public().(ed25519.PublicKey))
+	m := Matter{Chain: "c", Node: [32]byte{1}, Sequence: 2, Place: 3, Round: 1, Seed: [32]byte{4}}
+	voice := Sum([]Say{{Digest{1}, Digest{2}}, {Digest{3}, Digest{4}}})
+	if voice == Sum([]Say{{Digest{3}, Digest{4}}, {Digest{1}, Digest{2}}}) {
+		t.Error("the order of draws does not matter")
+	}
+	word := Commitment(voice, bob, [32]byte{6})
+	signed := m.SignVoice(word, key)
+	if err := m.CheckVoice(bob, word, signed); err != nil {
+		t.Fatal(err)
+	}
+	for name, other := range map[string]Matter{
+		"chain": {"d", m.Node, 2, 3, 1, m.Seed}, "node": {"c", [32]byte{9}, 2, 3, 1, m.Seed}, "sequence": {"c", m.Node, 9, 3, 1, m.Seed},
+		"place": {"c", m.Node, 2, 9, 1, m.Seed}, "round": {"c", m.Node, 2, 3, 2, m.Seed}, "seed": {"c", m.Node, 2, 3, 1, [32]byte{9}},
+	} {
+		if other.CheckVoice(bob, word, signed) == nil {
+			t.Errorf("another %s: taken", name)
+		}
+	}
+	if m.CheckVoice([32]byte{1}, word, signed) == nil || m.CheckVoice(bob, [32]byte{1}, signed) == nil || m.CheckVoice(bob, word, nil) == nil {
+		t.Error("another's voice is taken")
 	}
 }
 

@@ -2,6 +2,7 @@ package trust
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -20,7 +21,7 @@ func (o octets) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, o),
 
 // TestVectors holds what this package computes against testdata, so that another implementation can check itself.
 func TestVectors(t *testing.T) {
-	for name, vectors := range map[string]func() any{"rates": rateVectors, "draws": drawVectors, "commitments": commitmentVectors} {
+	for name, vectors := range map[string]func() any{"rates": rateVectors, "draws": drawVectors, "leaves": leafVectors, "jurors": jurorVectors, "commitments": commitmentVectors} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("testdata", name+".json")
 			got, err := json.MarshalIndent(vectors(), "", "  ")
@@ -65,24 +66,82 @@ func rateVectors() any {
 
 func drawVectors() any {
 	type vector struct {
-		Seed  octets   `json:"seed"`
-		Root  octets   `json:"root"`
-		Of    uint64   `json:"of"`
-		Rate  uint64   `json:"rate"`
-		Drawn []uint64 `json:"drawn"`
+		Seed    octets   `json:"seed"`
+		Root    octets   `json:"root"`
+		Span    Span     `json:"span"`
+		Rate    uint64   `json:"rate"`
+		ByPlace bool     `json:"byPlace"`
+		Drawn   []uint64 `json:"drawn"`
 	}
 	var all []vector
 	for _, name := range []string{"alice", "bob"} {
 		seed, root := sha256.Sum256([]byte("seed "+name)), sha256.Sum256([]byte("root "+name))
-		for _, rate := range []uint64{0, 37_500, 250_000, Whole} {
-			v := vector{Seed: seed[:], Root: root[:], Of: 40, Rate: rate, Drawn: []uint64{}}
-			for i := range v.Of {
-				if Drawn(seed, root, i, rate) {
-					v.Drawn = append(v.Drawn, i)
+		for _, span := range []Span{{0, 40, 0, 4000}, {7, 40, 9000, 1_000_000}, {7, 40, 9, 3}} {
+			for _, rate := range []uint64{0, 37_500, 250_000, Whole} {
+				d := NewDraw(seed, root, span, rate)
+				v := vector{Seed: seed[:], Root: root[:], Span: span, Rate: rate, Drawn: []uint64{}}
+				for i := range d.Len() {
+					at, byPlace := d.At(i)
+					v.ByPlace, v.Drawn = byPlace, append(v.Drawn, at)
 				}
+				all = append(all, v)
 			}
-			all = append(all, v)
 		}
+	}
+	return all
+}
+
+func leafVectors() any {
+	type vector struct {
+		Terms     octets `json:"terms"`
+		Place     uint64 `json:"place"`
+		Statement octets `json:"statement"`
+		Result    octets `json:"result"`
+		Work      uint64 `json:"work"`
+		Before    uint64 `json:"before"`
+		Salt      octets `json:"salt"`
+		Seal      octets `json:"seal"`
+		Answer    octets `json:"answer"`
+	}
+	var all []vector
+	for i, name := range []string{"alice", "bob"} {
+		part := func(what string) [32]byte { return sha256.Sum256([]byte(what + " " + name)) }
+		terms, l := part("terms"), Leaf{part("statement"), part("result"), 123_456_789, 5_000_000_000 * uint64(i)}
+		salt := Salt(terms, uint64(i))
+		seal, answer := l.Seal(salt), l.Answer()
+		all = append(all, vector{terms[:], uint64(i), l.Statement[:], l.Result[:], l.Work, l.Before, salt[:], seal[:], answer[:]})
+	}
+	return all
+}
+
+func jurorVectors() any {
+	type vector struct {
+		Chain     string `json:"chain"`
+		Node      octets `json:"node"`
+		Sequence  uint64 `json:"sequence"`
+		Place     uint64 `json:"place"`
+		Round     uint64 `json:"round"`
+		Seed      octets `json:"seed"`
+		Alpha     octets `json:"alpha"`
+		Key       octets `json:"key"`
+		Voice     octets `json:"commitment"`
+		Signature octets `json:"signature"`
+		Tickets   uint64 `json:"tickets"`
+		Called    uint64 `json:"called"`
+		Threshold octets `json:"threshold"`
+		Point     uint64 `json:"pointOfAMillion"`
+	}
+	secret := sha256.Sum256([]byte("bob"))
+	key := ed25519.NewKeyFromSeed(secret[:])
+	bob := [32]byte(key.Public().(ed25519.PublicKey))
+	var all []vector
+	for round := range uint64(3) {
+		m := Matter{"hpips-1", sha256.Sum256([]byte("a node")), 77, round, round, sha256.Sum256([]byte("a seed"))}
+		word := Commitment(Sum([]Say{{Digest{1}, Digest{2}}}), bob, [32]byte{byte(round)})
+		called := Called([]int{Fellows, Second, Third}[round])
+		low := Threshold(1000, called)
+		all = append(all, vector{m.Chain, m.Node[:], m.Sequence, m.Place, m.Round, m.Seed[:], m.Alpha(), bob[:], word[:], m.SignVoice(word, key), 1000, called, low[:],
+			Point(bytes.Repeat([]byte{byte(round)}, 64), round, 1_000_000)})
 	}
 	return all
 }

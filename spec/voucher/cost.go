@@ -26,16 +26,17 @@ type Usage struct {
 	Memory uint64 `cbor:"memory,omitempty" json:"memory"` // byte-seconds
 	Disk   uint64 `cbor:"disk,omitempty" json:"disk"`     // byte-seconds
 	Sent   uint64 `cbor:"sent,omitempty" json:"sent"`     // bytes
+	Work   uint64 `cbor:"work,omitempty" json:"work"`     // instructions as spec/meter counts them
 }
 
 // Add sums two usages. What would not fit stays at the largest number: nobody can pay for it.
 func (u Usage) Add(v Usage) Usage {
-	return Usage{sum(u.Tasks, v.Tasks), sum(u.CPU, v.CPU), sum(u.GPU, v.GPU), sum(u.Memory, v.Memory), sum(u.Disk, v.Disk), sum(u.Sent, v.Sent)}
+	return Usage{sum(u.Tasks, v.Tasks), sum(u.CPU, v.CPU), sum(u.GPU, v.GPU), sum(u.Memory, v.Memory), sum(u.Disk, v.Disk), sum(u.Sent, v.Sent), sum(u.Work, v.Work)}
 }
 
 // Covers reports whether no part of u is less than that of v.
 func (u Usage) Covers(v Usage) bool {
-	return u.Tasks >= v.Tasks && u.CPU >= v.CPU && u.GPU >= v.GPU && u.Memory >= v.Memory && u.Disk >= v.Disk && u.Sent >= v.Sent
+	return u.Tasks >= v.Tasks && u.CPU >= v.CPU && u.GPU >= v.GPU && u.Memory >= v.Memory && u.Disk >= v.Disk && u.Sent >= v.Sent && u.Work >= v.Work
 }
 
 func sum(a, b uint64) uint64 {

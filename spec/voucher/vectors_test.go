@@ -66,9 +66,9 @@ func words() []Voucher {
 	return []Voucher{
 		{Chain: "hpips-1"},
 		{Chain: "hpips-1", Lease: sha256.Sum256([]byte("a lease")), Amount: 1, Usage: Usage{Tasks: 1, CPU: 1}},
-		{Chain: "hpips-dev-7", Lease: sha256.Sum256([]byte("another")), Amount: 1_234_567, Usage: Usage{12, 34_567_000_000, 8_000_000_000, 1 << 40, 1 << 41, 1 << 30}},
+		{Chain: "hpips-dev-7", Lease: sha256.Sum256([]byte("another")), Amount: 1_234_567, Usage: Usage{12, 34_567_000_000, 8_000_000_000, 1 << 40, 1 << 41, 1 << 30, 1 << 42}, Root: sha256.Sum256([]byte("a root"))},
 		{Chain: "01234567890123456789012345678901234567890123456789", Lease: ID(bytes.Repeat([]byte{0xff}, 32)), Amount: 1<<64 - 1,
-			Usage: Usage{1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1}},
+			Usage: Usage{1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1}, Root: [32]byte(bytes.Repeat([]byte{0xff}, 32))},
 	}
 }
 
@@ -94,6 +94,7 @@ func voucherVectors(t *testing.T) any {
 		Lease     octets `json:"lease"`
 		Amount    uint64 `json:"amount,string"`
 		Usage     Usage  `json:"usage"`
+		Root      octets `json:"root"`
 		Key       octets `json:"key"`
 		Bytes     octets `json:"bytes"`
 		Digest    octets `json:"digest"`
@@ -118,7 +119,7 @@ func voucherVectors(t *testing.T) any {
 			t.Fatal(err)
 		}
 		sum := digest(b)
-		all = append(all, vector{v.Chain, v.Lease[:], v.Amount, v.Usage, key, b, sum[:], signed.Signature})
+		all = append(all, vector{v.Chain, v.Lease[:], v.Amount, v.Usage, v.Root[:], key, b, sum[:], signed.Signature})
 	}
 	if longest := len(all[len(all)-1].Bytes); longest > MaxVoucher {
 		t.Fatalf("the longest voucher has %d bytes", longest)
@@ -130,7 +131,6 @@ func redemptionVectors(t *testing.T) any {
 	type one struct {
 		Voucher   octets `json:"voucher"`
 		Signature octets `json:"signature"`
-		Root      octets `json:"root"`
 	}
 	type vector struct {
 		Chain     string `json:"chain"`
@@ -153,8 +153,7 @@ func redemptionVectors(t *testing.T) any {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := Claim{Voucher: b, Signature: s.Signature, Root: sha256.Sum256(b)}
-		claims, v.Claims = append(claims, c), append(v.Claims, one{b, s.Signature, c.Root[:]})
+		claims, v.Claims = append(claims, Claim{Voucher: b, Signature: s.Signature}), append(v.Claims, one{b, s.Signature})
 		v.Signed, v.Signature = RedeemBytes(v.Chain, claims), SignRedeem(v.Chain, claims, bob)
 		if err := CheckRedeem(v.Chain, claims, ed25519.PublicKey(v.Node), v.Signature); err != nil {
 			t.Fatal(err)
@@ -176,8 +175,8 @@ func costVectors(t *testing.T) any {
 		{Rates: Rates{CPU: 3_600_000}, Usage: Usage{Tasks: 1, CPU: 1_000_000_000}},
 		{Rates: Rates{CPU: 3_600_000}, Usage: Usage{Tasks: 1, CPU: 999_999}},
 		{Rates: Rates{CPU: 3_600_000}, Usage: Usage{Tasks: 1, CPU: 1_000_000}},
-		{Rates: Rates{CPU: 1, GPU: 1, Memory: 1, Disk: 1, Sent: 1}, Usage: Usage{1, hourNanos / 2, hourNanos / 4, gib * hourSeconds / 8, gib * hourSeconds / 16, gib / 16}},
-		{Rates: Rates{CPU: 3_600_000, GPU: 50_000_000, Memory: 100_000, Disk: 2_000, Sent: 30_000}, Usage: Usage{7, 123_456_789_012, 4_000_000_000, 1 << 42, 1 << 44, 123_456_789}},
+		{Rates: Rates{CPU: 1, GPU: 1, Memory: 1, Disk: 1, Sent: 1}, Usage: Usage{1, hourNanos / 2, hourNanos / 4, gib * hourSeconds / 8, gib * hourSeconds / 16, gib / 16, 1}},
+		{Rates: Rates{CPU: 3_600_000, GPU: 50_000_000, Memory: 100_000, Disk: 2_000, Sent: 30_000}, Usage: Usage{7, 123_456_789_012, 4_000_000_000, 1 << 42, 1 << 44, 123_456_789, 1 << 40}},
 		{Rates: Rates{CPU: 1<<64 - 1}, Usage: Usage{CPU: hourNanos}},
 	} {
 		var err error
@@ -227,6 +226,10 @@ func refusedVectors(t *testing.T) any {
 		{"a chain of 51 bytes", canon.MustEncode(zeros{string(bytes.Repeat([]byte{'c'}, 51)), ID{}, 1, map[string]any{}})},
 		{"a part of the usage is written although it is 0", canon.MustEncode(zeros{"hpips-1", ID{}, 1, map[string]any{"cpu": 0}})},
 		{"an unknown field", canon.MustEncode(zeros{"hpips-1", ID{}, 1, map[string]any{"love": 1}})},
+		{"a root of nothing but zeros", canon.MustEncode(struct {
+			Voucher
+			Root [32]byte `cbor:"root"`
+		}{Voucher: words()[1]})},
 		{"no usage", canon.MustEncode(map[string]any{"chain": "hpips-1", "lease": make([]byte, 32), "amount": 1})},
 		{"a lease of 31 bytes", canon.MustEncode(short)},
 		{"a lease of 33 bytes", canon.MustEncode(long)},

@@ -53,6 +53,8 @@ type Voucher struct {
 	Lease  ID     `cbor:"lease"`
 	Amount uint64 `cbor:"amount"` // base units of the lease's asset, in all
 	Usage  Usage  `cbor:"usage"`  // in all
+	// Root is the Merkle root of the results that are paid for (spec/trust.Tree over leaves), Usage.Tasks of them; zero: the payer wants no jury.
+	Root [32]byte `cbor:"root,omitzero"`
 }
 
 // Signed is a voucher with its payer's signature.
@@ -140,11 +142,10 @@ func CheckBytes(b, signature, key []byte) error {
 	return nil
 }
 
-// Claim is one voucher that a provider redeems, and the Merkle root of the lease's results so far.
+// Claim is one voucher that a provider redeems.
 type Claim struct {
-	Voucher   []byte   `cbor:"voucher"` // canonical bytes
-	Signature []byte   `cbor:"signature"`
-	Root      [32]byte `cbor:"root"`
+	Voucher   []byte `cbor:"voucher"` // canonical bytes
+	Signature []byte `cbor:"signature"`
 }
 
 // RedeemBytes is what the provider's node key signs: all claims of one redemption, with the chain they are for.

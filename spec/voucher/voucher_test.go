@@ -56,7 +56,7 @@ func TestAPromiseIsItsPayersAlone(t *testing.T) {
 
 func TestARedemptionIsItsNodesAlone(t *testing.T) {
 	bob := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
-	claims := []Claim{{Voucher: []byte{1}, Signature: []byte{2}, Root: [32]byte{3}}}
+	claims := []Claim{{Voucher: []byte{1}, Signature: []byte{2}}}
 	signature := SignRedeem("hpips-test-1", claims, bob)
 	if err := CheckRedeem("hpips-test-1", claims, bob.Public().(ed25519.PublicKey), signature); err != nil {
 		t.Error(err)
@@ -64,7 +64,7 @@ func TestARedemptionIsItsNodesAlone(t *testing.T) {
 	if err := CheckRedeem("hpips-test-2", claims, bob.Public().(ed25519.PublicKey), signature); !errors.Is(err, ErrSignature) {
 		t.Errorf("another chain: %v", err)
 	}
-	claims[0].Root[0]++
+	claims[0].Voucher[0]++
 	if err := CheckRedeem("hpips-test-1", claims, bob.Public().(ed25519.PublicKey), signature); !errors.Is(err, ErrSignature) {
 		t.Errorf("another root: %v", err)
 	}
@@ -80,7 +80,7 @@ func TestCostRoundsOnceOverAll(t *testing.T) {
 		part := rapid.Uint64Range(0, 1<<50)
 		r := Rates{part.Draw(t, "cpu"), part.Draw(t, "gpu"), part.Draw(t, "memory"), part.Draw(t, "disk"), part.Draw(t, "sent")}
 		small := rapid.Uint64Range(0, 1<<40)
-		u := Usage{1, small.Draw(t, "c"), small.Draw(t, "g"), small.Draw(t, "m"), small.Draw(t, "d"), small.Draw(t, "s")}
+		u := Usage{1, small.Draw(t, "c"), small.Draw(t, "g"), small.Draw(t, "m"), small.Draw(t, "d"), small.Draw(t, "s"), small.Draw(t, "w")}
 		one, err := Cost(r, u)
 		if err != nil {
 			return
@@ -111,10 +111,10 @@ func TestWhoHasNoKeySignsNothing(t *testing.T) {
 
 // What does not fit is what nobody can pay for.
 func TestUsageNeverWrapsAround(t *testing.T) {
-	most := Usage{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+	most := Usage{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
 	rapid.Check(t, func(t *rapid.T) {
 		any := rapid.Uint64()
-		u := Usage{any.Draw(t, "t"), any.Draw(t, "c"), any.Draw(t, "g"), any.Draw(t, "m"), any.Draw(t, "d"), any.Draw(t, "s")}
+		u := Usage{any.Draw(t, "t"), any.Draw(t, "c"), any.Draw(t, "g"), any.Draw(t, "m"), any.Draw(t, "d"), any.Draw(t, "s"), any.Draw(t, "w")}
 		if sum := u.Add(most); sum != most || !sum.Covers(u) || !u.Add(u).Covers(u) {
 			t.Fatalf("%+v and all there is come to %+v", u, sum)
 		}

@@ -1,8 +1,9 @@
-package pay
+package trust
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -63,7 +64,7 @@ func TestATreeGrowsAndIsReadBack(t *testing.T) {
 			all = append(all, d)
 			tree.Add(d)
 			if rapid.IntRange(0, 9).Draw(t, "restart") == 0 {
-				again, err := readTree(tree.Size(), tree.bytes())
+				again, err := ReadTree(tree.Size(), tree.Bytes())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -74,7 +75,55 @@ func TestATreeGrowsAndIsReadBack(t *testing.T) {
 			t.Fatalf("%d leaves: another root than all at once", n)
 		}
 	})
-	if _, err := readTree(3, make([]byte, 32)); err == nil {
+	if _, err := ReadTree(3, make([]byte, 32)); err == nil {
 		t.Error("a tree of three leaves has two peaks")
 	}
+}
+
+// A leaf is proven by its path, at its own place only, and nothing else is.
+func TestPathsLeadToTheRoot(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 70).Draw(t, "leaves")
+		var tree Tree
+		all := make([][32]byte, n)
+		for i := range all {
+			all[i] = sha256.Sum256([]byte{byte(i)})
+			tree.Add(all[i])
+		}
+		place := uint64(rapid.IntRange(0, n-1).Draw(t, "place"))
+		path := Path(all, place)
+		root, size := tree.Root(), uint64(n)
+		if err := CheckPath(root, size, place, all[place], path); err != nil {
+			t.Fatalf("leaf %d of %d: %v", place, n, err)
+		}
+		wrong := map[string]error{
+			"another place":  CheckPath(root, size, (place+1)%size, all[place], path),
+			"another leaf":   CheckPath(root, size, place, [32]byte{1}, path),
+			"another root":   CheckPath([32]byte{1}, size, place, all[place], path),
+			"a longer path":  CheckPath(root, size, place, all[place], append(path[:len(path):len(path)], [32]byte{})),
+			"beyond the end": CheckPath(root, size, size, all[place], path),
+		}
+		if n == 1 {
+			delete(wrong, "another place")
+		}
+		for what, err := range wrong {
+			if !errors.Is(err, ErrPath) {
+				t.Fatalf("%s of leaf %d of %d: %v", what, place, n, err)
+			}
+		}
+	})
+}
+
+func FuzzCheckPath(f *testing.F) {
+	f.Add(uint64(3), uint64(2), make([]byte, 64))
+	f.Add(^uint64(0), ^uint64(0)-1, make([]byte, 64*32))
+	f.Fuzz(func(t *testing.T, size, place uint64, b []byte) {
+		var path [][32]byte
+		for ; len(b) >= 32 && len(path) < 70; b = b[32:] {
+			path = append(path, [32]byte(b))
+		}
+		if CheckPath([32]byte{}, size, place, [32]byte{1}, path) == nil {
+			t.Fatal("a root of zeros has leaves")
+		}
+	})
 }
