@@ -11,9 +11,12 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	"github.com/grpc-ecosystem/grpc-gateway/runtime"
 
+	"github.com/hpips/hpips/chain/audit"
+	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/committee"
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/reward"
+	auditv1 "github.com/hpips/hpips/proto/gen/auditv1"
 	bondv1 "github.com/hpips/hpips/proto/gen/bondv1"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
 	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
@@ -23,6 +26,7 @@ import (
 	rewardv1 "github.com/hpips/hpips/proto/gen/rewardv1"
 	supplyv1 "github.com/hpips/hpips/proto/gen/supplyv1"
 	"github.com/hpips/hpips/spec/sortition"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 // tickets tells the registry the committee's time, and the committee whose ticket goes.
@@ -141,16 +145,108 @@ func (p paid) Paid(ctx context.Context, node sortition.Key, denom string, days u
 func (w work) Busy(ctx context.Context, node sortition.Key) (string, error) {
 	serves, err1 := w.escrow.Serves(ctx, node[:])
 	sits, err2 := w.committee.Seated(ctx, node)
-	switch err := errors.Join(err1, err2); {
+	watched, err3 := w.audit.Watched(ctx, node)
+	switch err := errors.Join(err1, err2, err3); {
 	case err != nil:
 		return "", err
 	case serves:
 		return "lease", nil
 	case sits:
 		return "seat", nil
+	case watched:
+		return "audit", nil
 	}
 	return "", nil
 }
+
+// audits look at results before their pay is final; the rest is what they ask of others.
+type (
+	audits  struct{ *keepers }
+	lottery struct{ *keepers }
+	purse   struct{ *keepers }
+	pledge  struct{ *keepers }
+)
+
+func (a audits) Redeemed(ctx context.Context, r escrowv1.Redemption, l escrowv1.Lease) error {
+	return a.audit.Redeemed(ctx, auditv1.Audit{Node: r.Node, Sequence: r.Sequence, Lease: r.Lease, Payer: l.Payer, VoucherKey: l.VoucherKey, Denom: l.Denom, Amount: r.Amount.Uint64(), Root: r.Root,
+		TasksBefore: r.TasksBefore, Tasks: r.Tasks, WorkBefore: r.WorkBefore, Work: r.Work, Height: r.Height})
+}
+
+func (a audits) Fate(ctx context.Context, node []byte, sequence uint64) (escrow.Fate, error) {
+	fate, err := a.audit.Fate(ctx, node, sequence)
+	return escrow.Fate(fate), err
+}
+
+func (a audits) Settled(ctx context.Context, r escrowv1.Redemption, lost bool) error {
+	return a.audit.Settled(ctx, r.Node, r.Sequence, lost)
+}
+
+func (a audits) Busy(ctx context.Context, lease []byte) (bool, error) {
+	return a.audit.Busy(ctx, lease)
+}
+
+func (l lottery) Seed(ctx context.Context) (sortition.Seed, uint64, error) {
+	b, err := l.committee.Beacon(ctx)
+	if err != nil {
+		return sortition.Seed{}, 0, err
+	}
+	return sortition.Seed(b.Seed), b.Index, nil
+}
+
+func (l lottery) Tickets(ctx context.Context) uint64 { return l.committee.Tickets(ctx) }
+
+func (l lottery) Ticket(ctx context.Context, node sortition.Key, before int64) (audit.Ticket, bool, error) {
+	t, beside, good, err := l.committee.Good(ctx, node, before)
+	if err != nil || !good {
+		return audit.Ticket{}, false, err
+	}
+	return audit.Ticket{Owner: t.Owner, VRF: sortition.Key(t.VrfKey), Network: t.Network, Beside: beside}, true, nil
+}
+
+func (p purse) Free(ctx context.Context, lease []byte) (math.Int, error) {
+	return p.escrow.Free(ctx, voucher.ID(lease))
+}
+
+func (p purse) Hire(ctx context.Context, lease, node []byte, owner string, amount math.Int) (math.Int, error) {
+	paid, err := p.escrow.Hire(ctx, voucher.ID(lease), node, owner, amount)
+	if errors.Is(err, escrow.ErrResting) {
+		err = audit.ErrRests.Wrap(err.Error())
+	}
+	return paid, err
+}
+
+func (p purse) Last(ctx context.Context) (uint64, error) { return p.escrow.Last(ctx) }
+
+func (p purse) First(ctx context.Context, node []byte) (uint64, bool, error) {
+	return p.escrow.First(ctx, node)
+}
+
+func (p pledge) Counts(ctx context.Context, node sortition.Key, denom string) (math.Int, error) {
+	return p.bond.Counts(ctx, node, denom)
+}
+
+func (p pledge) Held(ctx context.Context, node sortition.Key, denom string) (math.Int, error) {
+	b, err := p.bond.Bond(ctx, node, denom)
+	return b.Held, err
+}
+
+func (p pledge) Slash(ctx context.Context, node sortition.Key, denom string, amount math.Int, refunds ...audit.Refund) (math.Int, error) {
+	var back []bond.Refund
+	for _, r := range refunds {
+		to, err := sdk.AccAddressFromBech32(r.To)
+		if err != nil {
+			return math.ZeroInt(), err
+		}
+		back = append(back, bond.Refund{To: to, Amount: r.Amount})
+	}
+	taken, err := p.bond.Slash(ctx, node, denom, amount, back...)
+	if errors.Is(err, bond.ErrRests) {
+		err = audit.ErrRests.Wrap(err.Error())
+	}
+	return taken, err
+}
+
+func (p pledge) Touch(ctx context.Context, node sortition.Key) error { return p.bond.Touch(ctx, node) }
 
 // sale hands levies to the exchange, and bought brings back what they bring.
 type (
@@ -190,11 +286,12 @@ func seen(n registryv1.Node, known bool, err error) (committee.Node, bool, error
 //
 //  1. The committee takes the seed.
 //  2. The holders' stream flows up to this block's time, before any holding changes; a day that is over is ended.
-//  3. Pay becomes final, leases end.
-//  4. Bonds that are due return.
-//  5. A batch of the exchange ends, if the seed's lot says so.
-//  6. What the fund owes for days that are over is paid.
-//  7. On the first block of a day all sums are looked at.
+//  3. Audits are drawn from redemptions, and disputes go on.
+//  4. Pay becomes final, or is lost; leases end.
+//  5. Bonds that are due return.
+//  6. A batch of the exchange ends, if the seed's lot says so.
+//  7. What the fund owes for days that are over is paid.
+//  8. On the first block of a day all sums are looked at.
 func (a *App) advance(ctx sdk.Context, beta sortition.Beta) error {
 	k := &a.keepers
 	change, err := k.committee.Advance(ctx, beta) // 1
@@ -203,16 +300,17 @@ func (a *App) advance(ctx sdk.Context, beta sortition.Beta) error {
 	}
 	for _, step := range []func(context.Context) error{
 		k.reward.Flow,    // 2
-		k.escrow.Advance, // 3
-		k.bond.Advance,   // 4
-		a.trade,          // 5
-		k.reward.Close,   // 6
+		k.audit.Advance,  // 3
+		k.escrow.Advance, // 4
+		k.bond.Advance,   // 5
+		a.trade,          // 6
+		k.reward.Close,   // 7
 	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	if change.Day { // 7
+	if change.Day { // 8
 		return k.supply.CheckInvariants(ctx)
 	}
 	return nil
@@ -269,6 +367,7 @@ func ourRoutes(c client.Context, mux *runtime.ServeMux) {
 		rewardv1.RegisterQueryHandlerClient(ctx, mux, rewardv1.NewQueryClient(c)),
 		exchangev1.RegisterQueryHandlerClient(ctx, mux, exchangev1.NewQueryClient(c)),
 		bondv1.RegisterQueryHandlerClient(ctx, mux, bondv1.NewQueryClient(c)),
+		auditv1.RegisterQueryHandlerClient(ctx, mux, auditv1.NewQueryClient(c)),
 	} {
 		if err != nil {
 			panic(err) // the generated code never fails here

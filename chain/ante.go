@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/hpips/hpips/chain/escrow"
+	auditv1 "github.com/hpips/hpips/proto/gen/auditv1"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
 	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
 )
@@ -28,7 +29,7 @@ const (
 // newAnte makes the gate that every transaction passes before it is kept, passed on or run.
 //
 // An ordinary transaction goes through the SDK's checks: size, fee, signatures, sequence. A free message (a ticket, a claim, a stepping
-// down) has its proof inside and needs no account: it comes alone, in the one form that FreeTx gives it, so that nobody can multiply
+// down, what jurors found) has its proof inside and needs no account: it comes alone, in the one form that FreeTx gives it, so that nobody can multiply
 // it by changing bytes that no proof covers. The committee checks the proof, and that it is good once, before it is passed on.
 func (a *App) newAnte() (sdk.AnteHandler, error) {
 	k := &a.keepers
@@ -86,6 +87,10 @@ func bare(ctx sdk.Context) sdk.Context { return ctx.WithGasMeter(storetypes.NewG
 func (a *App) anteFree(ctx sdk.Context, message sdk.Msg) (sdk.Context, error) {
 	return a.anteProven(ctx, message, FreeGas, func(next sdk.Context) error {
 		next.GasMeter().ConsumeGas(freeGasEach, "free message")
+		switch message.(type) {
+		case *auditv1.MsgAttest, *auditv1.MsgDispute, *auditv1.MsgCommit, *auditv1.MsgReveal:
+			return a.keepers.audit.CheckFree(next, message)
+		}
 		return a.keepers.committee.CheckFree(next, message)
 	})
 }
@@ -136,15 +141,17 @@ func FreeTx(codec Codec, message sdk.Msg) ([]byte, error) {
 // isFree tells whether a message needs no account.
 func isFree(message sdk.Msg) bool {
 	switch message.(type) {
-	case *committeev1.MsgTicket, *committeev1.MsgClaim, *committeev1.MsgStepDown:
+	case *committeev1.MsgTicket, *committeev1.MsgClaim, *committeev1.MsgStepDown,
+		*auditv1.MsgAttest, *auditv1.MsgDispute, *auditv1.MsgCommit, *auditv1.MsgReveal:
 		return true
 	}
 	return false
 }
 
 // freeNames are the names of the free messages, as they stand in a transaction's bytes.
-func freeNames() [3]string {
-	return [3]string{"/hpips.committee.v1.MsgTicket", "/hpips.committee.v1.MsgClaim", "/hpips.committee.v1.MsgStepDown"}
+func freeNames() [7]string {
+	return [7]string{"/hpips.committee.v1.MsgTicket", "/hpips.committee.v1.MsgClaim", "/hpips.committee.v1.MsgStepDown",
+		"/hpips.audit.v1.MsgAttest", "/hpips.audit.v1.MsgDispute", "/hpips.audit.v1.MsgCommit", "/hpips.audit.v1.MsgReveal"}
 }
 
 // looksFree tells from the first bytes of a transaction whether it is a free message, without decoding it whole: proposals hold

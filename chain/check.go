@@ -21,6 +21,7 @@ import (
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	"github.com/cosmos/gogoproto/proto"
 
+	"github.com/hpips/hpips/chain/audit"
 	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/committee"
 	"github.com/hpips/hpips/chain/supply"
@@ -281,6 +282,13 @@ func (a *App) publicly(ctx sdk.Context, seats, guardians int, moves []supplyv1.M
 	}
 	if want := bond.Public(); !proto.Equal(&bonds, &want) {
 		return errors.New("parameters of bonds are not the public ones")
+	}
+	juries, err := a.keepers.audit.Params(ctx)
+	if err != nil {
+		return err
+	}
+	if want := audit.Public(); !proto.Equal(&juries, &want) {
+		return errors.New("parameters of audits are not the public ones")
 	}
 	moved := math.ZeroInt()
 	for _, m := range moves {

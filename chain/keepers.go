@@ -35,6 +35,7 @@ import (
 	upgradekeeper "github.com/cosmos/cosmos-sdk/x/upgrade/keeper"
 	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
 
+	"github.com/hpips/hpips/chain/audit"
 	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/committee"
 	"github.com/hpips/hpips/chain/escrow"
@@ -64,6 +65,7 @@ type keepers struct {
 	reward     reward.Keeper
 	exchange   exchange.Keeper
 	bond       bond.Keeper
+	audit      audit.Keeper
 }
 
 // storeNames are the stores that make the app hash.
@@ -71,7 +73,7 @@ func storeNames() []string {
 	return []string{
 		authtypes.StoreKey, banktypes.StoreKey, authzkeeper.StoreKey, feegrant.StoreKey, consensustypes.StoreKey, upgradetypes.StoreKey,
 		epochstypes.StoreKey, govtypes.StoreKey, registry.Name, committee.Name, supply.Name, governance.Name,
-		escrow.Name, reward.Name, exchange.Name, bond.Name,
+		escrow.Name, reward.Name, exchange.Name, bond.Name, audit.Name,
 	}
 }
 
@@ -138,9 +140,10 @@ func (a *App) open() error {
 	k.gov = govkeeper.NewKeeper(cdc, service(govtypes.StoreKey), k.account, k.bank, nil, a.MsgServiceRouter(), govtypes.DefaultConfig(), authority,
 		k.governance.Tally)
 	k.gov.SetHooks(govtypes.NewMultiGovHooks(governance.NewHooks(k.governance, k.gov)))
-	k.escrow = escrow.NewKeeper(cdc, service(escrow.Name), escrow.Others{Bank: k.bank, Supply: k.supply, Nodes: nodes{k}, Assets: admitted{k}, Clock: seeds{k}, Pay: pay{k}, Bond: bonds{k}},
+	k.escrow = escrow.NewKeeper(cdc, service(escrow.Name), escrow.Others{Bank: k.bank, Supply: k.supply, Nodes: nodes{k}, Assets: admitted{k}, Clock: seeds{k}, Pay: pay{k}, Audit: audits{k}, Bond: bonds{k}},
 		who, authority)
 	k.bond = bond.NewKeeper(cdc, service(bond.Name), who, bond.Neighbours{Bank: k.bank, Supply: k.supply, Pay: paid{k}, Work: work{k}}, authority)
+	k.audit = audit.NewKeeper(cdc, service(audit.Name), who, audit.Neighbours{Committee: lottery{k}, Registry: nodes{k}, Escrow: purse{k}, Bond: pledge{k}}, authority)
 	k.reward = reward.NewKeeper(cdc, service(reward.Name), who, reward.Neighbours{Bank: k.bank, Supply: k.supply, Committee: k.committee, Registry: owners{k}, Exchange: sale{k},
 		Bond: k.bond}, authority)
 	k.exchange = exchange.NewKeeper(cdc, service(exchange.Name), k.bank, k.supply, bought{k}, who, authority)
@@ -175,6 +178,7 @@ func (a *App) ourModules() map[string]appmodule.AppModule {
 		reward.Name:     reward.NewModule(k.reward),
 		exchange.Name:   exchange.NewModule(k.exchange),
 		bond.Name:       bond.NewModule(k.bond),
+		audit.Name:      audit.NewModule(k.audit),
 	}
 }
 
@@ -183,7 +187,7 @@ func moduleNames() []string {
 	return []string{
 		consensustypes.ModuleName, authtypes.ModuleName, vestingtypes.ModuleName, banktypes.ModuleName, authz.ModuleName, feegrant.ModuleName,
 		upgradetypes.ModuleName, epochstypes.ModuleName, supply.Name, registry.Name, committee.Name, govtypes.ModuleName, governance.Name,
-		exchange.Name, reward.Name, bond.Name, escrow.Name,
+		exchange.Name, reward.Name, bond.Name, escrow.Name, audit.Name,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
 
+	"github.com/hpips/hpips/chain/audit"
 	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/exchange"
@@ -20,6 +21,7 @@ const creditSupply = 1_000_000_000_000
 // market writes what a network begins with for leases, for the day, for bonds and for the exchange. A development network's times follow from its day.
 func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, error)) {
 	leases, rewards, bonds := escrow.Public(), reward.Public(), bond.Public()
+	juries := audit.Public()
 	trade, listings := exchange.DefaultParams(), []exchange.Listing(nil)
 	switch g.Network {
 	case Pool:
@@ -29,6 +31,8 @@ func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, 
 		trade, listings = exchange.DevelopmentParams(), []exchange.Listing{exchange.Credit()}
 		leases.GraceSeconds, leases.GraceBlocks = p.DaySeconds, max(1, p.DaySeconds/p.HeartbeatSeconds)
 		bonds.ReturnSeconds = bond.ReturnDays * p.DaySeconds
+		juries = audit.Development()
+		juries.PassSeconds, juries.RecentSeconds = p.DaySeconds, 3*p.DaySeconds
 		trade.PartSeconds = max(1, p.DaySeconds/uint64(trade.SaleParts))
 	}
 	text, wrong := escrow.Genesis(leases)
@@ -37,6 +41,8 @@ func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, 
 	put(reward.Name, text, wrong)
 	text, wrong = bond.Genesis(bonds)
 	put(bond.Name, text, wrong)
+	text, wrong = audit.Genesis(juries)
+	put(audit.Name, text, wrong)
 	text, wrong = exchange.Genesis(trade, listings)
 	put(exchange.Name, text, wrong)
 }

@@ -17,6 +17,7 @@ import (
 	govv1 "github.com/cosmos/cosmos-sdk/x/gov/types/v1"
 	"github.com/cosmos/gogoproto/proto"
 
+	"github.com/hpips/hpips/proto/gen/auditv1"
 	"github.com/hpips/hpips/proto/gen/bondv1"
 	"github.com/hpips/hpips/proto/gen/committeev1"
 	"github.com/hpips/hpips/proto/gen/escrowv1"
@@ -179,9 +180,13 @@ func (l *Ledger) Params(ctx context.Context) (map[string]json.RawMessage, error)
 	if err != nil {
 		return nil, err
 	}
+	audit, err := auditv1.NewQueryClient(l.now()).Params(ctx, &auditv1.QueryParamsRequest{})
+	if err != nil {
+		return nil, err
+	}
 	all := map[string]json.RawMessage{}
 	for name, p := range map[string]proto.Message{
-		"committee": &committee.Params, "registry": &registry.Params, "escrow": &escrow.Params, "reward": &reward.Params, "bond": &bond.Params, "gov": gov.Params,
+		"committee": &committee.Params, "registry": &registry.Params, "escrow": &escrow.Params, "reward": &reward.Params, "bond": &bond.Params, "audit": &audit.Params, "gov": gov.Params,
 	} {
 		if all[name], err = l.words.codec.MarshalJSON(p); err != nil {
 			return nil, fmt.Errorf("parameters of %s: %w", name, err)
@@ -191,7 +196,7 @@ func (l *Ledger) Params(ctx context.Context) (map[string]json.RawMessage, error)
 }
 
 // voted are the modules whose parameters ChangeParams can change, in the order of its messages.
-var voted = []string{"committee", "registry", "escrow", "reward", "bond"}
+var voted = []string{"committee", "registry", "escrow", "reward", "bond", "audit"}
 
 // ChangeParams makes the messages that change parameters, given as MODULE.KEY and its new value. All others stay as they are now.
 func (l *Ledger) ChangeParams(ctx context.Context, changes map[string]string) ([]Message, error) {
@@ -262,6 +267,9 @@ func (l *Ledger) update(module string, params []byte) (Message, error) {
 		return m, l.words.codec.UnmarshalJSON(params, &m.Params)
 	case "bond":
 		m := &bondv1.MsgUpdateParams{Authority: Authority()}
+		return m, l.words.codec.UnmarshalJSON(params, &m.Params)
+	case "audit":
+		m := &auditv1.MsgUpdateParams{Authority: Authority()}
 		return m, l.words.codec.UnmarshalJSON(params, &m.Params)
 	}
 	m := &committeev1.MsgUpdateParams{Authority: Authority()}

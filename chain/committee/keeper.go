@@ -240,6 +240,25 @@ func (k Keeper) Seated(ctx context.Context, id sortition.Key) (bool, error) {
 	return k.seats.Has(ctx, id[:])
 }
 
+// Good gives the ticket of a node that is good now and was taken out before the block at height before, and how many tickets are in its network. Where networks are not limited it is in none, and
+// stands for itself.
+func (k Keeper) Good(ctx context.Context, id sortition.Key, before int64) (t committeev1.Ticket, beside uint64, good bool, err error) {
+	t, _, err = k.goodTicket(ctx, id, k.Day(ctx))
+	if isRefusal(err) || err == nil && t.SinceHeight >= before {
+		return t, 0, false, nil
+	}
+	params, err2 := k.Params(ctx)
+	if err := errors.Join(err, err2); err != nil {
+		return t, 0, false, err
+	}
+	if !limited(params) {
+		t.Network = ""
+		return t, 1, true, nil
+	}
+	beside, err = k.inNetwork(ctx, t.Network)
+	return t, beside, err == nil, err
+}
+
 // TicketsOf counts an owner's tickets as at the opening of the block at height before: those taken out in earlier blocks and still good then.
 // Tickets that are gone are remembered for fifteen days.
 func (k Keeper) TicketsOf(ctx context.Context, owner string, before int64) uint64 {

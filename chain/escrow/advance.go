@@ -84,14 +84,15 @@ func (k Keeper) settleNext(ctx sdk.Context, from uint64) (next uint64, more bool
 	if ctx.BlockHeight() < r.Height+finalBlocks { // nor are those after it
 		return 0, false, nil
 	}
-	if k.others.Audit != nil {
-		open, err := k.others.Audit.Open(ctx, node, sequence)
-		if err != nil || open {
-			return sequence + 1, true, err
-		}
+	end := k.finish
+	switch fate, err := k.fate(ctx, node, sequence); {
+	case err != nil || fate == Waits:
+		return sequence + 1, true, err
+	case fate == Lost:
+		end = k.forfeit
 	}
 	trial, write := ctx.CacheContext()
-	switch err := k.finish(trial, r); {
+	switch err := end(trial, r); {
 	case errors.Is(err, ErrResting):
 		return sequence, false, nil
 	case err != nil:
@@ -121,22 +122,30 @@ func (k Keeper) finish(ctx sdk.Context, r escrowv1.Redemption) error {
 			return err
 		}
 	}
-	if err := errors.Join(k.pending.Remove(ctx, collections.Join(r.Node, r.Sequence)), k.heads.Remove(ctx, r.Sequence)); err != nil {
+	if err := k.leaveRow(ctx, r, false); err != nil {
 		return err
-	}
-	next, there, err := k.head(ctx, r.Node)
-	if err != nil {
-		return err
-	}
-	if there {
-		if err := k.heads.Set(ctx, next, r.Node); err != nil {
-			return err
-		}
 	}
 	emit(ctx, "hpips_final", "lease", hex.EncodeToString(l.Id), "node", hex.EncodeToString(l.Node), "sequence", number(r.Sequence), "payer", l.Payer,
 		"payee", l.Payee, "amount", r.Amount.String()+l.Denom)
 	l.Final, l.Pending = l.Final.Add(r.Amount), l.Pending-1
 	return k.keep(ctx, l)
+}
+
+// leaveRow takes a redemption that is over out of its node's row, and lets the next one of the node come forward.
+func (k Keeper) leaveRow(ctx sdk.Context, r escrowv1.Redemption, lost bool) error {
+	if err := errors.Join(k.pending.Remove(ctx, collections.Join(r.Node, r.Sequence)), k.heads.Remove(ctx, r.Sequence)); err != nil {
+		return err
+	}
+	if k.others.Audit != nil && len(r.Root) > 0 {
+		if err := k.others.Audit.Settled(ctx, r, lost); err != nil {
+			return err
+		}
+	}
+	next, there, err := k.head(ctx, r.Node)
+	if err != nil || !there {
+		return err
+	}
+	return k.heads.Set(ctx, next, r.Node)
 }
 
 // expire closes the leases whose term has ended.
@@ -172,6 +181,14 @@ func (k Keeper) giveBack(ctx sdk.Context, p escrowv1.Params) error {
 		if over, err := k.graceOver(ctx, p, l); err != nil || !over {
 			return err
 		}
+		if asked, err := k.audited(ctx, l); err != nil {
+			return err
+		} else if asked { // its rest pays jurors
+			if err := errors.Join(k.graces.Remove(ctx, collections.Join(index, id)), k.closing(ctx, l, "closing")); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := k.graces.Remove(ctx, collections.Join(index, id)); err != nil {
 			return err
 		}
@@ -188,7 +205,7 @@ func (k Keeper) giveBack(ctx sdk.Context, p escrowv1.Params) error {
 
 // refund ends a lease but for what waits to be final.
 func (k Keeper) refund(ctx sdk.Context, l escrowv1.Lease) error {
-	rest := l.Deposit.Sub(l.Redeemed)
+	rest := free(l)
 	if rest.IsPositive() {
 		_, payer, err := k.canonical(l.Payer)
 		if err != nil {

@@ -89,9 +89,23 @@ type Pay interface {
 	Split(ctx context.Context, f Final) error
 }
 
-// Audit tells whether an audit that was drawn from a redemption is open: it is not final before it is closed.
+// Fate is what becomes of a redemption that could be final by its age.
+type Fate int
+
+// The fates of a redemption.
+const (
+	Passes Fate = iota // it is final
+	Waits              // it is audited, or is going to be
+	Lost               // its node was convicted: it goes back to its payer
+)
+
+// Audit looks at results before their pay is final. It is told of each redemption whose payer wants a jury when it is there (Redeemed) and when it is over (Settled); Busy tells whether
+// anything of a lease is still looked at, which its rest may have to pay for.
 type Audit interface {
-	Open(ctx context.Context, node []byte, sequence uint64) (bool, error)
+	Redeemed(ctx context.Context, r escrowv1.Redemption, l escrowv1.Lease) error
+	Fate(ctx context.Context, node []byte, sequence uint64) (Fate, error)
+	Settled(ctx context.Context, r escrowv1.Redemption, lost bool) error
+	Busy(ctx context.Context, lease []byte) (bool, error)
 }
 
 // Bond is told of a lease that is gone, with all of its pay: its node has nothing more to answer for in it.

@@ -90,7 +90,7 @@ func (k Keeper) draft(ctx context.Context, p escrowv1.Params, payer string, d es
 	payee, _, err := k.canonical(owner)
 	return escrowv1.Lease{
 		Id: id, Payer: payer, VoucherKey: d.VoucherKey, Node: d.Node, Payee: payee, Denom: d.Denom,
-		Deposit: d.Amount, Redeemed: math.ZeroInt(), Final: math.ZeroInt(), Fees: math.ZeroInt(),
+		Deposit: d.Amount, Redeemed: math.ZeroInt(), Final: math.ZeroInt(), Fees: math.ZeroInt(), Jury: math.ZeroInt(), Forfeited: math.ZeroInt(),
 		Phase: escrowv1.PHASE_OPEN, OpenedHeight: sdk.UnwrapSDKContext(ctx).BlockHeight(), Until: d.Until,
 	}, err
 }

@@ -79,10 +79,10 @@ func (r *recount) countLeases(ctx context.Context) error {
 		}
 		seen += l.Pending
 		if l.Pending != r.counts[string(id)] || l.Final.IsNegative() || l.Fees.IsNegative() || l.Redeemed.GT(l.Deposit) ||
-			!l.Redeemed.Equal(l.Final.Add(l.Fees).Add(wait)) {
-			return true, fmt.Errorf("lease %x: deposit %s, redeemed %s, final %s, fees %s, %d pending with %s", id, l.Deposit, l.Redeemed, l.Final, l.Fees, l.Pending, wait)
+			l.Redeemed.Add(l.Jury).GT(l.Deposit) || !l.Redeemed.Equal(l.Final.Add(l.Fees).Add(l.Forfeited).Add(wait)) {
+			return true, fmt.Errorf("lease %x: deposit %s, redeemed %s, final %s, fees %s, forfeited %s, juries %s, %d pending with %s", id, l.Deposit, l.Redeemed, l.Final, l.Fees, l.Forfeited, l.Jury, l.Pending, wait)
 		}
-		left := l.Deposit.Sub(l.Fees).Sub(l.Final)
+		left := l.Deposit.Sub(l.Fees).Sub(l.Final).Sub(l.Forfeited).Sub(l.Jury)
 		where, err := false, error(nil)
 		switch l.Phase {
 		case escrowv1.PHASE_OPEN:

@@ -151,8 +151,8 @@ func (k Keeper) claim(ctx sdk.Context, p escrowv1.Params, node []byte, c escrowv
 	}
 	amount := math.NewIntFromUint64(v.Amount)
 	switch {
-	case amount.GT(l.Deposit):
-		return none, ErrDeposit.Wrapf("%s of %s for %x", amount, l.Deposit, l.Id)
+	case amount.GT(l.Deposit.Sub(l.Jury)):
+		return none, ErrDeposit.Wrapf("%s of %s for %x", amount, l.Deposit.Sub(l.Jury), l.Id)
 	case amount.LTE(l.Redeemed):
 		return none, ErrOld.Wrapf("%s after %s for %x", amount, l.Redeemed, l.Id)
 	case v.Usage.Tasks < l.Tasks || v.Usage.Work < l.Work:
@@ -238,6 +238,11 @@ func (k Keeper) wait(ctx sdk.Context, node []byte, claims []claim) error {
 		if err := errors.Join(k.leases.Set(ctx, l.Id, l), k.pending.Set(ctx, collections.Join(node, last), r), add(ctx, k.waiting, l.Payee, l.Denom, net),
 			add(ctx, k.escrowed, l.Payer, l.Denom, c.fee.Neg()), k.reserve(ctx, l.Payer, l.Denom, c.fee.Neg())); err != nil {
 			return err
+		}
+		if k.others.Audit != nil && len(r.Root) > 0 && r.Tasks > 0 {
+			if err := k.others.Audit.Redeemed(ctx, r, l); err != nil {
+				return err
+			}
 		}
 		emit(ctx, "hpips_redemption", "lease", hex.EncodeToString(l.Id), "node", hex.EncodeToString(node), "sequence", number(last), "payer", l.Payer,
 			"payee", l.Payee, "amount", net.String()+l.Denom, "fee", c.fee.String()+Denom)

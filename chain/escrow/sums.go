@@ -14,7 +14,7 @@ import (
 func (k Keeper) Totals(ctx context.Context, denom string) (escrowv1.Totals, error) {
 	t, known, err := found(k.totals.Get(ctx, denom))
 	if !known {
-		t = escrowv1.Totals{Denom: denom, Deposited: math.ZeroInt(), Returned: math.ZeroInt(), Final: math.ZeroInt(), Fees: math.ZeroInt()}
+		t = escrowv1.Totals{Denom: denom, Deposited: math.ZeroInt(), Returned: math.ZeroInt(), Final: math.ZeroInt(), Fees: math.ZeroInt(), Jury: math.ZeroInt()}
 	}
 	return t, err
 }
@@ -24,8 +24,8 @@ func (k Keeper) Unsound(ctx context.Context) (string, error) {
 	why := ""
 	err := k.totals.Walk(ctx, nil, func(denom string, t escrowv1.Totals) (bool, error) {
 		held := k.others.Bank.GetBalance(ctx, k.account, denom).Amount
-		if sum := t.Returned.Add(t.Final).Add(t.Fees).Add(held); !sum.Equal(t.Deposited) {
-			why = fmt.Sprintf("escrow took in %s%s: %s returned, %s final, %s fees and %s held are not that", t.Deposited, denom, t.Returned, t.Final, t.Fees, held)
+		if sum := t.Returned.Add(t.Final).Add(t.Fees).Add(t.Jury).Add(held); !sum.Equal(t.Deposited) {
+			why = fmt.Sprintf("escrow took in %s%s: %s returned, %s final, %s fees, %s for juries and %s held are not that", t.Deposited, denom, t.Returned, t.Final, t.Fees, t.Jury, held)
 		}
 		return why != "", nil
 	})

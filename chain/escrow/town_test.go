@@ -135,6 +135,9 @@ type town struct {
 	resting  bool
 	refused  map[string]bool // payees whose payment fails
 	audits   map[uint64]bool // open, by sequence
+	lost     map[uint64]bool // whose node was convicted
+	settled  []uint64        // redemptions of which the audits heard that they are over
+	asked    bool            // audits look at something of every lease
 	finals   []Final
 	touched  []string // nodes, a lease of which was gone
 }
@@ -142,7 +145,7 @@ type town struct {
 // founded is a town in which alice and carol have 1,000 HPIPS, and 1,000,000 of silver and tin. Bob has nothing, not even an account.
 func founded(t rapid.TB) *town {
 	keys := storetypes.NewKVStoreKeys(Name, "supply", authtypes.StoreKey, banktypes.StoreKey, authzkeeper.StoreKey)
-	s := &town{t: t, stores: store.NewCommitMultiStore(dbm.NewMemDB(), log.NewNopLogger()), key: keys[Name], index: 100, left: map[string]bool{}, refused: map[string]bool{}, audits: map[uint64]bool{}}
+	s := &town{t: t, stores: store.NewCommitMultiStore(dbm.NewMemDB(), log.NewNopLogger()), key: keys[Name], index: 100, left: map[string]bool{}, refused: map[string]bool{}, audits: map[uint64]bool{}, lost: map[uint64]bool{}}
 	s.reserved = collections.NewMap(collections.NewSchemaBuilder(runtime.NewKVStoreService(keys["supply"])), collections.NewPrefix(1), "reserved",
 		collections.BytesKey, sdk.IntValue)
 	for _, key := range keys {
@@ -207,9 +210,27 @@ func (s *town) Admitted(_ context.Context, denom string) (bool, error) { return 
 
 func (s *town) Index(context.Context) (uint64, error) { return s.index, nil }
 
-func (s *town) Open(_ context.Context, _ []byte, sequence uint64) (bool, error) {
-	return s.audits[sequence], nil
+func (s *town) Redeemed(context.Context, escrowv1.Redemption, escrowv1.Lease) error { return nil }
+
+func (s *town) Fate(_ context.Context, _ []byte, sequence uint64) (Fate, error) {
+	switch {
+	case s.lost[sequence]:
+		return Lost, nil
+	case s.audits[sequence]:
+		return Waits, nil
+	}
+	return Passes, nil
 }
+
+func (s *town) Settled(_ context.Context, r escrowv1.Redemption, lost bool) error {
+	if lost != s.lost[r.Sequence] {
+		return errors.New("another fate than its own")
+	}
+	s.settled = append(s.settled, r.Sequence)
+	return nil
+}
+
+func (s *town) Busy(context.Context, []byte) (bool, error) { return s.asked, nil }
 
 // Touch is the bond's.
 func (s *town) Touch(_ context.Context, node []byte) error {

@@ -92,23 +92,24 @@ func Sum(says []Say) Voice {
 }
 
 // voiceBytes is what a juror's node key signs.
-func (m Matter) voiceBytes(juror, commitment [32]byte) []byte {
+func (m Matter) voiceBytes(juror, commitment [32]byte, work uint64) []byte {
 	var b bytes.Buffer
 	b.WriteString(voicePrefix)
 	b.Write(m.Alpha())
 	b.Write(juror[:])
 	b.Write(commitment[:])
+	b.Write(binary.BigEndian.AppendUint64(nil, work))
 	return b.Bytes()
 }
 
-// SignVoice signs a juror's commitment with its node key.
-func (m Matter) SignVoice(commitment [32]byte, key ed25519.PrivateKey) []byte {
-	return ed25519.Sign(key, m.voiceBytes([32]byte(key.Public().(ed25519.PublicKey)), commitment))
+// SignVoice signs a juror's commitment with its node key, and with it the work of all that it ran, which it is paid by.
+func (m Matter) SignVoice(commitment [32]byte, work uint64, key ed25519.PrivateKey) []byte {
+	return ed25519.Sign(key, m.voiceBytes([32]byte(key.Public().(ed25519.PublicKey)), commitment, work))
 }
 
-// CheckVoice tells whether a juror's node key signed the commitment for this matter.
-func (m Matter) CheckVoice(juror, commitment [32]byte, signature []byte) error {
-	if !ed25519.Verify(juror[:], m.voiceBytes(juror, commitment), signature) {
+// CheckVoice tells whether a juror's node key signed the commitment and the work for this matter.
+func (m Matter) CheckVoice(juror, commitment [32]byte, work uint64, signature []byte) error {
+	if !ed25519.Verify(juror[:], m.voiceBytes(juror, commitment, work), signature) {
 		return fmt.Errorf("voice of juror %x: the signature is wrong", juror[:4])
 	}
 	return nil

@@ -263,19 +263,19 @@ func TestVoicesAreSigned(t *testing.T) {
 		t.Error("the order of draws does not matter")
 	}
 	word := Commitment(voice, bob, [32]byte{6})
-	signed := m.SignVoice(word, key)
-	if err := m.CheckVoice(bob, word, signed); err != nil {
+	signed := m.SignVoice(word, 5, key)
+	if err := m.CheckVoice(bob, word, 5, signed); err != nil {
 		t.Fatal(err)
 	}
 	for name, other := range map[string]Matter{
 		"chain": {"d", m.Node, 2, 3, 1, m.Seed}, "node": {"c", [32]byte{9}, 2, 3, 1, m.Seed}, "sequence": {"c", m.Node, 9, 3, 1, m.Seed},
 		"place": {"c", m.Node, 2, 9, 1, m.Seed}, "round": {"c", m.Node, 2, 3, 2, m.Seed}, "seed": {"c", m.Node, 2, 3, 1, [32]byte{9}},
 	} {
-		if other.CheckVoice(bob, word, signed) == nil {
+		if other.CheckVoice(bob, word, 5, signed) == nil {
 			t.Errorf("another %s: taken", name)
 		}
 	}
-	if m.CheckVoice([32]byte{1}, word, signed) == nil || m.CheckVoice(bob, [32]byte{1}, signed) == nil || m.CheckVoice(bob, word, nil) == nil {
+	if m.CheckVoice([32]byte{1}, word, 5, signed) == nil || m.CheckVoice(bob, [32]byte{1}, 5, signed) == nil || m.CheckVoice(bob, word, 6, signed) == nil || m.CheckVoice(bob, word, 5, nil) == nil {
 		t.Error("another's voice is taken")
 	}
 }

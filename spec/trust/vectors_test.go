@@ -140,7 +140,7 @@ func jurorVectors() any {
 		word := Commitment(Sum([]Say{{Digest{1}, Digest{2}}}), bob, [32]byte{byte(round)})
 		called := Called([]int{Fellows, Second, Third}[round])
 		low := Threshold(1000, called)
-		all = append(all, vector{m.Chain, m.Node[:], m.Sequence, m.Place, m.Round, m.Seed[:], m.Alpha(), bob[:], word[:], m.SignVoice(word, key), 1000, called, low[:],
+		all = append(all, vector{m.Chain, m.Node[:], m.Sequence, m.Place, m.Round, m.Seed[:], m.Alpha(), bob[:], word[:], m.SignVoice(word, 5, key), 1000, called, low[:],
 			Point(bytes.Repeat([]byte{byte(round)}, 64), round, 1_000_000)})
 	}
 	return all

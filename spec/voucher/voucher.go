@@ -94,22 +94,25 @@ func Parse(b []byte) (Voucher, error) {
 	return v, nil
 }
 
-// digest is what the payer's key signs.
-func digest(b []byte) [32]byte { return sha256.Sum256(append([]byte(voucherPrefix), b...)) }
-
 // Sign makes the payer's promise. secret is a secp256k1 scalar, 32 bytes. The signature is deterministic (RFC 6979).
 func (v Voucher) Sign(secret []byte) (Signed, error) {
 	b, err := v.Bytes()
 	if err != nil {
 		return Signed{}, err
 	}
+	signature, err := SignWord(voucherPrefix, b, secret)
+	return Signed{v, signature}, err
+}
+
+// SignWord signs SHA-256(prefix ‖ b) as vouchers are signed. The prefix is the word's own, and ends with 0x00.
+func SignWord(prefix string, b, secret []byte) ([]byte, error) {
 	var scalar secp256k1.ModNScalar
 	if len(secret) != 32 || scalar.SetByteSlice(secret) || scalar.IsZero() {
-		return Signed{}, errors.New("sign voucher: no secret key of 32 bytes")
+		return nil, errors.New("sign as a lease's payer: no secret key of 32 bytes")
 	}
-	sum := digest(b)
+	sum := sha256.Sum256(append([]byte(prefix), b...))
 	compact := ecdsa.SignCompact(secp256k1.NewPrivateKey(&scalar), sum[:], true)
-	return Signed{v, compact[1:]}, nil // without the recovery code
+	return compact[1:], nil // without the recovery code
 }
 
 // Check tells whether key, compressed, signed the voucher.
@@ -121,9 +124,12 @@ func (s Signed) Check(key []byte) error {
 	return CheckBytes(b, s.Signature, key)
 }
 
-// CheckBytes tells whether key signed a voucher of which these are the canonical bytes. A signature whose s lies in the upper half is
+// CheckBytes tells whether key signed a voucher of which these are the canonical bytes.
+func CheckBytes(b, signature, key []byte) error { return CheckWord(voucherPrefix, b, signature, key) }
+
+// CheckWord tells whether key signed a word as SignWord does. A signature whose s lies in the upper half is
 // refused: nobody but the payer can make two of one.
-func CheckBytes(b, signature, key []byte) error {
+func CheckWord(prefix string, b, signature, key []byte) error {
 	public, err := secp256k1.ParsePubKey(key)
 	if err != nil || len(key) != KeySize {
 		return fmt.Errorf("%w: no compressed secp256k1 key", ErrSignature)
@@ -135,7 +141,7 @@ func CheckBytes(b, signature, key []byte) error {
 	if r.SetByteSlice(signature[:32]) || s.SetByteSlice(signature[32:]) || r.IsZero() || s.IsZero() || s.IsOverHalfOrder() {
 		return fmt.Errorf("%w: r or s out of range", ErrSignature)
 	}
-	sum := digest(b)
+	sum := sha256.Sum256(append([]byte(prefix), b...))
 	if !ecdsa.NewSignature(&r, &s).Verify(sum[:], public) {
 		return ErrSignature
 	}

@@ -1,0 +1,77 @@
+package audit
+
+import (
+	"context"
+	"errors"
+
+	"cosmossdk.io/collections"
+
+	"github.com/cosmos/cosmos-sdk/types/query"
+
+	"github.com/hpips/hpips/proto/gen/auditv1"
+)
+
+type queries struct{ keeper Keeper }
+
+var _ auditv1.QueryServer = queries{}
+
+// Audit gives that of one redemption, with the disputes about it.
+func (q queries) Audit(ctx context.Context, r *auditv1.QueryAuditRequest) (*auditv1.QueryAuditResponse, error) {
+	at := collections.Join(r.Node, r.Sequence)
+	a, known, err := found(q.keeper.audits.Get(ctx, at))
+	if err == nil && !known {
+		a, known, err = found(q.keeper.recent.Get(ctx, at))
+	}
+	if err == nil && !known {
+		err = ErrUnknown.Wrapf("of redemption %d of %x", r.Sequence, r.Node)
+	}
+	if err != nil {
+		return nil, err
+	}
+	res := &auditv1.QueryAuditResponse{Audit: a}
+	rng := collections.NewPrefixedTripleRange[[]byte, uint64, uint64](a.Lease)
+	err = q.keeper.asked.Walk(ctx, rng, func(_ leaf, id uint64) (bool, error) {
+		d, known, err := found(q.keeper.disputes.Get(ctx, id))
+		if known && d.Sequence == a.Sequence {
+			res.Disputes = append(res.Disputes, d)
+		}
+		return false, err
+	})
+	return res, err
+}
+
+// Audits lists those of redemptions that are not final, of all nodes or of one.
+func (q queries) Audits(ctx context.Context, r *auditv1.QueryAuditsRequest) (*auditv1.QueryAuditsResponse, error) {
+	of := []func(*query.CollectionsPaginateOptions[turn]){}
+	if len(r.Node) > 0 {
+		of = append(of, query.WithCollectionPaginationPairPrefix[[]byte, uint64](r.Node))
+	}
+	all, page, err := query.CollectionPaginate(ctx, q.keeper.audits, r.Pagination, func(_ turn, a auditv1.Audit) (auditv1.Audit, error) { return a, nil }, of...)
+	return &auditv1.QueryAuditsResponse{Audits: all, Pagination: page}, err
+}
+
+// Disputes lists those that are open.
+func (q queries) Disputes(ctx context.Context, r *auditv1.QueryDisputesRequest) (*auditv1.QueryDisputesResponse, error) {
+	all, page, err := query.CollectionPaginate(ctx, q.keeper.disputes, r.Pagination, func(_ uint64, d auditv1.Dispute) (auditv1.Dispute, error) { return d, nil })
+	return &auditv1.QueryDisputesResponse{Disputes: all, Pagination: page}, err
+}
+
+// Recent gives the node's final results that can be disputed once it is convicted.
+func (q queries) Recent(ctx context.Context, r *auditv1.QueryRecentRequest) (*auditv1.QueryRecentResponse, error) {
+	res := &auditv1.QueryRecentResponse{}
+	c, convicted, err1 := found(q.keeper.convictions.Get(ctx, r.Node))
+	if convicted {
+		res.Conviction = &c
+	}
+	err2 := q.keeper.recent.Walk(ctx, collections.NewPrefixedPairRange[[]byte, uint64](r.Node), func(_ turn, a auditv1.Audit) (bool, error) {
+		res.Audits = append(res.Audits, a)
+		return false, nil
+	})
+	return res, errors.Join(err1, err2)
+}
+
+// Params gives the parameters.
+func (q queries) Params(ctx context.Context, _ *auditv1.QueryParamsRequest) (*auditv1.QueryParamsResponse, error) {
+	p, err := q.keeper.Params(ctx)
+	return &auditv1.QueryParamsResponse{Params: p}, err
+}
