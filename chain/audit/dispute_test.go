@@ -254,8 +254,9 @@ func TestRecentResultsAreRefunded(t *testing.T) {
 	if s.bonds["bob"] != bond-350 || s.back[person("alice").address()] != back+10 || s.back[jurors[0].address()] != 10 {
 		t.Errorf("bob's bond %d, alice has back %d, a juror %d", s.bonds["bob"], s.back[person("alice").address()], s.back[jurors[0].address()])
 	}
+	late := s.question(j, old, 5)
 	s.block(73 * time.Hour)
-	s.refuses("three days later", s.send(s.question(j, old, 5)), ErrUnknown)
+	s.refuses("three days later", s.send(late), ErrUnknown)
 	if watched, err := s.keeper.Watched(s.ctx, person("bob").node()); err != nil || watched {
 		t.Errorf("watched: %t, %v", watched, err)
 	}
