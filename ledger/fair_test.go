@@ -68,10 +68,14 @@ type fair struct {
 	leases  map[voucher.ID]*fairLease
 	row     []fairPay // redeemed and not final
 	refused func(fairPay) bool
+	rooted  bool               // payers want juries
+	juries  func(fairPay) bool // hold up pay
+	lost    func(fairPay) bool // goes back to its payer
 	days    []*fairBooks
 
 	balances, reserved map[string]int64
 	past               []map[string]int64 // balances after each block
+	rows               [][]fairPay        // who waited after each block
 	fund, swept        int64              // the community fund; fees of this block
 	flows              stream             // to the holders; Amount and so on as chain/reward says
 	modules            []string
@@ -200,7 +204,7 @@ func (f *fair) next(acts ...func()) {
 	if f.swept > 0 {
 		f.fund, f.swept = f.fund+f.swept, 0 // nothing is told of it
 	}
-	f.past = append(f.past, maps.Clone(f.balances))
+	f.past, f.rows = append(f.past, maps.Clone(f.balances)), append(f.rows, slices.Clone(f.row))
 }
 
 // moves is what is told of coins that move from a module's account.
@@ -249,6 +253,15 @@ func (f *fair) settle() {
 			continue
 		}
 		steps++
+		if f.juries != nil && f.juries(p) {
+			held[p.lease.node], keep = true, append(keep, p)
+			continue
+		}
+		if f.lost != nil && f.lost(p) {
+			f.tellAll(f.moves("escrow", p.lease.payer, coin(p.amount, p.lease.denom))...)
+			f.tell("hpips_forfeited", "lease", hex.EncodeToString(p.lease.id[:]), "node", p.lease.node, "sequence", fmt.Sprint(p.sequence), "payer", p.lease.payer, "amount", coin(p.amount, p.lease.denom))
+			continue
+		}
 		if f.refused != nil && f.refused(p) {
 			held[p.lease.node], keep = true, append(keep, p)
 			f.tell("hpips_pay_refused", "lease", hex.EncodeToString(p.lease.id[:]), "node", p.lease.node, "sequence", fmt.Sprint(p.sequence), "why", "closed")
@@ -430,6 +443,9 @@ func (f *fair) redeems(payer, node string, more uint64, leases ...string) func()
 			l := f.leases[voucher.LeaseID(fairAddress(payer), sha256.Sum256([]byte(name)))]
 			l.redeemed += more
 			v := voucher.Voucher{Chain: fairChain, Lease: l.id, Amount: l.redeemed}
+			if f.rooted {
+				v.Root = [32]byte{1}
+			}
 			signed, err1 := v.Sign(fairVoucherKey(payer))
 			word, err2 := v.Bytes()
 			if err := errors.Join(err1, err2); err != nil {

@@ -21,6 +21,7 @@ import (
 	govv1 "github.com/cosmos/cosmos-sdk/x/gov/types/v1"
 	"github.com/cosmos/gogoproto/proto"
 
+	"github.com/hpips/hpips/proto/gen/auditv1"
 	"github.com/hpips/hpips/proto/gen/committeev1"
 	"github.com/hpips/hpips/proto/gen/rewardv1"
 	"github.com/hpips/hpips/proto/gen/supplyv1"
@@ -111,6 +112,14 @@ func (f *fair) ABCIQueryWithOptions(_ context.Context, path string, data cmtbyte
 	switch path {
 	case "/hpips.committee.v1.Query/Params":
 		m = &committeev1.QueryParamsResponse{Params: committeev1.Params{DaySeconds: fairDay}}
+	case "/hpips.audit.v1.Query/Audits":
+		all := &auditv1.QueryAuditsResponse{}
+		if f.rooted && o.Height > 0 {
+			for _, p := range f.rows[o.Height-1] {
+				all.Audits = append(all.Audits, auditv1.Audit{Height: p.height})
+			}
+		}
+		m = all
 	case "/hpips.committee.v1.Query/Committee":
 		m = &committeev1.QueryCommitteeResponse{Beacon: committeev1.Beacon{GenesisTime: fairBegan, Day: uint64(len(f.days) - 1)}, Seats: f.seats}
 	case "/hpips.reward.v1.Query/Day":

@@ -78,6 +78,7 @@ type settler struct {
 	queue   queue
 	holders *holders
 	breach  string // of an invariant, told in the day's blocks
+	juries  bool   // had a say in the day
 }
 
 // turn is one redemption as its transaction says.
@@ -185,13 +186,7 @@ func (s *settler) begin(ctx context.Context) (err error) {
 // block compares the payments of one block.
 func (s *settler) block(ctx context.Context, w written) error {
 	height, all := w.height, w.falls
-	moved := map[string]int{} // coins from escrow, by receiver and amount
-	escrow := module("escrow")
-	for _, e := range all {
-		if e.Type == "transfer" && e.Attributes["sender"] == escrow {
-			moved[e.Attributes["recipient"]+" "+e.Attributes["amount"]]++
-		}
-	}
+	moved := fromEscrow(all)
 	var told, held map[string]string
 	for _, e := range all {
 		switch {
@@ -203,6 +198,15 @@ func (s *settler) block(ctx context.Context, w written) error {
 			return differ("block %d: lease %s is paid and nothing of it became final", height, told["lease"])
 		case e.Type == "hpips_paid":
 			told = e.Attributes
+		case e.Type == "hpips_juror_paid":
+			if err := s.juror(height, told, e.Attributes, moved); err != nil {
+				return err
+			}
+			told, held = nil, nil
+		case e.Type == "hpips_forfeited":
+			if err := s.forfeited(ctx, height, e.Attributes, moved); err != nil {
+				return err
+			}
 		case e.Type == "hpips_final" && told == nil:
 			if amount := e.Attributes["amount"]; strings.Trim(amount[:min(len(amount), 1)], "0") != "" {
 				return differ("block %d: %s of lease %s became final and is not paid", height, amount, e.Attributes["lease"])
@@ -222,7 +226,7 @@ func (s *settler) block(ctx context.Context, w written) error {
 			s.forget(e.Attributes)
 		}
 	}
-	return nil
+	return s.saidJurors(w)
 }
 
 // payment compares one payment with the redemption whose turn it is.

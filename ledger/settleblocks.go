@@ -97,7 +97,11 @@ type queue struct {
 	count   int // redemptions so far
 	next    int // where among them a block begins to look that could not see all before
 	last    uint64
+	first   uint64 // the last before those that it was told of
 	rests   string // why nothing is paid out
+
+	// strangers: it is not known whom juries held up when the day began, so that one may fall due who is not here.
+	strangers bool
 }
 
 // waiting is one redemption that is not final.
@@ -105,6 +109,7 @@ type waiting struct {
 	number                int
 	height                int64
 	node, lease, sequence string
+	root                  bool // its payer wants a jury, which may hold it up
 }
 
 // overdue is a redemption that was due and of which the block says nothing.
@@ -119,7 +124,9 @@ func (o *overdue) differs() error {
 
 // outcomes are what a block says of redemptions: final or refused.
 func outcomes(falls []Event) []Event {
-	return slices.DeleteFunc(slices.Clone(falls), func(e Event) bool { return e.Type != "hpips_final" && e.Type != "hpips_pay_refused" })
+	return slices.DeleteFunc(slices.Clone(falls), func(e Event) bool {
+		return e.Type != "hpips_final" && e.Type != "hpips_pay_refused" && e.Type != "hpips_forfeited"
+	})
 }
 
 // fall takes a block's outcomes out of the queue, of which it may deal with batch.
@@ -130,6 +137,11 @@ func (q *queue) fall(w written, batch int) (*overdue, error) {
 			return nil, differ("block %d carries no seed, and redemption %s of lease %s falls due in it", w.height, told[0].Attributes["sequence"], told[0].Attributes["lease"])
 		}
 		return nil, nil
+	}
+	if q.strangers {
+		told = slices.DeleteFunc(told, func(e Event) bool {
+			return !slices.ContainsFunc(q.waiting, func(one waiting) bool { return one.sequence == e.Attributes["sequence"] }) && number(e.Attributes["sequence"]).Uint64() <= q.first
+		})
 	}
 	held, next, steps := map[string]bool{}, 0, 0
 	var keep []waiting
@@ -144,7 +156,15 @@ func (q *queue) fall(w written, batch int) (*overdue, error) {
 			break
 		}
 		if len(told) == 0 || told[0].Attributes["sequence"] != one.sequence || told[0].Attributes["node"] != one.node || told[0].Attributes["lease"] != one.lease {
-			return &overdue{one, w.height}, nil
+			if !one.root {
+				return &overdue{one, w.height}, nil
+			}
+			held[one.node], steps = true, steps+1 // it was looked at, and a jury holds it up
+			keep = append(keep, one)
+			if steps == batch {
+				next = one.number + 1
+			}
+			continue
 		}
 		if told[0].Type == "hpips_pay_refused" {
 			held[one.node] = true
@@ -175,7 +195,7 @@ func (q *queue) join(w written) error {
 				if err != nil {
 					return differ("transaction %s succeeded with a claim that cannot be read: %v", s.tx, err)
 				}
-				one := waiting{number: q.count, height: w.height, node: hex.EncodeToString(r.Node), lease: hex.EncodeToString(v.Lease[:])}
+				one := waiting{number: q.count, height: w.height, node: hex.EncodeToString(r.Node), lease: hex.EncodeToString(v.Lease[:]), root: v.Root != [32]byte{}}
 				told := redemptionTold(s.told, v.Lease)
 				if one.sequence = told["sequence"]; told == nil || told["node"] != one.node {
 					return differ("transaction %s redeems of lease %s for node %s and does not tell of it", s.tx, one.lease, one.node)
@@ -184,11 +204,23 @@ func (q *queue) join(w written) error {
 				if !n.IsUint64() || n.Uint64() <= q.last {
 					return differ("transaction %s: redemption %q comes after %d", s.tx, one.sequence, q.last)
 				}
+				if q.count == 0 {
+					q.first = n.Uint64() - 1
+				}
 				q.waiting, q.count, q.last = append(q.waiting, one), q.count+1, n.Uint64()
 			}
 		}
 	}
 	return nil
+}
+
+// leave takes those out of the queue that a block made final, or gave back.
+func (q *queue) leave(w written) {
+	for _, e := range outcomes(w.falls) {
+		if e.Type != "hpips_pay_refused" {
+			q.waiting = slices.DeleteFunc(q.waiting, func(one waiting) bool { return one.sequence == e.Attributes["sequence"] })
+		}
+	}
 }
 
 // due demands of a block that all that was due in it became final or was refused, and takes in what was redeemed in it.
@@ -262,6 +294,30 @@ func (s *settler) catchUp(ctx context.Context) error {
 	}
 	if clean < 2 {
 		from = len(back) // the chain began
+	}
+	first, known, err := s.lookedAt(ctx, s.out.From-1)
+	if err != nil {
+		return err
+	}
+	s.queue.strangers = !known
+	for h := s.out.From - 1 - int64(len(back)); first > 0 && h >= first; h-- { // what juries held up, and what waits behind it
+		if h < s.rules.oldest {
+			return noBlock(h)
+		}
+		w, err := s.l.written(ctx, h)
+		if err != nil {
+			return err
+		}
+		back = append(back, w)
+	}
+	if first > 0 { // only who waits is asked for, not whether each was paid in its turn
+		for _, w := range slices.Backward(back) {
+			s.queue.leave(w)
+			if err := s.queue.join(w); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	for i, w := range slices.Backward(back) {
 		switch {
