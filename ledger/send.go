@@ -178,7 +178,7 @@ func (l *Ledger) learn(ctx context.Context, a *account) (sequence uint64, err er
 
 // inTurn runs try, which uses the account's next sequence, and once more for as long as the chain names another.
 func (l *Ledger) inTurn(ctx context.Context, a *account, try func() error) error {
-	const enough = 16
+	const enough = 100 // each time another program that sends from the account was faster
 	for i := 0; ; i++ {
 		if !a.known {
 			seq, err := l.learn(ctx, a)
