@@ -34,6 +34,9 @@ func (h *hire) usage(r job.Result, of job.Resources, age time.Duration, now time
 	if err != nil {
 		r.Usage.Wall = min(r.Usage.Wall, int64(elapsed))
 		r.Usage.CPU = min(r.Usage.CPU, int64(elapsed)*int64(max(of.CPU, 1)))
+		if wrong := pay.Executed(r); wrong != nil { // work is not cut down: both sides would reckon another sum
+			return voucher.Usage{}, wrong
+		}
 	}
 	u := pay.Used(r, of)
 	if err := pay.Within(p.claimed.Add(u), now.Sub(p.begun), h.slots, of); err != nil {
