@@ -110,10 +110,10 @@ func quoteTable(w io.Writer, all []client.Offer) {
 }
 
 func providersTable(w io.Writer, all []client.Offer) {
-	fmt.Fprintln(w, "PROVIDER\tNETWORK\tSLOTS\tLEASES\tCPU-HOUR\tGIB-HOUR OF MEMORY\tGIB-HOUR OF DISK\tGIB SENT\tOWNER")
+	fmt.Fprintln(w, "PROVIDER\tNETWORK\tSLOTS\tLEASES\tCPU-HOUR\tGIB-HOUR OF MEMORY\tGIB-HOUR OF DISK\tGIB SENT\t3.6T INSTRUCTIONS\tOWNER")
 	for _, o := range all {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", o.Provider, o.Network, o.Slots, o.Load, money.Amount(o.Rates.CPU), money.Amount(o.Rates.Memory), money.Amount(o.Rates.Disk),
-			money.Amount(o.Rates.Sent), owner(o))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", o.Provider, o.Network, o.Slots, o.Load, money.Amount(o.Rates.CPU), money.Amount(o.Rates.Memory), money.Amount(o.Rates.Disk),
+			money.Amount(o.Rates.Sent), money.Amount(o.Rates.Work), owner(o))
 	}
 }
 

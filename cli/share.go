@@ -110,7 +110,7 @@ func costs(w io.Writer, c *ledger.Costs, in func(string) string) {
 	for _, one := range []struct {
 		name string
 		cost uint64
-	}{{"CPU", c.CPU}, {"GPU", c.GPU}, {"memory", c.Memory}, {"disk", c.Disk}, {"sent", c.Sent}} {
+	}{{"CPU", c.CPU}, {"GPU", c.GPU}, {"memory", c.Memory}, {"disk", c.Disk}, {"sent", c.Sent}, {"work", c.Work}} {
 		if one.cost > 0 {
 			fmt.Fprintf(w, "  for %s\t\t\t%s\n", one.name, in(strconv.FormatUint(one.cost, 10)))
 		}

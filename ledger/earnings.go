@@ -58,6 +58,7 @@ type Costs struct {
 	Memory uint64        `json:"memory,string"`
 	Disk   uint64        `json:"disk,string"`
 	Sent   uint64        `json:"sent,string"`
+	Work   uint64        `json:"work,string"`
 }
 
 // Explain finds among some rates those of each redemption. The chain knows a lease's terms by their digest alone, but all that was used until a redemption costs
@@ -72,7 +73,7 @@ func (e *Earnings) Explain(known ...voucher.Rates) {
 			only := func(u voucher.Usage) uint64 { c, _ := voucher.Cost(rates, u); return c }
 			u := r.Usage
 			r.Costs = &Costs{rates, only(voucher.Usage{CPU: u.CPU}), only(voucher.Usage{GPU: u.GPU}), only(voucher.Usage{Memory: u.Memory}), only(voucher.Usage{Disk: u.Disk}),
-				only(voucher.Usage{Sent: u.Sent})}
+				only(voucher.Usage{Sent: u.Sent}), only(voucher.Usage{Work: u.Work})}
 			break
 		}
 	}
@@ -196,5 +197,6 @@ func less(u, before voucher.Usage) voucher.Usage {
 	if !u.Covers(before) {
 		return u
 	}
-	return voucher.Usage{Tasks: u.Tasks - before.Tasks, CPU: u.CPU - before.CPU, GPU: u.GPU - before.GPU, Memory: u.Memory - before.Memory, Disk: u.Disk - before.Disk, Sent: u.Sent - before.Sent}
+	return voucher.Usage{Tasks: u.Tasks - before.Tasks, CPU: u.CPU - before.CPU, GPU: u.GPU - before.GPU, Memory: u.Memory - before.Memory, Disk: u.Disk - before.Disk, Sent: u.Sent - before.Sent,
+		Work: u.Work - before.Work}
 }

@@ -56,7 +56,7 @@ func at(r voucher.Rates, factor uint64) voucher.Rates {
 		q, _ := bits.Div64(hi, lo, one)
 		return q
 	}
-	return voucher.Rates{CPU: part(r.CPU), GPU: part(r.GPU), Memory: part(r.Memory), Disk: part(r.Disk), Sent: part(r.Sent)}
+	return voucher.Rates{CPU: part(r.CPU), GPU: part(r.GPU), Memory: part(r.Memory), Disk: part(r.Disk), Sent: part(r.Sent), Work: part(r.Work)}
 }
 
 // tariff is a provider's price as it goes with its work. It looks whenever somebody asks: what the slots did since it looked last counts
@@ -92,18 +92,23 @@ func (t *tariff) rates(now time.Time, slots int, worked time.Duration) voucher.R
 	return at(t.floor, t.factor)
 }
 
+// pace is how many instructions a core is thought to execute in a second where their price is compared and estimated: an hour of it is one
+// voucher.WorkHour.
+const pace = 1_000_000_000
+
 // Hourly is what one task costs in an hour of all that it orders, in base units. What it sends is not in it. An amount beyond 64 bits is the
 // largest number.
 func Hourly(r voucher.Rates, of job.Resources) uint64 {
 	return Price(r, of, time.Hour, 0)
 }
 
-// Price is what one task costs that uses all that it orders for so long and sends so many bytes, in base units. An amount beyond 64 bits is the
-// largest number.
+// Price is what one task costs that uses all that it orders for so long, executes at pace on one core, and sends so many bytes, in base units. An amount
+// beyond 64 bits is the largest number.
 func Price(r voucher.Rates, of job.Resources, d time.Duration, sent uint64) uint64 {
 	long := uint64(max(d, 0))
 	c, err := voucher.Cost(r, voucher.Usage{Tasks: 1, CPU: times(uint64(max(of.CPU, 0)), long), GPU: times(uint64(max(of.GPU.Count, 0)), long),
-		Memory: seconds(uint64(max(of.Memory, 0)), long), Disk: seconds(uint64(max(of.Disk, 0)), long), Sent: sent})
+		Memory: seconds(uint64(max(of.Memory, 0)), long), Disk: seconds(uint64(max(of.Disk, 0)), long), Sent: sent,
+		Work: seconds(pace, long)})
 	if err != nil {
 		return ^uint64(0)
 	}
@@ -119,9 +124,9 @@ func times(a, b uint64) uint64 {
 	return lo
 }
 
-// seconds is bytes × nanoseconds as byte-seconds.
-func seconds(bytes, nanos uint64) uint64 {
-	hi, lo := bits.Mul64(bytes, nanos)
+// seconds is so much for each second, over nanoseconds: byte-seconds of bytes, instructions of a pace.
+func seconds(each, nanos uint64) uint64 {
+	hi, lo := bits.Mul64(each, nanos)
 	if hi >= uint64(time.Second) {
 		return ^uint64(0)
 	}

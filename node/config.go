@@ -112,6 +112,7 @@ type file struct {
 		Memory string `toml:"memory"`
 		Disk   string `toml:"disk"`
 		Sent   string `toml:"sent"`
+		Work   string `toml:"work"`
 	} `toml:"price"`
 	Chain struct {
 		Enabled *bool    `toml:"enabled"`
@@ -213,7 +214,7 @@ func (c *Config) read(text []byte) error {
 		name, text string
 		to         *uint64
 	}{{"cpu", f.Price.CPU, &c.Prices.Rates.CPU}, {"gpu", f.Price.GPU, &c.Prices.Rates.GPU}, {"memory", f.Price.Memory, &c.Prices.Rates.Memory},
-		{"disk", f.Price.Disk, &c.Prices.Rates.Disk}, {"sent", f.Price.Sent, &c.Prices.Rates.Sent}} {
+		{"disk", f.Price.Disk, &c.Prices.Rates.Disk}, {"sent", f.Price.Sent, &c.Prices.Rates.Sent}, {"work", f.Price.Work, &c.Prices.Rates.Work}} {
 		if price.text == "" {
 			continue
 		}

@@ -88,12 +88,12 @@ func (t paying) Fund(ctx context.Context, leases []lease.Lease) error {
 }
 
 // Promise signs what was used.
-func (t paying) Promise(l lease.Lease, u voucher.Usage) (voucher.Signed, error) {
+func (t paying) Promise(l lease.Lease, u voucher.Usage, root [32]byte) (voucher.Signed, error) {
 	p, err := t.of(l)
 	if err != nil {
 		return voucher.Signed{}, err
 	}
-	return p.Promise(l, u)
+	return p.Promise(l, u, root)
 }
 
 // Restore tells what was signed in an earlier life.

@@ -322,7 +322,7 @@ func (t paid) Closed(l lease.Lease) bool {
 }
 
 // Take takes a promise.
-func (t paid) Take(ctx context.Context, l lease.Lease, v voucher.Signed) (uint64, error) {
+func (t paid) Take(ctx context.Context, l lease.Lease, v lease.Voucher) (uint64, error) {
 	if p := t.get(); p != nil {
 		return p.Take(ctx, l, v)
 	}
@@ -330,11 +330,19 @@ func (t paid) Take(ctx context.Context, l lease.Lease, v voucher.Signed) (uint64
 }
 
 // Did counts results.
-func (t paid) Did(l lease.Lease, results []job.Result) voucher.Usage {
+func (t paid) Did(l lease.Lease, results []job.Result, statements ...[32]byte) voucher.Usage {
 	if p := t.get(); p != nil {
-		return p.Did(l, results)
+		return p.Did(l, results, statements...)
 	}
 	return voucher.Usage{}
+}
+
+// Taken is how many results are paid for that have their places under a root.
+func (t paid) Taken(ctx context.Context, l lease.Lease) uint64 {
+	if p := t.get(); p != nil {
+		return p.Taken(ctx, l)
+	}
+	return 0
 }
 
 // Lost takes back results that could not be sent.

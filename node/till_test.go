@@ -52,7 +52,7 @@ func TestALeaseStaysWithTheAccountThatPaysForIt(t *testing.T) {
 	}
 	promised := func(p paying, l lease.Lease, seconds uint64) voucher.Signed {
 		t.Helper()
-		v, err := p.Promise(l, voucher.Usage{Tasks: 1, CPU: seconds * 1e9})
+		v, err := p.Promise(l, voucher.Usage{Tasks: 1, CPU: seconds * 1e9}, [32]byte{})
 		if err != nil {
 			t.Fatal(err)
 		}

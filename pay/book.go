@@ -14,25 +14,33 @@ import (
 
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/lease"
-	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
-// schema is version 1 of the book. Amounts are 64 bits without sign, kept as SQLite's integers with the same bits; times are Unix nanoseconds, 0 is none.
+// schema is version 2 of the book; version 1 had a tree in each lease's row that nobody read. A row of deed is what was done together and is not paid for, a row of
+// leaf a Sheet; both are of leases whose payers want a jury. Leaves outlive their lease's row. Amounts are 64 bits without sign, kept as SQLite's integers with the same bits; times are Unix nanoseconds, 0 is none.
 const schema = `
 CREATE TABLE IF NOT EXISTS lease (id BLOB PRIMARY KEY, name TEXT NOT NULL, key BLOB NOT NULL, denom TEXT NOT NULL, until INTEGER NOT NULL, deposit INTEGER NOT NULL,
-	done BLOB NOT NULL, leaves INTEGER NOT NULL, peaks BLOB NOT NULL,
+	done BLOB NOT NULL,
 	voucher BLOB, signature BLOB, since INTEGER NOT NULL, ended INTEGER NOT NULL,
 	redeemed INTEGER NOT NULL, redeemed_at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS terms (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS redemption (lease TEXT NOT NULL, denom TEXT NOT NULL, amount INTEGER NOT NULL, tx TEXT NOT NULL, at INTEGER NOT NULL);
-PRAGMA user_version = 1;`
+CREATE TABLE IF NOT EXISTS deed (row INTEGER PRIMARY KEY AUTOINCREMENT, lease BLOB NOT NULL, body BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS deed_lease ON deed (lease, row);
+CREATE TABLE IF NOT EXISTS leaf (lease BLOB NOT NULL, place INTEGER NOT NULL, before INTEGER NOT NULL, peaks BLOB NOT NULL, body BLOB NOT NULL, terms BLOB NOT NULL, at INTEGER NOT NULL,
+	PRIMARY KEY (lease, place));
+CREATE INDEX IF NOT EXISTS leaf_at ON leaf (at);
+PRAGMA user_version = 2;`
+
+// second makes a book of version 1 one of version 2.
+const second = `ALTER TABLE lease DROP COLUMN leaves; ALTER TABLE lease DROP COLUMN peaks;`
 
 // book keeps what a payee must not lose, in SQLite. Promises and redemptions are written through safe, whose commits are synced to the disk; what was
 // done through quick, whose commits outlive this process but perhaps not a loss of power: a promise syncs them as well. Nobody writes side by side.
 type book struct {
 	safe, quick *sql.DB
-	count       *sql.Stmt // of quick
+	count, keep *sql.Stmt // of quick
 	path        string
 }
 
@@ -49,18 +57,36 @@ func openBook(path string) (*book, error) {
 		return nil, fmt.Errorf("pay book: %w", err)
 	}
 	if b.safe, err = openDB(path, "FULL"); err == nil {
-		_, err = b.safe.Exec(schema)
+		err = b.make()
 	}
 	if err == nil {
 		b.quick, err = openDB(path, "NORMAL")
 	}
 	if err == nil {
-		b.count, err = b.quick.Prepare(`UPDATE lease SET done = ?, leaves = ?, peaks = ? WHERE id = ?`)
+		b.count, err = b.quick.Prepare(`UPDATE lease SET done = ? WHERE id = ?`)
+	}
+	if err == nil {
+		b.keep, err = b.quick.Prepare(`INSERT INTO deed (lease, body) VALUES (?, ?)`)
 	}
 	if err != nil {
 		return nil, b.wrap("open", errors.Join(err, b.Close()))
 	}
 	return b, nil
+}
+
+// make makes the tables, or those that an older version did not have.
+func (b *book) make() error {
+	var version int
+	if err := b.safe.QueryRow(`PRAGMA user_version`).Scan(&version); err != nil {
+		return err
+	}
+	if version == 1 {
+		if _, err := b.safe.Exec("BEGIN IMMEDIATE; " + second + " PRAGMA user_version = 2; COMMIT"); err != nil {
+			return err
+		}
+	}
+	_, err := b.safe.Exec(schema)
+	return err
 }
 
 func openDB(path, sync string) (*sql.DB, error) {
@@ -75,8 +101,10 @@ func openDB(path, sync string) (*sql.DB, error) {
 // Close may be called on a book that is half open.
 func (b *book) Close() error {
 	var errs []error
-	if b.count != nil {
-		errs = append(errs, b.count.Close())
+	for _, s := range []*sql.Stmt{b.count, b.keep} {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
 	}
 	for _, db := range []*sql.DB{b.quick, b.safe} {
 		if db != nil {
@@ -100,9 +128,9 @@ func (b *book) add(ctx context.Context, id voucher.ID, t *tab, l lease.Lease) er
 		return b.wrap("add lease", err)
 	}
 	defer tx.Rollback()
-	_, err = tx.ExecContext(ctx, `INSERT INTO lease (id, name, key, denom, until, deposit, done, leaves, peaks, since, ended, redeemed, redeemed_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0) ON CONFLICT (id) DO UPDATE SET until = excluded.until, deposit = excluded.deposit`,
-		id[:], t.name, t.key, t.denom, nanos(t.until), int64(t.deposit), canon.MustEncode(t.done), int64(t.tree.Size()), t.tree.Bytes())
+	_, err = tx.ExecContext(ctx, `INSERT INTO lease (id, name, key, denom, until, deposit, done, since, ended, redeemed, redeemed_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0) ON CONFLICT (id) DO UPDATE SET until = excluded.until, deposit = excluded.deposit`,
+		id[:], t.name, t.key, t.denom, nanos(t.until), int64(t.deposit), canon.MustEncode(t.done))
 	if err == nil {
 		_, err = tx.ExecContext(ctx, `INSERT OR REPLACE INTO terms VALUES (?, ?)`, t.name, canon.MustEncode(l))
 	}
@@ -132,15 +160,45 @@ func (b *book) lease(ctx context.Context, name string) (l lease.Lease, found boo
 }
 
 // counted keeps what was done under a lease. It is not synced.
-func (b *book) counted(id voucher.ID, done voucher.Usage, tree *trust.Tree) error {
-	_, err := b.count.Exec(canon.MustEncode(done), int64(tree.Size()), tree.Bytes(), id[:])
+func (b *book) counted(id voucher.ID, done voucher.Usage) error {
+	_, err := b.count.Exec(canon.MustEncode(done), id[:])
 	return b.wrap("count results", err)
 }
 
-// promised keeps a voucher, synced.
-func (b *book) promised(ctx context.Context, id voucher.ID, c voucher.Claim, since time.Time) error {
-	_, err := b.safe.ExecContext(ctx, `UPDATE lease SET voucher = ?, signature = ?, since = ? WHERE id = ?`, c.Voucher, c.Signature, nanos(since), id[:])
-	return b.wrap("keep voucher", err)
+// did is counted with the deeds, all or nothing. It returns their row.
+func (b *book) did(id voucher.ID, done voucher.Usage, deeds []Deed) (row int64, err error) {
+	tx, err := b.quick.Begin()
+	if err != nil {
+		return 0, b.wrap("count results", err)
+	}
+	defer tx.Rollback()
+	var kept sql.Result
+	if _, err = tx.Stmt(b.count).Exec(canon.MustEncode(done), id[:]); err == nil {
+		if kept, err = tx.Stmt(b.keep).Exec(id[:], WriteDeeds(deeds)); err == nil {
+			row, err = kept.LastInsertId()
+		}
+	}
+	if err == nil {
+		err = tx.Commit()
+	}
+	return row, b.wrap("count results", err)
+}
+
+// promised keeps a voucher, synced, and with it how the results that it pays for stand under its root; nil: it has none.
+func (b *book) promised(ctx context.Context, id voucher.ID, c voucher.Claim, since time.Time, s *settlement) error {
+	tx, err := b.safe.BeginTx(ctx, nil)
+	if err != nil {
+		return b.wrap("keep voucher", err)
+	}
+	defer tx.Rollback()
+	_, err = tx.ExecContext(ctx, `UPDATE lease SET voucher = ?, signature = ?, since = ? WHERE id = ?`, c.Voucher, c.Signature, nanos(since), id[:])
+	if err == nil && s != nil {
+		err = s.write(ctx, tx, id, time.Now())
+	}
+	if err != nil {
+		return b.wrap("keep voucher", err)
+	}
+	return b.wrap("keep voucher", tx.Commit())
 }
 
 // ended keeps that a lease is over.
@@ -179,13 +237,13 @@ func (b *book) redeemed(ctx context.Context, list []redemption, tx string, at ti
 
 // drop forgets a lease for which nothing is left to redeem.
 func (b *book) drop(ctx context.Context, id voucher.ID) error {
-	_, err := b.safe.ExecContext(ctx, `DELETE FROM terms WHERE name = (SELECT name FROM lease WHERE id = ?1); DELETE FROM lease WHERE id = ?1`, id[:])
+	_, err := b.safe.ExecContext(ctx, `DELETE FROM terms WHERE name = (SELECT name FROM lease WHERE id = ?1); DELETE FROM lease WHERE id = ?1; DELETE FROM deed WHERE lease = ?1`, id[:])
 	return b.wrap("forget lease", err)
 }
 
 // tabs reads all leases.
 func (b *book) tabs() (map[voucher.ID]*tab, error) {
-	rows, err := b.safe.Query(`SELECT id, name, key, denom, until, deposit, done, leaves, peaks, voucher, signature, since, ended, redeemed, redeemed_at FROM lease`)
+	rows, err := b.safe.Query(`SELECT id, name, key, denom, until, deposit, done, voucher, signature, since, ended, redeemed, redeemed_at FROM lease`)
 	if err != nil {
 		return nil, b.wrap("read leases", err)
 	}
@@ -202,10 +260,10 @@ func (b *book) tabs() (map[voucher.ID]*tab, error) {
 }
 
 func scanTab(rows *sql.Rows) (id voucher.ID, _ *tab, err error) {
-	var key, done, peaks []byte
-	var until, deposit, leaves, since, ended, redeemed, redeemedAt int64
+	var key, done []byte
+	var until, deposit, since, ended, redeemed, redeemedAt int64
 	t := &tab{funded: true}
-	if err := rows.Scan(&key, &t.name, &t.key, &t.denom, &until, &deposit, &done, &leaves, &peaks, &t.claim.Voucher, &t.claim.Signature, &since, &ended, &redeemed, &redeemedAt); err != nil {
+	if err := rows.Scan(&key, &t.name, &t.key, &t.denom, &until, &deposit, &done, &t.claim.Voucher, &t.claim.Signature, &since, &ended, &redeemed, &redeemedAt); err != nil {
 		return id, nil, err
 	}
 	copy(id[:], key)
@@ -215,9 +273,6 @@ func scanTab(rows *sql.Rows) (id voucher.ID, _ *tab, err error) {
 		return id, nil, err
 	}
 	t.old = t.done
-	if t.tree, err = trust.ReadTree(uint64(leaves), peaks); err != nil {
-		return id, nil, err
-	}
 	if t.claim.Voucher != nil {
 		t.last, err = voucher.Parse(t.claim.Voucher)
 	}

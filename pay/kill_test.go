@@ -169,7 +169,7 @@ func TestAnyHistory(t *testing.T) {
 					m.bob.Did(l, []job.Result{ran(i, took)})
 					count = count.Add(used(took))
 				case "pay":
-					v, err := alice.Promise(l, count)
+					v, err := alice.Promise(l, count, noRoot)
 					if err == nil || v.Signature != nil {
 						last = v
 						take(t, m.bob, l, v)
@@ -181,7 +181,7 @@ func TestAnyHistory(t *testing.T) {
 					v.Amount += uint64(rapid.IntRange(-5, 5).Draw(r, "more"))
 					v.Usage.CPU += uint64(rapid.IntRange(-5, 5).Draw(r, "used"))
 					lie := resign(t, v, "alice", func(*voucher.Voucher) {})
-					if amount, err := m.bob.Take(ctx, l, lie); err == nil {
+					if amount, err := m.bob.Take(ctx, l, lease.Voucher{Signed: lie}); err == nil {
 						most = max(most, amount) // it was a promise after all
 						if amount > cost(t, count) {
 							t.Errorf("bob takes %d for work of %d", amount, cost(t, count))
@@ -236,7 +236,7 @@ func child(dir string) {
 	tn.dir = dir
 	alice, bob := tn.payer("alice"), tn.payee("bob")
 	tn.next = 0
-	l := tn.lease(alice, "bob", 900*hpips, func(t *lease.Terms) { t.From, t.Until = 0, 1<<42 })
+	l := tn.lease(alice, "bob", 900*hpips, jury, func(t *lease.Terms) { t.From, t.Until = 0, 1<<42 })
 	if err := alice.Fund(context.Background(), []lease.Lease{l}); err != nil {
 		t.Fatal(err)
 	}
@@ -247,12 +247,43 @@ func child(dir string) {
 	if _, err := bob.Funded(context.Background(), l); err != nil {
 		t.Fatal(err)
 	}
+	d := &diary{town: tn, l: l, payer: alice, tally: recalled(bob, l), used: count}
 	for i := uint64(0); ; i++ {
-		count = count.Add(used(time.Second))
-		bob.Did(l, []job.Result{ran(i, time.Second)})
-		take(t, bob, l, promise(t, alice, l, count))
-		fmt.Println(count.Tasks)
+		r := worked(i, 7, "x")
+		did(bob, l, r)
+		d.pays(r)
+		d.signs()
+		if _, err := bob.Take(context.Background(), l, d.says()); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println(d.used.Tasks)
 	}
+}
+
+// recalled is what alice knows of a lease when bob's book is all that there is: what he is paid for, and then all that he did besides.
+func recalled(bob *Payee, l lease.Lease) *Tally {
+	id, ctx := l.Terms.Key(), context.Background()
+	tally := NewTally(l.Terms)
+	k := bob.tabs[id]
+	if k == nil {
+		return tally
+	}
+	s, err := bob.sheafOf(ctx, id, k, l.Terms)
+	if err == nil && s.roll.Size() > 0 {
+		var sheets []Sheet
+		if sheets, _, err = bob.book.sheets(ctx, id, 0, s.roll.Size()); err == nil {
+			tally, err = Resume(l.Terms, sheets)
+		}
+	}
+	if err != nil {
+		(&orphan{}).Fatal(err)
+	}
+	for _, b := range s.bundles {
+		for i := range b.deeds {
+			tally.Add(b.deeds[i])
+		}
+	}
+	return tally
 }
 
 // orphan stands for the test in a process of its own.
@@ -305,14 +336,28 @@ func TestKilledForReal(t *testing.T) {
 			t.Fatal(err)
 		}
 		tabs, err := b.tabs()
-		if err != nil || b.Close() != nil || len(tabs) != 1 {
+		if err != nil || len(tabs) != 1 {
 			t.Fatalf("life %d: %d leases: %v", life, len(tabs), err)
 		}
-		for _, k := range tabs {
-			if k.last.Usage.Tasks < told || k.done.Tasks < k.last.Usage.Tasks || k.tree.Size() != k.done.Tasks {
-				t.Errorf("life %d: %d were told, %d are kept, %d were done, %d leaves", life, told, k.last.Usage.Tasks, k.done.Tasks, k.tree.Size())
+		for id, k := range tabs {
+			s := &sheaf{at: map[uint64]*spot{}}
+			l, found, err := b.lease(context.Background(), k.name)
+			if s.roll = NewRoll(l.Terms.Digest()); err != nil || !found {
+				t.Fatal(err)
+			}
+			if err := b.sheaf(context.Background(), id, s); err != nil {
+				t.Fatal(err)
+			}
+			if k.last.Usage.Tasks != s.roll.Size() || k.last.Usage.Tasks > 0 && k.last.Root != s.roll.Root() || k.done.Tasks != s.roll.Size()+uint64(s.unpaid) {
+				t.Errorf("life %d: %+v is kept, %d were done, and there are %d leaves and %d deeds", life, k.last, k.done.Tasks, s.roll.Size(), s.unpaid)
+			}
+			if k.last.Usage.Tasks < told || k.done.Tasks < k.last.Usage.Tasks {
+				t.Errorf("life %d: %d were told, %d are kept, %d were done", life, told, k.last.Usage.Tasks, k.done.Tasks)
 			}
 			told = k.last.Usage.Tasks
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 	t.Logf("20 lives: %d promises, all kept", told)

@@ -102,7 +102,7 @@ func (tr *trade) owed(results []job.Result) (voucher.Signed, bool) {
 
 // pays hands bob a voucher as it comes, good or bad.
 func (tr *trade) pays(v voucher.Signed) error {
-	amount, err := tr.payee.Take(context.Background(), tr.l, v)
+	amount, err := tr.payee.Take(context.Background(), tr.l, lease.Voucher{Signed: v})
 	if err == nil {
 		tr.paid = amount
 		tr.bob.Paid(amount)

@@ -108,6 +108,7 @@ var (
 	ErrLess     = errors.New("less than was promised before")
 	ErrUsage    = errors.New("more usage than there was")
 	ErrVoucher  = errors.New("voucher is not for this lease")
+	ErrRoot     = errors.New("voucher's root is not that of the results")
 )
 
 // passing tells whether an error may go away by itself, with an unknown outcome or none.

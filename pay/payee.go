@@ -12,7 +12,6 @@ import (
 
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
-	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -62,6 +61,7 @@ type Payee struct {
 	ever bool // something was redeemed in this life or an earlier one
 
 	watched time.Time // of the chain, when all leases were looked at; of Serve alone
+	pruned  time.Time // when leaves were last looked at that were kept long enough; of Serve alone
 }
 
 // tab is what a payee knows of one lease.
@@ -73,9 +73,9 @@ type tab struct {
 	deposit uint64
 	funded  bool // the chain has, or had, its deposit
 
-	done voucher.Usage // what was done
-	tree trust.Tree    // over the digests of those results
-	old  voucher.Usage // of it, by earlier lives of this process, until it is forgiven
+	done  voucher.Usage // what was done
+	old   voucher.Usage // of it, by earlier lives of this process, until it is forgiven
+	sheaf *sheaf        // of a lease whose payer wants a jury, once it was looked at
 
 	forgiven uint64 // not promised, and not counted as unpaid
 
@@ -199,32 +199,54 @@ func (p *Payee) tab(id voucher.ID, terms lease.Terms) *tab {
 	return t
 }
 
-// Did counts results that are about to be sent, adds their digests to the root of the lease's results, and returns all that was done under the lease so
-// far. It is to be called once for each result before that is sent: a promise for work that this payee does not know of is refused. A lease that is not
-// paid for has done nothing.
-func (p *Payee) Did(l lease.Lease, results []job.Result) voucher.Usage {
+// Did counts results that are about to be sent, and returns all that was done under the lease so far. It is to be called once for each result before that is
+// sent: a promise for work that this payee does not know of is refused. statements are the digests of the results' tasks (spec/lease.Statement) where the terms
+// want a jury; others need none. A lease that is not paid for has done nothing.
+func (p *Payee) Did(l lease.Lease, results []job.Result, statements ...[32]byte) voucher.Usage {
 	if l.Terms.Pay == nil {
 		return voucher.Usage{}
 	}
 	id := l.Terms.Key()
+	var sum voucher.Usage
+	var deeds []Deed
+	for i := range results {
+		u := Used(results[i], l.Terms.Order.Resources)
+		if sum = sum.Add(u); u.Tasks > 0 && l.Terms.Pay.Jury && i < len(statements) {
+			deeds = append(deeds, Deed{results[i].Index, statements[i], results[i].Digest(), u.Work})
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.tab(id, l.Terms)
-	before := t.tree.Size()
-	for i := range results {
-		if u := Used(results[i], l.Terms.Order.Resources); u.Tasks > 0 {
-			t.done = t.done.Add(u)
-			t.tree.Add(results[i].Digest())
-		}
-	}
+	t.done = t.done.Add(sum)
 	p.reached("did: counted")
-	if t.funded && t.tree.Size() != before {
-		if err := p.book.counted(id, t.done, &t.tree); err != nil {
+	if sum.Tasks > 0 {
+		if err := p.count(id, t, l.Terms, deeds); err != nil {
 			p.log.Warn("Finished work is not written down: if this node stops now, it may not be paid for it", "lease", t.name, "err", err)
 		}
 	}
 	p.reached("did: kept")
 	return t.done
+}
+
+// count writes down what was done. Needs p.mu.
+func (p *Payee) count(id voucher.ID, t *tab, terms lease.Terms, deeds []Deed) error {
+	switch {
+	case len(deeds) > 0:
+		s, err := p.sheafOf(context.Background(), id, t, terms)
+		if err != nil {
+			return err
+		}
+		row := int64(0)
+		if t.funded {
+			row, err = p.book.did(id, t.done, deeds)
+		}
+		s.put(row, deeds)
+		return err
+	case t.funded:
+		return p.book.counted(id, t.done)
+	}
+	return nil
 }
 
 // Lost tells that results which were counted could not be sent, and are going to be done anew: nobody pays for them, and Unpaid does not count them. It is
@@ -269,8 +291,9 @@ func (t *tab) left(rates voucher.Rates) uint64 {
 
 // Take takes a promise and returns the amount that is promised in all. It refuses one that is not signed by the lease's key for this chain and lease
 // (ErrVoucher, voucher.ErrSignature), promises less than an earlier one (ErrLess), is for more than was done (ErrUsage) or exceeds the deposit (ErrDeposit).
+// Where the terms want a jury its root must be that of the results as it names them, and elsewhere it must have none (ErrRoot).
 // The same promise again changes nothing. What it takes is synced to the disk before it returns.
-func (p *Payee) Take(ctx context.Context, l lease.Lease, v voucher.Signed) (amount uint64, err error) {
+func (p *Payee) Take(ctx context.Context, l lease.Lease, v lease.Voucher) (amount uint64, err error) {
 	if l.Terms.Pay == nil {
 		return 0, fmt.Errorf("lease %s: %w", l.ID(), ErrUnpaid)
 	}
@@ -302,14 +325,21 @@ func (p *Payee) Take(ctx context.Context, l lease.Lease, v voucher.Signed) (amou
 	if v.Voucher.Amount == t.last.Amount {
 		return t.last.Amount, nil
 	}
+	settled, err := p.settle(ctx, id, t, l.Terms, v)
+	if err != nil {
+		return t.last.Amount, fmt.Errorf("lease %s: %w", l.ID(), err)
+	}
 	claim := voucher.Claim{Voucher: word, Signature: bytes.Clone(v.Signature)}
 	since := t.since
 	if t.last.Amount == t.redeemed {
 		since = time.Now()
 	}
-	if err := p.book.promised(ctx, id, claim, since); err != nil {
+	if err := p.book.promised(ctx, id, claim, since, settled); err != nil {
+		settled.undo()
 		return t.last.Amount, err
 	}
+	p.reached("take: written")
+	settled.done()
 	t.left(l.Terms.Quote.Rates)
 	t.last, t.claim, t.since = v.Voucher, claim, since
 	t.forgiven = min(t.forgiven, t.left(l.Terms.Quote.Rates)) // what is paid after all is not forgiven as well

@@ -262,13 +262,17 @@ func (p *Payer) Restore(l lease.Lease, s voucher.Signed) error {
 }
 
 // Promise signs what u costs; u is all that was used under the lease and counts. What is signed never shrinks: asked for less than before, or for the
-// same amount, it gives the earlier voucher again, byte for byte. A voucher is to be in the requester's journal before it is sent.
+// same amount, it gives the earlier voucher again, byte for byte: of one amount there is one root. A voucher is to be in the requester's journal before it
+// is sent. root is that of all leaves that u pays for (Roll.Root) where the lease's terms want a jury, else nothing but zeros.
 //
 // With ErrDeposit the deposit does not cover u: TopUp, then ask again. The voucher that comes with this error promises the whole deposit, for a requester
 // that cannot add to it.
-func (p *Payer) Promise(l lease.Lease, u voucher.Usage) (voucher.Signed, error) {
+func (p *Payer) Promise(l lease.Lease, u voucher.Usage, root [32]byte) (voucher.Signed, error) {
 	if err := p.own(l); err != nil {
 		return voucher.Signed{}, err
+	}
+	if l.Terms.Pay.Jury == (root == [32]byte{}) {
+		return voucher.Signed{}, fmt.Errorf("lease %s: %w: a root is signed where its terms want a jury, and only there", l.ID(), ErrRoot)
 	}
 	cost, err := voucher.Cost(l.Terms.Quote.Rates, u)
 	if err != nil {
@@ -288,7 +292,7 @@ func (p *Payer) Promise(l lease.Lease, u voucher.Usage) (voucher.Signed, error) 
 	if b.last != nil && !u.Covers(b.last.Voucher.Usage) {
 		return voucher.Signed{}, fmt.Errorf("lease %s: %w: %+v after %+v", l.ID(), ErrLess, u, b.last.Voucher.Usage)
 	}
-	s, err := voucher.Voucher{Chain: l.Terms.Pay.Chain, Lease: l.Terms.Key(), Amount: amount, Usage: u}.Sign(p.cfg.Secret)
+	s, err := voucher.Voucher{Chain: l.Terms.Pay.Chain, Lease: l.Terms.Key(), Amount: amount, Usage: u, Root: root}.Sign(p.cfg.Secret)
 	if err != nil {
 		return voucher.Signed{}, fmt.Errorf("lease %s: %w", l.ID(), err)
 	}

@@ -32,7 +32,7 @@ func TestWhatIsNotPaid(t *testing.T) {
 		}
 	}
 	free := lease.Lease{Terms: lease.Terms{Quote: own}}
-	if _, err := alice.Promise(free, used(time.Hour)); !errors.Is(err, ErrUnpaid) {
+	if _, err := alice.Promise(free, used(time.Hour), noRoot); !errors.Is(err, ErrUnpaid) {
 		t.Errorf("a promise for what is not paid: %v", err)
 	}
 	if err := errors.Join(alice.Fund(context.Background(), []lease.Lease{free}), alice.Close(context.Background(), []lease.Lease{free})); err != nil || tn.chain.count("open")+tn.chain.count("close") != 0 {
@@ -184,7 +184,7 @@ func TestPromisesNeverShrink(t *testing.T) {
 	same("asked again", promise(t, alice, l, used(time.Second)), first)
 	same("a little more that costs nothing yet", promise(t, alice, l, used(time.Second+time.Nanosecond)), first)
 	same("less", promise(t, alice, l, used(time.Millisecond)), first)
-	if _, err := alice.Promise(l, voucher.Usage{CPU: uint64(time.Hour)}); !errors.Is(err, ErrLess) {
+	if _, err := alice.Promise(l, voucher.Usage{CPU: uint64(time.Hour)}, noRoot); !errors.Is(err, ErrLess) {
 		t.Errorf("more time and fewer tasks: %v", err)
 	}
 	second := promise(t, alice, l, used(2*time.Second))
@@ -210,7 +210,7 @@ func TestPromisesNeverShrink(t *testing.T) {
 	if err := alice.Restore(tn.lease(alice, "bob", 1), third); !errors.Is(err, ErrVoucher) {
 		t.Errorf("restored for another lease: %v", err)
 	}
-	if _, err := tn.payer("carol").Promise(l, used(time.Second)); !errors.Is(err, ErrForeign) {
+	if _, err := tn.payer("carol").Promise(l, used(time.Second), noRoot); !errors.Is(err, ErrForeign) {
 		t.Errorf("carol promises alice's money: %v", err)
 	}
 }
@@ -221,12 +221,12 @@ func TestADepositThatIsUsedUp(t *testing.T) {
 	defer bob.Close()
 	l := tn.hired(alice, bob, "bob", 10*cpuSecond)
 	bob.Did(l, []job.Result{ran(0, 12*time.Second)})
-	all, err := alice.Promise(l, used(12*time.Second))
+	all, err := alice.Promise(l, used(12*time.Second), noRoot)
 	if !errors.Is(err, ErrDeposit) || all.Voucher.Amount != 10*cpuSecond {
 		t.Fatalf("she promises %d of 10000: %v", all.Voucher.Amount, err)
 	}
 	take(t, bob, l, all) // better than nothing
-	if _, err := alice.Promise(l, used(13*time.Second)); !errors.Is(err, ErrDeposit) {
+	if _, err := alice.Promise(l, used(13*time.Second), noRoot); !errors.Is(err, ErrDeposit) {
 		t.Errorf("still: %v", err)
 	}
 	if err := alice.TopUp(context.Background(), l, 5*cpuSecond); err != nil {

@@ -28,6 +28,9 @@ const (
 	cpuSecond = 1000
 )
 
+// noRoot is what is signed where nobody wants a jury.
+var noRoot [32]byte
+
 var rates = voucher.Rates{CPU: 3600 * cpuSecond}
 
 // person has a node, an owner's account and a spending key.
@@ -146,7 +149,7 @@ func ran(index uint64, took time.Duration) job.Result {
 // promise signs, and must not fail.
 func promise(t testing.TB, p *Payer, l lease.Lease, u voucher.Usage) voucher.Signed {
 	t.Helper()
-	v, err := p.Promise(l, u)
+	v, err := p.Promise(l, u, noRoot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +159,7 @@ func promise(t testing.TB, p *Payer, l lease.Lease, u voucher.Usage) voucher.Sig
 // take takes, and must not fail.
 func take(t testing.TB, p *Payee, l lease.Lease, v voucher.Signed) {
 	t.Helper()
-	if got, err := p.Take(context.Background(), l, v); err != nil || got != v.Voucher.Amount {
+	if got, err := p.Take(context.Background(), l, lease.Voucher{Signed: v}); err != nil || got != v.Voucher.Amount {
 		t.Fatalf("took %d of %d: %v", got, v.Voucher.Amount, err)
 	}
 }

@@ -44,6 +44,12 @@ func (p *Payee) Serve(ctx context.Context) error {
 
 // step looks once, redeems what is due, and says when to look again.
 func (p *Payee) step(ctx context.Context) (time.Duration, error) {
+	if now := time.Now(); now.Sub(p.pruned) >= p.cfg.Watch {
+		if err := p.prune(ctx, now); err != nil {
+			return 0, err
+		}
+		p.pruned = now
+	}
 	p.mu.Lock()
 	none := len(p.tabs) == 0
 	p.mu.Unlock()

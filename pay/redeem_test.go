@@ -408,9 +408,9 @@ func TestSideBySide(t *testing.T) {
 				var done voucher.Usage
 				for i := range uint64(20) {
 					done = s.bob.Did(l, []job.Result{ran(i, time.Second)})
-					v, err := s.alice.Promise(l, done)
+					v, err := s.alice.Promise(l, done, noRoot)
 					if err == nil {
-						_, err = s.bob.Take(context.Background(), l, v)
+						_, err = s.bob.Take(context.Background(), l, lease.Voucher{Signed: v})
 					}
 					if err != nil {
 						t.Error(err)

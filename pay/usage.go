@@ -10,14 +10,14 @@ import (
 	"github.com/hpips/hpips/spec/voucher"
 )
 
-// Used is what one result is paid for: the processor time that it took, what its task had to itself while it ran, memory, disk and devices as
+// Used is what one result is paid for: the processor time that it took, the instructions that were counted, what its task had to itself while it ran, memory, disk and devices as
 // declared, and the bytes of what it wrote, once, whoever asks for them. An execution that its provider broke off or could not begin is paid with nothing.
 func Used(r job.Result, res job.Resources) voucher.Usage {
 	if !Counts(r) {
 		return voucher.Usage{}
 	}
 	u := held(res, uint64(max(r.Usage.Wall, 0)))
-	u.Tasks, u.CPU, u.Sent = 1, uint64(max(r.Usage.CPU, 0)), sent(r)
+	u.Tasks, u.CPU, u.Sent, u.Work = 1, uint64(max(r.Usage.CPU, 0)), sent(r), uint64(max(r.Usage.Work, 0))
 	return u
 }
 
@@ -46,10 +46,10 @@ func Counts(r job.Result) bool {
 	return false
 }
 
-// Full is what one task uses at most while it runs for some time.
+// Full is what one task uses at most while it runs for some time. Its work is what most machines do in it, one instruction a nanosecond.
 func Full(res job.Resources, wall time.Duration) voucher.Usage {
 	u := held(res, uint64(max(wall, 0)))
-	u.Tasks, u.CPU = 1, product(uint64(cores(res)), uint64(max(wall, 0)))
+	u.Tasks, u.CPU, u.Work = 1, product(uint64(cores(res)), uint64(max(wall, 0))), uint64(max(wall, 0))
 	return u
 }
 
@@ -88,8 +88,11 @@ func product(a, b uint64) uint64 {
 // the meters.
 func margin(elapsed time.Duration) time.Duration { return elapsed/50 + 20*time.Millisecond }
 
-// Plausible refuses a result that claims more time than went by between its task's sending and its coming, or more processor time than that many
-// cores had in it. cores is that of the task.
+// fastest is how many instructions are executed in a nanosecond of processor time at most, several times what the fastest cores do.
+const fastest = 20
+
+// Plausible refuses a result that claims more time than went by between its task's sending and its coming, more processor time than that many
+// cores had in it, or more work than that processor time is enough for. cores is that of the task.
 func Plausible(r job.Result, elapsed time.Duration, cores int) error {
 	longest := elapsed + margin(elapsed)
 	if r.Usage.Wall < 0 || r.Usage.CPU < 0 || r.Usage.Wall > int64(longest) {
@@ -98,14 +101,22 @@ func Plausible(r job.Result, elapsed time.Duration, cores int) error {
 	if most := product(uint64(max(cores, 1)), uint64(longest)); uint64(r.Usage.CPU) > most {
 		return fmt.Errorf("result of task %d: %w: claims %v of processor time, %d cores had %v", r.Index, ErrUsage, time.Duration(r.Usage.CPU), max(cores, 1), elapsed)
 	}
+	return Executed(r)
+}
+
+// Executed refuses a result that claims more work than its processor time is enough for, whatever the clock said.
+func Executed(r job.Result) error {
+	if cpu := time.Duration(max(r.Usage.CPU, 0)); r.Usage.Work < 0 || uint64(r.Usage.Work) > product(fastest, uint64(cpu+margin(cpu))) {
+		return fmt.Errorf("result of task %d: %w: claims %d instructions in %v of processor time", r.Index, ErrUsage, r.Usage.Work, cpu)
+	}
 	return nil
 }
 
-// Within refuses what a lease's results claim together when it is more than its slots had since its first task was sent: processor time, memory, disk
+// Within refuses what a lease's results claim together when it is more than its slots had since its first task was sent: processor time, work, memory, disk
 // and devices. A provider that adds a little to each of many small tasks is found by this, and one that counts the time for which tasks waited.
 func Within(u voucher.Usage, elapsed time.Duration, slots int, res job.Resources) error {
 	most := Full(res, time.Duration(min(product(uint64(max(slots, 1)), uint64(elapsed+margin(elapsed))), math.MaxInt64)))
-	most.Tasks, most.Sent = u.Tasks, u.Sent
+	most.Tasks, most.Sent, most.Work = u.Tasks, u.Sent, product(fastest, most.CPU)
 	if !most.Covers(u) {
 		return fmt.Errorf("lease's results: %w: claim %+v, %d slots had %+v in %v", ErrUsage, u, slots, most, elapsed)
 	}

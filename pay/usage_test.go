@@ -12,8 +12,8 @@ import (
 
 func TestWhatAResultIsPaidFor(t *testing.T) {
 	res := job.Resources{CPU: 2, Memory: 1 << 30, Disk: 2 << 30, GPU: job.GPU{Count: 3}}
-	r := job.Result{End: job.Exited, Usage: job.Usage{CPU: int64(3 * time.Second), Wall: int64(2 * time.Second), Memory: 5}}
-	want := voucher.Usage{Tasks: 1, CPU: 3_000_000_000, GPU: 6_000_000_000, Memory: 2 << 30, Disk: 4 << 30}
+	r := job.Result{End: job.Exited, Usage: job.Usage{CPU: int64(3 * time.Second), Wall: int64(2 * time.Second), Memory: 5, Work: 7}}
+	want := voucher.Usage{Tasks: 1, CPU: 3_000_000_000, Work: 7, GPU: 6_000_000_000, Memory: 2 << 30, Disk: 4 << 30}
 	for _, end := range []job.End{job.Exited, job.Trapped, job.TimedOut, job.OutputFull, job.MemoryFull, job.DiskFull} {
 		r.End = end
 		if got := Used(r, res); got != want {
@@ -31,7 +31,7 @@ func TestWhatAResultIsPaidFor(t *testing.T) {
 	if got := Used(r, res); got.Sent != 1<<30+9 {
 		t.Errorf("%d bytes were sent", got.Sent)
 	}
-	carol := job.Result{End: job.Exited, Usage: job.Usage{CPU: -1, Wall: math.MinInt64}}
+	carol := job.Result{End: job.Exited, Usage: job.Usage{CPU: -1, Wall: math.MinInt64, Work: -1}}
 	if got := Used(carol, job.Resources{Memory: -1}); got != (voucher.Usage{Tasks: 1}) {
 		t.Errorf("negative usage: %+v", got)
 	}
@@ -43,7 +43,7 @@ func TestWhatAResultIsPaidFor(t *testing.T) {
 	if got := Used(huge, job.Resources{Memory: math.MaxInt64, GPU: job.GPU{Count: 9}}); got.Memory != math.MaxUint64 || got.GPU != math.MaxUint64 || got.Sent != math.MaxUint64 {
 		t.Errorf("more than fits: %+v", got)
 	}
-	if got := Full(job.Resources{CPU: 2, Memory: 1 << 20}, 3*time.Second); got != (voucher.Usage{Tasks: 1, CPU: 6_000_000_000, Memory: 3 << 20}) {
+	if got := Full(job.Resources{CPU: 2, Memory: 1 << 20}, 3*time.Second); got != (voucher.Usage{Tasks: 1, CPU: 6_000_000_000, Memory: 3 << 20, Work: 3_000_000_000}) {
 		t.Errorf("full: %+v", got)
 	}
 }
@@ -95,5 +95,52 @@ func TestCarolClaimsTimeThatNobodyHad(t *testing.T) {
 		if err := Within(ran, 10*time.Second, 1, of); err != nil {
 			t.Errorf("%s of tasks that ran: %v", name, err)
 		}
+	}
+}
+
+// Carol counts more instructions than any core executes.
+func TestWorkIsBoundedByProcessorTime(t *testing.T) {
+	for name, row := range map[string]struct {
+		cpu  time.Duration
+		work int64
+		good bool
+	}{
+		"one in a nanosecond":            {time.Second, 1e9, true},
+		"a fast core":                    {time.Second, 20e9, true},
+		"a tiny task has the margin":     {0, 4e8, true},
+		"twice what the fastest does":    {time.Second, 40e9, false},
+		"work without a processor":       {0, 1e9, false},
+		"negative":                       {time.Second, -1, false},
+		"more than fits, in a long time": {time.Duration(math.MaxInt64), math.MaxInt64, true},
+	} {
+		r := job.Result{End: job.Exited, Usage: job.Usage{CPU: int64(row.cpu), Work: row.work}}
+		if err := Executed(r); (err == nil) != row.good || err != nil && !errors.Is(err, ErrUsage) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := Plausible(r, max(row.cpu, 0), 1); row.cpu < time.Hour && (err == nil) != row.good {
+			t.Errorf("%s, beside the clock: %v", name, err)
+		}
+	}
+	most := voucher.Usage{Tasks: 1, CPU: 1e9, Work: 80e9}
+	if err := Within(most, time.Second, 4, job.Resources{CPU: 1}); err != nil {
+		t.Errorf("four cores at their fastest: %v", err)
+	}
+	most.Work *= 2
+	if err := Within(most, time.Second, 4, job.Resources{CPU: 1}); !errors.Is(err, ErrUsage) {
+		t.Errorf("twice that: %v", err)
+	}
+}
+
+// A window of a price for work alone is as large as one of a price for time, where a core does one instruction a nanosecond.
+func TestAPriceForWorkAlone(t *testing.T) {
+	paid := terms(4)
+	paid.Quote.Rates = voucher.Rates{Work: 3600 * cpuSecond}
+	w, limits := NewWindow(paid, job.Limits{Time: job.Duration(time.Hour)}), job.Limits{Time: job.Duration(time.Hour)}
+	if want := NewWindow(terms(4), limits); w.Size() != want.Size() {
+		t.Errorf("at first: %d, want %d", w.Size(), want.Size())
+	}
+	w.Ended(Used(job.Result{End: job.Exited, Usage: job.Usage{Work: 2e6}}, job.Resources{}))
+	if w.Task() != 2 || w.Fits(2000) != 1000 {
+		t.Errorf("a task of 2 million instructions costs %d, %d fit into a second of two slots", w.Task(), w.Fits(2000))
 	}
 }

@@ -142,13 +142,14 @@ func (w *Window) Ended(u voucher.Usage) {
 		w.lately = most(w.lately, u)
 		m := most(w.lately, w.before)
 		w.many = max(1, w.price(voucher.Usage{Tasks: together, CPU: product(together, m.CPU), GPU: product(together, m.GPU), Memory: product(together, m.Memory),
-			Disk: product(together, m.Disk), Sent: product(together, m.Sent)}))
+			Disk: product(together, m.Disk), Sent: product(together, m.Sent), Work: product(together, m.Work)}))
 	}
 }
 
 // most is the larger of each kind, of one task.
 func most(u, v voucher.Usage) voucher.Usage {
-	return voucher.Usage{Tasks: 1, CPU: max(u.CPU, v.CPU), GPU: max(u.GPU, v.GPU), Memory: max(u.Memory, v.Memory), Disk: max(u.Disk, v.Disk), Sent: max(u.Sent, v.Sent)}
+	return voucher.Usage{Tasks: 1, CPU: max(u.CPU, v.CPU), GPU: max(u.GPU, v.GPU), Memory: max(u.Memory, v.Memory), Disk: max(u.Disk, v.Disk), Sent: max(u.Sent, v.Sent),
+		Work: max(u.Work, v.Work)}
 }
 
 // Paid notes what is paid in all. It may be repeated; what is less than before changes nothing.

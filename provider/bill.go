@@ -17,10 +17,12 @@ type Payee interface {
 	Funded(ctx context.Context, l lease.Lease) (deposit uint64, err error)
 	// Lease finds a lease whose deposit was seen, in this life or an earlier one, as long as promises for it can be redeemed.
 	Lease(ctx context.Context, id string) (lease.Lease, bool)
-	// Take takes a promise, and returns what is promised in all.
-	Take(ctx context.Context, l lease.Lease, v voucher.Signed) (amount uint64, err error)
-	// Did counts results that are about to be sent, and returns what was done in all. Lost takes back those that could not be sent.
-	Did(l lease.Lease, results []job.Result) voucher.Usage
+	// Take takes a promise, and returns what is promised in all. Taken is how many results have their places under the root of one that was taken.
+	Take(ctx context.Context, l lease.Lease, v lease.Voucher) (amount uint64, err error)
+	Taken(ctx context.Context, l lease.Lease) uint64
+	// Did counts results that are about to be sent, and returns what was done in all; with the digests of their statements where the payer wants a jury. Lost takes
+	// back those that could not be sent.
+	Did(l lease.Lease, results []job.Result, statements ...[32]byte) voucher.Usage
 	Lost(l lease.Lease, results []job.Result)
 	// Unpaid is what the work done costs beyond what is promised, and what is promised.
 	Unpaid(l lease.Lease) (unpaid, promised uint64)

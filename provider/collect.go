@@ -196,7 +196,7 @@ func (p *Provider) handOver(m parcel) {
 		return
 	}
 	if m.t.bill != nil {
-		p.did(m.t, m.results)
+		p.did(m.t, m.tasks, m.results)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -230,6 +230,7 @@ func (p *Provider) answered(m parcel) {
 // compose writes a note as things stand now; nil if there is nothing to tell any more.
 func (p *Provider) compose(n note) []byte {
 	m := lease.Message{Lease: n.lease}
+	taken := p.taken(n)
 	p.mu.Lock()
 	t := p.tenants[n.lease]
 	switch {
@@ -238,13 +239,15 @@ func (p *Provider) compose(n note) []byte {
 	case t == nil || !t.begun:
 	case n.what == heldNote:
 		t.credit = t.wish()
-		m.Held = &lease.Held{Tasks: t.indexes(), Credit: t.credit, Round: t.round}
+		m.Held = &lease.Held{Tasks: t.indexes(), Credit: t.credit, Round: t.round, Taken: taken}
 	case n.what == creditNote:
 		t.credit = t.wish()
 		m.Credit = &lease.Credit{Tasks: t.credit}
+	case n.what == takenNote:
+		m.Taken = &lease.Taken{Tasks: taken}
 	}
 	p.mu.Unlock()
-	if m.Refused == nil && m.Held == nil && m.Credit == nil {
+	if m.Refused == nil && m.Held == nil && m.Credit == nil && m.Taken == nil {
 		return nil
 	}
 	b, err := m.Encode()
@@ -252,6 +255,25 @@ func (p *Provider) compose(n note) []byte {
 		p.log.Error("Message cannot be written", "lease", n.lease, "err", err)
 	}
 	return b
+}
+
+// taken is what a note says of the results that have their places under a root.
+func (p *Provider) taken(n note) uint64 {
+	if n.what != heldNote && n.what != takenNote {
+		return 0
+	}
+	p.mu.Lock()
+	t := p.tenants[n.lease]
+	known := t != nil && t.statement != nil
+	var l lease.Lease
+	if known {
+		l = t.lease
+	}
+	p.mu.Unlock()
+	if !known {
+		return 0
+	}
+	return p.payee.Taken(p.life, l)
 }
 
 // result is what a requester is told of an outcome. Large contents go to the store: what has to be kept of them is returned besides.

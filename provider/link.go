@@ -69,6 +69,7 @@ const (
 	heldNote topic = iota + 1
 	creditNote
 	refusedNote
+	takenNote
 )
 
 // keep is content that is pinned until the requester has taken the message that names it.

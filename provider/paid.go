@@ -87,8 +87,8 @@ func (p *Provider) refresh(t *tenant) {
 	p.work.Broadcast()
 }
 
-// did counts results that are about to be sent.
-func (p *Provider) did(t *tenant, results []job.Result) {
+// did counts results of tasks that are about to be sent.
+func (p *Provider) did(t *tenant, tasks []*task, results []job.Result) {
 	p.mu.Lock()
 	l := t.lease
 	for i := range results {
@@ -99,7 +99,14 @@ func (p *Provider) did(t *tenant, results []job.Result) {
 	}
 	t.bill.over = false
 	p.mu.Unlock()
-	p.payee.Did(l, results)
+	var statements [][32]byte
+	if t.statement != nil {
+		statements = make([][32]byte, len(tasks))
+		for i, k := range tasks {
+			statements[i] = t.statement(k.Task)
+		}
+	}
+	p.payee.Did(l, results, statements...)
 	p.refresh(t)
 }
 
@@ -118,9 +125,11 @@ func (p *Provider) lost(m parcel) {
 // promise is a voucher that could not be taken yet.
 type promise struct {
 	lease lease.Lease
-	voucher.Signed
+	said  lease.Voucher
 	since time.Time
 }
+
+func (v promise) amount() uint64 { return v.said.Voucher.Amount }
 
 // takeFor is how long a voucher is tried that the chain does not cover yet.
 const takeFor = 10 * time.Minute
@@ -129,7 +138,7 @@ const takeFor = 10 * time.Minute
 const maxPromises = 256
 
 // voucher takes a promise of a requester's, also for a lease that has ended here, or in an earlier life.
-func (p *Provider) voucher(ctx context.Context, l *link, id string, v voucher.Signed) {
+func (p *Provider) voucher(ctx context.Context, l *link, id string, v lease.Voucher) {
 	if p.payee == nil {
 		return
 	}
@@ -147,7 +156,7 @@ func (p *Provider) voucher(ctx context.Context, l *link, id string, v voucher.Si
 	if !ok || s.Terms.Order.Requester != l.session.Peer().String() {
 		return
 	}
-	p.accept(ctx, promise{lease: s, Signed: v, since: time.Now()})
+	p.accept(ctx, promise{lease: s, said: v, since: time.Now()})
 }
 
 // accept takes a promise, or keeps it to try again when the chain may be ahead of this node.
@@ -155,29 +164,35 @@ func (p *Provider) accept(ctx context.Context, v promise) {
 	id := v.lease.ID()
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deposit)
 	defer cancel()
-	_, err := p.payee.Take(ctx, v.lease, v.Signed)
+	_, err := p.payee.Take(ctx, v.lease, v.said)
 	p.mu.Lock()
 	t := p.tenants[id]
 	if err == nil || never(err) || time.Since(v.since) > takeFor {
-		if kept, ok := p.promises[id]; ok && kept.Voucher.Amount <= v.Voucher.Amount {
+		if kept, ok := p.promises[id]; ok && kept.amount() <= v.amount() {
 			delete(p.promises, id)
 		}
-	} else if kept, ok := p.promises[id]; (!ok || kept.Voucher.Amount < v.Voucher.Amount) && (ok || len(p.promises) < maxPromises) {
+	} else if kept, ok := p.promises[id]; (!ok || kept.amount() < v.amount()) && (ok || len(p.promises) < maxPromises) {
 		p.promises[id] = v
 	}
 	p.mu.Unlock()
 	if err != nil {
-		p.log.Warn("Voucher is not taken", "lease", id, "amount", v.Voucher.Amount, "err", err)
+		p.log.Warn("Voucher is not taken", "lease", id, "amount", v.amount(), "err", err)
 		return
 	}
-	if t != nil && t.bill != nil {
-		p.refresh(t)
+	if t == nil || t.bill == nil {
+		return
+	}
+	p.refresh(t)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t.statement != nil && !t.over {
+		t.link.tell(note{lease: id, what: takenNote})
 	}
 }
 
 // never tells whether a voucher is refused for good.
 func never(err error) bool {
-	for _, e := range []error{pay.ErrVoucher, pay.ErrLess, pay.ErrUsage, pay.ErrUnpaid, voucher.ErrSignature, voucher.ErrMalformed} {
+	for _, e := range []error{pay.ErrVoucher, pay.ErrLess, pay.ErrUsage, pay.ErrRoot, pay.ErrUnpaid, voucher.ErrSignature, voucher.ErrMalformed} {
 		if errors.Is(err, e) {
 			return true
 		}

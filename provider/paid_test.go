@@ -117,7 +117,7 @@ func TestWhoIsPaidNowhereTakesNoPaidLease(t *testing.T) {
 func TestLossIsOneWindow(t *testing.T) {
 	forge := func(edit func(a *patron, v *voucher.Voucher)) func(*patron) {
 		return func(a *patron) {
-			s, err := a.payer.Promise(a.lease, a.used)
+			s, err := a.payer.Promise(a.lease, a.used, a.root())
 			if err != nil {
 				a.t.Fatal(err)
 			}
@@ -126,7 +126,7 @@ func TestLossIsOneWindow(t *testing.T) {
 			if s, err = v.Sign(secret); err != nil {
 				a.t.Fatal(err)
 			}
-			a.says(lease.Message{Voucher: &s})
+			a.says(lease.Message{Voucher: a.names(s)})
 		}
 	}
 	rows := map[string]func(*patron){
@@ -139,7 +139,7 @@ func TestLossIsOneWindow(t *testing.T) {
 		"more than the work":   forge(func(_ *patron, v *voucher.Voucher) { v.Amount, v.Usage.CPU = v.Amount*100, v.Usage.CPU*100 }),
 		"for less of the work": forge(func(_ *patron, v *voucher.Voucher) { v.Amount++; v.Usage.CPU = 0 }),
 		"without a signature": func(a *patron) {
-			a.says(lease.Message{Voucher: &voucher.Signed{Voucher: voucher.Voucher{Chain: a.till.ID(), Lease: a.lease.Terms.Key(), Amount: a.worth(), Usage: a.used}}})
+			a.says(lease.Message{Voucher: &lease.Voucher{Signed: voucher.Signed{Voucher: voucher.Voucher{Chain: a.till.ID(), Lease: a.lease.Terms.Key(), Amount: a.worth(), Usage: a.used}}}})
 		},
 		"begins again and again": func(a *patron) {
 			a.says(lease.Message{Begin: &lease.Begin{Lease: a.lease, Work: a.work("second")}})
@@ -302,7 +302,7 @@ func TestBobGoesOnAfterHisRestart(t *testing.T) {
 		again := b.visits("alice")
 		a.wire = again.wire
 		a.resumes(w)
-		a.says(lease.Message{Voucher: &s}) // as requesters do, since he may have lost it
+		a.says(lease.Message{Voucher: a.names(s)}) // as requesters do, since he may have lost it
 		a.assigns(10, 11, 12, 13)
 		if no := a.takes(2 * time.Second); no != nil {
 			t.Fatalf("refused: %+v", no)
@@ -333,7 +333,7 @@ func TestTheLastVoucherMayComeLate(t *testing.T) {
 		}
 		carol := b.patronises(a.till, "carol")
 		carol.client.id, carol.lease = a.id, a.lease
-		carol.says(lease.Message{Voucher: &voucher.Signed{}})
+		carol.says(lease.Message{Voucher: &lease.Voucher{}})
 		synctest.Wait()
 	})
 }
@@ -347,11 +347,11 @@ func TestTheLastVoucherFindsAnotherLife(t *testing.T) {
 		b.restarts()
 		carol := b.patronises(a.till, "carol")
 		carol.client.id, carol.lease = a.id, a.lease
-		s, err := a.payer.Promise(a.lease, a.used)
+		s, err := a.payer.Promise(a.lease, a.used, a.root())
 		if err != nil {
 			t.Fatal(err)
 		}
-		carol.says(lease.Message{Voucher: &s})
+		carol.says(lease.Message{Voucher: a.names(s)})
 		synctest.Wait()
 		if _, promised := b.payee.Unpaid(a.lease); promised != 0 {
 			t.Errorf("bob took %d from carol, whose lease it is not", promised)
@@ -450,7 +450,7 @@ func TestAVoucherBeforeItsBlock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.says(lease.Message{Voucher: &s})
+		a.says(lease.Message{Voucher: a.names(s)})
 		synctest.Wait()
 		a.till.look(false)
 		time.Sleep(3 * time.Second)

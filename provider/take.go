@@ -66,6 +66,14 @@ func (p *Provider) begin(ctx context.Context, l *link, id string, b lease.Begin)
 		l.refuse(id, lease.Refused{Reason: err.Error(), Hint: "correct the job", Program: true})
 		return
 	}
+	var statement func(job.Task) [32]byte
+	if pay := b.Lease.Terms.Pay; pay != nil && pay.Jury {
+		var err error
+		if statement, err = b.Work.Digests(); err != nil {
+			l.refuse(id, lease.Refused{Reason: "work: its payer wants a jury: " + err.Error(), Hint: "give it another standard input, or ask for no jury"})
+			return
+		}
+	}
 	key := string(canon.MustEncode(b.Work))
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,6 +91,7 @@ func (p *Provider) begin(ctx context.Context, l *link, id string, b lease.Begin)
 		t.begin(ctx, b.Work, key, p.engines[b.Lease.Terms.Order.Engine])
 		if b.Lease.Terms.Pay != nil {
 			t.bill = newBill(b.Lease, b.Work.Limits)
+			t.statement = statement
 			t.extend(b.Lease)
 		}
 		p.turns = append(p.turns, t)

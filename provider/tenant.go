@@ -29,15 +29,16 @@ type tenant struct {
 	lost  bool      // its requester has restarted and has not begun it again
 
 	// from Begin on
-	begun   bool
-	work    lease.Work
-	key     string // canonical bytes of work
-	program engine.Program
-	stdin   string // host path of the standard input of all tasks
-	engine  engine.Engine
-	ctx     context.Context // the tenant's life
-	cancel  context.CancelFunc
-	doing   sync.WaitGroup // preparation, staging, batches
+	begun     bool
+	work      lease.Work
+	key       string // canonical bytes of work
+	program   engine.Program
+	stdin     string // host path of the standard input of all tasks
+	engine    engine.Engine
+	statement func(job.Task) [32]byte // digest of a task's statement; nil: nobody wants a jury
+	ctx       context.Context         // the tenant's life
+	cancel    context.CancelFunc
+	doing     sync.WaitGroup // preparation, staging, batches
 
 	prepared bool // the program is here
 	opened   bool // a sandbox was opened once: the program is compiled

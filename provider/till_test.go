@@ -128,6 +128,8 @@ type patron struct {
 	payer *pay.Payer
 	got   map[uint64]job.Result
 	used  voucher.Usage
+	tally *pay.Tally // where she wants a jury
+	state func(job.Task) [32]byte
 }
 
 // patronises opens a session with bob for somebody with a purse.
@@ -151,6 +153,9 @@ func (a *patron) signsFor(slots int, deposit uint64, edit ...func(*lease.Terms))
 		}
 	})
 	a.id = a.lease.ID()
+	if a.lease.Terms.Pay.Jury {
+		a.tally = pay.NewTally(a.lease.Terms)
+	}
 }
 
 // hires makes a paid lease, puts its deposit on the chain and begins it.
@@ -180,7 +185,7 @@ func (a *patron) takes(quiet time.Duration) *lease.Refused {
 		for _, r := range m.Results.Results {
 			if _, twice := a.got[r.Index]; !twice {
 				a.got[r.Index] = r
-				a.used = a.used.Add(pay.Used(r, a.lease.Terms.Order.Resources))
+				a.counts(r)
 			}
 		}
 	}
@@ -211,11 +216,11 @@ func (a *patron) hearsWithin(d time.Duration) (m lease.Message, ok bool) {
 // pays signs for all that she has and sends it.
 func (a *patron) pays() voucher.Signed {
 	a.t.Helper()
-	s, err := a.payer.Promise(a.lease, a.used)
+	s, err := a.payer.Promise(a.lease, a.used, a.root())
 	if err != nil && !errors.Is(err, pay.ErrDeposit) {
 		a.t.Fatal(err)
 	}
-	a.says(lease.Message{Voucher: &s})
+	a.says(lease.Message{Voucher: a.names(s)})
 	return s
 }
 

@@ -165,6 +165,7 @@ func (r *room) one(ctx context.Context, task engine.Task, sink engine.Sink) engi
 	o.Exit = r.run(g)
 	o.End, o.Usage.Wall = engine.Exited, time.Since(began)
 	o.Usage.CPU = o.Usage.Wall
+	o.Usage.Work = o.Usage.Wall.Microseconds()
 	if g.end != "" {
 		o.End, o.Exit, o.Message = g.end, -1, g.message
 	}

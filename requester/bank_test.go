@@ -26,6 +26,7 @@ type bank struct {
 	opens   int           // transactions
 	topUps  int
 	closes  int
+	payees  map[string]string // of nodes
 }
 
 var secret = bytes.Repeat([]byte{7}, 32)
@@ -100,7 +101,8 @@ func (b *bank) Open(ctx context.Context, deposits []pay.Deposit) error {
 		}
 		b.balance -= sum
 		for _, d := range deposits {
-			b.leases[voucher.LeaseID("hpips1alice", d.Terms)] = pay.Account{Payer: "hpips1alice", Key: d.Key, Node: d.Node, Denom: d.Denom, Deposit: d.Amount, Phase: pay.Open, Until: d.Until}
+			b.leases[voucher.LeaseID("hpips1alice", d.Terms)] = pay.Account{Payer: "hpips1alice", Key: d.Key, Node: d.Node, Denom: d.Denom, Deposit: d.Amount, Phase: pay.Open, Until: d.Until,
+				Payee: b.payees[string(d.Node)]}
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/hpips/hpips/pay"
 	"github.com/hpips/hpips/spec/lease"
 )
 
@@ -29,6 +30,9 @@ func (r *Requester) closeLeases(ctx context.Context) {
 		r.log.Warn("Leases of jobs that are over stay open", "err", err)
 	}
 	r.remindAll(ctx)
+	if err := r.journal.pruneLeaves(ctx, r.now().Add(-pay.KeepLeaves)); err != nil && ctx.Err() == nil {
+		r.log.Warn("Old leaves stay", "err", err)
+	}
 	r.toClose()
 	again := time.NewTimer(closeLate)
 	defer again.Stop()
@@ -80,7 +84,16 @@ func (r *Requester) remindAll(ctx context.Context) {
 				continue
 			}
 			id := p.Lease.ID()
-			if err := r.link(to).send(lease.Message{Lease: id, Voucher: p.Voucher}); err != nil {
+			said := lease.Voucher{Signed: *p.Voucher}
+			if p.Lease.Terms.Pay.Jury {
+				tally, err := r.journal.tally(ctx, p.Lease)
+				if err != nil {
+					r.log.Warn("The leaves of a lease cannot be read", "lease", id, "err", err)
+					continue
+				}
+				said = tally.Message(*p.Voucher)
+			}
+			if err := r.link(to).send(lease.Message{Lease: id, Voucher: &said}); err != nil {
 				r.log.Debug("Voucher is not sent", "lease", id, "err", err)
 			}
 		}

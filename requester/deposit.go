@@ -71,6 +71,7 @@ func (r *Requester) terms(e *errand, w hunt, q lease.Quote) (*lease.Pay, error) 
 		e.budget.back(got)
 		return nil, errOwn
 	}
+	p.Jury = r.cfg.Jury && !e.live // what came live nobody can run again
 	return p, nil
 }
 

@@ -92,6 +92,7 @@ func (g *gathering) assign(ctx context.Context, h *hire, given []uint64) {
 			g.board.back(i, h)
 			continue
 		}
+		g.give(h, i, t)
 		if tasks = append(tasks, t); t.Input != nil {
 			bytes += len(t.Input.Inline)
 		}

@@ -151,9 +151,14 @@ func (e *errand) reduce(count uint64, whole job.Content) phase {
 	p.work.Inputs = append([]job.Input{{From: whole.CID, To: "/in"}}, e.spec.Inputs...)
 	p.work.Stdin = ""
 	p.input = func(_ context.Context, index uint64) (job.Task, error) {
-		return job.Task{Index: index, Env: map[string]string{}, Path: "/in"}, nil
+		return reduceTask(index), nil
 	}
 	return p
+}
+
+// reduceTask is the one task of a reduce.
+func reduceTask(index uint64) job.Task {
+	return job.Task{Index: index, Env: map[string]string{}, Path: "/in"}
 }
 
 // describe names a task for people.

@@ -36,6 +36,7 @@ type town struct {
 	extended  int   // how many were not
 	opened    int   // leases
 	bank      *bank // pays; nil: nobody does
+	jury      bool  // alice wants one
 }
 
 func newTown(t testing.TB, names ...string) *town {
@@ -88,6 +89,7 @@ func (tn *town) find(id peer.ID) *worker {
 func (tn *town) open() *Requester {
 	tn.t.Helper()
 	cfg := Default(tn.dir)
+	cfg.Jury = tn.jury
 	var payer Payer
 	if tn.bank != nil {
 		payer = tn.bank.open(tn.t)
@@ -179,6 +181,7 @@ type worker struct {
 	ends   []string                                   // leases that were ended, in order
 	answer func(w lease.Work, t job.Task) *job.Result // nil is no answer ever
 	line   *wire
+	book   *keeper // of one who is paid for leaves; nil: it takes every voucher unseen
 }
 
 // echo answers with the task's index as its standard output.
@@ -264,6 +267,7 @@ func (w *worker) take(m lease.Message) {
 		for _, t := range w.held[m.Lease] {
 			held.Tasks = append(held.Tasks, t.Index)
 		}
+		held.Taken = w.book.begins(m.Begin.Lease, m.Begin.Work)
 		w.say(lease.Message{Lease: m.Lease, Held: held})
 	case m.Assign != nil:
 		n := 0
@@ -292,7 +296,10 @@ func (w *worker) take(m lease.Message) {
 		if w.paid == nil {
 			w.paid = map[string][]voucher.Signed{}
 		}
-		w.paid[m.Lease] = append(w.paid[m.Lease], *m.Voucher)
+		w.paid[m.Lease] = append(w.paid[m.Lease], m.Voucher.Signed)
+		if n := w.book.takes(m.Lease, *m.Voucher); n > 0 && w.here {
+			w.say(lease.Message{Lease: m.Lease, Taken: &lease.Taken{Tasks: n}})
+		}
 	case m.End != nil:
 		w.ends = append(w.ends, m.Lease)
 		delete(w.held, m.Lease)
@@ -322,6 +329,7 @@ func (w *worker) do(id string) { w.some(id, len(w.held[id])) }
 // some answers up to n of the tasks of a lease, the first ones first.
 func (w *worker) some(id string, n int) {
 	var results []job.Result
+	var tasks []job.Task
 	w.held[id] = slices.DeleteFunc(w.held[id], func(t job.Task) bool {
 		if n--; n < 0 {
 			return false
@@ -335,9 +343,10 @@ func (w *worker) some(id string, n int) {
 			w.did = map[string]voucher.Usage{}
 		}
 		w.did[id] = w.did[id].Add(pay.Used(*r, w.work[id].Resources))
-		results = append(results, *r)
+		results, tasks = append(results, *r), append(tasks, t)
 		return true
 	})
+	w.book.did(id, tasks, results)
 	if len(results) > 0 {
 		w.say(lease.Message{Lease: id, Results: &lease.Results{Results: results}})
 	}

@@ -50,11 +50,12 @@ type gathering struct {
 	scarce     *job.Failure  // why there is no more money
 	retries    map[uint64]int
 	breaks     map[uint64]int
-	spurned    map[peer.ID]time.Time // providers that refused, and until when they are not asked
-	accused    map[string]bool       // owners that say the program is at fault
-	accusation error                 // what they say
-	mean       time.Duration         // of the tasks' wall time, smoothed
-	progress   time.Time             // when something last went forward
+	spurned    map[peer.ID]time.Time   // providers that refused, and until when they are not asked
+	accused    map[string]bool         // owners that say the program is at fault
+	accusation error                   // what they say
+	mean       time.Duration           // of the tasks' wall time, smoothed
+	progress   time.Time               // when something last went forward
+	statement  func(job.Task) [32]byte // digest of a task's statement; made when it is first asked for
 }
 
 // batch is what one transaction of the journal takes.
@@ -105,7 +106,10 @@ func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 		longer: make(chan extended, 16), topped: make(chan topped), ahead: r.cfg.Ahead, fetching: map[*arrival]struct{}{}, retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{},
 		accused: map[string]bool{}, progress: r.now(), pause: time.NewTimer(0)}
 	defer g.pause.Stop()
-	err := g.restore(ctx)
+	err := g.note(ctx)
+	if err == nil {
+		err = g.restore(ctx)
+	}
 	e.resumed()
 	if err != nil || g.board.finished() && len(g.pending) == 0 && len(g.hires) == 0 {
 		return err
@@ -152,7 +156,7 @@ func (g *gathering) restore(ctx context.Context) error {
 	}
 	for _, k := range old { // no error from here on: what a link brings before its lease is engaged would be lost
 		if p, err := peer.Decode(k.Lease.Terms.Quote.Provider); err == nil && k.Lease.Terms.Until > g.r.now().UnixMilli() {
-			purse, err := g.refill(k.Lease, purses)
+			purse, err := g.refill(ctx, k.Lease, purses)
 			if err != nil {
 				g.r.log.Error("Paid lease of an earlier life is given up", "job", id, "lease", k.Lease.ID(), "err", err)
 				continue

@@ -23,7 +23,7 @@ import (
 var ErrUnknownJob = errors.New("unknown job")
 
 // schema is version 1 of the journal. A result row is a task that counts; a vote row is an execution whose task is still being checked; a
-// purse row is what a paid lease costs.
+// purse row is what a paid lease costs, and a leaf row some of its leaves (pay.Sheet) where its payer wants a jury; a work row is what the tasks of a phase had in common then.
 const schema = `
 CREATE TABLE IF NOT EXISTS job (id TEXT PRIMARY KEY, created INTEGER NOT NULL, live INTEGER NOT NULL, secret BLOB NOT NULL, spec BLOB NOT NULL, status BLOB NOT NULL, final INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS event (job TEXT NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL);
@@ -35,6 +35,9 @@ CREATE TABLE IF NOT EXISTS vote (job TEXT NOT NULL, idx INTEGER NOT NULL, node I
 CREATE TABLE IF NOT EXISTS lease (id TEXT PRIMARY KEY, job TEXT NOT NULL, phase INTEGER NOT NULL, body BLOB NOT NULL, addrs TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS purse (lease TEXT PRIMARY KEY, job TEXT NOT NULL, phase INTEGER NOT NULL, body BLOB NOT NULL, deposit INTEGER NOT NULL, used BLOB NOT NULL, voucher BLOB, state INTEGER NOT NULL, at INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS purse_job ON purse (job);
+CREATE TABLE IF NOT EXISTS leaf (lease TEXT NOT NULL, place INTEGER NOT NULL, before INTEGER NOT NULL, peaks BLOB NOT NULL, body BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (lease, place));
+CREATE INDEX IF NOT EXISTS leaf_at ON leaf (at);
+CREATE TABLE IF NOT EXISTS work (job TEXT NOT NULL, phase INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (job, phase)) WITHOUT ROWID;
 PRAGMA user_version = 1;`
 
 // journal keeps jobs, results and leases in SQLite, so that whatever is in it survives a kill at any instant.

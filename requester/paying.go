@@ -34,6 +34,9 @@ func (h *hire) usage(r job.Result, of job.Resources, age time.Duration, now time
 	if err != nil {
 		r.Usage.Wall = min(r.Usage.Wall, int64(elapsed))
 		r.Usage.CPU = min(r.Usage.CPU, int64(elapsed)*int64(max(of.CPU, 1)))
+		if wrong := pay.Executed(r); wrong != nil { // work is not cut down: both sides would reckon another sum
+			return voucher.Usage{}, wrong
+		}
 	}
 	u := pay.Used(r, of)
 	if err := pay.Within(p.claimed.Add(u), now.Sub(p.begun), h.slots, of); err != nil {
@@ -76,10 +79,10 @@ func (h *hire) wasted(voucher.Usage) {
 }
 
 // owe notes what was done and does not come into the journal as a result.
-func (h *hire) owe(u voucher.Usage, now time.Time) {
+func (h *hire) owe(u voucher.Usage, d *pay.Deed, now time.Time) {
 	if h.purse != nil && u.Tasks > 0 {
 		h.purse.claimed = h.purse.claimed.Add(u)
-		h.purse.add(u)
+		h.purse.add(u, d)
 		h.purse.reckon(now)
 	}
 }
@@ -117,7 +120,7 @@ func (g *gathering) payments(entries []entry) []payment {
 		if en := &entries[i]; en.hire != nil && en.hire.purse != nil && !en.promote {
 			en.hire.purse.way--
 			if en.used.Tasks > 0 {
-				en.hire.purse.add(en.used)
+				en.hire.purse.add(en.used, en.deed)
 			}
 		}
 	}
@@ -129,20 +132,30 @@ func (g *gathering) payments(entries []entry) []payment {
 		sign := p.due(now, g.board.finished() || p.left)
 		if sign || p.touched {
 			p.signing, p.touched = sign, false
-			all = append(all, payment{purse: p, lease: p.lease, id: p.hire.id, used: p.used, sign: sign})
+			all = append(all, p.payment(sign))
 		}
 	}
 	return all
+}
+
+// payment is what the next transaction says of a purse.
+func (p *purse) payment(sign bool) payment {
+	x := payment{purse: p, lease: p.lease, id: p.hire.id, used: p.used, sign: sign}
+	if p.tally != nil {
+		x.draft = p.tally.Draft()
+	}
+	return x
 }
 
 // sign makes the vouchers of payments that want one.
 func (r *Requester) sign(payments []payment) {
 	for i := range payments {
 		p := &payments[i]
+		root := p.reckon()
 		if !p.sign {
 			continue
 		}
-		s, err := r.deps.Payer.Promise(p.lease, p.used)
+		s, err := r.deps.Payer.Promise(p.lease, p.used, root)
 		if p.err = err; s.Signature != nil {
 			p.signed = &s
 		}
@@ -157,6 +170,9 @@ func (g *gathering) paid(ctx context.Context, payments []payment) {
 		if x.sign {
 			p.signing = false
 		}
+		if x.draft != nil {
+			p.tally.Kept(x.draft)
+		}
 		switch {
 		case errors.Is(x.err, pay.ErrDeposit):
 			p.hold = now.Add(time.Second)
@@ -170,7 +186,7 @@ func (g *gathering) paid(ctx context.Context, payments []payment) {
 		}
 		if x.signed != nil && x.signed.Voucher.Amount > p.promised {
 			p.signed(*x.signed, now)
-			g.send(p.hire, lease.Message{Lease: p.hire.id, Voucher: p.last})
+			g.send(p.hire, lease.Message{Lease: p.hire.id, Voucher: p.voucher()})
 		}
 		if p.left {
 			g.end(ctx, p)
@@ -181,12 +197,12 @@ func (g *gathering) paid(ctx context.Context, payments []payment) {
 // remind sends the last voucher of a lease again: who began it anew may not have it.
 func (g *gathering) remind(h *hire) {
 	if h.purse != nil && h.purse.last != nil {
-		g.send(h, lease.Message{Lease: h.id, Voucher: h.purse.last})
+		g.send(h, lease.Message{Lease: h.id, Voucher: h.purse.voucher()})
 	}
 }
 
 // refill is the purse of a lease of an earlier life; nil where nothing is paid.
-func (g *gathering) refill(l lease.Lease, purses []pursed) (*purse, error) {
+func (g *gathering) refill(ctx context.Context, l lease.Lease, purses []pursed) (*purse, error) {
 	if l.Terms.Pay == nil {
 		return nil, nil
 	}
@@ -202,6 +218,9 @@ func (g *gathering) refill(l lease.Lease, purses []pursed) (*purse, error) {
 	p.cost, err = voucher.Cost(l.Terms.Quote.Rates, p.used)
 	if err == nil && k.Voucher != nil {
 		err = g.r.deps.Payer.Restore(l, *k.Voucher)
+	}
+	if err == nil && p.tally != nil {
+		p.tally, err = g.r.journal.tally(ctx, l)
 	}
 	return p, err
 }
@@ -233,7 +252,7 @@ func (g *gathering) settle(ctx context.Context) {
 	var all []payment
 	for _, p := range g.purses {
 		if p.signing = false; p.owed() > 0 || p.touched {
-			all = append(all, payment{purse: p, lease: p.lease, id: p.hire.id, used: p.used, sign: p.owed() > 0})
+			all = append(all, p.payment(p.owed() > 0))
 		}
 	}
 	if len(all) == 0 {

@@ -20,8 +20,9 @@ type Payer interface {
 	Least(ctx context.Context) (uint64, error)
 	// Fund makes the deposits of leases in one transaction. A lack of money is a *job.Failure with CodeFunds.
 	Fund(ctx context.Context, leases []lease.Lease) error
-	// Promise signs what was used under a lease, never for less than before. With pay.ErrDeposit the voucher is good for the whole deposit.
-	Promise(l lease.Lease, u voucher.Usage) (voucher.Signed, error)
+	// Promise signs what was used under a lease, never for less than before, and the root of its leaves where the terms want a jury. With pay.ErrDeposit the
+	// voucher is good for the whole deposit.
+	Promise(l lease.Lease, u voucher.Usage, root [32]byte) (voucher.Signed, error)
 	// Restore tells what was signed in an earlier life.
 	Restore(l lease.Lease, s voucher.Signed) error
 	// TopUp adds to a deposit, and moves its end to that of the lease's terms.
@@ -50,17 +51,26 @@ type purse struct {
 	left     bool          // its hire is gone
 	ended    bool          // nothing more comes
 	last     *voucher.Signed
-	topping  bool      // a top-up is under way
-	dry      time.Time // nothing could be added to the deposit; not to be tried again before
-	broken   bool      // nothing can be signed for it any more
+	tally    *pay.Tally          // its leaves; nil: nobody wants a jury
+	given    map[uint64][32]byte // with a tally: the statements of tasks that its hire may still bring a result of
+	topping  bool                // a top-up is under way
+	dry      time.Time           // nothing could be added to the deposit; not to be tried again before
+	broken   bool                // nothing can be signed for it any more
 }
 
 func newPurse(l lease.Lease, limits job.Limits) *purse {
-	return &purse{lease: l, window: pay.NewWindow(l.Terms, limits), deposit: l.Terms.Pay.Deposit, begun: time.UnixMilli(l.Terms.From)}
+	p := &purse{lease: l, window: pay.NewWindow(l.Terms, limits), deposit: l.Terms.Pay.Deposit, begun: time.UnixMilli(l.Terms.From)}
+	if l.Terms.Pay.Jury {
+		p.tally, p.given = pay.NewTally(l.Terms), map[uint64][32]byte{}
+	}
+	return p
 }
 
 // add counts what one result used; reckon follows, once for many.
-func (p *purse) add(u voucher.Usage) {
+func (p *purse) add(u voucher.Usage, d *pay.Deed) {
+	if p.tally != nil && d != nil {
+		p.tally.Add(*d)
+	}
 	p.window.Ended(u)
 	p.touched = true
 	p.used = p.used.Add(u)
@@ -107,6 +117,8 @@ func (p *purse) signed(s voucher.Signed, now time.Time) {
 // affords is how many tasks the deposit still covers, besides those that are held, each at the dearest so far: the provider starts no others.
 func (p *purse) affords(held int) int {
 	switch {
+	case p.tally != nil && p.tally.Open() >= pay.MostOpen:
+		return 0
 	case p.cost >= p.deposit:
 		return 0
 	case p.used.Tasks == 0:

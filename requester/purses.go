@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hpips/hpips/pay"
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
@@ -44,7 +45,9 @@ type payment struct {
 	lease  lease.Lease
 	id     string
 	used   voucher.Usage
-	sign   bool // a voucher for it is to be signed
+	sign   bool       // a voucher for it is to be signed
+	draft  *pay.Draft // of its leaves; nil: nobody wants a jury
+	sheet  *pay.Sheet // of the draft, to be written
 	signed *voucher.Signed
 	err    error // why nothing was signed, or less than all
 }
@@ -75,6 +78,11 @@ func writePayments(ctx context.Context, tx *sql.Tx, payments []payment, now time
 		if _, err := tx.ExecContext(ctx, `UPDATE purse SET used = ?, voucher = coalesce(?, voucher), at = ? WHERE lease = ?`,
 			canon.MustEncode(p.used), signed, now.UnixMilli(), p.id); err != nil {
 			return err
+		}
+		if p.sheet != nil {
+			if err := writeSheet(ctx, tx, p.id, *p.sheet, now); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -30,6 +30,7 @@ type Config struct {
 	Ahead    time.Duration // for which a lease's first deposit is made at most
 	Chain    time.Duration // for the chain to take a deposit
 	Fetch    time.Duration // without progress, before the content of a result is given up
+	Jury     bool          // paid work is open to jurors: its vouchers have roots
 }
 
 // Default returns the configuration for a home folder.

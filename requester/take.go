@@ -32,6 +32,7 @@ type arrival struct {
 	result job.Result // its index is the board's
 	done   func()
 	used   voucher.Usage // to be paid for
+	deed   *pay.Deed     // its leaf; nil: nobody wants a jury, or it is not paid for
 }
 
 // take handles one delivery of a link.
@@ -52,6 +53,8 @@ func (g *gathering) take(ctx context.Context, d delivery) error {
 		g.heldBy(ctx, h, m.Held)
 	case m.Credit != nil:
 		h.credit = clampCredit(m.Credit.Tasks)
+	case m.Taken != nil:
+		h.taken(m.Taken.Tasks)
 	case m.Output != nil:
 		if _, held := h.held[m.Output.Task-g.p.base]; held || !h.ready {
 			g.e.streamed(*m.Output)
@@ -89,6 +92,7 @@ func (g *gathering) event(h *hire, e p2p.Event) {
 	case p2p.EventRestarted:
 		held, rerun := g.board.lost(h)
 		h.old = true
+		h.doubt()
 		h.claims, h.since = len(held), now // what was on its way comes to the new process
 		h.starve()
 		g.e.lost(len(held))
@@ -105,6 +109,7 @@ func (g *gathering) heldBy(ctx context.Context, h *hire, held *lease.Held) {
 		return
 	}
 	h.credit = clampCredit(held.Credit)
+	h.taken(held.Taken)
 	if h.ready {
 		return
 	}
@@ -143,18 +148,23 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 		if lie == nil && known {
 			lie = err
 		}
+		deed, err := g.deed(ctx, h, result, used)
+		if err != nil {
+			return err
+		}
 		if !g.board.arrived(result.Index, h) {
 			if known { // it came too late to be of use
+				h.doubt()
 				delete(h.recalled, result.Index)
 				used.Sent = min(used.Sent, pay.Used(unsent(result), g.e.spec.Resources).Sent)
-				h.owe(used, now)
+				h.owe(used, deed, now)
 			}
 			continue
 		}
 		h.heard, g.progress = now, now
 		g.e.enter(job.Running)
 		left++
-		a := arrival{hire: h, result: result, done: one, used: used}
+		a := arrival{hire: h, result: result, done: one, used: used, deed: deed}
 		if again, err := g.unfinished(ctx, a); err != nil || again {
 			one()
 			if err != nil {
@@ -202,7 +212,8 @@ func (g *gathering) unfinished(ctx context.Context, a arrival) (again bool, err 
 		h.faults++
 	case !r.Succeeded() && r.End != job.Refused && g.retries[i] < g.e.spec.Retries:
 		g.retries[i]++
-		h.owe(a.used, g.r.now()) // the program's fault, not its provider's
+		h.doubt()
+		h.owe(a.used, a.deed, g.r.now()) // the program's fault, not its provider's
 	default:
 		return false, nil
 	}
@@ -231,7 +242,7 @@ func (g *gathering) commit(a arrival) {
 	r := a.result
 	r.Index += g.p.base
 	vote := g.board.checks[a.result.Index] != nil || !r.Succeeded()
-	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, done: a.done, used: a.used})
+	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, done: a.done, used: a.used, deed: a.deed})
 }
 
 // count counts results that are durable now.

@@ -71,6 +71,8 @@ type Pay struct {
 	Key     []byte `cbor:"key"`     // compressed secp256k1 key that signs vouchers
 	Denom   string `cbor:"denom"`   // asset
 	Deposit uint64 `cbor:"deposit"` // base units, at first; a top-up is known to the chain alone
+	// Jury tells that the payer signs, with each voucher, the root of the results that it pays for, so that jurors can be shown any of them.
+	Jury bool `cbor:"jury,omitempty"`
 }
 
 // Lease is signed terms. A provider needs to keep no record of a lease: its own signature proves it.

@@ -5,7 +5,6 @@ import (
 
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
-	"github.com/hpips/hpips/spec/voucher"
 )
 
 // Session is the name of the p2p session that carries messages under leases.
@@ -33,18 +32,19 @@ type Work struct {
 // the credited number of tasks assigned; the provider sends Results as tasks end. A task that the provider holds is not run
 // again when it is assigned again; results without an acknowledgement come again before Held. End, or the end of the term, forgets the lease.
 type Message struct {
-	Lease   string          `cbor:"lease"`
-	Begin   *Begin          `cbor:"begin,omitempty"`   // requester → provider
-	Assign  *Assign         `cbor:"assign,omitempty"`  // requester → provider
-	Cancel  *Cancel         `cbor:"cancel,omitempty"`  // requester → provider
-	Stdin   *Stdin          `cbor:"stdin,omitempty"`   // requester → provider
-	End     *End            `cbor:"end,omitempty"`     // requester → provider
-	Voucher *voucher.Signed `cbor:"voucher,omitempty"` // requester → provider
-	Held    *Held           `cbor:"held,omitempty"`    // provider → requester
-	Credit  *Credit         `cbor:"credit,omitempty"`  // provider → requester
-	Results *Results        `cbor:"results,omitempty"` // provider → requester
-	Output  *Output         `cbor:"output,omitempty"`  // provider → requester
-	Refused *Refused        `cbor:"refused,omitempty"` // provider → requester
+	Lease   string   `cbor:"lease"`
+	Begin   *Begin   `cbor:"begin,omitempty"`   // requester → provider
+	Assign  *Assign  `cbor:"assign,omitempty"`  // requester → provider
+	Cancel  *Cancel  `cbor:"cancel,omitempty"`  // requester → provider
+	Stdin   *Stdin   `cbor:"stdin,omitempty"`   // requester → provider
+	End     *End     `cbor:"end,omitempty"`     // requester → provider
+	Voucher *Voucher `cbor:"voucher,omitempty"` // requester → provider
+	Held    *Held    `cbor:"held,omitempty"`    // provider → requester
+	Credit  *Credit  `cbor:"credit,omitempty"`  // provider → requester
+	Results *Results `cbor:"results,omitempty"` // provider → requester
+	Output  *Output  `cbor:"output,omitempty"`  // provider → requester
+	Taken   *Taken   `cbor:"taken,omitempty"`   // provider → requester
+	Refused *Refused `cbor:"refused,omitempty"` // provider → requester
 }
 
 // Begin opens a lease on the provider, or takes it up again.
@@ -80,6 +80,7 @@ type Held struct {
 	Tasks  []uint64 `cbor:"tasks,omitempty"` // waiting and running; finished ones come as Results
 	Credit int      `cbor:"credit"`
 	Round  uint64   `cbor:"round,omitempty"` // of the Begin that it answers
+	Taken  uint64   `cbor:"taken,omitempty"` // see Taken; of leases whose payer wants a jury
 }
 
 // Credit says how many tasks of the lease the provider wants to hold, at most; it follows how long the tasks take.
@@ -125,7 +126,7 @@ func DecodeMessage(b []byte) (Message, error) {
 func (m Message) parts() int {
 	n := 0
 	for _, set := range []bool{m.Begin != nil, m.Assign != nil, m.Cancel != nil, m.Stdin != nil, m.End != nil, m.Voucher != nil,
-		m.Held != nil, m.Credit != nil, m.Results != nil, m.Output != nil, m.Refused != nil} {
+		m.Held != nil, m.Credit != nil, m.Results != nil, m.Output != nil, m.Taken != nil, m.Refused != nil} {
 		if set {
 			n++
 		}

@@ -3,7 +3,9 @@ package trust
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // Tree is the Merkle tree of RFC 6962, section 2.1, over a growing list of digests. It keeps the roots of its full subtrees alone, the largest first:
@@ -55,6 +57,9 @@ func join(left, right [32]byte) [32]byte {
 	return sha256.Sum256(b[:])
 }
 
+// Clone is a tree that grows by itself.
+func (t *Tree) Clone() Tree { return Tree{t.size, slices.Clone(t.peaks)} }
+
 // Bytes writes the peaks, and ReadTree reads them back for a number of leaves.
 func (t *Tree) Bytes() []byte {
 	b := make([]byte, 0, 32*len(t.peaks))
@@ -96,6 +101,42 @@ func rootOf(leaves [][32]byte) [32]byte {
 		t.Add(l)
 	}
 	return t.Root()
+}
+
+// Path is what proves that the place-th leaf is under the root of t's leaves and those after them. The place must not be one of t's own, whose leaves are not
+// kept.
+func (t *Tree) Path(after [][32]byte, place uint64) ([][32]byte, error) {
+	size := t.size + uint64(len(after))
+	if place < t.size || place >= size {
+		return nil, fmt.Errorf("results' tree: place %d of %d is not there, the leaves before %d are not kept", place, size, t.size)
+	}
+	var path [][32]byte
+	for from, to := uint64(0), size; to-from > 1; {
+		middle := from + uint64(1)<<(bits.Len64(to-from-1)-1)
+		if place < middle {
+			path, to = append(path, t.span(after, middle, to)), middle
+		} else {
+			path, from = append(path, t.span(after, from, middle)), middle
+		}
+	}
+	slices.Reverse(path) // it was walked from above
+	return path, nil
+}
+
+// span is the root of a subtree on the way down. One that lies in t altogether is one of its peaks: its brother holds a later leaf.
+func (t *Tree) span(after [][32]byte, from, to uint64) [32]byte {
+	if from >= t.size {
+		return rootOf(after[from-t.size : to-t.size])
+	}
+	start := uint64(0)
+	for _, peak := range t.peaks {
+		if start == from && to <= t.size {
+			return peak
+		}
+		start += uint64(1) << (bits.Len64(t.size-start) - 1)
+	}
+	middle := from + uint64(1)<<(bits.Len64(to-from-1)-1)
+	return join(t.span(after, from, middle), t.span(after, middle, to))
 }
 
 // CheckPath tells whether leaf is the place-th of size leaves under root.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -126,4 +127,39 @@ func FuzzCheckPath(f *testing.F) {
 			t.Fatal("a root of zeros has leaves")
 		}
 	})
+}
+
+// A path is the same whether all leaves before it are there or their peaks alone, wherever the cut is.
+func TestAPathNeedsNoLeavesBeforeIt(t *testing.T) {
+	for size := range uint64(70) {
+		var leaves [][32]byte
+		for i := range size {
+			leaves = append(leaves, sha256.Sum256([]byte{byte(i)}))
+		}
+		root := rootOf(leaves)
+		for cut := range size {
+			var before Tree
+			for _, l := range leaves[:cut] {
+				before.Add(l)
+			}
+			for place := range size {
+				path, err := before.Path(leaves[cut:], place)
+				if place < cut {
+					if err == nil {
+						t.Fatalf("%d of %d: there is a path to a leaf that is not kept", place, size)
+					}
+					continue
+				}
+				if err != nil || !slices.Equal(path, Path(leaves, place)) {
+					t.Fatalf("%d of %d, cut at %d: %v", place, size, cut, err)
+				}
+				if err := CheckPath(root, size, place, leaves[place], path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := before.Path(leaves[cut:], size); err == nil {
+				t.Fatal("there is a path to a leaf beyond the last")
+			}
+		}
+	}
 }

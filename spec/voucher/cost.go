@@ -13,6 +13,7 @@ type Rates struct {
 	Memory uint64 `cbor:"memory,omitempty" json:"memory"` // for a GiB for an hour
 	Disk   uint64 `cbor:"disk,omitempty" json:"disk"`     // for a GiB for an hour
 	Sent   uint64 `cbor:"sent,omitempty" json:"sent"`     // for a GiB that the provider sends
+	Work   uint64 `cbor:"work,omitempty" json:"work"`     // for WorkHour instructions
 }
 
 // Free reports whether nothing costs anything.
@@ -47,6 +48,9 @@ func sum(a, b uint64) uint64 {
 	return s
 }
 
+// WorkHour is the unit in which instructions are priced: those of an hour at 10^9 a second.
+const WorkHour = 3_600_000_000_000
+
 // One hour in the units of Usage, and one GiB.
 const (
 	hourNanos   = 3_600_000_000_000
@@ -57,7 +61,7 @@ const (
 // Cost is what u costs at r: Σ rate × used ÷ unit, rounded down once, over the whole sum, so that many small tasks cost what one large one does.
 // An amount that does not fit into 64 bits is an error.
 func Cost(r Rates, u Usage) (uint64, error) {
-	// Over the common denominator hourNanos × gib.
+	// Over the common denominator hourNanos × gib; WorkHour is as many as hourNanos.
 	total := new(big.Int)
 	for _, part := range []struct{ rate, used, scale uint64 }{
 		{r.CPU, u.CPU, gib},
@@ -65,6 +69,7 @@ func Cost(r Rates, u Usage) (uint64, error) {
 		{r.Memory, u.Memory, hourNanos / hourSeconds},
 		{r.Disk, u.Disk, hourNanos / hourSeconds},
 		{r.Sent, u.Sent, hourNanos},
+		{r.Work, u.Work, gib},
 	} {
 		p := new(big.Int).SetUint64(part.rate)
 		p.Mul(p, new(big.Int).SetUint64(part.used))

@@ -178,6 +178,9 @@ func costVectors(t *testing.T) any {
 		{Rates: Rates{CPU: 1, GPU: 1, Memory: 1, Disk: 1, Sent: 1}, Usage: Usage{1, hourNanos / 2, hourNanos / 4, gib * hourSeconds / 8, gib * hourSeconds / 16, gib / 16, 1}},
 		{Rates: Rates{CPU: 3_600_000, GPU: 50_000_000, Memory: 100_000, Disk: 2_000, Sent: 30_000}, Usage: Usage{7, 123_456_789_012, 4_000_000_000, 1 << 42, 1 << 44, 123_456_789, 1 << 40}},
 		{Rates: Rates{CPU: 1<<64 - 1}, Usage: Usage{CPU: hourNanos}},
+		{Rates: Rates{Work: 1_800_000}, Usage: Usage{Tasks: 3, CPU: 2_000_000_000, Work: 1_999_999}},
+		{Rates: Rates{Work: 1_800_000}, Usage: Usage{Tasks: 3, CPU: 2_000_000_000, Work: 2_000_000}},
+		{Rates: Rates{CPU: 1, Sent: 1, Work: 1}, Usage: Usage{Tasks: 2, CPU: hourNanos / 2, Sent: gib / 4, Work: WorkHour / 4}},
 	} {
 		var err error
 		if v.Cost, err = Cost(v.Rates, v.Usage); err != nil {

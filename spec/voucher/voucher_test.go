@@ -78,7 +78,7 @@ func TestCostRoundsOnceOverAll(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		part := rapid.Uint64Range(0, 1<<50)
-		r := Rates{part.Draw(t, "cpu"), part.Draw(t, "gpu"), part.Draw(t, "memory"), part.Draw(t, "disk"), part.Draw(t, "sent")}
+		r := Rates{part.Draw(t, "cpu"), part.Draw(t, "gpu"), part.Draw(t, "memory"), part.Draw(t, "disk"), part.Draw(t, "sent"), part.Draw(t, "work")}
 		small := rapid.Uint64Range(0, 1<<40)
 		u := Usage{1, small.Draw(t, "c"), small.Draw(t, "g"), small.Draw(t, "m"), small.Draw(t, "d"), small.Draw(t, "s"), small.Draw(t, "w")}
 		one, err := Cost(r, u)
