@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -71,5 +72,54 @@ func BenchmarkDid(b *testing.B) {
 	r := []job.Result{ran(1, time.Millisecond)}
 	for b.Loop() {
 		bob.Did(l, r)
+	}
+}
+
+// BenchmarkManyPaid counts, signs and takes messages of 512 results, without a jury and with one.
+func BenchmarkManyPaid(b *testing.B) {
+	for name, with := range map[string]bool{"paid": false, "jury": true} {
+		b.Run(name, func(b *testing.B) {
+			tn := newTown(b, "alice", "bob")
+			bob := tn.payee("bob")
+			defer bob.Close()
+			d := tn.sworn(bob)
+			if !with {
+				d.l = tn.hired(d.payer, bob, "bob", 300*hpips)
+			}
+			statements := make([][32]byte, 512)
+			results := make([]job.Result, len(statements))
+			next, each := uint64(0), 512
+			for b.Loop() {
+				for i := range results {
+					results[i] = ran(next, time.Microsecond)
+					results[i].Usage.Work = 2000
+					statements[i] = task(next)
+					next++
+				}
+				bob.Did(d.l, results, statements...)
+				for i := range results {
+					d.used = d.used.Add(Used(results[i], job.Resources{}))
+					if with {
+						d.tally.Add(Deed{results[i].Index, statements[i], results[i].Digest(), uint64(results[i].Usage.Work)})
+					}
+				}
+				if next/uint64(each)%8 != 0 { // a voucher for every eighth message
+					continue
+				}
+				v := lease.Voucher{}
+				if with {
+					d.signs()
+					v = d.says()
+				} else {
+					v.Signed = promise(b, d.payer, d.l, d.used)
+				}
+				n, err := bob.Take(b.Context(), d.l, v)
+				if err != nil {
+					b.Fatal(n, err)
+				}
+				d.tally.Taken(bob.Taken(b.Context(), d.l))
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(next), "ns/task")
+		})
 	}
 }

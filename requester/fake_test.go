@@ -297,7 +297,11 @@ func (w *worker) take(m lease.Message) {
 			w.paid = map[string][]voucher.Signed{}
 		}
 		w.paid[m.Lease] = append(w.paid[m.Lease], m.Voucher.Signed)
-		if n := w.book.takes(m.Lease, *m.Voucher); n > 0 && w.here {
+		n := w.book.takes(m.Lease, *m.Voucher)
+		if w.book == nil && m.Voucher.Voucher.Root != [32]byte{} {
+			n = m.Voucher.Voucher.Usage.Tasks
+		}
+		if n > 0 && w.here {
 			w.say(lease.Message{Lease: m.Lease, Taken: &lease.Taken{Tasks: n}})
 		}
 	case m.End != nil:
@@ -328,6 +332,9 @@ func (w *worker) do(id string) { w.some(id, len(w.held[id])) }
 
 // some answers up to n of the tasks of a lease, the first ones first.
 func (w *worker) some(id string, n int) {
+	if w.held == nil {
+		return // it restarted meanwhile
+	}
 	var results []job.Result
 	var tasks []job.Task
 	w.held[id] = slices.DeleteFunc(w.held[id], func(t job.Task) bool {

@@ -442,11 +442,12 @@ func TestWhatAJobMayCostIsSaidBefore(t *testing.T) {
 	}
 }
 
-// BenchmarkTinyJob carries jobs of tasks that take no time, for nothing and for pay; the paid one's chain is instant.
+// BenchmarkTinyJob carries jobs of tasks that take no time, for nothing, for pay, and with a jury; the paid one's chain is instant.
 func BenchmarkTinyJob(b *testing.B) {
-	for name, rates := range map[string]voucher.Rates{"free": {}, "paid": dear} {
+	for name, rates := range map[string]voucher.Rates{"free": {}, "paid": dear, "jury": dear} {
 		b.Run(name, func(b *testing.B) {
 			tn := payingTown(b, 0, "bob", "carol")
+			tn.jury = name == "jury"
 			for _, w := range tn.folk {
 				w.rates, w.slots, w.credit, w.answer = rates, 2, 4096, honest(20*time.Microsecond)
 			}
