@@ -19,6 +19,7 @@ type board struct {
 	next   uint64            // the first task that was never out
 	again  []uint64          // tasks that came back
 	checks map[uint64]*check // tasks that want more than one vote
+	wrongs map[uint64]*wrong // tasks of which a checker has refused results
 	out    map[uint64]*flight
 	done   uint64
 }
@@ -28,6 +29,9 @@ type rules struct {
 	policy verify.Policy
 	rate   float64  // share of tasks that gets one more copy
 	seed   [32]byte // of the choice which; providers must not know it
+	judged bool     // a checker judges each result
+
+	patient bool // a check is given up only after others were looked for
 }
 
 // The states of a task on the board.
@@ -51,6 +55,12 @@ type check struct {
 	want   int // executions that are to be started besides votes, holders and results on their way
 }
 
+// wrong is what a checker has refused of a task.
+type wrong struct {
+	results int
+	owners  []string // whose results they were, and who do not get the task again while there are others
+}
+
 // verdict is what a vote led to.
 type verdict struct {
 	decided   bool // the task is over
@@ -62,7 +72,7 @@ type verdict struct {
 }
 
 func newBoard(count uint64, r rules) *board {
-	return &board{rules: r, state: make([]uint8, count), checks: map[uint64]*check{}, out: map[uint64]*flight{}}
+	return &board{rules: r, state: make([]uint8, count), checks: map[uint64]*check{}, wrongs: map[uint64]*wrong{}, out: map[uint64]*flight{}}
 }
 
 // restore marks a task as done in an earlier life.
@@ -104,9 +114,12 @@ func (b *board) give(h *hire, n int, now time.Time, steal time.Duration) []uint6
 			take(i)
 		}
 	}
-	for len(given) < n && len(b.again) > 0 {
-		i := b.again[len(b.again)-1]
-		b.again = b.again[:len(b.again)-1]
+	for k := len(b.again) - 1; k >= 0 && len(given) < n; k-- {
+		i := b.again[k]
+		if b.state[i] == waiting && b.misled(i, h.owner) {
+			continue
+		}
+		b.again = slices.Delete(b.again, k, k+1)
 		if b.state[i] == waiting {
 			take(i)
 		}
@@ -163,8 +176,11 @@ func (b *board) check(i uint64) {
 	b.checks[i] = &check{policy: p, want: p.Copies - 1}
 }
 
-// knows reports whether h, or another node of its owner, holds task i or has voted on it.
+// knows reports whether h, or another node of its owner, holds task i or has voted on it, or was wrong about it.
 func (b *board) knows(i uint64, h *hire) bool {
+	if b.misled(i, h.owner) {
+		return true
+	}
 	if f := b.out[i]; f != nil && (slices.Contains(f.coming, h.owner) || slices.ContainsFunc(f.holders, func(o *hire) bool { return o.owner == h.owner })) {
 		return true
 	}
@@ -272,6 +288,9 @@ func (b *board) vote(i uint64, v verify.Vote, owners int) verdict {
 		b.checks[i] = c
 	}
 	c.votes = append(c.votes, v)
+	if b.rules.patient {
+		owners = max(owners, 2)
+	}
 	return b.judge(i, c, owners)
 }
 
@@ -350,10 +369,64 @@ func (b *board) relax() map[uint64]verdict {
 	return decided
 }
 
+// mislead notes that a checker refused a result of this owner, and returns how many it has refused of task i.
+func (b *board) mislead(i uint64, owner string) int {
+	w := b.wrongs[i]
+	if w == nil {
+		w = &wrong{}
+		b.wrongs[i] = w
+	}
+	if w.results++; !slices.Contains(w.owners, owner) {
+		w.owners = append(w.owners, owner)
+	}
+	return w.results
+}
+
+// misled reports whether this owner was wrong about task i, and is not to have it again.
+func (b *board) misled(i uint64, owner string) bool {
+	w := b.wrongs[i]
+	return w != nil && slices.Contains(w.owners, owner)
+}
+
+// barred lists the tasks that nobody at work is to have: everybody was wrong about them, or has voted.
+func (b *board) barred(atWork map[string]bool) (tasks []uint64) {
+	for i, w := range b.wrongs {
+		if b.out[i] != nil || len(w.owners) == 0 {
+			continue
+		}
+		others := false
+		for owner := range atWork {
+			others = others || !slices.Contains(w.owners, owner) && !b.votedBy(i, owner)
+		}
+		if !others {
+			tasks = append(tasks, i)
+		}
+	}
+	return tasks
+}
+
+// forgive lets everybody try these tasks again: there is nobody else.
+func (b *board) forgive(tasks []uint64) {
+	for _, i := range tasks {
+		b.wrongs[i].owners = nil
+	}
+}
+
+// doubters lists the nodes whose votes on task i a judged result overrules.
+func (b *board) doubters(i uint64) (nodes []string) {
+	if c := b.checks[i]; c != nil {
+		for _, v := range c.votes {
+			nodes = append(nodes, v.Node)
+		}
+	}
+	return nodes
+}
+
 func (b *board) close(i uint64, v verdict) verdict {
 	b.state[i] = done
 	b.done++
 	delete(b.checks, i)
+	delete(b.wrongs, i)
 	return v
 }
 

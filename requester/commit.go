@@ -19,6 +19,8 @@ type entry struct {
 	hire    *hire
 	result  job.Result
 	vote    bool // its task is being checked: it is kept as a vote until it is decided
+	wrong   bool // a checker has refused it: it stays a vote
+	checked bool // its task was checked, by a checker or by another copy
 	promote bool // the task is decided: the vote of this digest becomes its result
 	digest  [32]byte
 	done    func()
@@ -69,6 +71,11 @@ func (w *commitment) write(entries []entry) error {
 	}
 	for _, e := range entries {
 		var err error
+		if e.checked {
+			if err := w.checked(e); err != nil {
+				return err
+			}
+		}
 		switch {
 		case e.promote:
 			err = w.promote(e)
@@ -88,6 +95,11 @@ func (w *commitment) write(entries []entry) error {
 		}
 	}
 	return flush()
+}
+
+func (w *commitment) checked(e entry) error {
+	_, err := w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO checked VALUES (?, ?)`, w.job, int64(e.result.Index))
+	return err
 }
 
 func (w *commitment) vote(e entry) error {
@@ -258,6 +270,12 @@ func (j *journal) shares(ctx context.Context, id string) (map[string]int, error)
 		found[node] = n
 	}
 	return found, j.wrap("count results", rows.Err())
+}
+
+// verified counts the tasks of a job whose result was checked.
+func (j *journal) verified(ctx context.Context, id string) (n int, err error) {
+	err = j.r.QueryRowContext(ctx, `SELECT count(*) FROM checked JOIN result USING (job, idx) WHERE job = ?`, id).Scan(&n)
+	return n, j.wrap("count results", err)
 }
 
 // unsettled calls each for the votes on tasks of the job in [from, to) that are not decided.

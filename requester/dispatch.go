@@ -269,7 +269,7 @@ func (g *gathering) keep(ctx context.Context, f fetched) error {
 	defer g.fetch(ctx)
 	g.progress = g.r.now()
 	if f.err == nil {
-		g.commit(*f.arrival)
+		g.check(ctx, *f.arrival)
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -301,7 +301,11 @@ func (g *gathering) tend(ctx context.Context) error {
 	if err := g.tendPurses(ctx, now); err != nil {
 		return err
 	}
-	if !g.seeking && g.owners() < 2 && now.After(g.progress.Add(tick)) {
+	if stuck := g.board.barred(g.atWork()); len(stuck) > 0 && !g.seeking && g.sought.After(g.doubted) {
+		g.board.forgive(stuck)
+	}
+	sought := !g.p.rules.patient || g.sought.After(g.progress)
+	if !g.seeking && sought && g.owners() < 2 && now.After(g.progress.Add(tick)) {
 		for i, v := range g.board.relax() {
 			if err := g.decided(ctx, i, v); err != nil {
 				return err

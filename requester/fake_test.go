@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/hpips/hpips/engine/enginetest"
 	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/pay"
@@ -36,6 +37,8 @@ type town struct {
 	extended  int   // how many were not
 	opened    int   // leases
 	bank      *bank // pays; nil: nobody does
+
+	sandbox *enginetest.Fake // for checkers
 }
 
 func newTown(t testing.TB, names ...string) *town {
@@ -92,8 +95,12 @@ func (tn *town) open() *Requester {
 	if tn.bank != nil {
 		payer = tn.bank.open(tn.t)
 	}
+	var sandbox Engine
+	if tn.sandbox != nil {
+		sandbox = tn.sandbox
+	}
 	r, err := New(slog.New(slog.DiscardHandler), Deps{Self: "alice", Peers: tn.peers, Dial: func(p peer.ID) Session { return tn.find(p).dial() },
-		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf, Payer: payer}, cfg)
+		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf, Payer: payer, Engine: sandbox}, cfg)
 	if err != nil {
 		tn.t.Fatal(err)
 	}

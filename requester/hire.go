@@ -42,8 +42,9 @@ type hire struct {
 	down     int                 // how many tasks it had when it went down last
 	heard    time.Time           // when it last gave a result, or began to have tasks
 	claims   int                 // tasks that it may have without having been given them in this life, until it is ready
-	fetching int                 // its results whose contents are waited for
+	fetching int                 // its results whose contents, or whose check, are waited for
 	faults   int                 // executions in a row that were no result
+	wrong    int                 // results that a checker has refused
 	unfeed   func()              // stops feeding it the live standard input; nil if it is not fed
 	extend   bool                // an extension is under way
 	renew    time.Time           // not to be extended before

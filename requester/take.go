@@ -32,6 +32,8 @@ type arrival struct {
 	result job.Result // its index is the board's
 	done   func()
 	used   voucher.Usage // to be paid for
+
+	checked bool // a checker found it right
 }
 
 // take handles one delivery of a link.
@@ -169,7 +171,7 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 			g.toFetch = append(g.toFetch, &a)
 			continue
 		}
-		g.commit(a)
+		g.check(ctx, a)
 	}
 	g.fetch(ctx)
 	one()
@@ -230,8 +232,8 @@ func (g *gathering) commit(a arrival) {
 	a.hire.faults = 0
 	r := a.result
 	r.Index += g.p.base
-	vote := g.board.checks[a.result.Index] != nil || !r.Succeeded()
-	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, done: a.done, used: a.used})
+	vote := !a.checked && (g.board.checks[a.result.Index] != nil || !r.Succeeded())
+	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, checked: a.checked, done: a.done, used: a.used})
 }
 
 // count counts results that are durable now.
@@ -249,6 +251,15 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 			continue
 		}
 		i := en.result.Index - g.p.base
+		if en.wrong {
+			if err := g.wronged(ctx, en); err != nil {
+				g.e.counted(taken)
+				return err
+			}
+			en.done()
+			continue
+		}
+		odd := g.board.doubters(i)
 		var ruled verdict
 		if en.vote {
 			ruled = g.board.vote(i, verify.Vote{Node: en.hire.node, Owner: en.hire.owner, Failed: !en.result.Succeeded(), Digest: en.result.Digest()}, owners)
@@ -259,6 +270,9 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 			g.recall(i)
 			if !en.vote {
 				taken[en.hire.node]++
+				if en.checked {
+					g.e.ruled(verdict{checked: true, odd: odd})
+				}
 			} else if err := g.decided(ctx, i, ruled); err != nil {
 				g.e.counted(taken)
 				return err
@@ -278,13 +292,14 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 			Hint: "is the program deterministic? hpips job logs " + g.e.id + " shows each execution"}
 	}
 	g.e.ruled(v)
-	promote := entry{promote: true, digest: v.digest, result: job.Result{Index: index}}
+	promote := entry{promote: true, checked: v.checked, digest: v.digest, result: job.Result{Index: index}}
 	node, accepted, err := g.r.journal.vote(ctx, g.e.id, index, v.digest)
 	if err != nil {
 		return err
 	}
 	g.e.counted(map[string]int{node: 1})
 	if !accepted.Succeeded() {
+		g.r.show(ctx, g.e, accepted)
 		failure := g.e.failureOf(accepted)
 		itsResult := g.e.spec.Kind == job.Batch && accepted.End == job.Exited // the exit code
 		g.e.change(func(s *job.Status) {                                      // before the journal has the result, so that they are there together
