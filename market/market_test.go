@@ -277,6 +277,7 @@ func TestCarolsQuotesAreNotTaken(t *testing.T) {
 		"negative load":           func(q *lease.Quote) { q.Load = -1 },
 		"too dear":                func(q *lease.Quote) { q.Rates.CPU = 1 },
 		"long expired":            func(q *lease.Quote) { q.Until = time.Now().Add(-Skew - time.Second).UnixMilli() },
+		"endless class":           func(q *lease.Quote) { q.Class = strings.Repeat("x", maxName+1) },
 		"endless owner":           func(q *lease.Quote) { q.Owner = strings.Repeat("x", maxName+1) },
 	}
 	ask := func(reply []byte) error {

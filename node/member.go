@@ -157,7 +157,7 @@ func (m *member) sandboxes(cfg Config) error {
 func (m *member) provide(cfg Config) error {
 	deps := provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store, Engines: map[string]engine.Engine{m.engine.Name(): m.engine}}
 	terms := market.DefaultBidder()
-	terms.Owner, terms.Network = m.owner, m.label
+	terms.Owner, terms.Network, terms.Class = m.owner, m.label, machine.Class()
 	if m.till != nil {
 		deps.Payee = paid{m.till}
 		terms.Rates, terms.Pricing.Auto, terms.Account, terms.Ours = cfg.Prices.Rates, cfg.Prices.Auto, m.till.account(m.owner), m.till.ours

@@ -22,6 +22,7 @@ type board struct {
 	wrongs map[uint64]*wrong // tasks of which a checker has refused results
 	out    map[uint64]*flight
 	done   uint64
+	kept   int // bytes of votes that are kept to be compared
 }
 
 // rules is what the board must know of the job.
@@ -31,6 +32,7 @@ type rules struct {
 	seed   [32]byte // of the choice which; providers must not know it
 	judged bool     // a checker judges each result
 
+	classed bool // copies of a task are made within one hardware class
 	patient bool // a check is given up only after others were looked for
 }
 
@@ -53,12 +55,11 @@ type check struct {
 	policy verify.Policy
 	votes  []verify.Vote
 	want   int // executions that are to be started besides votes, holders and results on their way
-}
+	owners int // who could be asked when the last vote came
 
-// wrong is what a checker has refused of a task.
-type wrong struct {
-	results int
-	owners  []string // whose results they were, and who do not get the task again while there are others
+	class string   // of the hardware that makes the copies, where that matters
+	left  []string // classes in which there was nobody to make them
+	ran   int      // executions there
 }
 
 // verdict is what a vote led to.
@@ -69,6 +70,7 @@ type verdict struct {
 	checked   bool // more than one execution stands behind it
 	odd       []string
 	undecided bool
+	weigh     bool // nothing yet: contents are to be compared first, which takes a while
 }
 
 func newBoard(count uint64, r rules) *board {
@@ -98,6 +100,9 @@ func (b *board) wanted() int {
 // maxChecks is how many tasks may be under check at once: where their second owner is slow or missing, new tasks wait for it.
 const maxChecks = 1 << 13
 
+// maxKept is how many bytes of results under check are kept in memory before new tasks wait.
+const maxKept = 64 << 20
+
 // give hands out up to n tasks to h at the time now. steal is the age from which a task that others hold may be copied; 0 is never.
 func (b *board) give(h *hire, n int, now time.Time, steal time.Duration) []uint64 {
 	var given []uint64
@@ -116,7 +121,7 @@ func (b *board) give(h *hire, n int, now time.Time, steal time.Duration) []uint6
 	}
 	for k := len(b.again) - 1; k >= 0 && len(given) < n; k-- {
 		i := b.again[k]
-		if b.state[i] == waiting && b.misled(i, h.owner) {
+		if b.state[i] == waiting && (b.misled(i, h.owner) || b.deserted(i, h)) {
 			continue
 		}
 		b.again = slices.Delete(b.again, k, k+1)
@@ -124,7 +129,7 @@ func (b *board) give(h *hire, n int, now time.Time, steal time.Duration) []uint6
 			take(i)
 		}
 	}
-	for ; len(given) < n && b.next < uint64(len(b.state)) && len(b.checks) < maxChecks; b.next++ {
+	for ; len(given) < n && b.next < uint64(len(b.state)) && len(b.checks) < maxChecks && b.kept < maxKept; b.next++ {
 		if b.state[b.next] == waiting {
 			take(b.next)
 		}
@@ -142,6 +147,9 @@ func (b *board) hold(i uint64, h *hire, now time.Time) {
 	if b.state[i] == waiting {
 		b.state[i] = busy
 		b.check(i)
+		if c := b.checks[i]; c != nil && b.rules.classed {
+			c.class = h.class
+		}
 	}
 	f := b.out[i]
 	if f == nil {
@@ -159,7 +167,7 @@ func (b *board) hold(i uint64, h *hire, now time.Time) {
 
 // claim lets h have task i on its own word: one that it was given in an earlier life of either side, and no more of them than it may have.
 func (b *board) claim(i uint64, h *hire, now time.Time) {
-	if _, held := h.held[i]; held || h.claims == 0 || i >= uint64(len(b.state)) || b.state[i] == done || b.votedBy(i, h.owner) {
+	if _, held := h.held[i]; held || h.claims == 0 || i >= uint64(len(b.state)) || b.state[i] == done || b.votedBy(i, h.owner) || b.foreign(i, h) {
 		return
 	}
 	h.claims--
@@ -178,7 +186,7 @@ func (b *board) check(i uint64) {
 
 // knows reports whether h, or another node of its owner, holds task i or has voted on it, or was wrong about it.
 func (b *board) knows(i uint64, h *hire) bool {
-	if b.misled(i, h.owner) {
+	if b.misled(i, h.owner) || b.foreign(i, h) || b.deserted(i, h) {
 		return true
 	}
 	if f := b.out[i]; f != nil && (slices.Contains(f.coming, h.owner) || slices.ContainsFunc(f.holders, func(o *hire) bool { return o.owner == h.owner })) {
@@ -284,14 +292,32 @@ func (b *board) vote(i uint64, v verify.Vote, owners int) verdict {
 		}
 		p := b.rules.policy
 		p.Copies = 2
-		c = &check{policy: p}
+		c = &check{policy: p, class: v.Class}
 		b.checks[i] = c
 	}
-	c.votes = append(c.votes, v)
+	b.cast(c, v)
 	if b.rules.patient {
 		owners = max(owners, 2)
 	}
+	if c.owners = owners; c.policy.Same != nil && len(c.votes) > 1 {
+		return verdict{weigh: true}
+	}
 	return b.judge(i, c, owners)
+}
+
+// cast adds a vote.
+func (b *board) cast(c *check, v verify.Vote) {
+	c.votes = append(c.votes, v)
+	b.kept += len(v.Value)
+}
+
+// weighed takes in what follows from the first n votes of task i; it is of no use where more have come.
+func (b *board) weighed(i uint64, n int, ruling verify.Verdict) verdict {
+	c := b.checks[i]
+	if c == nil || len(c.votes) != n {
+		return verdict{}
+	}
+	return b.rule(i, c, ruling)
 }
 
 // count closes task i, whose result the journal counts already: it came before anybody doubted the task.
@@ -312,11 +338,20 @@ func (b *board) age(i uint64, now time.Time) time.Duration {
 }
 
 func (b *board) judge(i uint64, c *check, owners int) verdict {
+	return b.rule(i, c, verify.Judge(b.policy(c, owners), c.votes))
+}
+
+// policy is that by which the votes on a task are judged.
+func (b *board) policy(c *check, owners int) verify.Policy {
 	p := c.policy
 	if owners < 2 && b.rules.policy.Copies < 2 && len(c.votes) == 1 {
 		p.Copies = 1
 	}
-	ruling := verify.Judge(p, c.votes)
+	p.Limit -= c.ran
+	return p
+}
+
+func (b *board) rule(i uint64, c *check, ruling verify.Verdict) verdict {
 	switch {
 	case ruling.Accepted != nil:
 		return b.close(i, verdict{decided: true, accepted: true, digest: *ruling.Accepted, checked: len(c.votes) > 1, odd: ruling.Odd})
@@ -339,17 +374,22 @@ func (b *board) revote(i uint64, v verify.Vote) verdict {
 	if b.checks[i] == nil {
 		p := b.rules.policy
 		p.Copies, p.Limit = max(2, p.Copies), max(2, p.Limit)
-		b.checks[i] = &check{policy: p}
+		b.checks[i] = &check{policy: p, class: v.Class}
 	}
+	c := b.checks[i]
 	b.state[i] = busy
-	b.checks[i].votes = append(b.checks[i].votes, v)
-	return b.judge(i, b.checks[i], 2)
+	if b.rules.classed && c.class != v.Class { // of a class in which nobody made a copy
+		c.ran++
+		return verdict{}
+	}
+	b.cast(c, v)
+	return b.judge(i, c, 2)
 }
 
 // lonely reports whether a check waits for an owner that is not at work yet.
 func (b *board) lonely(owners int) bool {
-	for _, c := range b.checks {
-		if c.want > 0 && len(c.votes) >= owners {
+	for i, c := range b.checks {
+		if c.want > 0 && (len(c.votes) >= owners || b.rules.classed && b.out[i] == nil) {
 			return true
 		}
 	}
@@ -369,62 +409,12 @@ func (b *board) relax() map[uint64]verdict {
 	return decided
 }
 
-// mislead notes that a checker refused a result of this owner, and returns how many it has refused of task i.
-func (b *board) mislead(i uint64, owner string) int {
-	w := b.wrongs[i]
-	if w == nil {
-		w = &wrong{}
-		b.wrongs[i] = w
-	}
-	if w.results++; !slices.Contains(w.owners, owner) {
-		w.owners = append(w.owners, owner)
-	}
-	return w.results
-}
-
-// misled reports whether this owner was wrong about task i, and is not to have it again.
-func (b *board) misled(i uint64, owner string) bool {
-	w := b.wrongs[i]
-	return w != nil && slices.Contains(w.owners, owner)
-}
-
-// barred lists the tasks that nobody at work is to have: everybody was wrong about them, or has voted.
-func (b *board) barred(atWork map[string]bool) (tasks []uint64) {
-	for i, w := range b.wrongs {
-		if b.out[i] != nil || len(w.owners) == 0 {
-			continue
-		}
-		others := false
-		for owner := range atWork {
-			others = others || !slices.Contains(w.owners, owner) && !b.votedBy(i, owner)
-		}
-		if !others {
-			tasks = append(tasks, i)
-		}
-	}
-	return tasks
-}
-
-// forgive lets everybody try these tasks again: there is nobody else.
-func (b *board) forgive(tasks []uint64) {
-	for _, i := range tasks {
-		b.wrongs[i].owners = nil
-	}
-}
-
-// doubters lists the nodes whose votes on task i a judged result overrules.
-func (b *board) doubters(i uint64) (nodes []string) {
-	if c := b.checks[i]; c != nil {
-		for _, v := range c.votes {
-			nodes = append(nodes, v.Node)
-		}
-	}
-	return nodes
-}
-
 func (b *board) close(i uint64, v verdict) verdict {
 	b.state[i] = done
 	b.done++
+	if c := b.checks[i]; c != nil {
+		b.drain(c)
+	}
 	delete(b.checks, i)
 	delete(b.wrongs, i)
 	return v

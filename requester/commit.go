@@ -11,7 +11,6 @@ import (
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/voucher"
-	"github.com/hpips/hpips/verify"
 )
 
 // entry is one result on its way into the journal. Its task's index is the journal's: a phase adds its base to the board's.
@@ -23,6 +22,7 @@ type entry struct {
 	checked bool // its task was checked, by a checker or by another copy
 	promote bool // the task is decided: the vote of this digest becomes its result
 	digest  [32]byte
+	value   []byte // see arrival
 	done    func()
 	used    voucher.Usage // to be paid for
 }
@@ -108,6 +108,9 @@ func (w *commitment) vote(e entry) error {
 		return err
 	}
 	_, err = w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO vote VALUES (?, ?, ?, ?, ?)`, w.job, int64(e.result.Index), node, e.hire.owner, canon.MustEncode(e.result))
+	if err == nil && e.hire.class != "" {
+		_, err = w.tx.ExecContext(w.ctx, `INSERT OR REPLACE INTO class VALUES (?, ?)`, node, e.hire.class)
+	}
 	return err
 }
 
@@ -187,25 +190,23 @@ func (j *journal) done(ctx context.Context, id string, from, to uint64, each fun
 }
 
 // votes calls each for every vote on undecided tasks of the job in [from, to).
-func (j *journal) votes(ctx context.Context, id string, from, to uint64, each func(index uint64, v verify.Vote)) error {
-	rows, err := j.r.QueryContext(ctx, `SELECT vote.idx, node.peer, vote.owner, vote.body FROM vote JOIN node ON node.id = vote.node WHERE job = ? AND idx >= ? AND idx < ?`, id, int64(from), int64(to))
+func (j *journal) votes(ctx context.Context, id string, from, to uint64, each func(node, owner, class string, r job.Result)) error {
+	rows, err := j.r.QueryContext(ctx, `SELECT node.peer, vote.owner, ifnull(class.name, ''), vote.body FROM vote JOIN node ON node.id = vote.node LEFT JOIN class ON class.node = vote.node WHERE job = ? AND idx >= ? AND idx < ?`, id, int64(from), int64(to))
 	if err != nil {
 		return j.wrap("read votes", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var index int64
-		var v verify.Vote
+		var node, owner, class string
 		var body []byte
 		var result job.Result
-		if err := rows.Scan(&index, &v.Node, &v.Owner, &body); err != nil {
+		if err := rows.Scan(&node, &owner, &class, &body); err != nil {
 			return j.wrap("read votes", err)
 		}
 		if err := canon.Decode(body, lease.MaxMessage, &result); err != nil {
 			return j.wrap("read votes", err)
 		}
-		v.Digest, v.Failed = result.Digest(), !result.Succeeded()
-		each(uint64(index), v)
+		each(node, owner, class, result)
 	}
 	return j.wrap("read votes", rows.Err())
 }

@@ -184,6 +184,9 @@ func (g *gathering) fetch(ctx context.Context) {
 		g.fetching[a] = struct{}{}
 		g.r.reading.Go(func() {
 			err := g.pull(ctx, a)
+			if err == nil && g.compared() {
+				a.value = g.recalled(ctx, a.result)
+			}
 			select {
 			case g.fetched <- fetched{a, err}:
 			case <-g.gone:
@@ -303,6 +306,9 @@ func (g *gathering) tend(ctx context.Context) error {
 	}
 	if stuck := g.board.barred(g.atWork()); len(stuck) > 0 && !g.seeking && g.sought.After(g.doubted) {
 		g.board.forgive(stuck)
+	}
+	if g.p.rules.classed && !g.seeking && g.sought.After(g.progress) && g.board.rehome(g.classes()) {
+		g.progress = now
 	}
 	sought := !g.p.rules.patient || g.sought.After(g.progress)
 	if !g.seeking && sought && g.owners() < 2 && now.After(g.progress.Add(tick)) {

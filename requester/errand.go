@@ -123,11 +123,11 @@ func (e *errand) rules() rules {
 	p := verify.Policy{Copies: 1, Limit: 1}
 	switch v.Mode {
 	case job.Jury, job.Quorum:
-		p = verify.Policy{Copies: v.Copies, Limit: v.Limit}
+		p = verify.Policy{Copies: v.Copies, Limit: v.Limit, Same: verify.NewComparator(v)}
 	case job.Check:
 		p.Limit = v.Limit
 	}
-	return rules{policy: p, rate: v.Rate, seed: e.secret, judged: v.Mode == job.Check}
+	return rules{policy: p, rate: v.Rate, seed: e.secret, judged: v.Mode == job.Check, classed: e.spec.Run.WASM == ""}
 }
 
 func (e *errand) work(run job.Run, count uint64) lease.Work {
@@ -154,6 +154,7 @@ func (e *errand) reduce(count uint64, whole job.Content) phase {
 	if p.rules.judged { // the checker knows the parts, not what is made of them: a second owner makes it too
 		p.rules.judged, p.rules.rate, p.rules.patient = false, 1, true
 	}
+	p.rules.classed = e.spec.Reduce.Run.WASM == ""
 	p.work.Inputs = append([]job.Input{{From: whole.CID, To: "/in"}}, e.spec.Inputs...)
 	p.work.Stdin = ""
 	p.input = func(_ context.Context, index uint64) (job.Task, error) {

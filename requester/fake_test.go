@@ -129,7 +129,7 @@ func (tn *town) Ask(_ context.Context, order lease.Order, ceiling market.Ceiling
 	var answers []market.Answer
 	for _, p := range peers {
 		w := tn.find(p)
-		a := market.Answer{Peer: p, Job: order.Job, Quote: lease.Quote{Provider: p.String(), Owner: w.name, Slots: min(w.slots, order.Slots)}}
+		a := market.Answer{Peer: p, Job: order.Job, Quote: lease.Quote{Provider: p.String(), Owner: w.name, Class: w.class, Slots: min(w.slots, order.Slots)}}
 		a.Resources, a.Quote.Rates = order.Resources, w.rates
 		if market.Hourly(w.rates, order.Resources) > uint64(ceiling) {
 			a.Err = &market.Refusal{Reason: "price: too dear"}
@@ -167,6 +167,7 @@ type worker struct {
 	id            peer.ID
 	slots, credit int
 	refuses       string // in its quotes
+	class         string // likewise
 	rates         voucher.Rates
 	pace          time.Duration // that it takes for a task, one after the other; 0: none
 	free          time.Time     // when it is through with what it has

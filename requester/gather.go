@@ -9,7 +9,6 @@ import (
 
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
-	"github.com/hpips/hpips/verify"
 )
 
 // gathering carries one phase of a job: one loop that owns the board and all hires. Everything slow (asking, fetching, committing,
@@ -41,6 +40,9 @@ type gathering struct {
 	toCheck    []*arrival
 	judging    int // judges at work
 	judged     chan []finding
+	toWeigh    []uint64 // tasks whose votes are to be compared
+	weighing   int
+	weighed    chan weighed
 	doubted    time.Time // when a checker last refused a result
 	sought     time.Time // when the last round of asking began that has ended
 	pending    []entry
@@ -112,6 +114,9 @@ func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 		longer: make(chan extended, 16), topped: make(chan topped), ahead: r.cfg.Ahead, fetching: map[*arrival]struct{}{}, retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{},
 		accused: map[string]bool{}, progress: r.now(), pause: time.NewTimer(0)}
 	defer g.pause.Stop()
+	if g.compared() {
+		g.weighed = make(chan weighed)
+	}
 	if p.rules.judged {
 		g.bench, g.judged = g.newBench(), make(chan []finding)
 	}
@@ -145,13 +150,14 @@ func (g *gathering) restore(ctx context.Context) error {
 		return err
 	}
 	promote := map[uint64]verdict{}
-	if err := j.votes(ctx, id, from, from+g.p.count, func(i uint64, v verify.Vote) {
-		if g.bench != nil && !v.Failed {
-			g.board.mislead(i-from, v.Owner)
+	if err := j.votes(ctx, id, from, from+g.p.count, func(node, owner, class string, r job.Result) {
+		i := r.Index - from
+		if g.bench != nil && r.Succeeded() {
+			g.board.mislead(i, owner)
 			return
 		}
-		if ruled := g.board.revote(i-from, v); ruled.decided {
-			promote[i-from] = ruled
+		if ruled := g.board.revote(i, g.ballot(node, owner, class, r, g.recalled(ctx, r))); ruled.decided {
+			promote[i] = ruled
 		}
 	}); err != nil {
 		return err
@@ -208,6 +214,8 @@ func (g *gathering) loop(ctx context.Context) error {
 			err = g.count(ctx, c)
 		case f := <-g.fetched:
 			err = g.keep(ctx, f)
+		case w := <-g.weighed:
+			err = g.outweighed(ctx, w)
 		case all := <-g.judged:
 			err = g.found(ctx, all)
 		case s := <-g.searches:

@@ -31,6 +31,7 @@ type hire struct {
 	node     string // peer ID
 	peer     peer.ID
 	owner    string
+	class    string // of its hardware
 	slots    int
 	link     *link
 	held     map[uint64]struct{} // tasks that it has
@@ -59,7 +60,7 @@ func newHire(l lease.Lease, p peer.ID, link *link, now time.Time) *hire {
 	if owner == "" {
 		owner = q.Provider
 	}
-	return &hire{lease: l, id: l.ID(), node: q.Provider, peer: p, owner: owner, slots: q.Slots, link: link,
+	return &hire{lease: l, id: l.ID(), node: q.Provider, peer: p, owner: owner, class: q.Class, slots: q.Slots, link: link,
 		held: map[uint64]struct{}{}, since: now}
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/voucher"
-	"github.com/hpips/hpips/verify"
 )
 
 // maxBreaks is how often a task may break its sandbox or its provider before the job gives up on it.
@@ -33,7 +32,8 @@ type arrival struct {
 	done   func()
 	used   voucher.Usage // to be paid for
 
-	checked bool // a checker found it right
+	checked bool   // a checker found it right
+	value   []byte // standard output, as far as results are compared by it; nil: not
 }
 
 // take handles one delivery of a link.
@@ -165,6 +165,9 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 			continue
 		}
 		h.coming(used)
+		if g.compared() && result.Stdout.CID == "" {
+			a.value = slices.Concat([]byte{}, result.Stdout.Inline)
+		}
 		g.smooth(max(0, min(time.Duration(result.Usage.Wall), age)))
 		if needsFetch(result) {
 			h.fetching++
@@ -233,7 +236,7 @@ func (g *gathering) commit(a arrival) {
 	r := a.result
 	r.Index += g.p.base
 	vote := !a.checked && (g.board.checks[a.result.Index] != nil || !r.Succeeded())
-	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, checked: a.checked, done: a.done, used: a.used})
+	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, checked: a.checked, value: a.value, done: a.done, used: a.used})
 }
 
 // count counts results that are durable now.
@@ -262,9 +265,12 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 		odd := g.board.doubters(i)
 		var ruled verdict
 		if en.vote {
-			ruled = g.board.vote(i, verify.Vote{Node: en.hire.node, Owner: en.hire.owner, Failed: !en.result.Succeeded(), Digest: en.result.Digest()}, owners)
+			ruled = g.board.vote(i, g.ballot(en.hire.node, en.hire.owner, en.hire.class, en.result, en.value), owners)
 		} else {
 			ruled = g.board.count(i, en.hire.owner)
+		}
+		if ruled.weigh {
+			g.weigh(ctx, i)
 		}
 		if ruled.decided {
 			g.recall(i)

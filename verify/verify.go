@@ -23,6 +23,7 @@ type Vote struct {
 
 	Rest  [32]byte // digest of all but the standard output; only for Policy.Same
 	Value []byte   // standard output, nil if it is not known here; likewise
+	Class string   // of the hardware, "" where it does not matter; likewise: two classes are never compared
 }
 
 // Policy says how sure a result has to be.
@@ -38,7 +39,7 @@ func (p Policy) alike(a, b Vote) bool {
 	if a.Digest == b.Digest {
 		return true
 	}
-	return p.Same != nil && a.Rest == b.Rest && a.Failed == b.Failed && a.Value != nil && b.Value != nil && p.Same(a.Value, b.Value)
+	return p.Same != nil && a.Class == b.Class && a.Rest == b.Rest && a.Failed == b.Failed && a.Value != nil && b.Value != nil && p.Same(a.Value, b.Value)
 }
 
 // Verdict is what follows from the votes.
