@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -270,10 +271,10 @@ func TestKilledWhileTheCheckerJudges(t *testing.T) {
 		bob, carol := tn.folk[0], tn.folk[1]
 		carol.answer, bob.mute = lie, true
 		gate := make(chan struct{})
-		judged := 0
+		var judged atomic.Int64
 		spec := tn.count(12)
 		spec.Verify = tn.checker(func(ctx context.Context, g *enginetest.Guest) int {
-			if judged++; judged > 3 {
+			if judged.Add(1) > 3 {
 				select {
 				case <-gate:
 				case <-ctx.Done():
@@ -385,4 +386,73 @@ func TestWhoWasWrongGetsTheTaskLast(t *testing.T) {
 	if got := b.give(carol, 1, now, 0); len(got) != 1 || b.mislead(0, "carol") != 3 {
 		t.Fatal("nobody tries again, or what was refused is forgotten")
 	}
+}
+
+// Bob is paid for every result that the checker found right, carol for none of hers, whether alice was killed on the way or not.
+func TestWrongResultsAreNotPaid(t *testing.T) {
+	for name, kill := range map[string]bool{"in one life": false, "killed": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tn := payingTown(t, 10*time.Millisecond, "bob", "carol")
+				bob, carol := tn.folk[0], tn.folk[1]
+				carol.answer = func(w lease.Work, task job.Task) *job.Result {
+					r := honest(10*time.Millisecond)(w, task)
+					r.Stdout = text("a lie")
+					return r
+				}
+				spec := tn.dearCount(100)
+				spec.Verify = tn.checker(fair)
+				r, stop := tn.life()
+				id := submit(t, r, spec)
+				if kill {
+					time.Sleep(300 * time.Millisecond)
+					synctest.Wait()
+					stop()
+					r, stop = tn.life()
+				}
+				defer stop()
+				s := finish(t, r, id)
+				synctest.Wait()
+				if s.State != job.Settled || s.Verified != 100 || len(s.Odd) != 1 {
+					t.Fatalf("status %+v, error %+v", s, s.Error)
+				}
+				if promised, worth := tn.bank.earned(t, bob); promised != worth || promised == 0 {
+					t.Errorf("bob did work of %d and was promised %d", worth, promised)
+				}
+				if promised, worth := tn.bank.earned(t, carol); promised != 0 || worth == 0 {
+					t.Errorf("carol was promised %d for lies of %d", promised, worth)
+				}
+			})
+		})
+	}
+}
+
+// A slow checker holds up nobody: while it thinks, bob's tasks go out and other results come in, and no more of them wait than bob may have.
+func TestASlowCheckerHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := newTown(t, "bob")
+		spec := tn.count(50)
+		gate := make(chan struct{})
+		var at atomic.Int64
+		spec.Verify = tn.checker(func(ctx context.Context, g *enginetest.Guest) int {
+			at.Add(1)
+			<-gate
+			return fair(ctx, g)
+		})
+		r, stop := tn.life()
+		defer stop()
+		id := submit(t, r, spec)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if ran, judged := len(tn.folk[0].ran), at.Load(); ran != tn.folk[0].credit || judged == 0 || judged > maxSeats {
+			t.Fatalf("bob has run %d tasks, %d are being judged", ran, judged)
+		}
+		if err := r.Cancel(t.Context(), submit(t, r, tn.unchecked(2))); err != nil {
+			t.Fatal(err)
+		}
+		close(gate)
+		if s := finish(t, r, id); s.State != job.Settled || s.Verified != 50 {
+			t.Fatalf("status %+v, error %+v", s, s.Error)
+		}
+	})
 }
