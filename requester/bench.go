@@ -417,8 +417,10 @@ const shunned = time.Hour
 // wronged deals with a wrong result that is durable: its task is run again, elsewhere if that can be.
 func (g *gathering) wronged(ctx context.Context, en entry) error {
 	i, h := en.result.Index-g.p.base, en.hire
+	if !slices.Contains(g.e.snapshot().Odd, h.node) { // a line for each of its results would fill the history
+		g.r.note(ctx, g.e, fmt.Sprintf("the checker refuses the result of %s from %s", describe(en.result.Index, g.e.spec.Kind), short(h.node)))
+	}
 	g.e.ruled(verdict{odd: []string{h.node}})
-	g.r.note(ctx, g.e, fmt.Sprintf("the checker refuses the result of %s from %s", describe(en.result.Index, g.e.spec.Kind), short(h.node)))
 	g.doubted = g.r.now()
 	if g.board.state[i] == done {
 		g.board.landed(i, h.owner)

@@ -409,6 +409,7 @@ func TestWrongResultsAreNotPaid(t *testing.T) {
 					synctest.Wait()
 					stop()
 					r, stop = tn.life()
+					synctest.Wait()
 				}
 				defer stop()
 				s := finish(t, r, id)

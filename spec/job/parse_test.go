@@ -204,6 +204,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("kind: Map\nrun: {wasm: x}\nover: {matrix: {a: [1, \"2..3\"]}}\nlimits: {time: 3s}\n"))
 	f.Add([]byte(`{"kind":"Batch","run":{"wasm":"x","env":{"A":"b"}},"resources":{"memory":"1GiB"}}`))
 	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte("kind: Map\nrun: {wasm: x}\nverify: {check: {wasm: y, args: [z]}, limit: 3}\nlimits: {work: 7}\n"))
+	f.Add([]byte(`{"verify":{"compare":"numeric","absolute":1e-9,"ulp":4,"fields":{"2":{"relative":"0.1"}}}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Parse(text)
 		if err != nil {
