@@ -289,7 +289,7 @@ func (g *gathering) seek(ctx context.Context) {
 		busy = append(busy, h.peer)
 	}
 	want := g.limit(g.board.wanted()) - slots
-	if g.board.lonely(g.owners()) || len(g.board.barred(g.atWork())) > 0 {
+	if g.board.lonely(g.owners()) || len(g.board.wrongs) > 0 && len(g.board.barred(g.atWork())) > 0 {
 		want = max(want, 1)
 	}
 	if want <= 0 {
