@@ -400,7 +400,7 @@ func (b *board) lonely(owners int) bool {
 func (b *board) relax() map[uint64]verdict {
 	decided := map[uint64]verdict{}
 	for i, c := range b.checks {
-		if len(c.votes) > 0 && b.out[i] == nil {
+		if len(c.votes) > 0 && b.out[i] == nil && (c.policy.Same == nil || len(c.votes) == 1) { // more are compared beside the loop
 			if v := b.judge(i, c, 1); v.decided {
 				decided[i] = v
 			}

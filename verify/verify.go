@@ -157,35 +157,57 @@ func (g group) compare(o group) int {
 	return bytes.Compare(g.digest[:], o.digest[:])
 }
 
-// stars groups votes around the digest that most owners agree with, then what is left around the next one, until nothing is.
+// stars groups votes around the digest that most owners agree with, then what is left around the next one, until nothing is. Each pair of digests is
+// compared once.
 func (p Policy) stars(votes []Vote) []group {
-	left := slices.Clone(votes)
-	slices.SortFunc(left, Vote.compare)
+	var claims [][]Vote // votes of one digest
+	for _, v := range slices.SortedFunc(slices.Values(votes), Vote.compare) {
+		if n := len(claims); n > 0 && claims[n-1][0].Digest == v.Digest {
+			claims[n-1] = append(claims[n-1], v)
+		} else {
+			claims = append(claims, []Vote{v})
+		}
+	}
+	near := make([][]bool, len(claims))
+	left := make([]int, len(claims))
+	for i := range claims {
+		left[i], near[i] = i, make([]bool, len(claims))
+		near[i][i] = true
+		for j := range i {
+			near[i][j] = p.alike(claims[i][0], claims[j][0])
+			near[j][i] = near[i][j]
+		}
+	}
 	var groups []group
 	for len(left) > 0 {
-		var best group
-		var of Vote
-		for i, centre := range left {
-			if i > 0 && left[i-1].Digest == centre.Digest {
-				continue
-			}
-			g := group{digest: centre.Digest, failed: centre.Failed}
-			seen := map[string]bool{}
-			for _, v := range left {
-				if p.alike(centre, v) {
-					g.nodes = append(g.nodes, v.Node)
-					seen[v.owner()] = true
-				}
-			}
-			if g.owners = len(seen); i == 0 || g.compare(best) < 0 {
-				best, of = g, centre
+		centre, best := left[0], star(claims, near[left[0]], left, left[0])
+		for _, i := range left[1:] {
+			if g := star(claims, near[i], left, i); g.compare(best) < 0 {
+				centre, best = i, g
 			}
 		}
 		groups = append(groups, best)
-		left = slices.DeleteFunc(left, func(v Vote) bool { return p.alike(of, v) })
+		left = slices.DeleteFunc(left, func(j int) bool { return near[centre][j] })
 	}
 	slices.SortFunc(groups, group.compare)
 	return groups
+}
+
+// star is the group around one claim: all claims left that are near it.
+func star(claims [][]Vote, near []bool, left []int, centre int) group {
+	g := group{digest: claims[centre][0].Digest, failed: claims[centre][0].Failed}
+	owners := map[string]bool{}
+	for _, j := range left {
+		if !near[j] {
+			continue
+		}
+		for _, v := range claims[j] {
+			g.nodes = append(g.nodes, v.Node)
+			owners[v.owner()] = true
+		}
+	}
+	g.owners = len(owners)
+	return g
 }
 
 // accepted is the verdict for the first group against the others.
