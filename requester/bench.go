@@ -1,7 +1,6 @@
 package requester
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -19,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/ipfs/go-cid"
 
@@ -181,13 +182,12 @@ func (b *bench) judge(ctx context.Context, batch []*arrival) []finding {
 	}
 	again := tasks[:0:0]
 	heard := func(o engine.Outcome, last bool) {
-		a := waiting[o.ID]
-		box.Release(o.ID)
+		defer box.Release(o.ID)
 		if o.End == engine.Broken && !last {
 			again = append(again, tasks[slices.IndexFunc(tasks, func(t engine.Task) bool { return t.ID == o.ID })])
 			return
 		}
-		found = append(found, b.finding(a, o))
+		found = append(found, b.finding(waiting[o.ID], o))
 	}
 	for _, last := range []bool{false, true} { // what broke with its sandbox is tried once more
 		todo := tasks
@@ -224,7 +224,7 @@ func (b *bench) finding(a *arrival, o engine.Outcome) finding {
 	if o.Stderr.Path != "" {
 		said, _ = os.ReadFile(o.Stderr.Path) // as much as can be read
 	}
-	text := strings.ToValidUTF8(string(bytes.TrimSpace(said[max(0, len(said)-maxSaid):])), "\uFFFD")
+	text := legible(said[max(0, len(said)-maxSaid):])
 	switch {
 	case o.End == engine.Exited && o.Exit == 0:
 		return finding{arrival: a}
@@ -234,6 +234,16 @@ func (b *bench) finding(a *arrival, o engine.Outcome) finding {
 		return finding{arrival: a, err: b.fault(a, fmt.Sprintf("it ended with exit code %d", o.Exit), text)}
 	}
 	return finding{arrival: a, err: b.fault(a, cmp.Or(o.Message, string(o.End)), text)}
+}
+
+// legible is what of a text may stand in a message: a checker may repeat a result, whose bytes must not speak to a terminal.
+func legible(text []byte) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) && r != utf8.RuneError {
+			return r
+		}
+		return -1
+	}, string(text)))
 }
 
 // fault is a checker that gave no verdict: nothing can be said about any result, so the job fails.

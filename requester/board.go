@@ -311,13 +311,13 @@ func (b *board) cast(c *check, v verify.Vote) {
 	b.kept += len(v.Value)
 }
 
-// weighed takes in what follows from the first n votes of task i; it is of no use where more have come.
-func (b *board) weighed(i uint64, n int, ruling verify.Verdict) verdict {
-	c := b.checks[i]
-	if c == nil || len(c.votes) != n {
+// weighed takes in what follows from some votes on a task; it is of no use where more have come, or they were given up.
+func (b *board) weighed(w weighed) verdict {
+	c := b.checks[w.task]
+	if c == nil || len(c.votes) != w.votes || c.ran != w.before {
 		return verdict{}
 	}
-	return b.rule(i, c, ruling)
+	return b.rule(w.task, c, w.ruling)
 }
 
 // count closes task i, whose result the journal counts already: it came before anybody doubted the task.

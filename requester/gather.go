@@ -153,7 +153,9 @@ func (g *gathering) restore(ctx context.Context) error {
 	if err := j.votes(ctx, id, from, from+g.p.count, func(node, owner, class string, r job.Result) {
 		i := r.Index - from
 		if g.bench != nil && r.Succeeded() {
-			g.board.mislead(i, owner)
+			if g.board.state[i] != done {
+				g.board.mislead(i, owner)
+			}
 			return
 		}
 		if ruled := g.board.revote(i, g.ballot(node, owner, class, r, g.recalled(ctx, r))); ruled.decided {

@@ -56,6 +56,7 @@ func (g *gathering) recalled(ctx context.Context, r job.Result) []byte {
 type weighed struct {
 	task   uint64
 	votes  int
+	before int // executions in classes that were left
 	ruling verify.Verdict
 }
 
@@ -74,9 +75,9 @@ func (g *gathering) balance(ctx context.Context) {
 			continue
 		}
 		g.weighing++
-		policy, votes := g.board.policy(c, c.owners), slices.Clone(c.votes)
+		policy, votes, before := g.board.policy(c, c.owners), slices.Clone(c.votes), c.ran
 		g.r.reading.Go(func() {
-			w := weighed{i, len(votes), verify.Judge(policy, votes)}
+			w := weighed{i, len(votes), before, verify.Judge(policy, votes)}
 			select {
 			case g.weighed <- w:
 			case <-ctx.Done():
@@ -90,7 +91,7 @@ func (g *gathering) outweighed(ctx context.Context, w weighed) error {
 	g.weighing--
 	g.progress = g.r.now()
 	g.balance(ctx)
-	ruled := g.board.weighed(w.task, w.votes, w.ruling)
+	ruled := g.board.weighed(w)
 	if !ruled.decided {
 		return nil
 	}
