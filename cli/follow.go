@@ -187,7 +187,7 @@ func progressLine(st job.Status) string {
 func summary(st job.Status) string {
 	line := fmt.Sprintf("job %s %s: %d of %d tasks on %d nodes in %.1f s", st.Job, st.State, st.Tasks.Done, st.Tasks.Total, len(st.Nodes), st.Seconds)
 	if st.Verified > 0 {
-		line += fmt.Sprintf(", %d checked twice", st.Verified)
+		line += fmt.Sprintf(", %d checked", st.Verified)
 	}
 	if st.Tasks.Lost > 0 || st.Tasks.Rerun > 0 {
 		line += fmt.Sprintf(", %d lost, %d run again", st.Tasks.Lost, st.Tasks.Rerun)

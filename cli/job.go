@@ -229,8 +229,8 @@ func (s *shell) jobLogsCommand() *cobra.Command {
 				}{logs})
 			}
 			for _, l := range logs {
-				fmt.Fprintf(s.out, "task %d on %s: %s, exit code %d, %.3f s, %s  %s\n", l.Task, l.Node, l.End, l.Exit,
-					time.Duration(l.Usage.Wall).Seconds(), bytesText(l.Usage.Memory), l.Message)
+				fmt.Fprintf(s.out, "task %d on %s: %s, exit code %d, %.3f s, %s%s  %s\n", l.Task, l.Node, l.End, l.Exit,
+					time.Duration(l.Usage.Wall).Seconds(), bytesText(l.Usage.Memory), workText(l.Usage.Work), l.Message)
 				if l.Stderr != "" {
 					fmt.Fprint(s.out, l.Stderr)
 				}
@@ -239,6 +239,14 @@ func (s *shell) jobLogsCommand() *cobra.Command {
 		})
 	c.Flags().Int64Var(&task, "task", task, "index of one task (default all)")
 	return c
+}
+
+// workText adds the instructions of a task, where they were counted.
+func workText(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d instructions", n)
 }
 
 func (s *shell) jobResultsCommand() *cobra.Command {

@@ -28,7 +28,8 @@ func (s *shell) mapCommand() *cobra.Command {
 A task sees HPIPS_INDEX, HPIPS_COUNT and HPIPS_INPUT, the path of its part. The reduce finds all outputs under /in, sorted, and what it prints is
 the result; it gets the same arguments unless --reduce-arg is given.`,
 		Example: `  hpips map concordance.wasm --over src/ --split parts:128 --reduce concordance.wasm --reduce-arg reduce
-  hpips map primes.wasm --over count:100 --reduce primes.wasm -- 1000000`,
+  hpips map primes.wasm --over count:100 --reduce primes.wasm -- 1000000
+  hpips map sort.wasm --over tables/ --check sorted.wasm`,
 		RunE: func(c *cobra.Command, args []string) error {
 			module, rest, err := a.parse(c, args)
 			if err != nil {
@@ -57,7 +58,7 @@ the result; it gets the same arguments unless --reduce-arg is given.`,
 	f.StringVar(&a.split, "split", "", "how to cut it: file, bytes:N, lines:N or parts:N (default file)")
 	f.StringVar(&a.reduce, "reduce", "", "program that makes one result of all outputs")
 	f.StringArrayVar(&a.reduceArgs, "reduce-arg", nil, "argument of the reduce (repeatable; default: those of the program)")
-	f.Float64Var(&a.spec.Verify.Rate, "rate", 0, "share of tasks that is checked by one more copy (default 0.05)")
+	f.Float64Var(&a.spec.Verify.Rate, "rate", 0, "share of tasks that is checked by one more copy, with --verify jury (default 0.05)")
 	return c
 }
 

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 func programs(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, source := range map[string]string{"hello": "../examples/hello", "primes": "../examples/primes", "trouble": "testdata/trouble"} {
+	for name, source := range map[string]string{"hello": "../examples/hello", "primes": "../examples/primes", "trouble": "testdata/trouble", "judge": "testdata/judge"} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name+".wasm"), ".")
 		cmd.Dir = filepath.FromSlash(source)
 		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
@@ -55,8 +55,10 @@ func TestAsTyped(t *testing.T) {
 			if err := os.MkdirAll(prog, 0o755); err != nil {
 				return err
 			}
-			if err := os.Symlink(filepath.Join(built(), "hello.wasm"), filepath.Join(prog, "hello.wasm")); err != nil {
-				return err
+			for _, name := range []string{"hello.wasm", "judge.wasm"} {
+				if err := os.Symlink(filepath.Join(built(), name), filepath.Join(prog, name)); err != nil {
+					return err
+				}
 			}
 			return os.WriteFile(filepath.Join(e.WorkDir, "module.wasm"), []byte("\x00asm\x01\x00\x00\x00"), 0o644)
 		},

@@ -25,6 +25,8 @@ type asked struct {
 	dryRun, detach bool
 	force          bool
 	verify         string
+	check          string
+	checkArgs      []string
 	kept           []keep
 	reduce         string
 	reduceArgs     []string
@@ -75,8 +77,11 @@ func (a *asked) flags(c *cobra.Command) {
 	f.Var(sizeFlag(&a.spec.Limits.Output), "max-output", "standard output and error of one task (default 256MiB)")
 	f.StringVar(&a.spec.Limits.Price, "price", "", `ceiling for the job, such as "0.50 HPIPS"`)
 	f.IntVar(&a.spec.Retries, "retries", 0, "further attempts for a task whose program failed")
-	f.StringVar(&a.verify, "verify", "", "none or quorum (default none for run, quorum for map)")
-	f.IntVar(&a.spec.Verify.Copies, "copies", 0, "equal results of different owners that a task needs (default 1)")
+	f.Int64Var(&a.spec.Limits.Work, "work", 0, "instructions of one task at most, counted alike on every machine (default no limit)")
+	f.StringVar(&a.verify, "verify", "", "how results are checked: auto, jury, quorum, check or none (default none for run, auto for map)")
+	f.IntVar(&a.spec.Verify.Copies, "copies", 0, "equal results of different owners that a task needs; implies --verify quorum (default 2)")
+	f.StringVar(&a.check, "check", "", "WASI program that judges each result on this PC: a file or content address; implies --verify check")
+	f.StringArrayVar(&a.checkArgs, "check-arg", nil, "argument of the checker (repeatable)")
 	f.IntVar(&a.spec.Parallel, "parallel", 0, "tasks at once at most (default all free slots)")
 	f.StringVar(&a.spec.Name, "name", "", "a name for people")
 	f.BoolVar(&a.dryRun, "dry-run", false, "print the job file, the price ceiling and who could run it; run nothing")
@@ -140,6 +145,11 @@ func (a *asked) fill(c *cobra.Command, kind job.Kind, module string, args []stri
 		s.Outputs = append(s.Outputs, job.Output{Path: guest})
 	}
 	s.Verify.Mode = job.Mode(a.verify)
+	if a.check != "" {
+		s.Verify.Check = &job.Run{WASM: a.check, Args: a.checkArgs}
+	} else if c.Flags().Changed("check-arg") {
+		return usage(c, "--check-arg needs --check")
+	}
 	return nil
 }
 
@@ -223,6 +233,9 @@ func places(s *job.Spec) []place {
 	list := []place{{&s.Run.WASM, "run.wasm", true}}
 	if s.Reduce != nil {
 		list = append(list, place{&s.Reduce.Run.WASM, "reduce.run.wasm", true})
+	}
+	if s.Verify.Check != nil {
+		list = append(list, place{&s.Verify.Check.WASM, "verify.check.wasm", true})
 	}
 	if s.Stdin != "" {
 		list = append(list, place{&s.Stdin, "stdin", false})

@@ -35,7 +35,7 @@ func (l Limits) Excess(end End) string {
 	case DiskFull:
 		return fmt.Sprintf("files passed their limit of %s; raise it with --disk", Bytes(l.Disk))
 	case WorkFull:
-		return fmt.Sprintf("work passed its limit of %d instructions", l.Work)
+		return fmt.Sprintf("work passed its limit of %d instructions; raise it with --work", l.Work)
 	}
 	return ""
 }

@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"bytes"
 	"os"
 	"strconv"
 	"strings"
@@ -26,6 +25,15 @@ func cpuModel() string {
 	return field(text, "model name")
 }
 
+// processor reads /proc/cpuinfo.
+func processor() []string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return nil
+	}
+	return kinds(text)
+}
+
 // memory reads /proc/meminfo (proc(5)), whose figures are in KiB.
 func memory() (total, available int64) {
 	text, err := os.ReadFile("/proc/meminfo")
@@ -33,17 +41,6 @@ func memory() (total, available int64) {
 		return 0, 0
 	}
 	return kib(field(text, "MemTotal")), kib(field(text, "MemAvailable"))
-}
-
-// field returns what stands behind the first "name:" of a text of such lines.
-func field(text []byte, name string) string {
-	for line := range bytes.Lines(text) {
-		key, value, ok := strings.Cut(string(line), ":")
-		if ok && strings.TrimSpace(key) == name {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
 }
 
 func kib(s string) int64 {

@@ -43,6 +43,7 @@ type Free struct {
 // BidderConfig is how a bidder sells.
 type BidderConfig struct {
 	Owner   string               // who is paid, where Account does not tell
+	Class   string               // hardware class of this machine
 	Network string               // label of the network that the node is in
 	Rates   voucher.Rates        // prices, the lowest where they move; none: work is given away
 	Pricing Pricing              // how they move
@@ -111,7 +112,7 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 		return nil, err
 	}
 	seller := b.cfg.Account()
-	q := lease.Quote{Provider: b.self.String(), Owner: seller.Owner, Network: b.cfg.Network}
+	q := lease.Quote{Provider: b.self.String(), Owner: seller.Owner, Network: b.cfg.Network, Class: b.cfg.Class}
 	free, now := b.capacity.Free(), b.now()
 	if seller.Chain != "" && !b.ours(from) {
 		q.Rates = b.price.rates(now, free.Slots, free.Worked)

@@ -62,7 +62,7 @@ func (b *Broker) Offers(ctx context.Context, order lease.Order, peers []peer.ID)
 		var no *Refusal
 		switch q := a.Quote; {
 		case a.Err == nil:
-			offers = append(offers, Offer{Provider: q.Provider, Owner: q.Owner, Network: q.Network, Slots: q.Slots, Load: q.Load, Rates: q.Rates,
+			offers = append(offers, Offer{Provider: q.Provider, Owner: q.Owner, Network: q.Network, Class: q.Class, Slots: q.Slots, Load: q.Load, Rates: q.Rates,
 				Hour: Hourly(q.Rates, order.Resources), Until: q.Until})
 		case errors.As(a.Err, &no):
 			offers = append(offers, Offer{Provider: a.Peer.String(), Refusal: no.Reason})

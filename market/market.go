@@ -94,8 +94,8 @@ func checkQuote(q lease.Quote, order lease.Order, from peer.ID, ceiling Ceiling,
 		return &Refusal{Reason: "price: it works for pay only, and nothing may be paid"}
 	case over:
 		return &Refusal{Reason: fmt.Sprintf("price: asks %s HPIPS for an hour of a task, the ceiling is %s", money.Amount(price), money.Amount(ceiling))}
-	case len(q.Owner) > maxName || len(q.Network) > maxName:
-		return fmt.Errorf("quote: owner and network may have %d bytes", maxName)
+	case len(q.Owner) > maxName || len(q.Network) > maxName || len(q.Class) > maxName:
+		return fmt.Errorf("quote: owner, network and class may have %d bytes", maxName)
 	case q.Until <= now.Add(-Skew).UnixMilli():
 		return errors.New("quote: has expired")
 	}

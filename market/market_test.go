@@ -141,11 +141,13 @@ func orderOf(p person, slots int) lease.Order {
 
 func TestAliceLeasesFromBob(t *testing.T) {
 	w, alice, bob := newWire(), named(t, "alice"), named(t, "bob")
-	_, shop := w.sells(t, bob, DefaultBidder())
+	terms := DefaultBidder()
+	terms.Class = "arm64-linux"
+	_, shop := w.sells(t, bob, terms)
 	broker, order := w.buys(alice), orderOf(alice, 100)
 
 	answers := broker.Ask(t.Context(), order, 0, []peer.ID{bob.id})
-	if answers[0].Err != nil || answers[0].Quote.Slots != 4 {
+	if answers[0].Err != nil || answers[0].Quote.Slots != 4 || answers[0].Quote.Class != "arm64-linux" {
 		t.Fatalf("bob's quote: %+v", answers[0])
 	}
 	if len(shop.held) != 0 {
@@ -277,6 +279,7 @@ func TestCarolsQuotesAreNotTaken(t *testing.T) {
 		"negative load":           func(q *lease.Quote) { q.Load = -1 },
 		"too dear":                func(q *lease.Quote) { q.Rates.CPU = 1 },
 		"long expired":            func(q *lease.Quote) { q.Until = time.Now().Add(-Skew - time.Second).UnixMilli() },
+		"endless class":           func(q *lease.Quote) { q.Class = strings.Repeat("x", maxName+1) },
 		"endless owner":           func(q *lease.Quote) { q.Owner = strings.Repeat("x", maxName+1) },
 	}
 	ask := func(reply []byte) error {

@@ -187,6 +187,7 @@ type Offer struct {
 	Provider string        `json:"provider"` // peer ID
 	Owner    string        `json:"owner"`
 	Network  string        `json:"network"`
+	Class    string        `json:"class,omitempty"` // hardware class
 	Slots    int           `json:"slots"`
 	Load     int           `json:"load"` // leases that share the slots
 	Rates    voucher.Rates `json:"rates"`

@@ -74,6 +74,9 @@ func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member,
 		}
 		m.opened(m.till.close)
 	}
+	if err := m.sandboxes(cfg); err != nil {
+		return nil, err
+	}
 	if cfg.Provide {
 		if err := m.provide(cfg); err != nil {
 			return nil, err
@@ -131,8 +134,8 @@ func asUsage(err error, hint string) error {
 	return &job.Failure{Code: job.CodeUnavailable, Message: err.Error(), Hint: hint}
 }
 
-// provide builds what runs tasks: engine, provider, and the bidder that sells its slots.
-func (m *member) provide(cfg Config) error {
+// sandboxes builds what runs programs: those of others, and the checkers of this node's own jobs.
+func (m *member) sandboxes(cfg Config) error {
 	child := cfg.Child
 	if child == nil {
 		self, err := os.Executable()
@@ -146,12 +149,15 @@ func (m *member) provide(cfg Config) error {
 		return fmt.Errorf("node: %w", err)
 	}
 	var err error
-	if m.engine, err = wasm.New(m.log.With("room", "engine"), wasm.Config{Command: child, Cache: cache}); err != nil {
-		return err
-	}
+	m.engine, err = wasm.New(m.log.With("room", "engine"), wasm.Config{Command: child, Cache: cache})
+	return err
+}
+
+// provide builds what runs tasks: the provider, and the bidder that sells its slots.
+func (m *member) provide(cfg Config) error {
 	deps := provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store, Engines: map[string]engine.Engine{m.engine.Name(): m.engine}}
 	terms := market.DefaultBidder()
-	terms.Owner, terms.Network = m.owner, m.label
+	terms.Owner, terms.Network, terms.Class = m.owner, m.label, machine.Class()
 	if m.till != nil {
 		deps.Payee = paid{m.till}
 		terms.Rates, terms.Pricing.Auto, terms.Account, terms.Ours = cfg.Prices.Rates, cfg.Prices.Auto, m.till.account(m.owner), m.till.ours
@@ -208,6 +214,7 @@ func (m *member) request() error {
 		Dial:   func(p peer.ID) requester.Session { return m.sessions.Open(p, lease.Session) },
 		Market: m.broker,
 		Store:  m.store,
+		Engine: m.engine,
 		Addrs: func(p peer.ID) []string {
 			var out []string
 			for _, a := range known.Addrs(p) {

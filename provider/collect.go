@@ -372,6 +372,8 @@ func end(e engine.End) job.End {
 		return job.MemoryFull
 	case engine.DiskFull:
 		return job.DiskFull
+	case engine.WorkFull:
+		return job.WorkFull
 	case engine.Cancelled:
 		return job.Stopped
 	}

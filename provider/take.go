@@ -142,7 +142,7 @@ func (p *Provider) checkWork(b lease.Begin) error {
 		return errors.New("work: it wants more than the lease gives")
 	case engine.Limits{Memory: int64(w.Resources.Memory)}.OrDefault().Memory > p.cfg.Memory:
 		return fmt.Errorf("memory: wants %s, has %s", w.Resources.Memory, engine.Bytes(p.cfg.Memory))
-	case w.Limits.Time < 0 || w.Limits.Output < 0:
+	case w.Limits.Time < 0 || w.Limits.Output < 0 || w.Limits.Work < 0:
 		return errors.New("work: a limit is negative")
 	case output > p.cfg.Disk/int64(p.cfg.Slots):
 		return fmt.Errorf("disk: an output of %s is more than this node keeps", engine.Bytes(output))

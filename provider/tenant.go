@@ -123,7 +123,7 @@ func (t *tenant) begin(ctx context.Context, w lease.Work, key string, e engine.E
 	t.program = engine.Program{
 		Lease: t.id, Args: w.Args, Inputs: filepath.Join(t.dir, "in"), Env: append(environment(w.Env), fmt.Sprint("HPIPS_COUNT=", w.Count)), Seed: w.Seed,
 		Limits: engine.Limits{
-			Time: time.Duration(w.Limits.Time), Memory: int64(w.Resources.Memory), Output: int64(w.Limits.Output), Disk: int64(w.Resources.Disk),
+			Time: time.Duration(w.Limits.Time), Memory: int64(w.Resources.Memory), Output: int64(w.Limits.Output), Disk: int64(w.Resources.Disk), Work: w.Limits.Work,
 		}.OrDefault(),
 	}
 }

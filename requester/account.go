@@ -48,7 +48,11 @@ func (r *Requester) recount(ctx context.Context, e *errand) error {
 	if err != nil {
 		return err
 	}
-	e.change(func(s *job.Status) { s.Tasks.Done, s.Nodes = 0, []job.Share{} })
+	verified, err := r.journal.verified(ctx, e.id)
+	if err != nil {
+		return err
+	}
+	e.change(func(s *job.Status) { s.Tasks.Done, s.Verified, s.Nodes = 0, verified, []job.Share{} })
 	e.counted(taken)
 	// Executions that ended between the last status and a kill are not in it; every task done, and every one lost, had its own.
 	e.change(func(s *job.Status) { s.Executions = max(s.Executions, s.Tasks.Done+s.Tasks.Lost) })
@@ -68,13 +72,15 @@ func shares(s *job.Status) {
 	})
 }
 
-// ruled counts a decision of several votes and who was odd in it.
+// ruled counts a task that was checked, by several votes or by the checker, and who was odd in it.
 func (e *errand) ruled(v verdict) {
 	if !v.checked && len(v.odd) == 0 {
 		return
 	}
 	e.change(func(s *job.Status) {
-		s.Verified++
+		if v.checked {
+			s.Verified++
+		}
 		for _, node := range v.odd {
 			if !slices.Contains(s.Odd, node) {
 				s.Odd = append(slices.Clone(s.Odd), node)

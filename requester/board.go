@@ -19,8 +19,10 @@ type board struct {
 	next   uint64            // the first task that was never out
 	again  []uint64          // tasks that came back
 	checks map[uint64]*check // tasks that want more than one vote
+	wrongs map[uint64]*wrong // tasks of which a checker has refused results
 	out    map[uint64]*flight
 	done   uint64
+	kept   int // bytes of votes that are kept to be compared
 }
 
 // rules is what the board must know of the job.
@@ -28,6 +30,10 @@ type rules struct {
 	policy verify.Policy
 	rate   float64  // share of tasks that gets one more copy
 	seed   [32]byte // of the choice which; providers must not know it
+	judged bool     // a checker judges each result
+
+	classed bool // copies of a task are made within one hardware class
+	patient bool // a check is given up only after others were looked for
 }
 
 // The states of a task on the board.
@@ -49,6 +55,11 @@ type check struct {
 	policy verify.Policy
 	votes  []verify.Vote
 	want   int // executions that are to be started besides votes, holders and results on their way
+	owners int // who could be asked when the last vote came
+
+	class string   // of the hardware that makes the copies, where that matters
+	left  []string // classes in which there was nobody to make them
+	ran   int      // executions there
 }
 
 // verdict is what a vote led to.
@@ -59,10 +70,11 @@ type verdict struct {
 	checked   bool // more than one execution stands behind it
 	odd       []string
 	undecided bool
+	weigh     bool // nothing yet: contents are to be compared first, which takes a while
 }
 
 func newBoard(count uint64, r rules) *board {
-	return &board{rules: r, state: make([]uint8, count), checks: map[uint64]*check{}, out: map[uint64]*flight{}}
+	return &board{rules: r, state: make([]uint8, count), checks: map[uint64]*check{}, wrongs: map[uint64]*wrong{}, out: map[uint64]*flight{}}
 }
 
 // restore marks a task as done in an earlier life.
@@ -88,6 +100,9 @@ func (b *board) wanted() int {
 // maxChecks is how many tasks may be under check at once: where their second owner is slow or missing, new tasks wait for it.
 const maxChecks = 1 << 13
 
+// maxKept is how many bytes of results under check are kept in memory before new tasks wait.
+const maxKept = 64 << 20
+
 // give hands out up to n tasks to h at the time now. steal is the age from which a task that others hold may be copied; 0 is never.
 func (b *board) give(h *hire, n int, now time.Time, steal time.Duration) []uint64 {
 	var given []uint64
@@ -104,14 +119,17 @@ func (b *board) give(h *hire, n int, now time.Time, steal time.Duration) []uint6
 			take(i)
 		}
 	}
-	for len(given) < n && len(b.again) > 0 {
-		i := b.again[len(b.again)-1]
-		b.again = b.again[:len(b.again)-1]
+	for k := len(b.again) - 1; k >= 0 && len(given) < n; k-- {
+		i := b.again[k]
+		if b.state[i] == waiting && (b.misled(i, h.owner) || b.deserted(i, h)) {
+			continue
+		}
+		b.again = slices.Delete(b.again, k, k+1)
 		if b.state[i] == waiting {
 			take(i)
 		}
 	}
-	for ; len(given) < n && b.next < uint64(len(b.state)) && len(b.checks) < maxChecks; b.next++ {
+	for ; len(given) < n && b.next < uint64(len(b.state)) && len(b.checks) < maxChecks && b.kept < maxKept; b.next++ {
 		if b.state[b.next] == waiting {
 			take(b.next)
 		}
@@ -129,6 +147,9 @@ func (b *board) hold(i uint64, h *hire, now time.Time) {
 	if b.state[i] == waiting {
 		b.state[i] = busy
 		b.check(i)
+		if c := b.checks[i]; c != nil && b.rules.classed {
+			c.class = h.class
+		}
 	}
 	f := b.out[i]
 	if f == nil {
@@ -146,7 +167,7 @@ func (b *board) hold(i uint64, h *hire, now time.Time) {
 
 // claim lets h have task i on its own word: one that it was given in an earlier life of either side, and no more of them than it may have.
 func (b *board) claim(i uint64, h *hire, now time.Time) {
-	if _, held := h.held[i]; held || h.claims == 0 || i >= uint64(len(b.state)) || b.state[i] == done || b.votedBy(i, h.owner) {
+	if _, held := h.held[i]; held || h.claims == 0 || i >= uint64(len(b.state)) || b.state[i] == done || b.votedBy(i, h.owner) || b.foreign(i, h) {
 		return
 	}
 	h.claims--
@@ -163,8 +184,11 @@ func (b *board) check(i uint64) {
 	b.checks[i] = &check{policy: p, want: p.Copies - 1}
 }
 
-// knows reports whether h, or another node of its owner, holds task i or has voted on it.
+// knows reports whether h, or another node of its owner, holds task i or has voted on it, or was wrong about it.
 func (b *board) knows(i uint64, h *hire) bool {
+	if b.misled(i, h.owner) || b.foreign(i, h) || b.deserted(i, h) {
+		return true
+	}
 	if f := b.out[i]; f != nil && (slices.Contains(f.coming, h.owner) || slices.ContainsFunc(f.holders, func(o *hire) bool { return o.owner == h.owner })) {
 		return true
 	}
@@ -268,11 +292,32 @@ func (b *board) vote(i uint64, v verify.Vote, owners int) verdict {
 		}
 		p := b.rules.policy
 		p.Copies = 2
-		c = &check{policy: p}
+		c = &check{policy: p, class: v.Class}
 		b.checks[i] = c
 	}
-	c.votes = append(c.votes, v)
+	b.cast(c, v)
+	if b.rules.patient {
+		owners = max(owners, 2)
+	}
+	if c.owners = owners; c.policy.Same != nil && len(c.votes) > 1 {
+		return verdict{weigh: true}
+	}
 	return b.judge(i, c, owners)
+}
+
+// cast adds a vote.
+func (b *board) cast(c *check, v verify.Vote) {
+	c.votes = append(c.votes, v)
+	b.kept += len(v.Value)
+}
+
+// weighed takes in what follows from some votes on a task; it is of no use where more have come, or they were given up.
+func (b *board) weighed(w weighed) verdict {
+	c := b.checks[w.task]
+	if c == nil || len(c.votes) != w.votes || c.ran != w.before {
+		return verdict{}
+	}
+	return b.rule(w.task, c, w.ruling)
 }
 
 // count closes task i, whose result the journal counts already: it came before anybody doubted the task.
@@ -293,11 +338,20 @@ func (b *board) age(i uint64, now time.Time) time.Duration {
 }
 
 func (b *board) judge(i uint64, c *check, owners int) verdict {
+	return b.rule(i, c, verify.Judge(b.policy(c, owners), c.votes))
+}
+
+// policy is that by which the votes on a task are judged.
+func (b *board) policy(c *check, owners int) verify.Policy {
 	p := c.policy
 	if owners < 2 && b.rules.policy.Copies < 2 && len(c.votes) == 1 {
 		p.Copies = 1
 	}
-	ruling := verify.Judge(p, c.votes)
+	p.Limit -= c.ran
+	return p
+}
+
+func (b *board) rule(i uint64, c *check, ruling verify.Verdict) verdict {
 	switch {
 	case ruling.Accepted != nil:
 		return b.close(i, verdict{decided: true, accepted: true, digest: *ruling.Accepted, checked: len(c.votes) > 1, odd: ruling.Odd})
@@ -320,17 +374,22 @@ func (b *board) revote(i uint64, v verify.Vote) verdict {
 	if b.checks[i] == nil {
 		p := b.rules.policy
 		p.Copies, p.Limit = max(2, p.Copies), max(2, p.Limit)
-		b.checks[i] = &check{policy: p}
+		b.checks[i] = &check{policy: p, class: v.Class}
 	}
+	c := b.checks[i]
 	b.state[i] = busy
-	b.checks[i].votes = append(b.checks[i].votes, v)
-	return b.judge(i, b.checks[i], 2)
+	if b.rules.classed && c.class != v.Class { // of a class in which nobody made a copy
+		c.ran++
+		return verdict{}
+	}
+	b.cast(c, v)
+	return b.judge(i, c, 2)
 }
 
 // lonely reports whether a check waits for an owner that is not at work yet.
 func (b *board) lonely(owners int) bool {
-	for _, c := range b.checks {
-		if c.want > 0 && len(c.votes) >= owners {
+	for i, c := range b.checks {
+		if c.want > 0 && (len(c.votes) >= owners || b.rules.classed && b.out[i] == nil) {
 			return true
 		}
 	}
@@ -341,7 +400,7 @@ func (b *board) lonely(owners int) bool {
 func (b *board) relax() map[uint64]verdict {
 	decided := map[uint64]verdict{}
 	for i, c := range b.checks {
-		if len(c.votes) > 0 && b.out[i] == nil {
+		if len(c.votes) > 0 && b.out[i] == nil && (c.policy.Same == nil || len(c.votes) == 1) { // more are compared beside the loop
 			if v := b.judge(i, c, 1); v.decided {
 				decided[i] = v
 			}
@@ -353,7 +412,11 @@ func (b *board) relax() map[uint64]verdict {
 func (b *board) close(i uint64, v verdict) verdict {
 	b.state[i] = done
 	b.done++
+	if c := b.checks[i]; c != nil {
+		b.drain(c)
+	}
 	delete(b.checks, i)
+	delete(b.wrongs, i)
 	return v
 }
 

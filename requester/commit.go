@@ -12,7 +12,6 @@ import (
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/voucher"
-	"github.com/hpips/hpips/verify"
 )
 
 // entry is one result on its way into the journal. Its task's index is the journal's: a phase adds its base to the board's.
@@ -20,8 +19,11 @@ type entry struct {
 	hire    *hire
 	result  job.Result
 	vote    bool // its task is being checked: it is kept as a vote until it is decided
+	wrong   bool // a checker has refused it: it stays a vote
+	checked bool // its task was checked, by a checker or by another copy
 	promote bool // the task is decided: the vote of this digest becomes its result
 	digest  [32]byte
+	value   []byte // see arrival
 	done    func()
 	used    voucher.Usage // to be paid for
 	deed    *pay.Deed     // its leaf; nil: there is none
@@ -71,6 +73,11 @@ func (w *commitment) write(entries []entry) error {
 	}
 	for _, e := range entries {
 		var err error
+		if e.checked {
+			if err := w.checked(e); err != nil {
+				return err
+			}
+		}
 		switch {
 		case e.promote:
 			err = w.promote(e)
@@ -92,12 +99,20 @@ func (w *commitment) write(entries []entry) error {
 	return flush()
 }
 
+func (w *commitment) checked(e entry) error {
+	_, err := w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO checked VALUES (?, ?)`, w.job, int64(e.result.Index))
+	return err
+}
+
 func (w *commitment) vote(e entry) error {
 	node, err := w.node(e.hire.node)
 	if err != nil {
 		return err
 	}
 	_, err = w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO vote VALUES (?, ?, ?, ?, ?)`, w.job, int64(e.result.Index), node, e.hire.owner, canon.MustEncode(e.result))
+	if err == nil && e.hire.class != "" {
+		_, err = w.tx.ExecContext(w.ctx, `INSERT OR REPLACE INTO class VALUES (?, ?)`, node, e.hire.class)
+	}
 	return err
 }
 
@@ -177,25 +192,23 @@ func (j *journal) done(ctx context.Context, id string, from, to uint64, each fun
 }
 
 // votes calls each for every vote on undecided tasks of the job in [from, to).
-func (j *journal) votes(ctx context.Context, id string, from, to uint64, each func(index uint64, v verify.Vote)) error {
-	rows, err := j.r.QueryContext(ctx, `SELECT vote.idx, node.peer, vote.owner, vote.body FROM vote JOIN node ON node.id = vote.node WHERE job = ? AND idx >= ? AND idx < ?`, id, int64(from), int64(to))
+func (j *journal) votes(ctx context.Context, id string, from, to uint64, each func(node, owner, class string, r job.Result)) error {
+	rows, err := j.r.QueryContext(ctx, `SELECT node.peer, vote.owner, ifnull(class.name, ''), vote.body FROM vote JOIN node ON node.id = vote.node LEFT JOIN class ON class.node = vote.node WHERE job = ? AND idx >= ? AND idx < ?`, id, int64(from), int64(to))
 	if err != nil {
 		return j.wrap("read votes", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var index int64
-		var v verify.Vote
+		var node, owner, class string
 		var body []byte
 		var result job.Result
-		if err := rows.Scan(&index, &v.Node, &v.Owner, &body); err != nil {
+		if err := rows.Scan(&node, &owner, &class, &body); err != nil {
 			return j.wrap("read votes", err)
 		}
 		if err := canon.Decode(body, lease.MaxMessage, &result); err != nil {
 			return j.wrap("read votes", err)
 		}
-		v.Digest, v.Failed = result.Digest(), !result.Succeeded()
-		each(uint64(index), v)
+		each(node, owner, class, result)
 	}
 	return j.wrap("read votes", rows.Err())
 }
@@ -260,6 +273,12 @@ func (j *journal) shares(ctx context.Context, id string) (map[string]int, error)
 		found[node] = n
 	}
 	return found, j.wrap("count results", rows.Err())
+}
+
+// verified counts the tasks of a job whose result was checked.
+func (j *journal) verified(ctx context.Context, id string) (n int, err error) {
+	err = j.r.QueryRowContext(ctx, `SELECT count(*) FROM checked JOIN result USING (job, idx) WHERE job = ?`, id).Scan(&n)
+	return n, j.wrap("count results", err)
 }
 
 // unsettled calls each for the votes on tasks of the job in [from, to) that are not decided.

@@ -25,6 +25,7 @@ type Store interface {
 	Size(ctx context.Context, c cid.Cid) (uint64, error)
 	Resolve(ctx context.Context, ref string) (cid.Cid, error)
 	Open(ctx context.Context, c cid.Cid) (store.Reader, error)
+	Export(ctx context.Context, c cid.Cid, hostPath string, limit int64, progress func(store.Progress)) error
 	Fetch(ctx context.Context, c cid.Cid, progress func(store.Progress), from ...peer.ID) (int64, error)
 	Pin(ctx context.Context, c cid.Cid, name string) error
 }
@@ -103,6 +104,7 @@ func (r *Requester) deliverReduced(ctx context.Context, e *errand) error {
 // deliverOne makes the standard output and the outputs of one task the result of the job.
 func (r *Requester) deliverOne(ctx context.Context, e *errand, index uint64) error {
 	return r.journal.results(ctx, e.id, index, index+1, func(_ string, result job.Result) error {
+		r.show(ctx, e, result)
 		address := result.Stdout.CID
 		if address == "" {
 			entry, err := r.deps.Store.AddBytes(ctx, result.Stdout.Inline)

@@ -185,6 +185,9 @@ func (g *gathering) fetch(ctx context.Context) {
 		g.fetching[a] = struct{}{}
 		g.r.reading.Go(func() {
 			err := g.pull(ctx, a)
+			if err == nil && g.compared() {
+				a.value = g.recalled(ctx, a.result)
+			}
 			select {
 			case g.fetched <- fetched{a, err}:
 			case <-g.gone:
@@ -270,7 +273,7 @@ func (g *gathering) keep(ctx context.Context, f fetched) error {
 	defer g.fetch(ctx)
 	g.progress = g.r.now()
 	if f.err == nil {
-		g.commit(*f.arrival)
+		g.check(ctx, *f.arrival)
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -302,7 +305,14 @@ func (g *gathering) tend(ctx context.Context) error {
 	if err := g.tendPurses(ctx, now); err != nil {
 		return err
 	}
-	if !g.seeking && g.owners() < 2 && now.After(g.progress.Add(tick)) {
+	if stuck := g.board.barred(g.atWork()); len(stuck) > 0 && !g.seeking && g.sought.After(g.doubted) {
+		g.board.forgive(stuck)
+	}
+	if g.p.rules.classed && !g.seeking && g.sought.After(g.progress) && g.board.rehome(g.classes()) {
+		g.progress = now
+	}
+	sought := !g.p.rules.patient || g.sought.After(g.progress)
+	if !g.seeking && sought && g.owners() < 2 && now.After(g.progress.Add(tick)) {
 		for i, v := range g.board.relax() {
 			if err := g.decided(ctx, i, v); err != nil {
 				return err

@@ -121,10 +121,13 @@ func newIdentity() (id string, secret [32]byte) {
 func (e *errand) rules() rules {
 	v := e.spec.Verify
 	p := verify.Policy{Copies: 1, Limit: 1}
-	if v.Mode == job.Quorum {
-		p = verify.Policy{Copies: v.Copies, Limit: v.Limit}
+	switch v.Mode {
+	case job.Jury, job.Quorum:
+		p = verify.Policy{Copies: v.Copies, Limit: v.Limit, Same: verify.NewComparator(v)}
+	case job.Check:
+		p.Limit = v.Limit
 	}
-	return rules{policy: p, rate: v.Rate, seed: e.secret}
+	return rules{policy: p, rate: v.Rate, seed: e.secret, judged: v.Mode == job.Check, classed: e.spec.Run.WASM == ""}
 }
 
 func (e *errand) work(run job.Run, count uint64) lease.Work {
@@ -140,7 +143,7 @@ func (e *errand) work(run job.Run, count uint64) lease.Work {
 // parts is the first phase: the one task of a Batch, or the tasks of a Map.
 func (e *errand) parts(count uint64) phase {
 	p := phase{number: 0, count: count, work: e.work(e.spec.Run, count), rules: e.rules()}
-	p.work.Stream = e.spec.Kind == job.Batch
+	p.work.Stream = e.spec.Kind == job.Batch && !p.rules.judged // what may be wrong is not shown
 	p.work.Live = e.live
 	return p
 }
@@ -148,6 +151,10 @@ func (e *errand) parts(count uint64) phase {
 // reduce is the second phase of a Map: one task that sees the folder whole under /in.
 func (e *errand) reduce(count uint64, whole job.Content) phase {
 	p := phase{number: 1, base: job.ReduceIndex, count: 1, work: e.work(e.spec.Reduce.Run, count), rules: e.rules()}
+	if p.rules.judged { // the checker knows the parts, not what is made of them: a second owner makes it too
+		p.rules.judged, p.rules.rate, p.rules.patient = false, 1, true
+	}
+	p.rules.classed = e.spec.Reduce.Run.WASM == ""
 	p.work.Inputs = append([]job.Input{{From: whole.CID, To: "/in"}}, e.spec.Inputs...)
 	p.work.Stdin = ""
 	p.input = func(_ context.Context, index uint64) (job.Task, error) {
@@ -188,6 +195,8 @@ func (e *errand) failureOf(r job.Result) *job.Failure {
 		return says(job.CodeTrap, "trapped", "a fault of the program; see what it said: hpips job logs "+e.id)
 	case job.TimedOut:
 		return says(job.CodeTime, fmt.Sprintf("passed its time limit of %v", s.Limits.Time), "raise it with --time (limits.time)")
+	case job.WorkFull:
+		return says(job.CodeWork, fmt.Sprintf("passed its work limit of %d instructions", s.Limits.Work), "raise it with --work (limits.work)")
 	case job.OutputFull:
 		return says(job.CodeOutput, fmt.Sprintf("passed its output limit of %v", s.Limits.Output), "raise it with --max-output (limits.output)")
 	case job.MemoryFull:

@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/hpips/hpips/engine/enginetest"
 	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/pay"
@@ -37,6 +38,8 @@ type town struct {
 	opened    int   // leases
 	bank      *bank // pays; nil: nobody does
 	jury      bool  // alice wants one
+
+	sandbox *enginetest.Fake // for checkers
 }
 
 func newTown(t testing.TB, names ...string) *town {
@@ -94,8 +97,12 @@ func (tn *town) open() *Requester {
 	if tn.bank != nil {
 		payer = tn.bank.open(tn.t)
 	}
+	var sandbox Engine
+	if tn.sandbox != nil {
+		sandbox = tn.sandbox
+	}
 	r, err := New(slog.New(slog.DiscardHandler), Deps{Self: "alice", Peers: tn.peers, Dial: func(p peer.ID) Session { return tn.find(p).dial() },
-		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf, Payer: payer}, cfg)
+		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf, Payer: payer, Engine: sandbox}, cfg)
 	if err != nil {
 		tn.t.Fatal(err)
 	}
@@ -124,7 +131,7 @@ func (tn *town) Ask(_ context.Context, order lease.Order, ceiling market.Ceiling
 	var answers []market.Answer
 	for _, p := range peers {
 		w := tn.find(p)
-		a := market.Answer{Peer: p, Job: order.Job, Quote: lease.Quote{Provider: p.String(), Owner: w.name, Slots: min(w.slots, order.Slots)}}
+		a := market.Answer{Peer: p, Job: order.Job, Quote: lease.Quote{Provider: p.String(), Owner: w.name, Class: w.class, Slots: min(w.slots, order.Slots)}}
 		a.Resources, a.Quote.Rates = order.Resources, w.rates
 		if market.Hourly(w.rates, order.Resources) > uint64(ceiling) {
 			a.Err = &market.Refusal{Reason: "price: too dear"}
@@ -162,6 +169,7 @@ type worker struct {
 	id            peer.ID
 	slots, credit int
 	refuses       string // in its quotes
+	class         string // likewise
 	rates         voucher.Rates
 	pace          time.Duration // that it takes for a task, one after the other; 0: none
 	free          time.Time     // when it is through with what it has

@@ -9,7 +9,6 @@ import (
 
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
-	"github.com/hpips/hpips/verify"
 )
 
 // gathering carries one phase of a job: one loop that owns the board and all hires. Everything slow (asking, fetching, committing,
@@ -32,10 +31,20 @@ type gathering struct {
 	gone       chan struct{} // closed when the phase is over; not at the end of the process, when what comes is for the next life
 	searches   chan search
 	seeking    bool
+	asking     time.Time // when the round under way began
 	nextSeek   time.Time
 	fetched    chan fetched
 	fetching   map[*arrival]struct{}
 	toFetch    []*arrival
+	bench      *bench // nil: no checker judges the results of this phase
+	toCheck    []*arrival
+	judging    int // judges at work
+	judged     chan []finding
+	toWeigh    []uint64 // tasks whose votes are to be compared
+	weighing   int
+	weighed    chan weighed
+	doubted    time.Time // when a checker last refused a result
+	sought     time.Time // when the last round of asking began that has ended
 	pending    []entry
 	commits    chan batch
 	results    chan committed
@@ -106,6 +115,12 @@ func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 		longer: make(chan extended, 16), topped: make(chan topped), ahead: r.cfg.Ahead, fetching: map[*arrival]struct{}{}, retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{},
 		accused: map[string]bool{}, progress: r.now(), pause: time.NewTimer(0)}
 	defer g.pause.Stop()
+	if g.compared() {
+		g.weighed = make(chan weighed)
+	}
+	if p.rules.judged {
+		g.bench, g.judged = g.newBench(), make(chan []finding)
+	}
 	err := g.note(ctx)
 	if err == nil {
 		err = g.restore(ctx)
@@ -124,6 +139,11 @@ func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 	}
 	stop()
 	<-done
+	if g.bench != nil {
+		if failed := g.bench.close(); failed != nil {
+			r.log.Warn("Files of a checker stay", "job", e.id, "err", failed)
+		}
+	}
 	return err
 }
 
@@ -134,9 +154,16 @@ func (g *gathering) restore(ctx context.Context) error {
 		return err
 	}
 	promote := map[uint64]verdict{}
-	if err := j.votes(ctx, id, from, from+g.p.count, func(i uint64, v verify.Vote) {
-		if ruled := g.board.revote(i-from, v); ruled.decided {
-			promote[i-from] = ruled
+	if err := j.votes(ctx, id, from, from+g.p.count, func(node, owner, class string, r job.Result) {
+		i := r.Index - from
+		if g.bench != nil && r.Succeeded() {
+			if g.board.state[i] != done {
+				g.board.mislead(i, owner)
+			}
+			return
+		}
+		if ruled := g.board.revote(i, g.ballot(node, owner, class, r, g.recalled(ctx, r))); ruled.decided {
+			promote[i] = ruled
 		}
 	}); err != nil {
 		return err
@@ -177,11 +204,11 @@ func (g *gathering) restore(ctx context.Context) error {
 func (g *gathering) loop(ctx context.Context) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	for !g.board.finished() || g.writing || len(g.pending) > 0 || g.owes() {
+	for !g.board.finished() || g.writing || len(g.pending) > 0 || g.judging+len(g.toCheck) > 0 || g.owes() {
 		g.seek(ctx)
 		g.flush()
 		inbox := g.inbox
-		if len(g.pending)+len(g.toFetch) > backlog {
+		if len(g.pending)+len(g.toFetch) > backlog || len(g.toCheck) > maxQueue {
 			inbox = nil
 		}
 		var err error
@@ -193,6 +220,10 @@ func (g *gathering) loop(ctx context.Context) error {
 			err = g.count(ctx, c)
 		case f := <-g.fetched:
 			err = g.keep(ctx, f)
+		case w := <-g.weighed:
+			err = g.outweighed(ctx, w)
+		case all := <-g.judged:
+			err = g.found(ctx, all)
 		case s := <-g.searches:
 			err = g.hired(ctx, s)
 		case x := <-g.longer:
@@ -264,7 +295,7 @@ func (g *gathering) seek(ctx context.Context) {
 		busy = append(busy, h.peer)
 	}
 	want := g.limit(g.board.wanted()) - slots
-	if g.board.lonely(g.owners()) {
+	if g.board.lonely(g.owners()) || len(g.board.wrongs) > 0 && len(g.board.barred(g.atWork())) > 0 {
 		want = max(want, 1)
 	}
 	if want <= 0 {
@@ -275,7 +306,7 @@ func (g *gathering) seek(ctx context.Context) {
 			busy = append(busy, p)
 		}
 	}
-	g.seeking, g.nextSeek = true, now.Add(g.r.cfg.Seek)
+	g.seeking, g.asking, g.nextSeek = true, now, now.Add(g.r.cfg.Seek)
 	if len(g.hires) == 0 {
 		g.nextSeek = now.Add(g.r.cfg.Seek / 4)
 	}
@@ -300,19 +331,22 @@ func (g *gathering) limit(n int) int {
 }
 
 // owners counts the different owners at work.
-func (g *gathering) owners() int {
+func (g *gathering) owners() int { return len(g.atWork()) }
+
+// atWork is the owners at work.
+func (g *gathering) atWork() map[string]bool {
 	seen := map[string]bool{}
 	for _, h := range g.hires {
 		if h.ready && h.up {
 			seen[h.owner] = true
 		}
 	}
-	return len(seen)
+	return seen
 }
 
 // hired takes in what a round of asking brought. Where one owner says that the program is at fault and nobody else is to be had, it is believed.
 func (g *gathering) hired(ctx context.Context, s search) error {
-	g.seeking = false
+	g.seeking, g.sought = false, g.asking
 	g.e.found(s)
 	g.funded(s)
 	for _, h := range s.hires {

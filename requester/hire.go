@@ -31,6 +31,7 @@ type hire struct {
 	node     string // peer ID
 	peer     peer.ID
 	owner    string
+	class    string // of its hardware
 	slots    int
 	link     *link
 	held     map[uint64]struct{} // tasks that it has
@@ -42,8 +43,9 @@ type hire struct {
 	down     int                 // how many tasks it had when it went down last
 	heard    time.Time           // when it last gave a result, or began to have tasks
 	claims   int                 // tasks that it may have without having been given them in this life, until it is ready
-	fetching int                 // its results whose contents are waited for
+	fetching int                 // its results whose contents, or whose check, are waited for
 	faults   int                 // executions in a row that were no result
+	wrong    int                 // results that a checker has refused
 	unfeed   func()              // stops feeding it the live standard input; nil if it is not fed
 	extend   bool                // an extension is under way
 	renew    time.Time           // not to be extended before
@@ -58,7 +60,7 @@ func newHire(l lease.Lease, p peer.ID, link *link, now time.Time) *hire {
 	if owner == "" {
 		owner = q.Provider
 	}
-	return &hire{lease: l, id: l.ID(), node: q.Provider, peer: p, owner: owner, slots: q.Slots, link: link,
+	return &hire{lease: l, id: l.ID(), node: q.Provider, peer: p, owner: owner, class: q.Class, slots: q.Slots, link: link,
 		held: map[uint64]struct{}{}, since: now}
 }
 

@@ -23,6 +23,9 @@ func (r *Requester) Submit(ctx context.Context, spec job.Spec, live bool) (id st
 	if live && (spec.Kind != job.Batch || spec.Stdin != "") {
 		return "", &job.Error{Field: "stdin", Text: "only a Batch without stdin takes a live standard input", Hint: "leave one of them out"}
 	}
+	if spec.Verify.Mode == job.Check && r.deps.Engine == nil {
+		return "", &job.Error{Field: "verify.mode", Text: "this node has no sandbox for a checker", Hint: "choose another mode, or hand the job in to another node"}
+	}
 	id, secret := newIdentity()
 	rec := record{ID: id, Live: live, Secret: secret, Spec: spec,
 		Status: job.Status{Job: id, Name: spec.Name, Kind: spec.Kind, State: job.Pending, Nodes: []job.Share{}, Created: r.now()}}

@@ -22,8 +22,9 @@ import (
 // ErrUnknownJob is returned for an identity that no job of this node has.
 var ErrUnknownJob = errors.New("unknown job")
 
-// schema is version 1 of the journal. A result row is a task that counts; a vote row is an execution whose task is still being checked; a
-// purse row is what a paid lease costs, and a leaf row some of its leaves (pay.Sheet) where its payer wants a jury; a work row is what the tasks of a phase had in common then.
+// schema is version 1 of the journal. A result row is a task that counts; a vote row is an execution whose task is still being checked, or whose result
+// a checker has refused; a checked row is a task that somebody checked; a class row is the hardware of a node that voted; a purse row is what a paid lease costs, and a leaf row some of its
+// leaves (pay.Sheet) where its payer wants a jury; a work row is what the tasks of a phase had in common then.
 const schema = `
 CREATE TABLE IF NOT EXISTS job (id TEXT PRIMARY KEY, created INTEGER NOT NULL, live INTEGER NOT NULL, secret BLOB NOT NULL, spec BLOB NOT NULL, status BLOB NOT NULL, final INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS event (job TEXT NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL);
@@ -32,6 +33,8 @@ CREATE TABLE IF NOT EXISTS part (job TEXT NOT NULL, idx INTEGER NOT NULL, path T
 CREATE TABLE IF NOT EXISTS node (id INTEGER PRIMARY KEY, peer TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS result (job TEXT NOT NULL, idx INTEGER NOT NULL, node INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (job, idx)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS vote (job TEXT NOT NULL, idx INTEGER NOT NULL, node INTEGER NOT NULL, owner TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (job, idx, node)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checked (job TEXT NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (job, idx)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS class (node INTEGER PRIMARY KEY, name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS lease (id TEXT PRIMARY KEY, job TEXT NOT NULL, phase INTEGER NOT NULL, body BLOB NOT NULL, addrs TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS purse (lease TEXT PRIMARY KEY, job TEXT NOT NULL, phase INTEGER NOT NULL, body BLOB NOT NULL, deposit INTEGER NOT NULL, used BLOB NOT NULL, voucher BLOB, state INTEGER NOT NULL, at INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS purse_job ON purse (job);

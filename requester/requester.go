@@ -56,7 +56,8 @@ type Deps struct {
 	Learn  func(p peer.ID, addr []string) // addresses from an earlier life
 	Market Market
 	Store  Store
-	Payer  Payer // nil: only work that is given away is taken
+	Engine Engine // runs checkers; nil: jobs with one are refused
+	Payer  Payer  // nil: only work that is given away is taken
 }
 
 // Requester carries jobs.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -114,6 +116,22 @@ func (s *shelf) Open(_ context.Context, c cid.Cid) (store.Reader, error) {
 		return nil, store.ErrNotFound
 	}
 	return book{bytes.NewReader(data)}, nil
+}
+
+// Export writes a file, or a folder of files, to the disk.
+func (s *shelf) Export(_ context.Context, c cid.Cid, hostPath string, _ int64, _ func(store.Progress)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.tree("", c) {
+		host := filepath.Join(hostPath, filepath.FromSlash(f.Path))
+		if err := os.MkdirAll(filepath.Dir(host), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(host, s.kept[f.CID], 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *shelf) Fetch(ctx context.Context, c cid.Cid, progress func(store.Progress), _ ...peer.ID) (int64, error) {

@@ -69,6 +69,11 @@ func (r *Requester) resolve(ctx context.Context, e *errand) error {
 		e.spec.Reduce = &reduce
 		refs = append(refs, &reduce.Run.WASM)
 	}
+	if e.spec.Verify.Check != nil {
+		check := *e.spec.Verify.Check
+		e.spec.Verify.Check = &check
+		refs = append(refs, &check.WASM)
+	}
 	programs := len(refs)
 	if e.spec.Over != nil && e.spec.Over.From != "" {
 		over := *e.spec.Over

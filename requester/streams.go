@@ -65,6 +65,35 @@ func (r *Requester) Output(ctx context.Context, id string) (<-chan job.Chunk, er
 	return out, nil
 }
 
+// show gives the output of a Batch that was not streamed, because a checker had to judge it first, to whoever follows it.
+func (r *Requester) show(ctx context.Context, e *errand, x job.Result) {
+	if e.spec.Kind != job.Batch || e.spec.Verify.Mode != job.Check || e.out == nil || e.err == nil {
+		return
+	}
+	e.err.write(0, x.Stderr)
+	if x.Stdout.CID == "" {
+		e.out.write(0, x.Stdout.Inline)
+		return
+	}
+	root, err := cid.Decode(x.Stdout.CID)
+	if err != nil {
+		return // it was fetched by that address
+	}
+	whole, err := r.deps.Store.Open(ctx, root)
+	if err != nil {
+		r.log.Warn("Output cannot be shown", "job", e.id, "err", err)
+		return
+	}
+	defer whole.Close()
+	for at, buf := int64(0), make([]byte, chunk); ; {
+		n, err := io.ReadFull(whole, buf)
+		e.out.write(at, buf[:n])
+		if at += int64(n); err != nil {
+			return
+		}
+	}
+}
+
 // replay sends the output of a Batch that is over, from its result.
 func (r *Requester) replay(ctx context.Context, rec record) (<-chan job.Chunk, error) {
 	var said []job.Result

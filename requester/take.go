@@ -11,7 +11,6 @@ import (
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/voucher"
-	"github.com/hpips/hpips/verify"
 )
 
 // maxBreaks is how often a task may break its sandbox or its provider before the job gives up on it.
@@ -33,6 +32,9 @@ type arrival struct {
 	done   func()
 	used   voucher.Usage // to be paid for
 	deed   *pay.Deed     // its leaf; nil: nobody wants a jury, or it is not paid for
+
+	checked bool   // a checker found it right
+	value   []byte // standard output, as far as results are compared by it; nil: not
 }
 
 // take handles one delivery of a link.
@@ -173,13 +175,16 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 			continue
 		}
 		h.coming(used)
+		if g.compared() && result.Stdout.CID == "" {
+			a.value = slices.Concat([]byte{}, result.Stdout.Inline)
+		}
 		g.smooth(max(0, min(time.Duration(result.Usage.Wall), age)))
 		if needsFetch(result) {
 			h.fetching++
 			g.toFetch = append(g.toFetch, &a)
 			continue
 		}
-		g.commit(a)
+		g.check(ctx, a)
 	}
 	g.fetch(ctx)
 	one()
@@ -241,8 +246,8 @@ func (g *gathering) commit(a arrival) {
 	a.hire.faults = 0
 	r := a.result
 	r.Index += g.p.base
-	vote := g.board.checks[a.result.Index] != nil || !r.Succeeded()
-	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, done: a.done, used: a.used, deed: a.deed})
+	vote := !a.checked && (g.board.checks[a.result.Index] != nil || !r.Succeeded())
+	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, checked: a.checked, value: a.value, done: a.done, used: a.used, deed: a.deed})
 }
 
 // count counts results that are durable now.
@@ -260,16 +265,31 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 			continue
 		}
 		i := en.result.Index - g.p.base
+		if en.wrong {
+			if err := g.wronged(ctx, en); err != nil {
+				g.e.counted(taken)
+				return err
+			}
+			en.done()
+			continue
+		}
+		odd := g.board.doubters(i)
 		var ruled verdict
 		if en.vote {
-			ruled = g.board.vote(i, verify.Vote{Node: en.hire.node, Owner: en.hire.owner, Failed: !en.result.Succeeded(), Digest: en.result.Digest()}, owners)
+			ruled = g.board.vote(i, g.ballot(en.hire.node, en.hire.owner, en.hire.class, en.result, en.value), owners)
 		} else {
 			ruled = g.board.count(i, en.hire.owner)
+		}
+		if ruled.weigh {
+			g.weigh(ctx, i)
 		}
 		if ruled.decided {
 			g.recall(i)
 			if !en.vote {
 				taken[en.hire.node]++
+				if en.checked {
+					g.e.ruled(verdict{checked: true, odd: odd})
+				}
 			} else if err := g.decided(ctx, i, ruled); err != nil {
 				g.e.counted(taken)
 				return err
@@ -289,13 +309,14 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 			Hint: "is the program deterministic? hpips job logs " + g.e.id + " shows each execution"}
 	}
 	g.e.ruled(v)
-	promote := entry{promote: true, digest: v.digest, result: job.Result{Index: index}}
+	promote := entry{promote: true, checked: v.checked, digest: v.digest, result: job.Result{Index: index}}
 	node, accepted, err := g.r.journal.vote(ctx, g.e.id, index, v.digest)
 	if err != nil {
 		return err
 	}
 	g.e.counted(map[string]int{node: 1})
 	if !accepted.Succeeded() {
+		g.r.show(ctx, g.e, accepted)
 		failure := g.e.failureOf(accepted)
 		itsResult := g.e.spec.Kind == job.Batch && accepted.End == job.Exited // the exit code
 		g.e.change(func(s *job.Status) {                                      // before the journal has the result, so that they are there together

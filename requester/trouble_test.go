@@ -227,7 +227,7 @@ func TestCarolNeverAnswers(t *testing.T) {
 		r, stop := tn.life()
 		defer stop()
 		spec := tn.count(20)
-		spec.Verify = job.Verify{Mode: job.Quorum, Copies: 1, Rate: 1}
+		spec.Verify = job.Verify{Mode: job.Jury, Rate: 1}
 		if s := finish(t, r, submit(t, r, spec)); s.State != job.Settled || s.Tasks.Done != 20 {
 			t.Fatalf("status %+v, error %+v", s, s.Error)
 		}

@@ -31,20 +31,20 @@ func TestJudge(t *testing.T) {
 		votes  []Vote
 		want   Verdict
 	}{
-		{"nobody has voted", Policy{2, 7}, nil, Verdict{More: 2}},
-		{"one copy suffices", Policy{1, 7}, votes("bob:A"), Verdict{Accepted: A, Nodes: []string{"bob-pc"}}},
+		{"nobody has voted", Policy{Copies: 2, Limit: 7}, nil, Verdict{More: 2}},
+		{"one copy suffices", Policy{Copies: 1, Limit: 7}, votes("bob:A"), Verdict{Accepted: A, Nodes: []string{"bob-pc"}}},
 		{"a policy of nothing asks for one", Policy{}, votes("bob:A"), Verdict{Accepted: A, Nodes: []string{"bob-pc"}}},
-		{"one of two is here", Policy{2, 7}, votes("bob:A"), Verdict{More: 1}},
-		{"bob and dave agree", Policy{2, 7}, votes("bob:A", "dave:A"), Verdict{Accepted: A, Nodes: []string{"bob-pc", "dave-pc"}}},
-		{"carol lies: a third is asked", Policy{2, 7}, votes("bob:A", "carol:X"), Verdict{More: 1}},
-		{"the third settles it", Policy{2, 7}, votes("bob:A", "carol:X", "dave:A"),
+		{"one of two is here", Policy{Copies: 2, Limit: 7}, votes("bob:A"), Verdict{More: 1}},
+		{"bob and dave agree", Policy{Copies: 2, Limit: 7}, votes("bob:A", "dave:A"), Verdict{Accepted: A, Nodes: []string{"bob-pc", "dave-pc"}}},
+		{"carol lies: a third is asked", Policy{Copies: 2, Limit: 7}, votes("bob:A", "carol:X"), Verdict{More: 1}},
+		{"the third settles it", Policy{Copies: 2, Limit: 7}, votes("bob:A", "carol:X", "dave:A"),
 			Verdict{Accepted: A, Nodes: []string{"bob-pc", "dave-pc"}, Odd: []string{"carol-pc"}}},
-		{"three claims, three votes", Policy{2, 7}, votes("bob:A", "carol:X", "eve:Y"), Verdict{More: 2}},
-		{"two against two", Policy{2, 7}, votes("bob:A", "carol:X", "eve:X", "dave:A"), Verdict{More: 1}},
-		{"a spot check differs at one copy", Policy{1, 7}, votes("bob:A", "carol:X"), Verdict{More: 1}},
-		{"the limit leaves no way out", Policy{2, 3}, votes("bob:A", "carol:X", "eve:Y"), Verdict{Undecided: true}},
-		{"no verdict is possible any more", Policy{2, 4}, votes("bob:A", "carol:X", "eve:Y"), Verdict{Undecided: true}},
-		{"both agree that it fails", Policy{2, 7}, votes("bob:A!", "dave:A!"), Verdict{Accepted: A, Failed: true, Nodes: []string{"bob-pc", "dave-pc"}}},
+		{"three claims, three votes", Policy{Copies: 2, Limit: 7}, votes("bob:A", "carol:X", "eve:Y"), Verdict{More: 2}},
+		{"two against two", Policy{Copies: 2, Limit: 7}, votes("bob:A", "carol:X", "eve:X", "dave:A"), Verdict{More: 1}},
+		{"a spot check differs at one copy", Policy{Copies: 1, Limit: 7}, votes("bob:A", "carol:X"), Verdict{More: 1}},
+		{"the limit leaves no way out", Policy{Copies: 2, Limit: 3}, votes("bob:A", "carol:X", "eve:Y"), Verdict{Undecided: true}},
+		{"no verdict is possible any more", Policy{Copies: 2, Limit: 4}, votes("bob:A", "carol:X", "eve:Y"), Verdict{Undecided: true}},
+		{"both agree that it fails", Policy{Copies: 2, Limit: 7}, votes("bob:A!", "dave:A!"), Verdict{Accepted: A, Failed: true, Nodes: []string{"bob-pc", "dave-pc"}}},
 	}
 	for _, r := range rows {
 		if got := Judge(r.policy, r.votes); !reflect.DeepEqual(got, r.want) {
@@ -177,6 +177,6 @@ func TestSampled(t *testing.T) {
 func BenchmarkJudge(b *testing.B) {
 	vs := votes("bob:A", "dave:A")
 	for b.Loop() {
-		Judge(Policy{2, 7}, vs)
+		Judge(Policy{Copies: 2, Limit: 7}, vs)
 	}
 }

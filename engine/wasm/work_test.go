@@ -50,7 +50,7 @@ func TestWorkLimit(t *testing.T) {
 	child := s.(*sandbox).current()
 	for _, id := range []uint64{1, 3} {
 		o := l.byID[id]
-		if o.End != engine.WorkFull || o.Message != "work passed its limit of 1000000 instructions" || o.Usage.Work <= 1_000_000 || o.Usage.Work > 1_001_000 {
+		if o.End != engine.WorkFull || o.Message != "work passed its limit of 1000000 instructions; raise it with --work" || o.Usage.Work <= 1_000_000 || o.Usage.Work > 1_001_000 {
 			t.Errorf("task %d: %s %q, %d", id, o.End, o.Message, o.Usage.Work)
 		}
 	}

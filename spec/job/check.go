@@ -49,33 +49,13 @@ func (s Spec) Filled() Spec {
 	s.Limits.Time = orElse(s.Limits.Time, DefaultTime)
 	s.Limits.Queue = orElse(s.Limits.Queue, DefaultQueue)
 	s.Limits.Output = orElse(s.Limits.Output, DefaultOutput)
-	s.Verify = s.Verify.filled(s.Kind)
+	s.Verify = s.Verify.filled(s)
 	if s.Over != nil && s.Over.From != "" {
 		over := *s.Over
 		over.Split = orElse(over.Split, "file")
 		s.Over = &over
 	}
 	return s
-}
-
-func (v Verify) filled(kind Kind) Verify {
-	if v.Mode == "" || v.Mode == Auto {
-		v.Mode = None
-		if kind == Map || v.Copies > 1 || v.Rate > 0 {
-			v.Mode = Quorum
-		}
-	}
-	if v.Mode != Quorum {
-		return v
-	}
-	if v.Copies == 0 {
-		v.Copies = 1
-		if kind == Map && v.Rate == 0 {
-			v.Rate = DefaultRate
-		}
-	}
-	v.Limit = orElse(v.Limit, max(DefaultLimit, v.Copies))
-	return v
 }
 
 func orElse[T comparable](v, fallback T) T {
@@ -273,6 +253,8 @@ func checkLimits(s Spec) *Error {
 		return &Error{Field: "resources.gpu", Text: "WASM tasks have no GPU in this version", Hint: "leave it out"}
 	case l.Output < 0 || l.Output > 1<<40:
 		return &Error{Field: "limits.output", Text: l.Output.String() + " is not possible", Hint: "0 … 1TiB"}
+	case l.Work < 0:
+		return &Error{Field: "limits.work", Text: fmt.Sprintf("%d instructions are not possible", l.Work), Hint: "a number of instructions, such as 5000000000; leave it out for no limit"}
 	case s.Retries < 0 || s.Retries > 100:
 		return &Error{Field: "retries", Text: fmt.Sprintf("%d is not possible", s.Retries), Hint: "0 … 100"}
 	case s.Parallel < 0:
@@ -299,27 +281,6 @@ func checkPrice(field, price string) *Error {
 	}
 	if asset != money.Symbol {
 		return &Error{Field: field, Text: fmt.Sprintf("%q is not in HPIPS", price), Hint: `prices are in HPIPS: write "0.50 HPIPS"`}
-	}
-	return nil
-}
-
-func checkVerify(s Spec) *Error {
-	v := s.Verify
-	switch v.Mode {
-	case None, Quorum:
-	case Jury, Check:
-		return &Error{Field: "verify.mode", Text: fmt.Sprintf("%s has no machinery in this version", v.Mode), Hint: "use quorum or none"}
-	default:
-		return &Error{Field: "verify.mode", Text: fmt.Sprintf("%q is not known", v.Mode), Hint: "use quorum or none"}
-	}
-	if v.Copies < 0 || v.Copies > 15 {
-		return &Error{Field: "verify.copies", Text: fmt.Sprintf("%d is not possible", v.Copies), Hint: "1 … 15"}
-	}
-	if !(v.Rate >= 0 && v.Rate <= 1) {
-		return &Error{Field: "verify.rate", Text: fmt.Sprintf("%v is not a share", v.Rate), Hint: "0 … 1, such as 0.05"}
-	}
-	if v.Limit < 0 || v.Limit > 31 {
-		return &Error{Field: "verify.limit", Text: fmt.Sprintf("%d is not possible", v.Limit), Hint: "1 … 31"}
 	}
 	return nil
 }

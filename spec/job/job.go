@@ -95,28 +95,9 @@ type Limits struct {
 	Time   Duration `json:"time,omitempty" cbor:"time,omitempty"`     // of one task's execution
 	Queue  Duration `json:"queue,omitempty" cbor:"queue,omitempty"`   // without any provider before the job fails
 	Output Size     `json:"output,omitempty" cbor:"output,omitempty"` // standard output and error of one task
+	Work   int64    `json:"work,omitempty" cbor:"work,omitempty"`     // instructions of one task, as spec/meter counts them; 0 is no limit
 	Price  string   `json:"price,omitempty" cbor:"price,omitempty"`   // ceiling for the job, "0.50 HPIPS"
 	Hour   string   `json:"hour,omitempty" cbor:"hour,omitempty"`     // ceiling for an hour of one task
-}
-
-// Mode is how results are checked.
-type Mode string
-
-// The modes of hpips/v1; Check refuses those without a machinery in this version.
-const (
-	Auto   Mode = "auto"
-	Jury   Mode = "jury"
-	Quorum Mode = "quorum"
-	Check  Mode = "check"
-	None   Mode = "none"
-)
-
-// Verify is the policy for checking results.
-type Verify struct {
-	Mode   Mode    `json:"mode,omitempty" cbor:"mode,omitempty"`
-	Copies int     `json:"copies,omitempty" cbor:"copies,omitempty"` // equal results that are asked for
-	Rate   float64 `json:"rate,omitempty" cbor:"rate,omitempty"`     // share of tasks that is checked by one more copy, 0 … 1
-	Limit  int     `json:"limit,omitempty" cbor:"limit,omitempty"`   // executions of one task at most when results differ
 }
 
 // State is where a job is; the words are the rooms' names.

@@ -127,7 +127,7 @@ func fillScalar(n *yaml.Node, v reflect.Value, field string) *Error {
 			return wrongType(n, field, "text")
 		}
 		v.SetString(n.Value)
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		i, err := strconv.ParseInt(n.Value, 10, 64)
 		if err != nil || n.Tag != "!!int" {
 			return wrongType(n, field, "a whole number")

@@ -18,13 +18,13 @@ run: {wasm: ipfs://bafy, args: ["-x", "1"], env: {LOG: info}}
 over: {from: ipfs://bafybooks, split: "bytes:64MiB"}
 reduce: {run: {wasm: ipfs://bafysum}}
 resources: {memory: 1GiB}
-limits: {time: 30m, output: 10MB}
-verify: {mode: quorum, copies: 2, rate: 0.1}
+limits: {time: 30m, output: 10MB, work: 5000000000}
+verify: {mode: jury, rate: 0.1, limit: 5}
 parallel: 200
 `
 	json := `{"apiVersion":"hpips/v1","kind":"Map","name":"count","run":{"wasm":"ipfs://bafy","args":["-x","1"],"env":{"LOG":"info"}},
 "over":{"from":"ipfs://bafybooks","split":"bytes:64MiB"},"reduce":{"run":{"wasm":"ipfs://bafysum"}},"resources":{"memory":1073741824},
-"limits":{"time":1800,"output":"10MB"},"verify":{"mode":"quorum","copies":2,"rate":0.1},"parallel":200}`
+"limits":{"time":1800,"output":"10MB","work":5000000000},"verify":{"mode":"jury","rate":0.1,"limit":5},"parallel":200}`
 	a, err := Parse([]byte(yaml))
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +36,7 @@ parallel: 200
 	if !reflect.DeepEqual(a, b) {
 		t.Fatalf("YAML %+v\nJSON %+v", a, b)
 	}
-	if a.Resources.Memory != 1<<30 || a.Limits.Time != Duration(30*time.Minute) || a.Limits.Output != 10_000_000 {
+	if a.Resources.Memory != 1<<30 || a.Limits.Time != Duration(30*time.Minute) || a.Limits.Output != 10_000_000 || a.Limits.Work != 5_000_000_000 {
 		t.Fatalf("units: %+v", a)
 	}
 	if err := a.Filled().Check(); err != nil {
@@ -112,7 +112,8 @@ func TestCheckNamesTheField(t *testing.T) {
 		"resources.gpu":       func(s *Spec) { s.Resources.GPU.Count = 1 },
 		"limits.price":        func(s *Spec) { s.Limits.Price = "1 USD" },
 		"limits.hour":         func(s *Spec) { s.Limits.Hour = "NaN HPIPS" },
-		"verify.mode":         func(s *Spec) { s.Verify.Mode = Jury },
+		"limits.work":         func(s *Spec) { s.Limits.Work = -1 },
+		"verify.mode":         func(s *Spec) { s.Verify.Mode = "oracle" },
 		"verify.copies":       func(s *Spec) { s.Verify = Verify{Mode: Quorum, Copies: 99} },
 		"verify.rate":         func(s *Spec) { s.Verify = Verify{Mode: Quorum, Rate: 1.5} },
 		"network":             func(s *Spec) { s.Network = "full" },
@@ -153,24 +154,6 @@ func TestCheckNamesTheField(t *testing.T) {
 		var bad *Error
 		if err := s.Filled().Check(); !errors.As(err, &bad) || bad.Field != field {
 			t.Errorf("%s: %v", field, err)
-		}
-	}
-}
-
-func TestDefaultsOfVerify(t *testing.T) {
-	rows := []struct {
-		spec Spec
-		want Verify
-	}{
-		{Spec{Kind: Batch}, Verify{Mode: None}},
-		{Spec{Kind: Map}, Verify{Mode: Quorum, Copies: 1, Rate: 0.05, Limit: 7}},
-		{Spec{Kind: Map, Verify: Verify{Mode: None}}, Verify{Mode: None}},
-		{Spec{Kind: Map, Verify: Verify{Mode: Quorum, Copies: 3}}, Verify{Mode: Quorum, Copies: 3, Limit: 7}},
-		{Spec{Kind: Batch, Verify: Verify{Copies: 2}}, Verify{Mode: Quorum, Copies: 2, Limit: 7}},
-	}
-	for _, row := range rows {
-		if got := row.spec.Filled().Verify; got != row.want {
-			t.Errorf("%s %+v: got %+v, want %+v", row.spec.Kind, row.spec.Verify, got, row.want)
 		}
 	}
 }
@@ -221,6 +204,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("kind: Map\nrun: {wasm: x}\nover: {matrix: {a: [1, \"2..3\"]}}\nlimits: {time: 3s}\n"))
 	f.Add([]byte(`{"kind":"Batch","run":{"wasm":"x","env":{"A":"b"}},"resources":{"memory":"1GiB"}}`))
 	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte("kind: Map\nrun: {wasm: x}\nverify: {check: {wasm: y, args: [z]}, limit: 3}\nlimits: {work: 7}\n"))
+	f.Add([]byte(`{"verify":{"compare":"numeric","absolute":1e-9,"ulp":4,"fields":{"2":{"relative":"0.1"}}}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Parse(text)
 		if err != nil {

@@ -10,7 +10,7 @@ type Status struct {
 	State      State              `json:"state"`
 	Tasks      Counts             `json:"tasks"`
 	Executions int                `json:"executions"` // that ended, with or without a result that counts
-	Verified   int                `json:"verified"`   // tasks whose result was checked by another copy
+	Verified   int                `json:"verified"`   // tasks whose result was checked by another copy or by the checker
 	Nodes      []Share            `json:"nodes"`
 	Seconds    float64            `json:"seconds"`           // from submission to the end, or to now
 	Result     string             `json:"result"`            // content address, "" until there is one
@@ -48,6 +48,7 @@ const (
 	CodeTrap         Code = "trap"         // 134: the program trapped
 	CodeExit         Code = "exit"         // a task ended with another code than 0: that code
 	CodeTime         Code = "time-limit"   // 124
+	CodeWork         Code = "work-limit"   // 124
 	CodeOutput       Code = "output-limit" // 125
 	CodeMemory       Code = "memory-limit" // 125
 	CodeDisk         Code = "disk-limit"   // 125
@@ -74,7 +75,7 @@ func (f *Failure) ExitCode(program int) int {
 		return program
 	case CodeTrap:
 		return 134
-	case CodeTime:
+	case CodeTime, CodeWork:
 		return 124
 	case CodeUnplaceable:
 		return 122

@@ -44,6 +44,7 @@ const (
 	OutputFull End = "output limit"
 	MemoryFull End = "memory limit"
 	DiskFull   End = "disk limit"
+	WorkFull   End = "work limit"
 	Refused    End = "refused" // the program cannot run at all: not WASM, no _start
 	Stopped    End = "cancelled"
 	Broken     End = "broken"

@@ -49,6 +49,7 @@ type Quote struct {
 	Network  string        `cbor:"network"`           // label of the network the node is in
 	Slots    int           `cbor:"slots"`             // tasks at once
 	Rates    voucher.Rates `cbor:"rates"`             // prices, in base units of what terms pay in
+	Class    string        `cbor:"class,omitempty"`   // hardware class: copies of a native program are compared within one
 	Load     int           `cbor:"load"`              // leases that share these slots already
 	Until    int64         `cbor:"until"`             // Unix milliseconds
 	Refusal  string        `cbor:"refusal,omitempty"` // why there is no offer; then Slots is 0

@@ -29,7 +29,7 @@ func (w Work) Statement(t job.Task) (Statement, error) {
 		return Statement{}, ErrLive
 	}
 	w.Stream = false
-	w.Limits = job.Limits{Output: w.Limits.Output}
+	w.Limits = job.Limits{Output: w.Limits.Output, Work: w.Limits.Work}
 	w.Resources = job.Resources{Memory: w.Resources.Memory, Disk: w.Resources.Disk}
 	return Statement{w, t}, nil
 }

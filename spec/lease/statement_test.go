@@ -45,7 +45,7 @@ func TestAStatementBindsWhatDecides(t *testing.T) {
 	}
 	for name, change := range map[string]func(*Work, *job.Task){
 		"program": func(w *Work, _ *job.Task) { w.Module = "bafx" }, "argument": func(w *Work, _ *job.Task) { w.Args[0] = "-y" },
-		"memory": func(w *Work, _ *job.Task) { w.Resources.Memory++ }, "output": func(w *Work, _ *job.Task) { w.Limits.Output++ },
+		"memory": func(w *Work, _ *job.Task) { w.Resources.Memory++ }, "output": func(w *Work, _ *job.Task) { w.Limits.Output++ }, "work": func(w *Work, _ *job.Task) { w.Limits.Work++ },
 		"seed": func(w *Work, _ *job.Task) { w.Seed[0]++ }, "index": func(_ *Work, k *job.Task) { k.Index++ },
 		"input": func(_ *Work, k *job.Task) { k.Input = &job.Content{Inline: []byte("ho"), Size: 2} },
 	} {

@@ -1,0 +1,113 @@
+package requester
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/verify"
+)
+
+// compared reports whether results of this phase are compared by more than their digests.
+func (g *gathering) compared() bool { return g.p.rules.policy.Same != nil }
+
+// ballot is a result as a vote. value is its standard output where results are compared by it.
+func (g *gathering) ballot(node, owner, class string, r job.Result, value []byte) verify.Vote {
+	v := verify.Vote{Node: node, Owner: owner, Failed: !r.Succeeded(), Digest: r.Digest()}
+	if g.p.rules.classed {
+		v.Class = class
+	}
+	if g.compared() {
+		rest := r
+		rest.Stdout = job.Content{}
+		v.Rest, v.Value = rest.Digest(), value
+	}
+	return v
+}
+
+// recalled is the standard output of a result whose contents are in the store of this node; nil if it is too large to be compared, or gone.
+func (g *gathering) recalled(ctx context.Context, r job.Result) []byte {
+	switch {
+	case !g.compared() || r.Stdout.Size > verify.MaxCompared:
+		return nil
+	case r.Stdout.CID == "":
+		return slices.Concat([]byte{}, r.Stdout.Inline)
+	}
+	root, err := cid.Decode(r.Stdout.CID)
+	if err != nil {
+		return nil
+	}
+	f, err := g.r.deps.Store.Open(ctx, root)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	value, err := io.ReadAll(io.LimitReader(f, verify.MaxCompared+1))
+	if err != nil || len(value) > verify.MaxCompared {
+		return nil
+	}
+	return value
+}
+
+// weighed is what follows from so many votes on a task.
+type weighed struct {
+	task   uint64
+	votes  int
+	before int // executions in classes that were left
+	ruling verify.Verdict
+}
+
+// weigh has the votes on a task compared beside the loop, for that may take a while; a bounded number of tasks at once.
+func (g *gathering) weigh(ctx context.Context, i uint64) {
+	g.toWeigh = append(g.toWeigh, i)
+	g.balance(ctx)
+}
+
+func (g *gathering) balance(ctx context.Context) {
+	for len(g.toWeigh) > 0 && g.weighing < seats() {
+		i := g.toWeigh[0]
+		g.toWeigh = g.toWeigh[1:]
+		c := g.board.checks[i]
+		if c == nil {
+			continue
+		}
+		g.weighing++
+		policy, votes, before := g.board.policy(c, c.owners), slices.Clone(c.votes), c.ran
+		g.r.reading.Go(func() {
+			w := weighed{i, len(votes), before, verify.Judge(policy, votes)}
+			select {
+			case g.weighed <- w:
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+// outweighed takes in a verdict by comparison.
+func (g *gathering) outweighed(ctx context.Context, w weighed) error {
+	g.weighing--
+	g.progress = g.r.now()
+	g.balance(ctx)
+	ruled := g.board.weighed(w)
+	if !ruled.decided {
+		return nil
+	}
+	g.recall(w.task)
+	return g.decided(ctx, w.task, ruled)
+}
+
+// classes counts the owners at work by hardware class.
+func (g *gathering) classes() map[string]int {
+	seen := map[[2]string]bool{}
+	count := map[string]int{}
+	for _, h := range g.hires {
+		if key := [2]string{h.class, h.owner}; h.ready && h.up && !seen[key] {
+			seen[key] = true
+			count[h.class]++
+		}
+	}
+	return count
+}
