@@ -19,7 +19,7 @@ import (
 //  1. The audit is open, and these are its next panels.
 //  2. The payer signed: it alone knows that they found what the provider said.
 //  3. Each panel has as many jurors as it needs, each drawn for it, none twice, none of the same owner or network as another or as the parties.
-//  4. They are paid from the lease by the work of what they ran.
+//  4. They are paid from the lease by the work of what they ran: each place on a panel no more than the redemption in all, so that a payer who knows the jurors cannot empty a lease through them.
 //  5. After the last panel the audit is over.
 func (k Keeper) attest(ctx sdk.Context, m *auditv1.MsgAttest) error {
 	if err := k.shapeAttest(m); err != nil {
@@ -44,7 +44,9 @@ func (k Keeper) attest(ctx sdk.Context, m *auditv1.MsgAttest) error {
 		if err != nil {
 			return err
 		}
-		fee := fee(a, m.First+uint64(i), panel.Work)
+		work := min(panel.Work, a.Work-a.Looked) // what falls on one leaf in two panels is paid once
+		a.Looked += work
+		fee := fee(a, m.First+uint64(i), work)
 		for _, j := range jurors { // 4
 			if _, err := k.Escrow.Hire(ctx, a.Lease, j.node[:], j.Owner, math.NewIntFromUint64(fee)); err != nil {
 				return err
