@@ -356,8 +356,9 @@ func (g *gathering) check(ctx context.Context, a arrival) {
 		g.commit(a)
 		return
 	}
-	a.hire.fetching++
-	g.toCheck = append(g.toCheck, &a)
+	waits := a // so that what is not judged costs no memory of its own
+	waits.hire.fetching++
+	g.toCheck = append(g.toCheck, &waits)
 	g.examine(ctx)
 }
 
