@@ -5,6 +5,7 @@ package requester
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/trust"
 )
 
 // Config says how patient a requester is.
@@ -31,18 +34,20 @@ type Config struct {
 	Chain    time.Duration // for the chain to take a deposit
 	Fetch    time.Duration // without progress, before the content of a result is given up
 	Jury     bool          // paid work is open to jurors: its vouchers have roots
+	Court    time.Duration // between two looks at audits
+	Canaries float64       // share of panels of which this node runs a draw again itself, 0 … 1
 }
 
 // Default returns the configuration for a home folder.
 func Default(dir string) Config {
 	return Config{Dir: dir, Term: time.Hour, Patience: 5 * time.Second, Seek: 2 * time.Second, Fetch: time.Minute,
-		Hour: 10 * market.DefaultRates.CPU, Ahead: 5 * time.Minute, Chain: 30 * time.Second}
+		Hour: 10 * market.DefaultRates.CPU, Ahead: 5 * time.Minute, Chain: 30 * time.Second, Court: 5 * time.Second, Canaries: 0.02}
 }
 
 // Check refuses what cannot work.
 func (c Config) Check() error {
-	if c.Dir == "" || c.Term < time.Second || c.Patience <= 0 || c.Seek <= 0 || c.Fetch <= 0 || c.Ahead <= 0 || c.Chain <= 0 {
-		return fmt.Errorf("requester config: dir, term, patience, seek, fetch, ahead and chain must be set: %+v", c)
+	if c.Dir == "" || c.Term < time.Second || c.Patience <= 0 || c.Seek <= 0 || c.Fetch <= 0 || c.Ahead <= 0 || c.Chain <= 0 || c.Court <= 0 || !(c.Canaries >= 0 && c.Canaries <= 1) {
+		return fmt.Errorf("requester config: dir, term, patience, seek, fetch, ahead, chain and court must be set, and canaries be a share: %+v", c)
 	}
 	return nil
 }
@@ -58,6 +63,9 @@ type Deps struct {
 	Store  Store
 	Engine Engine // runs checkers; nil: jobs with one are refused
 	Payer  Payer  // nil: only work that is given away is taken
+
+	Court   Court   // nil: nobody audits what is paid for
+	Examine Examine // nil: no juror is looked after
 }
 
 // Requester carries jobs.
@@ -74,6 +82,9 @@ type Requester struct {
 
 	mu      sync.Mutex
 	links   map[peer.ID]*link
+	panels  map[trust.Matter]*panel  // of audits that are open
+	sworn   map[[32]byte]lease.Lease // whose payer wants a jury, by what the chain calls them
+	secret  [32]byte                 // picks whom this node looks after
 	errands map[string]*errand
 	begin   chan *errand
 	closing chan struct{} // leases have ended that the chain is to be told of
@@ -90,7 +101,10 @@ func New(log *slog.Logger, deps Deps, cfg Config) (*Requester, error) {
 		return nil, err
 	}
 	r := &Requester{log: log, cfg: cfg, deps: deps, journal: j, now: time.Now,
-		links: map[peer.ID]*link{}, errands: map[string]*errand{}, begin: make(chan *errand), closing: make(chan struct{}, 1), resumed: make(chan struct{})}
+		panels: map[trust.Matter]*panel{}, sworn: map[[32]byte]lease.Lease{}, links: map[peer.ID]*link{}, errands: map[string]*errand{}, begin: make(chan *errand), closing: make(chan struct{}, 1), resumed: make(chan struct{})}
+	if _, err := rand.Read(r.secret[:]); err != nil {
+		return nil, fmt.Errorf("requester: %w", err)
+	}
 	r.life, r.end = context.WithCancel(context.Background())
 	return r, nil
 }
@@ -145,6 +159,7 @@ func (r *Requester) Serve(ctx context.Context) error {
 		}
 	})
 	carrying.Go(func() { r.closeLeases(ctx) })
+	carrying.Go(func() { r.attend(ctx) })
 	sweep := time.NewTicker(time.Minute)
 	defer sweep.Stop()
 	for {

@@ -75,8 +75,8 @@ func Point(beta []byte, draw, work uint64) uint64 {
 
 // Say is a juror's word on one draw: the answer, and the state at its own point.
 type Say struct {
-	Answer Digest
-	State  Digest
+	Answer Digest `cbor:"answer"`
+	State  Digest `cbor:"state"`
 }
 
 // Sum joins a juror's words on all draws of a panel to the voice that it commits itself to.

@@ -1,0 +1,146 @@
+package requester
+
+import (
+	"context"
+	"slices"
+
+	"github.com/hpips/hpips/pay"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/sortition"
+	"github.com/hpips/hpips/spec/trust"
+	"github.com/hpips/hpips/spec/voucher"
+)
+
+// The requester's part in an audit of what it has paid for (docs/rfc/0002-trust.md). It is the one whom a lie would hurt, so jurors turn to it:
+//
+//  1. attend (sitting.go) looks which audits and disputes of its leases are open.
+//  2. Hear (hearing.go) gives a juror that was drawn its statements, keeps its commitment, and lets nobody reveal anything before all are bound.
+//  3. close (sitting.go) compares what a panel said with the leaves: all alike is attested, anything else is disputed on the chain.
+
+// Hearing is an audit that is open.
+type Hearing struct {
+	Matter   trust.Matter // of its first panel: Place is the panel's number
+	Lease    voucher.ID
+	Root     [32]byte
+	Span     trust.Span
+	Rate     uint64
+	Jurors   int // of each panel
+	Draws    uint64
+	Attested uint64 // panels, from the first on
+}
+
+func (h Hearing) draw() trust.Draw { return trust.NewDraw(h.Matter.Seed, h.Root, h.Span, h.Rate) }
+
+func (h Hearing) size() uint64 { return h.Span.TasksBefore + h.Span.Tasks }
+
+// Round is a round of a dispute that is open.
+type Round struct {
+	Matter trust.Matter
+	Lease  voucher.ID
+	Place  uint64 // of the leaf
+}
+
+// Juror is one that may speak in a matter.
+type Juror struct {
+	Node    [32]byte
+	Owner   string
+	Network string // "" where networks do not count
+	Beta    sortition.Beta
+}
+
+// Attestation is a panel all of whose jurors found what the provider said.
+type Attestation struct {
+	Panel  uint64
+	Work   uint64
+	Voices []Testimony
+}
+
+// Testimony is what a juror said, with all that proves it.
+type Testimony struct {
+	Juror     [32]byte
+	Proof     sortition.Proof
+	Says      []trust.Say
+	Salt      [32]byte
+	Signature []byte
+}
+
+// Question is a leaf about which somebody said something else.
+type Question struct {
+	Hearing   Hearing
+	Place     uint64
+	Shown     pay.Shown
+	Draw      uint64
+	Work      uint64 // of the panel
+	Witnesses []Testimony
+	Accused   int // number of the witness, from 1; 0: the provider
+}
+
+// Court is the chain as the one who pays for what is audited sees it.
+type Court interface {
+	// Hearings are the audits of this node's leases that are open, and Rounds the disputes.
+	Hearings(ctx context.Context) ([]Hearing, error)
+	Rounds(ctx context.Context) ([]Round, error)
+	// Admit tells who a juror is that the chain would hear in a matter with so many places, or why not.
+	Admit(ctx context.Context, m trust.Matter, places int, juror [32]byte, proof sortition.Proof) (Juror, error)
+	// Attest tells of panels that follow one another, and Dispute of a leaf, both signed as the lease's vouchers are. An error of either may mean that it was done before.
+	Attest(ctx context.Context, h Hearing, panels []Attestation) error
+	Dispute(ctx context.Context, q Question) error
+}
+
+// Examine runs a statement again on this node, and tells the answer, and the states at points.
+type Examine func(ctx context.Context, s lease.Statement, points []uint64) (answer trust.Digest, states []trust.Digest, err error)
+
+// panel is one panel of a hearing.
+type panel struct {
+	hearing Hearing
+	number  uint64
+	seats   []*seat
+	judged  bool // it waits to be attested
+	doubted bool // a leaf of it is disputed
+}
+
+// seat is a juror that committed itself.
+type seat struct {
+	juror  Juror
+	word   Testimony
+	vote   lease.Vote
+	spoken bool
+}
+
+// first and count are the draws that a panel looks at.
+func (p *panel) first() uint64 { return p.number * trust.PanelSize }
+
+func (p *panel) count() uint64 { return min(trust.PanelSize, p.hearing.Draws-p.first()) }
+
+func (p *panel) full() bool { return len(p.seats) >= p.hearing.Jurors }
+
+func (p *panel) spoken() bool {
+	return p.full() && !slices.ContainsFunc(p.seats, func(s *seat) bool { return !s.spoken })
+}
+
+func (p *panel) of(juror [32]byte) *seat {
+	if i := slices.IndexFunc(p.seats, func(s *seat) bool { return s.juror.Node == juror }); i >= 0 {
+		return p.seats[i]
+	}
+	return nil
+}
+
+// takes tells whether a juror may have a place beside the others.
+func (p *panel) takes(j Juror) bool {
+	return !p.full() && !slices.ContainsFunc(p.seats, func(s *seat) bool { return s.juror.Owner == j.Owner || j.Network != "" && s.juror.Network == j.Network })
+}
+
+// words are what the witnesses of a panel said, as the chain wants them.
+func (p *panel) words() []Testimony {
+	all := make([]Testimony, len(p.seats))
+	for i, s := range p.seats {
+		all[i] = s.word
+	}
+	return all
+}
+
+func (p *panel) matter() trust.Matter {
+	m := p.hearing.Matter
+	m.Place = p.number
+	return m
+}

@@ -1,0 +1,342 @@
+package requester
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hpips/hpips/pay"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/trust"
+)
+
+// attend follows the audits of this node's leases until ctx ends.
+func (r *Requester) attend(ctx context.Context) {
+	if r.deps.Court == nil {
+		return
+	}
+	tick := time.NewTicker(r.cfg.Court)
+	defer tick.Stop()
+	for {
+		if err := r.sit(ctx); err != nil && ctx.Err() == nil {
+			r.log.Debug("Audits are not followed just now", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// sit looks once which audits are open, forgets the panels of others, judges panels that had all spoken when that could not be done, and tells the chain of those that can be attested.
+func (r *Requester) sit(ctx context.Context) error {
+	hearings, err := r.deps.Court.Hearings(ctx)
+	if err != nil {
+		return err
+	}
+	open := map[trust.Matter]Hearing{}
+	for _, h := range hearings {
+		m := h.Matter
+		for m.Place = h.Attested; m.Place < trust.Panels(h.Draws); m.Place++ {
+			open[m] = h
+		}
+	}
+	var waiting []*panel
+	r.mu.Lock()
+	for m, p := range r.panels {
+		h, is := open[m]
+		if !is {
+			delete(r.panels, m)
+			continue
+		}
+		if p.hearing = h; p.spoken() && !p.judged {
+			waiting = append(waiting, p)
+		}
+	}
+	r.mu.Unlock()
+	for _, p := range waiting {
+		err = errors.Join(err, r.judge(ctx, p))
+	}
+	for _, h := range hearings {
+		err = errors.Join(err, r.attest(ctx, h))
+	}
+	return err
+}
+
+// panel finds the panel that a juror asks for.
+func (r *Requester) panel(ctx context.Context, a lease.Ask) (*panel, error) {
+	if p := r.seated(a); p != nil {
+		return p, nil
+	}
+	hearings, err := r.deps.Court.Hearings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range hearings {
+		if h.Matter.Node != a.Node || h.Matter.Sequence != a.Sequence || a.Place < h.Attested || a.Place >= trust.Panels(h.Draws) {
+			continue
+		}
+		if _, _, err := r.known(ctx, h.Lease); err != nil {
+			return nil, err
+		}
+		m := h.Matter
+		m.Place = a.Place
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.panels[m] == nil {
+			r.panels[m] = &panel{hearing: h, number: a.Place}
+		}
+		return r.panels[m], nil
+	}
+	return nil, errNoHearing
+}
+
+func (r *Requester) seated(a lease.Ask) *panel {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for m, p := range r.panels {
+		if m.Node == a.Node && m.Sequence == a.Sequence && m.Place == a.Place {
+			return p
+		}
+	}
+	return nil
+}
+
+// round finds the dispute that a juror asks for.
+func (r *Requester) round(ctx context.Context, a lease.Ask) (Round, error) {
+	all, err := r.deps.Court.Rounds(ctx)
+	if err != nil {
+		return Round{}, err
+	}
+	i := slices.IndexFunc(all, func(d Round) bool {
+		return d.Matter.Node == a.Node && d.Matter.Sequence == a.Sequence && d.Matter.Place == a.Place && d.Matter.Round == a.Round
+	})
+	if i < 0 {
+		return Round{}, errNoHearing
+	}
+	return all[i], nil
+}
+
+// known finds a lease of this node's by what the chain calls it.
+func (r *Requester) known(ctx context.Context, key [32]byte) (id string, l lease.Lease, err error) {
+	r.mu.Lock()
+	l, is := r.sworn[key]
+	r.mu.Unlock()
+	if !is {
+		all, err := r.journal.readPurses(ctx, `WHERE lease IN (SELECT DISTINCT lease FROM leaf)`)
+		if err != nil {
+			return "", l, err
+		}
+		r.mu.Lock()
+		for _, p := range all {
+			r.sworn[p.Lease.Terms.Key()] = p.Lease
+		}
+		l, is = r.sworn[key]
+		r.mu.Unlock()
+	}
+	if !is {
+		return "", l, errNoHearing
+	}
+	return l.ID(), l, nil
+}
+
+// judge compares what all jurors of a panel said with what the provider did.
+//
+//  1. The jurors' work is that of the leaves: who claims another has no place.
+//  2. A leaf about which any of them says something else is disputed: they are its witnesses. Those keep their places who said what the leaf says; if the provider was wrong there will be no
+//     panel any more, and otherwise the others were.
+//  3. Now and then a juror's state is compared with what this node finds itself.
+//  4. What is left is attested.
+func (r *Requester) judge(ctx context.Context, p *panel) error {
+	leaves, err := r.drawn(ctx, p)
+	if err != nil {
+		return err
+	}
+	work := worth(leaves)
+	r.mu.Lock()
+	p.seats = slices.DeleteFunc(p.seats, func(s *seat) bool { return s.vote.Work != work }) // 1
+	whole, words := p.spoken(), p.words()
+	r.mu.Unlock()
+	if !whole {
+		return nil
+	}
+	if q, doubt := p.doubt(leaves, words, work); doubt { // 2
+		err := r.deps.Court.Dispute(ctx, q)
+		r.log.Warn("A juror found another result", "lease", leaves[0].lease, "place", q.Place, "err", err)
+		if err == nil {
+			r.mu.Lock()
+			p.doubted = true
+			p.seats = slices.DeleteFunc(p.seats, func(s *seat) bool { return firstOther(s.word.Says, leaves) >= 0 })
+			r.mu.Unlock()
+		}
+		return err
+	}
+	if err := r.canary(ctx, p, leaves, words, work); err != nil { // 3
+		r.log.Warn("A jury is not looked after", "lease", leaves[0].lease, "err", err)
+	}
+	r.mu.Lock()
+	p.judged = true // 4
+	r.mu.Unlock()
+	return r.attest(ctx, p.hearing)
+}
+
+// worth is the work of leaves, each that comes several times in a row once.
+func worth(leaves []placed) (work uint64) {
+	for i, l := range leaves {
+		if i == 0 || leaves[i-1].place != l.place {
+			work += l.Leaf.Work
+		}
+	}
+	return work
+}
+
+// firstOther is the first draw about which a juror says something else than its leaf; -1: none.
+func firstOther(says []trust.Say, leaves []placed) int {
+	for i, l := range leaves {
+		if says[i].Answer != l.Leaf.Answer() {
+			return i
+		}
+	}
+	return -1
+}
+
+// doubt is the question about the first leaf that a juror contradicts.
+func (p *panel) doubt(leaves []placed, words []Testimony, work uint64) (Question, bool) {
+	for _, w := range words {
+		if i := firstOther(w.Says, leaves); i >= 0 {
+			return Question{Hearing: p.hearing, Place: leaves[i].place, Shown: leaves[i].Shown, Draw: p.first() + uint64(i), Work: work, Witnesses: words}, true
+		}
+	}
+	return Question{}, false
+}
+
+// canary runs one draw of a panel again, if the lot falls on it, and accuses the juror whose state is another at its point.
+func (r *Requester) canary(ctx context.Context, p *panel, leaves []placed, words []Testimony, work uint64) error {
+	h := sha256.Sum256(append(append([]byte("canary"), r.secret[:]...), p.matter().Alpha()...)) // nobody else knows on which
+	if r.deps.Examine == nil || binary.BigEndian.Uint64(h[:])%1_000_000 >= uint64(r.cfg.Canaries*1_000_000) {
+		return nil
+	}
+	i := int(binary.BigEndian.Uint64(h[8:]) % uint64(len(leaves)))
+	l := leaves[i]
+	s, err := r.Statement(ctx, l.lease, l.Index)
+	if err != nil {
+		return err
+	}
+	draw := p.first() + uint64(i)
+	points := make([]uint64, len(p.seats))
+	for n, s := range p.seats {
+		points[n] = trust.Point(s.juror.Beta[:], draw, l.Leaf.Work)
+	}
+	answer, states, err := r.deps.Examine(ctx, s, points)
+	if err != nil || answer != l.Leaf.Answer() {
+		return errors.Join(err, fmt.Errorf("this node finds another result of task %d itself", l.Index))
+	}
+	for n, w := range words {
+		if w.Says[i].State != states[n] {
+			q := Question{Hearing: p.hearing, Place: l.place, Shown: l.Shown, Draw: draw, Work: work, Witnesses: words, Accused: n + 1}
+			r.log.Warn("A juror made up what it found", "juror", fmt.Sprintf("%x", w.Juror), "lease", l.lease)
+			return r.deps.Court.Dispute(ctx, q)
+		}
+	}
+	return nil
+}
+
+// mostAttested is how many panels go into one message.
+const mostAttested = 16
+
+// attest tells the chain of the panels that follow those which are attested.
+func (r *Requester) attest(ctx context.Context, h Hearing) error {
+	var panels []Attestation
+	var judged []*panel
+	m := h.Matter
+	r.mu.Lock()
+	for m.Place = h.Attested; len(panels) < mostAttested; m.Place++ {
+		p := r.panels[m]
+		if p == nil || !p.judged {
+			break
+		}
+		panels, judged = append(panels, Attestation{Panel: m.Place, Work: p.seats[0].vote.Work, Voices: p.words()}), append(judged, p)
+	}
+	r.mu.Unlock()
+	if len(panels) == 0 {
+		return nil
+	}
+	if err := r.deps.Court.Attest(ctx, h, panels); err != nil {
+		return err
+	}
+	for _, p := range judged {
+		if err := r.verified(ctx, p); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range judged {
+		delete(r.panels, p.matter())
+	}
+	return nil
+}
+
+// verified counts the tasks that a panel looked at in their job.
+func (r *Requester) verified(ctx context.Context, p *panel) error {
+	leaves, err := r.drawn(ctx, p)
+	if err != nil {
+		return err
+	}
+	_, jobID, _, err := r.journal.sworn(ctx, leaves[0].lease)
+	if err != nil {
+		return err
+	}
+	n, err := r.journal.looked(ctx, jobID, leaves)
+	if err != nil {
+		return err
+	}
+	if e := r.live(jobID); e != nil {
+		e.change(func(s *job.Status) { s.Verified = max(s.Verified, n) })
+		return nil
+	}
+	rec, err := r.find(ctx, jobID)
+	if err != nil {
+		return err
+	}
+	rec.Status.Verified = max(rec.Status.Verified, n)
+	return r.journal.saveStatus(ctx, rec.Status)
+}
+
+// looked notes the tasks of a job that jurors looked at, and tells how many were checked in all.
+func (j *journal) looked(ctx context.Context, id string, leaves []placed) (int, error) {
+	for _, l := range leaves {
+		if _, err := j.w.ExecContext(ctx, `INSERT OR IGNORE INTO checked VALUES (?, ?)`, id, int64(l.Index)); err != nil {
+			return 0, j.wrap("note what was checked", err)
+		}
+	}
+	return j.verified(ctx, id)
+}
+
+// placeAt is the place of the leaf of a lease in which a point of work lies.
+func (j *journal) placeAt(ctx context.Context, id string, at uint64) (uint64, error) {
+	sheets, err := j.sheets(ctx, `WHERE lease = ?1 AND before <= ?2 AND place >= coalesce((SELECT max(place) FROM leaf WHERE lease = ?1 AND before <= ?2 AND place < (SELECT max(place) FROM leaf WHERE lease = ?1 AND before <= ?2)), 0)`,
+		id, int64(at))
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range slices.Backward(sheets) {
+		deeds, err := pay.ReadDeeds(s.Deeds)
+		if err != nil {
+			return 0, err
+		}
+		for before, i := s.Before, 0; i < len(deeds); i++ {
+			if at >= before && at-before < deeds[i].Work {
+				return s.Place + uint64(i), nil
+			}
+			before += deeds[i].Work
+		}
+	}
+	return 0, fmt.Errorf("work %d of lease %s: %w", at, id, pay.ErrLeaf)
+}
