@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -132,4 +134,12 @@ func pause(ctx context.Context, d time.Duration) error {
 // longer is the time to wait after another failure: twice the last one, up to most.
 func longer(last, least, most time.Duration) time.Duration {
 	return min(max(2*last, least), most)
+}
+
+// forWork is what of a lease's deposit may be promised: where its payer wants juries they are paid from it, too.
+func forWork(l lease.Lease, deposit uint64) uint64 {
+	if l.Terms.Pay.Jury {
+		return trust.ForWork(deposit)
+	}
+	return deposit
 }

@@ -116,7 +116,7 @@ func OpenPayee(log *slog.Logger, chain Chain, cfg PayeeConfig) (*Payee, error) {
 func (p *Payee) Close() error { return p.book.Close() }
 
 // Funded asks the chain until ctx ends whether the deposit of a lease stands: for this node and the lease's payer, key and asset, as large as agreed, and
-// up to the end of its term. It returns the deposit as it is now. ErrForeign tells at once that what stands there is something else; ErrUnfunded that
+// up to the end of its term. It returns what of it may be promised for work. ErrForeign tells at once that what stands there is something else; ErrUnfunded that
 // until the end of ctx there was none, or not enough.
 func (p *Payee) Funded(ctx context.Context, l lease.Lease) (deposit uint64, err error) {
 	if l.Terms.Pay == nil || l.Terms.Pay.Chain != p.chain.ID() {
@@ -126,7 +126,7 @@ func (p *Payee) Funded(ctx context.Context, l lease.Lease) (deposit uint64, err 
 		a, err := p.stands(ctx, l.Terms)
 		if err == nil {
 			p.reached("funded: seen")
-			return a.Deposit, p.open(ctx, l, a)
+			return forWork(l, a.Deposit), p.open(ctx, l, a)
 		}
 		if !errors.Is(err, ErrUnfunded) && !passing(err) && ctx.Err() == nil {
 			return 0, err
@@ -308,7 +308,7 @@ func (p *Payee) Take(ctx context.Context, l lease.Lease, v lease.Voucher) (amoun
 	if err != nil {
 		return 0, fmt.Errorf("lease %s: %w", l.ID(), err)
 	}
-	if err := p.covered(ctx, id, v.Voucher.Amount); err != nil {
+	if err := p.covered(ctx, l, v.Voucher.Amount); err != nil {
 		return 0, fmt.Errorf("lease %s: %w", l.ID(), err)
 	}
 
@@ -367,11 +367,12 @@ func (t *tab) fits(v voucher.Voucher, rates voucher.Rates) error {
 }
 
 // covered makes sure that a lease's deposit covers an amount; it asks the chain when that is more than the deposit was when last seen.
-func (p *Payee) covered(ctx context.Context, id voucher.ID, amount uint64) error {
+func (p *Payee) covered(ctx context.Context, l lease.Lease, amount uint64) error {
+	id := l.Terms.Key()
 	p.mu.Lock()
 	t := p.tabs[id]
 	known := t != nil && t.funded && !t.gone
-	enough := known && amount <= t.deposit
+	enough := known && amount <= forWork(l, t.deposit)
 	p.mu.Unlock()
 	switch {
 	case !known:
@@ -383,8 +384,8 @@ func (p *Payee) covered(ctx context.Context, id voucher.ID, amount uint64) error
 	if err != nil {
 		return err
 	}
-	if !found || amount > a.Deposit {
-		return fmt.Errorf("%w: %d of %d", ErrDeposit, a.Deposit, amount)
+	if !found || amount > forWork(l, a.Deposit) {
+		return fmt.Errorf("%w: %d of %d", ErrDeposit, forWork(l, a.Deposit), amount)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

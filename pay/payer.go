@@ -14,6 +14,7 @@ import (
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/money"
+	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -254,7 +255,11 @@ func (p *Payer) Restore(l lease.Lease, s voucher.Signed) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.purse(l)
-	b.deposit = max(b.deposit, s.Voucher.Amount)
+	least := s.Voucher.Amount
+	if l.Terms.Pay.Jury {
+		least = trust.Deposit(least)
+	}
+	b.deposit = max(b.deposit, least)
 	if b.last == nil || s.Voucher.Amount > b.last.Voucher.Amount {
 		b.last = &s
 	}
@@ -281,10 +286,11 @@ func (p *Payer) Promise(l lease.Lease, u voucher.Usage, root [32]byte) (voucher.
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.purse(l)
-	amount := min(cost, b.deposit)
+	most := forWork(l, b.deposit)
+	amount := min(cost, most)
 	var short error
-	if cost > b.deposit {
-		short = fmt.Errorf("lease %s: %w: %d of %d", l.ID(), ErrDeposit, b.deposit, cost)
+	if cost > most {
+		short = fmt.Errorf("lease %s: %w: %d of %d", l.ID(), ErrDeposit, most, cost)
 	}
 	if b.last != nil && amount <= b.last.Voucher.Amount {
 		return *b.last, short

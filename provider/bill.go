@@ -13,7 +13,7 @@ import (
 
 // Payee is paid for leases; *pay.Payee is one.
 type Payee interface {
-	// Funded waits until the chain has the deposit of a lease, for as long as ctx lasts, and returns how much it is now.
+	// Funded waits until the chain has the deposit of a lease, for as long as ctx lasts, and returns how much of it may be promised for work.
 	Funded(ctx context.Context, l lease.Lease) (deposit uint64, err error)
 	// Lease finds a lease whose deposit was seen, in this life or an earlier one, as long as promises for it can be redeemed.
 	Lease(ctx context.Context, id string) (lease.Lease, bool)

@@ -13,6 +13,7 @@ import (
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/money"
+	"github.com/hpips/hpips/spec/trust"
 )
 
 // ceiling is the most that an hour of one of a job's tasks may cost.
@@ -57,6 +58,10 @@ func (r *Requester) terms(e *errand, w hunt, q lease.Quote) (*lease.Pay, error) 
 	}
 	share := (w.tasks*q.Slots + w.slots - 1) / max(w.slots, 1)
 	want := ask{quote: q, of: e.spec.Resources, limit: e.spec.Limits, tasks: uint64(max(share, 1)), mean: w.mean, ahead: w.ahead}.deposit()
+	jury := r.jury(e)
+	if jury {
+		want = trust.Deposit(want)
+	}
 	got := e.budget.take(max(want, w.least, w.floor))
 	switch {
 	case got < w.least || got == 0:
@@ -71,8 +76,13 @@ func (r *Requester) terms(e *errand, w hunt, q lease.Quote) (*lease.Pay, error) 
 		e.budget.back(got)
 		return nil, errOwn
 	}
-	p.Jury = r.cfg.Jury && !e.live // what came live nobody can run again
+	p.Jury = jury
 	return p, nil
+}
+
+// jury tells whether what is paid of a job is open to jurors. What came live nobody can run again.
+func (r *Requester) jury(e *errand) bool {
+	return r.cfg.Jury && e.spec.Verify.Mode == job.Jury && !e.live
 }
 
 func deposited(p *lease.Pay) uint64 {
@@ -233,9 +243,9 @@ func (g *gathering) topUp(ctx context.Context, p *purse, now time.Time) {
 			slots += h.slots
 		}
 		share := len(p.hire.held) + (g.board.wanted()*p.hire.slots+slots-1)/max(slots, 1)
-		want = uint64(min(float64(want), 1.5*float64(share)*float64(p.window.Task())))
+		want = uint64(min(float64(want), 1.5*float64(share)*float64(p.window.Task())*float64(p.deposit/max(p.worth(), 1))))
 	}
-	more := g.e.budget.take(max(want, g.taskCost()))
+	more := g.e.budget.take(max(want, g.taskCost()*(p.deposit/max(p.worth(), 1))))
 	if more == 0 {
 		p.dry = now.Add(g.r.cfg.Seek)
 		return

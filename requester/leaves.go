@@ -24,7 +24,7 @@ import (
 
 // note keeps what all tasks of the phase have in common, for those who are to run one again.
 func (g *gathering) note(ctx context.Context) error {
-	if !g.r.cfg.Jury || g.p.work.Live || g.r.deps.Payer == nil {
+	if !g.r.jury(g.e) || g.r.deps.Payer == nil {
 		return nil
 	}
 	return g.r.journal.addWork(ctx, g.e.id, g.p.number, g.p.work)

@@ -9,6 +9,7 @@ import (
 	"github.com/hpips/hpips/pay"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -177,8 +178,12 @@ func (g *gathering) paid(ctx context.Context, payments []payment) {
 		case errors.Is(x.err, pay.ErrDeposit):
 			p.hold = now.Add(time.Second)
 			if !p.topping && x.signed != nil { // the deposit is less than the journal has it
-				g.e.budget.back(p.deposit - min(p.deposit, x.signed.Voucher.Amount))
-				p.deposit = min(p.deposit, x.signed.Voucher.Amount)
+				least := x.signed.Voucher.Amount
+				if p.tally != nil {
+					least = trust.Deposit(least)
+				}
+				g.e.budget.back(p.deposit - min(p.deposit, least))
+				p.deposit = min(p.deposit, least)
 			}
 		case x.err != nil:
 			p.broken = true

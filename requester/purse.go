@@ -9,6 +9,7 @@ import (
 	"github.com/hpips/hpips/pay"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -88,9 +89,17 @@ func (p *purse) reckon(now time.Time) {
 	}
 }
 
+// worth is what of the deposit is for work; the rest pays juries.
+func (p *purse) worth() uint64 {
+	if p.tally != nil {
+		return trust.ForWork(p.deposit)
+	}
+	return p.deposit
+}
+
 // owed is what can be signed for and is not.
 func (p *purse) owed() uint64 {
-	if most := min(p.cost, p.deposit); most > p.promised && !p.broken {
+	if most := min(p.cost, p.worth()); most > p.promised && !p.broken {
 		return most - p.promised
 	}
 	return 0
@@ -119,16 +128,16 @@ func (p *purse) affords(held int) int {
 	switch {
 	case p.tally != nil && p.tally.Open() >= pay.MostOpen:
 		return 0
-	case p.cost >= p.deposit:
+	case p.cost >= p.worth():
 		return 0
 	case p.used.Tasks == 0:
 		return maxCredit
 	}
-	return min(maxCredit, int(min((p.deposit-p.cost)/max(p.window.Task(), 1), 2*maxCredit))-held)
+	return min(maxCredit, int(min((p.worth()-p.cost)/max(p.window.Task(), 1), 2*maxCredit))-held)
 }
 
 // thin reports whether three quarters of the deposit are used, or what is left does not cover another task.
-func (p *purse) thin() bool { return p.cost >= p.deposit-p.deposit/4 || p.affords(0) < 1 }
+func (p *purse) thin() bool { return p.cost >= p.worth()-p.worth()/4 || p.affords(0) < 1 }
 
 // ask is a deposit to be made for a lease.
 type ask struct {

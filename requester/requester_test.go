@@ -50,6 +50,9 @@ func finish(t testing.TB, r *Requester, id string) job.Status {
 
 func submit(t testing.TB, r *Requester, s job.Spec) string {
 	t.Helper()
+	if r.cfg.Jury && s.Verify.Mode != job.Quorum {
+		s.Verify = job.Verify{Mode: job.Jury, Copies: 1} // without further copies
+	}
 	id, err := r.Submit(context.Background(), s, false)
 	if err != nil {
 		t.Fatal(err)

@@ -168,6 +168,9 @@ func (k Keeper) witnesses(ctx sdk.Context, a auditv1.Audit, m *auditv1.MsgDisput
 		all, d.First = append(all, j), append(d.First, auditv1.Word{Juror: j.node[:], Answer: say.Answer[:]})
 		differ = differ || string(say.Answer[:]) != string(d.Claim)
 		if int(m.Accused) == i+1 {
+			if answer := l.Answer(); say.Answer != answer { // its point was picked by the work that it found, which must be the leaf's
+				return ErrLeaf.Wrapf("witness %d says something else about the result: ask about that", i+1)
+			}
 			claim := trust.WithState(say.Answer, say.State)
 			d.Accused, d.Juror, d.Claim, d.Point = j.node[:], true, claim[:], trust.Point(j.beta[:], m.Draw, l.Work)
 		}

@@ -74,7 +74,10 @@ func (p person) sender() string {
 	return text
 }
 
-func (p person) vouchers() []byte { sum := sha256.Sum256([]byte(string(p) + "'s vouchers")); return sum[:] }
+func (p person) vouchers() []byte {
+	sum := sha256.Sum256([]byte(string(p) + "'s vouchers"))
+	return sum[:]
+}
 
 // job is a lease of alice's with bob: the leaves that both know, and what the chain knows.
 type job struct {

@@ -65,6 +65,20 @@ func (r Rules) Fine(price, bond uint64) uint64 {
 // JurorFine is what a wrong juror's bond pays, besides its fee: min(B, V).
 func JurorFine(price, bond uint64) uint64 { return min(bond, price) }
 
+// keptForJuries is how many parts of four of a deposit juries may cost: two jurors cost twice what they look at, and a whole jury twelve prices of one result.
+const keptForJuries = 3
+
+// ForWork is what of a deposit may be promised for work where juries are paid from it, too: a quarter. Neither side promises or takes more, so that what jurors get never was the provider's.
+func ForWork(deposit uint64) uint64 { return deposit / (keptForJuries + 1) }
+
+// Deposit is what has to be deposited so that so much may be promised for work.
+func Deposit(work uint64) uint64 {
+	if work > ^uint64(0)/(keptForJuries+1) {
+		return ^uint64(0)
+	}
+	return work * (keptForJuries + 1)
+}
+
 // Jurors that a dispute may need in all: two at first, three fresh ones, seven more.
 const fullJury = Fellows + Second + Third
 
