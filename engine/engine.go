@@ -75,6 +75,9 @@ type Task struct {
 	Outputs []string
 	// Stream asks for standard output and error through Sink.Output as they come, besides the Outcome.
 	Stream bool
+	// Point asks for the state at a count of Usage.Work (spec/meter); nil is none. The task may take up to twice its time. It neither streams nor has an open input.
+	// Engines that do not count ignore it.
+	Point *uint64
 }
 
 // End says how a task came to its end.
@@ -108,6 +111,15 @@ type Outcome struct {
 	// for a task that never started or had to be killed. Only regular files and folders are in it.
 	Outputs map[string]string
 	Usage   Usage
+	// State is told where Task.Point asked for it and the task ended by itself or at a limit of its own.
+	State *State
+}
+
+// State is what a program had come to at a point: the same for the same task on every machine that counts its work.
+type State struct {
+	Sum [32]byte // spec/meter.State
+	// Passed tells that the count came past the point; else it is the state at the end.
+	Passed bool
 }
 
 // Blob is what a task wrote: held inline up to 64 KiB, else in a file of Program.Dir that stays until Release or Close.

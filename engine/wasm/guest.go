@@ -52,8 +52,11 @@ type runner struct {
 	clock      int64 // nanoseconds since the task's start, as the task sees it
 	random     *rand.ChaCha8
 	index      string
-	work       int64 // instructions that it was charged
-	deep       bool  // its calls were nested too deep
+	most       int64 // instructions that it may be charged
+	work       int64 // that it was charged
+	point      int64 // at which its state is wanted, -1 for none
+	state      [32]byte
+	deep       bool // its calls were nested too deep
 }
 
 // view is the file system that instances are given; what is behind it changes from task to task.
@@ -112,8 +115,25 @@ func (r *runner) scratch() (*os.Root, error) {
 
 // run runs one task to its end.
 func (r *runner) run(t *taskOrder, in *inlet) *outcome {
-	r.reset(t, in)
 	start, cpu := time.Now(), threadCPU()
+	most := int64(meter.Endless)
+	if limit := r.set.Limits.Work; limit > 0 {
+		most = min(limit, most)
+	}
+	var o *outcome
+	if r.point = -1; t.Point == nil {
+		o = r.execute(t, in, most)
+	} else {
+		o = r.past(t, in, int64(min(*t.Point, meter.Endless)), most)
+	}
+	o.CPU, o.Wall = int64(threadCPU()-cpu), int64(time.Since(start))
+	return o
+}
+
+// execute runs a task once, until it ends or was charged more than most.
+func (r *runner) execute(t *taskOrder, in *inlet, most int64) *outcome {
+	r.reset(t, in)
+	r.most = most
 	o := &outcome{ID: t.ID, Exit: -1}
 	plain := r.files.tree
 	if err := r.furnish(t); err != nil {
@@ -128,7 +148,7 @@ func (r *runner) run(t *taskOrder, in *inlet) *outcome {
 	if err := errors.Join(errOut, errErr); err != nil {
 		o.End, o.Exit, o.Message = engine.Broken, -1, clip("output cannot be kept: "+cause(err).Error())
 	}
-	o.CPU, o.Wall, o.Memory, o.Work = int64(threadCPU()-cpu), int64(time.Since(start)), int64(r.mem.peak), r.work
+	o.Memory, o.Work = int64(r.mem.peak), r.work
 	return o
 }
 
@@ -237,14 +257,11 @@ func (r *runner) start(mod api.Module) error {
 		room = mod.ExportedGlobal(meter.Room).(api.MutableGlobal)
 		room.Set(meter.Depth)
 	}
-	all := uint64(meter.Endless)
-	if limit := r.set.Limits.Work; limit > 0 {
-		all = uint64(min(limit, meter.Endless))
-	}
-	left.Set(all)
+	left.Set(uint64(r.most))
 	defer func() {
-		r.work = max(0, int64(all-left.Get()))
+		r.work = max(0, r.most-int64(left.Get()))
 		r.deep = room != nil && int64(room.Get()) < 0
+		r.note(mod)
 	}()
 	if r.first {
 		if _, err := mod.ExportedFunction(meter.Start).Call(r.ctx); err != nil {
@@ -298,7 +315,7 @@ func (r *runner) end(err error) (engine.End, int, string) {
 	switch {
 	case r.stopped == engine.Broken:
 		return engine.Broken, -1, clip(r.why)
-	case limits.Work > 0 && r.work > limits.Work:
+	case r.work > r.most:
 		return engine.WorkFull, -1, limits.Excess(engine.WorkFull)
 	case r.stopped == engine.OutputFull:
 		return engine.OutputFull, -1, limits.Excess(engine.OutputFull)

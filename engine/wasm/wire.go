@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -63,6 +64,7 @@ type taskOrder struct {
 	Open    bool
 	Outputs []string
 	Stream  bool
+	Point   *uint64
 }
 
 type feedOrder struct {
@@ -109,6 +111,14 @@ type outcome struct {
 	Wall    int64
 	Memory  int64
 	Work    int64
+	State   *state
+}
+
+// state is what is told of a task that has a point.
+type state struct {
+	_      struct{} `cbor:",toarray"`
+	Sum    []byte
+	Passed bool
 }
 
 // stream is one of a task's two outputs; Spilled says that the bytes are in the task's folder.
@@ -211,6 +221,9 @@ func (o *outcome) check() error {
 		if len(s.Inline) > inline+256 || s.Size < 0 || (!s.Spilled && s.Size < int64(len(s.Inline))) {
 			return fmt.Errorf("report: bad output of task %d", o.ID)
 		}
+	}
+	if o.State != nil && len(o.State.Sum) != sha256.Size {
+		return fmt.Errorf("report: bad state of task %d", o.ID)
 	}
 	if len(o.Message) > maxText || o.CPU < 0 || o.Wall < 0 || o.Memory < 0 || o.Work < 0 {
 		return fmt.Errorf("report: bad outcome of task %d", o.ID)
