@@ -204,10 +204,9 @@ func (b *batch) fill(p *process) {
 		if b.isEnded(i) {
 			continue
 		}
-		b.size[i] = taskSize(t)
-		if why := impossible(t, b.size[i]); why != "" {
+		if b.size[i] = taskSize(t); b.size[i] > maxTask {
 			b.s.mu.Lock()
-			b.end(i, broken(t.ID, why))
+			b.end(i, engine.Outcome{ID: t.ID, End: engine.Broken, Exit: -1, Message: "arguments and environment pass " + engine.Bytes(maxTask) + "; put them into a file"})
 			b.s.mu.Unlock()
 			continue
 		}
@@ -237,17 +236,6 @@ func (b *batch) fedBefore(i int) (feedOrder, bool) {
 	f, ok := b.feeds[i]
 	delete(b.fed, i)
 	return f, ok
-}
-
-// impossible says why a task is not given to a child; "" if it is.
-func impossible(t *engine.Task, size int) string {
-	switch {
-	case size > maxTask:
-		return "arguments and environment pass " + engine.Bytes(maxTask) + "; put them into a file"
-	case t.Point != nil && (t.Stream || t.StdinOpen):
-		return "a task that is stopped at a point is run twice: it neither streams nor has an input that grows"
-	}
-	return ""
 }
 
 func taskSize(t *engine.Task) int {
@@ -349,12 +337,12 @@ func (b *batch) outcome(i int, o *outcome) (engine.Outcome, error) {
 		Stderr: engine.Blob{Inline: o.Stderr.Inline, Size: o.Stderr.Size},
 		Usage:  engine.Usage{CPU: time.Duration(o.CPU), Wall: time.Duration(o.Wall), Memory: o.Memory, Work: o.Work},
 	}
-	told := o.End != engine.Broken && o.End != engine.Cancelled && t.Point != nil
-	switch {
-	case told != (o.State != nil):
-		return out, fmt.Errorf("it was asked for the state of task %d: %t, and told it: %t", o.ID, told, o.State != nil)
+	asked := t.Point != nil && o.End != engine.Broken && o.End != engine.Cancelled
+	switch told := len(o.State) > 0; {
+	case told != asked || o.End == engine.AtPoint && !asked:
+		return out, fmt.Errorf("the state of task %d: asked for it %t, told it %t", o.ID, asked, told)
 	case told:
-		out.State = &engine.State{Sum: [32]byte(o.State.Sum), Passed: o.State.Passed}
+		out.State = (*[32]byte)(o.State)
 	}
 	if o.Stdout.Spilled {
 		out.Stdout = engine.Blob{Path: stdoutFile(dir, t.ID), Size: o.Stdout.Size}

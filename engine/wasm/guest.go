@@ -115,25 +115,8 @@ func (r *runner) scratch() (*os.Root, error) {
 
 // run runs one task to its end.
 func (r *runner) run(t *taskOrder, in *inlet) *outcome {
-	start, cpu := time.Now(), threadCPU()
-	most := int64(meter.Endless)
-	if limit := r.set.Limits.Work; limit > 0 {
-		most = min(limit, most)
-	}
-	var o *outcome
-	if r.point = -1; t.Point == nil {
-		o = r.execute(t, in, most)
-	} else {
-		o = r.past(t, in, int64(min(*t.Point, meter.Endless)), most)
-	}
-	o.CPU, o.Wall = int64(threadCPU()-cpu), int64(time.Since(start))
-	return o
-}
-
-// execute runs a task once, until it ends or was charged more than most.
-func (r *runner) execute(t *taskOrder, in *inlet, most int64) *outcome {
 	r.reset(t, in)
-	r.most = most
+	start, cpu := time.Now(), threadCPU()
 	o := &outcome{ID: t.ID, Exit: -1}
 	plain := r.files.tree
 	if err := r.furnish(t); err != nil {
@@ -148,7 +131,10 @@ func (r *runner) execute(t *taskOrder, in *inlet, most int64) *outcome {
 	if err := errors.Join(errOut, errErr); err != nil {
 		o.End, o.Exit, o.Message = engine.Broken, -1, clip("output cannot be kept: "+cause(err).Error())
 	}
-	o.Memory, o.Work = int64(r.mem.peak), r.work
+	o.CPU, o.Wall, o.Memory, o.Work = int64(threadCPU()-cpu), int64(time.Since(start)), int64(r.mem.peak), r.work
+	if r.point >= 0 && o.End != engine.Broken {
+		o.State = append([]byte(nil), r.state[:]...)
+	}
 	return o
 }
 
@@ -160,6 +146,7 @@ func (r *runner) reset(t *taskOrder, in *inlet) {
 	r.outputLeft, r.disk = r.set.Limits.Output, quota{left: r.set.Limits.Disk}
 	r.stopped, r.why, r.clock, r.random, r.work, r.deep = "", "", 0, nil, 0, false
 	r.mem.peak, r.mem.refused, r.files.fault = 0, false, nil
+	r.aim(t)
 	r.index = ""
 	for _, e := range t.Env {
 		if v, ok := strings.CutPrefix(e, "HPIPS_INDEX="); ok {
@@ -315,6 +302,12 @@ func (r *runner) end(err error) (engine.End, int, string) {
 	switch {
 	case r.stopped == engine.Broken:
 		return engine.Broken, -1, clip(r.why)
+	case r.files.fault != nil:
+		return engine.Broken, -1, clip("this machine's disk failed the task: " + r.files.fault.Error())
+	case err != nil && strings.Contains(err.Error(), engineOverflow):
+		return engine.Broken, -1, "the stack of this machine's engine ended before the program's"
+	case r.point >= 0 && r.work > r.point:
+		return engine.AtPoint, -1, "stopped at the point that was asked for"
 	case r.work > r.most:
 		return engine.WorkFull, -1, limits.Excess(engine.WorkFull)
 	case r.stopped == engine.OutputFull:
@@ -323,16 +316,12 @@ func (r *runner) end(err error) (engine.End, int, string) {
 		return r.stopped, -1, clip(r.why)
 	case r.deep:
 		return engine.Trapped, -1, "the program trapped: stack overflow"
-	case err != nil && strings.Contains(err.Error(), engineOverflow):
-		return engine.Broken, -1, "the stack of this machine's engine ended before the program's"
 	case errors.As(err, &exit):
 		code = int(int32(exit.ExitCode()))
 		err = nil
 	}
 	failed := err != nil || code != 0
 	switch {
-	case r.files.fault != nil:
-		return engine.Broken, -1, clip("this machine's disk failed the task: " + r.files.fault.Error())
 	case failed && r.mem.refused:
 		return engine.MemoryFull, -1, limits.Excess(engine.MemoryFull)
 	case failed && r.disk.refused:

@@ -1,52 +1,31 @@
 package wasm
 
 import (
-	"os"
-
-	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/spec/meter"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// A task whose state at a point is wanted is run up to there, as if the point were its limit of work, and if it came so far once more from its start to
-// its end. A program that would call its host at the point instead is slower everywhere: RATIONALE.md.
-
-// past runs a task up to its point and then to its end. most is what it may be charged in all.
-func (r *runner) past(t *taskOrder, in *inlet, point, most int64) *outcome {
-	r.point, r.state = point, meter.State{}.Sum() // of a program that does not even begin
-	o := r.execute(t, in, min(point, most))
-	r.point = -1
-	if o.End == engine.Broken {
-		return o
+// aim sets how far the task at hand may come: to its limit, or to its point as if that were its limit.
+func (r *runner) aim(t *taskOrder) {
+	r.most, r.point = meter.Endless, -1
+	if limit := r.set.Limits.Work; limit > 0 {
+		r.most = min(limit, r.most)
 	}
-	at := &state{Sum: append([]byte(nil), r.state[:]...), Passed: r.work > point}
-	if at.Passed && point < most {
-		come := r.work
-		if err := os.RemoveAll(taskDir(r.set.Dir, t.ID)); err != nil {
-			return &outcome{ID: t.ID, End: engine.Broken, Exit: -1, Message: clip("what the program wrote before its point cannot be removed: " + cause(err).Error())}
-		}
-		switch o = r.execute(t, in, most); {
-		case o.End == engine.Broken:
-			return o
-		case o.Work < come:
-			return &outcome{ID: t.ID, End: engine.Broken, Exit: -1, Message: "the program ended before a point that it had passed: this machine does not compute the same twice"}
-		}
+	if t.Point != nil {
+		r.point = int64(min(*t.Point, meter.Endless))
+		r.most = min(r.most, r.point)
+		r.state = meter.State{}.Sum() // of a program that does not even begin
 	}
-	o.State = at
-	return o
 }
 
 // note keeps the state of an instance that has stopped, if it is wanted.
 func (r *runner) note(mod api.Module) {
-	if r.point < 0 {
+	inside, ok := mod.(experimental.InternalModule)
+	if r.point < 0 || !ok { // every instance of wazero's is one
 		return
 	}
 	s := meter.State{Passed: r.work > r.point, Count: uint64(r.work), Memory: r.mem.lent()}
-	inside, ok := mod.(experimental.InternalModule)
-	if !ok {
-		return // every instance of wazero's is one
-	}
 	left := inside.NumGlobal() - 1
 	if r.recurs {
 		left--

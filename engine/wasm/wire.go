@@ -111,14 +111,7 @@ type outcome struct {
 	Wall    int64
 	Memory  int64
 	Work    int64
-	State   *state
-}
-
-// state is what is told of a task that has a point.
-type state struct {
-	_      struct{} `cbor:",toarray"`
-	Sum    []byte
-	Passed bool
+	State   []byte // of a task with a point
 }
 
 // stream is one of a task's two outputs; Spilled says that the bytes are in the task's folder.
@@ -213,7 +206,7 @@ func (r *report) check() error {
 
 func (o *outcome) check() error {
 	switch o.End {
-	case engine.Exited, engine.Trapped, engine.OutputFull, engine.MemoryFull, engine.DiskFull, engine.WorkFull, engine.Cancelled, engine.Broken:
+	case engine.Exited, engine.Trapped, engine.OutputFull, engine.MemoryFull, engine.DiskFull, engine.WorkFull, engine.AtPoint, engine.Cancelled, engine.Broken:
 	default:
 		return fmt.Errorf("report: task %d ends with %q", o.ID, o.End)
 	}
@@ -222,7 +215,7 @@ func (o *outcome) check() error {
 			return fmt.Errorf("report: bad output of task %d", o.ID)
 		}
 	}
-	if o.State != nil && len(o.State.Sum) != sha256.Size {
+	if len(o.State) != 0 && len(o.State) != sha256.Size {
 		return fmt.Errorf("report: bad state of task %d", o.ID)
 	}
 	if len(o.Message) > maxText || o.CPU < 0 || o.Wall < 0 || o.Memory < 0 || o.Work < 0 {

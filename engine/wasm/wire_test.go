@@ -89,7 +89,7 @@ func FuzzReport(f *testing.F) {
 		report{Fault: &fault{Program: true, Message: "m", Hint: "h"}},
 		report{Events: []event{
 			{Outcome: &outcome{ID: 1, End: engine.Exited, Stdout: stream{Inline: []byte("x"), Size: 1}}},
-			{Outcome: &outcome{ID: 2, End: engine.Trapped, State: &state{Sum: make([]byte, 32), Passed: true}}},
+			{Outcome: &outcome{ID: 2, End: engine.Trapped, State: make([]byte, 32)}},
 			{Chunk: &chunk{ID: 1, FD: 2, Offset: 3, Data: []byte("y")}},
 		}},
 	}, func() any { return &report{} }, func(v any) error { return v.(*report).check() })
@@ -149,11 +149,14 @@ var lies = map[string]func(c *coder, id uint64) []byte{
 		return told(c, outcome{ID: id, End: engine.Exited, Stdout: stream{Spilled: true, Size: 9}})
 	},
 	"a state that nobody asked for": func(c *coder, id uint64) []byte {
-		return told(c, outcome{ID: id, End: engine.Exited, State: &state{Sum: make([]byte, 32)}})
+		return told(c, outcome{ID: id, End: engine.Exited, State: make([]byte, 32)})
+	},
+	"a point that was not asked for": func(c *coder, id uint64) []byte {
+		return told(c, outcome{ID: id, End: engine.AtPoint})
 	},
 	"nothing of a state": func(c *coder, id uint64) []byte { return told(c, outcome{ID: id, End: engine.Exited}) },
 	"half a state": func(c *coder, id uint64) []byte {
-		return told(c, outcome{ID: id, End: engine.Exited, State: &state{Sum: make([]byte, 16)}})
+		return told(c, outcome{ID: id, End: engine.Exited, State: make([]byte, 16)})
 	},
 	"noise":               func(*coder, uint64) []byte { return bytes.Repeat([]byte{0, 0, 0, 9, 'n'}, 100) },
 	"an endless frame":    func(*coder, uint64) []byte { return []byte{0xff, 0xff, 0xff, 0xff, 1, 2, 3} },
