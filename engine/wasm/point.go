@@ -32,7 +32,7 @@ func (r *runner) note(mod api.Module) {
 	}
 	for i := range inside.NumGlobal() {
 		if g := inside.Global(i); i != left {
-			s.Globals = append(s.Globals, meter.Global{Type: byte(g.Type()), Bits: g.Get()})
+			s.Globals = append(s.Globals, meter.Global{Type: g.Type(), Bits: g.Get()})
 		}
 	}
 	r.state = s.Sum()

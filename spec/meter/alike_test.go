@@ -115,7 +115,7 @@ func state(mod api.Module, count int64, passed bool) meter.State {
 	}
 	for i := range inside.NumGlobal() {
 		if g := inside.Global(i); i != left {
-			s.Globals = append(s.Globals, meter.Global{Type: byte(g.Type()), Bits: g.Get()})
+			s.Globals = append(s.Globals, meter.Global{Type: g.Type(), Bits: g.Get()})
 		}
 	}
 	return s
