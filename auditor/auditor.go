@@ -1,7 +1,7 @@
-// Package auditor keeps the second look at what providers say: a statement is run again, and what came of it is told in the words that jurors are compared by.
-// It promises that an answer is the same bytes as an honest provider's, whatever the end of the program was; that what only this machine or its clock is the
-// cause of is an error and no answer; and that nothing of an examination stays on the disk but blocks that the store's next collection takes.
-// It leaves the drawing of jurors and what answers mean to spec/trust, the running to the engine, and contents to the store.
+// Package auditor keeps the second look at what providers say: an examiner runs a statement again, and a juror does so where it was drawn for it, commits itself and reveals.
+// It promises that an answer is the same bytes as an honest provider's, that what only this machine or its clock is the cause of is no answer, that whoever is
+// started anew reveals what it had committed itself to, and that nothing stays on the disk but blocks that the store's next collection takes.
+// It leaves what answers mean to spec/trust, running to the engine, contents to the store, keys, chain and links to those who hand them in.
 package auditor
 
 import (
@@ -67,6 +67,9 @@ type Rule func(work uint64) uint64
 func By(beta []byte, draw uint64) Rule {
 	return func(work uint64) uint64 { return trust.Point(beta, draw, work) }
 }
+
+// At is the rule that picks one point always: that of somebody else.
+func At(point uint64) Rule { return func(uint64) uint64 { return point } }
 
 // Finding is what came of a statement.
 type Finding struct {

@@ -181,9 +181,6 @@ func (c *carol) statement() lease.Statement {
 		Task: job.Task{Index: 3}}
 }
 
-// at is a rule that picks one point always.
-func at(point uint64) Rule { return func(uint64) uint64 { return point } }
-
 // leaves nothing: sandboxes are closed and folders are gone.
 func (c *carol) leavesNothing() {
 	c.t.Helper()
@@ -198,7 +195,7 @@ func TestPointsFollowFromTheWork(t *testing.T) {
 	c := sits(t)
 	var asked []uint64
 	mine := func(work uint64) uint64 { asked = append(asked, work); return 17 }
-	f, err := c.Examine(t.Context(), c.statement(), mine, []Rule{at(18), at(17)})
+	f, err := c.Examine(t.Context(), c.statement(), mine, []Rule{At(18), At(17)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,11 +239,11 @@ func TestAProgramGetsWhatTheStatementSays(t *testing.T) {
 		}
 		return honest(task, p)
 	}
-	if _, err := c.Examine(t.Context(), s, at(1), nil); err != nil || runs != 2 {
+	if _, err := c.Examine(t.Context(), s, At(1), nil); err != nil || runs != 2 {
 		t.Errorf("%d runs, %v", runs, err)
 	}
 	s.Task.Input = &job.Content{Inline: []byte("own"), Size: 3}
-	if _, err := c.Examine(t.Context(), s, at(1), nil); err != nil || runs != 4 {
+	if _, err := c.Examine(t.Context(), s, At(1), nil); err != nil || runs != 4 {
 		t.Errorf("with an input that came along: %d runs, %v", runs, err)
 	}
 	c.leavesNothing()
@@ -257,7 +254,7 @@ func TestTooLargeAnInputIsAnAnswer(t *testing.T) {
 	c := sits(t)
 	s := c.statement()
 	s.Task.Path, s.Task.Input = "/in/part", &job.Content{CID: c.shelf.put(make([]byte, 2<<20)), Size: 2 << 20}
-	f, err := c.Examine(t.Context(), s, By(make([]byte, 64), 0), []Rule{at(9)})
+	f, err := c.Examine(t.Context(), s, By(make([]byte, 64), 0), []Rule{At(9)})
 	if err != nil || f.Result.End != job.DiskFull || f.Say.Answer != trust.Answer((job.Result{End: job.DiskFull}).Digest(), 0) || f.Say.State != f.Others[0] {
 		t.Errorf("%+v, %v", f, err)
 	}
@@ -326,7 +323,7 @@ func TestWhatIsNoAnswer(t *testing.T) {
 			c := sits(t)
 			s := c.statement()
 			row.do(c, &s)
-			f, err := c.Examine(t.Context(), s, at(500), nil)
+			f, err := c.Examine(t.Context(), s, At(500), nil)
 			if !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), row.says) {
 				t.Errorf("%+v, %v", f, err)
 			}
@@ -342,12 +339,12 @@ func TestGivingUp(t *testing.T) {
 		s := c.statement()
 		s.Work.Stdin = "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
 		began := time.Now()
-		if _, err := c.Examine(t.Context(), s, at(0), nil); !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "nobody sent any of it in time") || time.Since(began) != c.cfg.Stall {
+		if _, err := c.Examine(t.Context(), s, At(0), nil); !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "nobody sent any of it in time") || time.Since(began) != c.cfg.Stall {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 		short, end := context.WithTimeout(t.Context(), time.Second)
 		defer end()
-		if _, err := c.Examine(short, s, at(0), nil); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrNoAnswer) {
+		if _, err := c.Examine(short, s, At(0), nil); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrNoAnswer) {
 			t.Errorf("told to stop: %v", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -355,7 +352,7 @@ func TestGivingUp(t *testing.T) {
 			cancel()
 			return engine.Outcome{End: engine.Cancelled, Exit: -1}
 		}
-		if _, err := c.Examine(ctx, c.statement(), at(0), nil); !errors.Is(err, context.Canceled) || errors.Is(err, ErrNoAnswer) {
+		if _, err := c.Examine(ctx, c.statement(), At(0), nil); !errors.Is(err, context.Canceled) || errors.Is(err, ErrNoAnswer) {
 			t.Errorf("stopped in the middle: %v", err)
 		}
 		c.leavesNothing()

@@ -10,6 +10,7 @@ const (
 	saltPrefix   = "hpips/salt/v1\x00"
 	leafPrefix   = "hpips/leaf/v1\x00"
 	answerPrefix = "hpips/answer/v1\x00"
+	statePrefix  = "hpips/answer-with-state/v1\x00"
 )
 
 // Leaf is what a provider says about one task: the task, what came of it, and what it took. Leaves stand in the order in which they are paid for.
@@ -43,6 +44,12 @@ func (l Leaf) Answer() Digest { return Answer(l.Result, l.Work) }
 func Answer(result Digest, work uint64) Digest {
 	b := append([]byte(answerPrefix), result[:]...)
 	return sha256.Sum256(binary.BigEndian.AppendUint64(b, work))
+}
+
+// WithState joins an answer and a state to what is asked where a juror's word about its state is in doubt.
+func WithState(answer, state Digest) Digest {
+	b := append([]byte(statePrefix), answer[:]...)
+	return sha256.Sum256(append(b, state[:]...))
 }
 
 // Price is the leaf's part of what was paid for results that took work together: by its work, rounded up; where none was counted, it is all.
