@@ -11,6 +11,7 @@
 //	verify      results become a verdict
 //	requester   the life of a job, journalled
 //	provider    the life of a lease, on the machine that computes
+//	auditor     a statement is run again, to ask whether its provider was right
 //	seat        keeping the node's place in the committee: receipts, ticket, claims
 //	api         HTTP for the command line and the page; api/client asks it
 //	proto/*     the chain's messages, and the code generated from them

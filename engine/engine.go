@@ -75,6 +75,8 @@ type Task struct {
 	Outputs []string
 	// Stream asks for standard output and error through Sink.Output as they come, besides the Outcome.
 	Stream bool
+	// Point ends the task once it was charged more than that, and asks for its state there (spec/meter); nil is none. Engines that do not count ignore it.
+	Point *uint64
 }
 
 // End says how a task came to its end.
@@ -89,6 +91,7 @@ const (
 	MemoryFull End = "memory-full" // Limits.Memory refused growth, and the program gave up
 	DiskFull   End = "disk-full"   // Limits.Disk refused a write, and the program gave up
 	WorkFull   End = "work-full"   // Limits.Work passed
+	AtPoint    End = "at-point"    // Task.Point passed
 	Cancelled  End = "cancelled"   // Cancel, or the end of Run's ctx
 	Broken     End = "broken"      // the sandbox died or the host failed; the program is not known to be at fault
 )
@@ -108,6 +111,9 @@ type Outcome struct {
 	// for a task that never started or had to be killed. Only regular files and folders are in it.
 	Outputs map[string]string
 	Usage   Usage
+	// State is the sum of spec/meter.State where Task.Point asked for it: at the point if End is AtPoint, else at the end of a program that did not come so
+	// far. It is the same for the same task on every machine. nil for a task that was killed or broke.
+	State *[32]byte
 }
 
 // Blob is what a task wrote: held inline up to 64 KiB, else in a file of Program.Dir that stays until Release or Close.

@@ -6,7 +6,7 @@ GO=${GO:-go}
 export GOFLAGS="-buildvcs=false -trimpath" HPIPS_BIN=$PWD/bin/hpips
 
 # Rooms in which several goroutines share state: their tests run under the race detector.
-racy='p2p|seat|requester|provider|engine|store|node|market|verify|api'
+racy='p2p|seat|requester|provider|auditor|engine|store|node|market|verify|api'
 
 summary=()
 began=$SECONDS
@@ -66,6 +66,6 @@ CGO_ENABLED=1 step "a Ledger device made of software" go_test 10m -count=1 -race
 step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
 step "build for Windows" other_system windows
 step "build for macOS" other_system darwin
-step "end to end" go_test 15m -count=1 -- $(packages "test/e2e|test/swarm|test/chaos|test/chain|test/cosmjs|test/trade|test/money")
+step "end to end" go_test 15m -count=1 -- $(packages "test/e2e|test/swarm|test/chaos|test/chain|test/cosmjs|test/trade|test/money|test/audit")
 step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench
 finish "all tests passed"

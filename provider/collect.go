@@ -2,12 +2,12 @@ package provider
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/execution"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/store"
@@ -278,13 +278,11 @@ func (p *Provider) taken(n note) uint64 {
 
 // result is what a requester is told of an outcome. Large contents go to the store: what has to be kept of them is returned besides.
 func (p *Provider) result(t *tenant, k *task, o *engine.Outcome) (job.Result, []store.Link) {
-	r := job.Result{Index: k.Index, End: end(o.End), Message: o.Message, Stderr: excerpt(o.Stderr),
-		Usage: job.Usage{CPU: o.Usage.CPU.Nanoseconds(), Wall: o.Usage.Wall.Nanoseconds(), Memory: o.Usage.Memory, Work: o.Usage.Work}}
-	if o.End == engine.Exited {
-		r.Exit = o.Exit
-	}
 	var links []store.Link
 	keepAs := func(path string) (job.Content, error) {
+		if err := p.roomy(o); err != nil {
+			return job.Content{}, err
+		}
 		e, err := p.store.AddPath(t.ctx, path, nil)
 		if err != nil {
 			return job.Content{}, err
@@ -294,40 +292,19 @@ func (p *Provider) result(t *tenant, k *task, o *engine.Outcome) (job.Result, []
 		links = append(links, l)
 		return job.Content{CID: e.CID.String(), Size: int64(e.Size)}, nil
 	}
-	err := p.contents(o, &r, keepAs)
+	r, err := execution.Result(k.Index, o, keepAs)
 	if err != nil {
 		return job.Result{Index: k.Index, End: job.Broken, Message: fmt.Sprintf("result of task %d cannot be kept on this node: %v", k.Index, err), Usage: r.Usage}, nil
 	}
 	return r, links
 }
 
-// contents fills in standard output and output folders.
-func (p *Provider) contents(o *engine.Outcome, r *job.Result, keepAs func(path string) (job.Content, error)) (err error) {
-	if o.Stdout.Path == "" && len(o.Outputs) == 0 {
-		r.Stdout = job.Content{Inline: o.Stdout.Inline, Size: int64(len(o.Stdout.Inline))}
-		return nil
-	}
+// roomy errs when this node's disk for tasks has no room for the contents of an outcome.
+func (p *Provider) roomy(o *engine.Outcome) error {
 	p.mu.Lock()
-	free := p.cfg.Disk - p.disk
-	p.mu.Unlock()
-	if free <= o.Stdout.Size {
+	defer p.mu.Unlock()
+	if p.cfg.Disk-p.disk <= o.Stdout.Size {
 		return errFull
-	}
-	r.Stdout = job.Content{Inline: o.Stdout.Inline, Size: int64(len(o.Stdout.Inline))}
-	if o.Stdout.Path != "" {
-		if r.Stdout, err = keepAs(o.Stdout.Path); err != nil {
-			return err
-		}
-	}
-	for guest, host := range o.Outputs {
-		c, err := keepAs(host)
-		if err != nil {
-			return err
-		}
-		if r.Outputs == nil {
-			r.Outputs = map[string]job.Content{}
-		}
-		r.Outputs[guest] = c
 	}
 	return nil
 }
@@ -355,41 +332,4 @@ func (p *Provider) pin(t *tenant, links []store.Link) keep {
 	p.disk += bytes
 	p.mu.Unlock()
 	return keep{root.CID, bytes}
-}
-
-// end gives the requester's word for the engine's.
-func end(e engine.End) job.End {
-	switch e {
-	case engine.Exited:
-		return job.Exited
-	case engine.Trapped:
-		return job.Trapped
-	case engine.TimedOut:
-		return job.TimedOut
-	case engine.OutputFull:
-		return job.OutputFull
-	case engine.MemoryFull:
-		return job.MemoryFull
-	case engine.DiskFull:
-		return job.DiskFull
-	case engine.WorkFull:
-		return job.WorkFull
-	case engine.Cancelled:
-		return job.Stopped
-	}
-	return job.Broken
-}
-
-// excerpt is the part of a standard error that travels.
-func excerpt(b engine.Blob) []byte {
-	if b.Path == "" {
-		return b.Inline
-	}
-	f, err := os.Open(b.Path)
-	if err != nil {
-		return b.Inline
-	}
-	defer f.Close()
-	text, _ := io.ReadAll(io.LimitReader(f, job.InlineLimit)) // as much as can be read
-	return text
 }

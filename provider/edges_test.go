@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/hpips/hpips/engine/execution"
 	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
@@ -47,7 +48,7 @@ func TestLeasesThatBobDoesNotBegin(t *testing.T) {
 		{name: "whose program is no program", want: "_start", edit: func(c *client, b *begin) { b.Work = c.work("not a program") }, program: true},
 		{name: "whose program is no address", want: "program /etc/passwd", edit: func(_ *client, b *begin) { b.Work.Module = "/etc/passwd" }},
 		{name: "whose program nobody has", want: "nobody sent any of it", edit: func(_ *client, b *begin) { b.Work.Module = address([]byte("?")).String() }},
-		{name: "whose program is huge", want: "larger than 64 MiB", edit: func(c *client, b *begin) { b.Work.Module = c.bob.shelf.put(make([]byte, maxModule+1)) }},
+		{name: "whose program is huge", want: "larger than 64 MiB", edit: func(c *client, b *begin) { b.Work.Module = c.bob.shelf.put(make([]byte, execution.MaxModule+1)) }},
 		{name: "whose input nobody has", want: "input " + address([]byte("?")).String(), edit: func(_ *client, b *begin) {
 			b.Work.Inputs = []job.Input{{From: address([]byte("?")).String(), To: "/in"}}
 		}},

@@ -2,11 +2,8 @@ package provider
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -15,13 +12,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/execution"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/store"
 )
-
-// maxModule is the size in bytes of the largest program.
-const maxModule = 64 << 20
 
 // The bounds of what is staged ahead for one lease.
 const (
@@ -30,11 +25,8 @@ const (
 	aheadBytes = 256 << 20
 )
 
-// The reasons for which content is given up.
-var (
-	errStalled = errors.New("nobody sent any of it in time")
-	errFull    = errors.New("the disk that this node gives to tasks is full")
-)
+// errFull is why content is given up that this node has no room for.
+var errFull = errors.New("the disk that this node gives to tasks is full")
 
 // prepare brings a lease's program and what all its tasks share to this disk. A failure ends the lease.
 func (p *Provider) prepare(t *tenant) {
@@ -58,10 +50,10 @@ func (p *Provider) bring(t *tenant) (program engine.Program, mounts []engine.Mou
 		return program, nil, "", fmt.Errorf("lease folder: %w", err)
 	}
 	program.Module = filepath.Join(t.dir, "module")
-	if err := p.share(t, "program", t.work.Module, program.Module, maxModule); err != nil {
+	if err := p.share(t, "program", t.work.Module, program.Module, execution.MaxModule); err != nil {
 		return program, nil, "", err
 	}
-	if program.Key, err = digest(program.Module); err != nil {
+	if program.Key, err = execution.Key(program.Module); err != nil {
 		return program, nil, "", err
 	}
 	for i, in := range t.work.Inputs {
@@ -96,19 +88,6 @@ func (p *Provider) share(t *tenant, what, ref, host string, limit int64) error {
 	return nil
 }
 
-func digest(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
 // fetch brings content to a new path of this disk and returns its size in bytes. It gives up past limit bytes, after Stall (or most,
 // if that is set and shorter) without progress, or when this node's disk for tasks is full.
 func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, most time.Duration, from peer.ID) (int64, error) {
@@ -124,35 +103,14 @@ func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, mos
 	if most > 0 {
 		patience = min(patience, most)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stall := time.AfterFunc(patience, func() { cancel(errStalled) })
-	defer stall.Stop()
 	var size atomic.Int64
 	defer func() { p.coming(-size.Load()) }()
-	moved := func(s store.Progress) {
-		stall.Reset(patience)
-		if p.coming(s.Bytes - size.Swap(s.Bytes)) {
-			cancel(errFull) // with what else is on its way
+	err := execution.Bring(ctx, p.store, ref, host, limit, patience, func(n int64) error {
+		if full := p.coming(n - size.Swap(n)); full && n > 0 {
+			return errFull // with what else is on its way
 		}
-		if s.Bytes > limit+limit/8+(1<<20) { // blocks weigh a little more than their content
-			cancel(store.ErrTooLarge)
-		}
-	}
-	err := func() error {
-		c, err := p.store.Resolve(ctx, ref)
-		if err != nil {
-			return err
-		}
-		if _, err := p.store.Fetch(ctx, c, moved, from); err != nil {
-			return err
-		}
-		p.coming(-size.Swap(0))
-		return p.store.Export(ctx, c, host, limit, moved)
-	}()
-	if cause := context.Cause(ctx); err != nil && (errors.Is(cause, errStalled) || errors.Is(cause, errFull) || errors.Is(cause, store.ErrTooLarge)) {
-		err = cause
-	}
+		return nil
+	}, from)
 	if scarce && errors.Is(err, store.ErrTooLarge) {
 		err = errFull
 	}
@@ -240,8 +198,7 @@ func (p *Provider) staged(t *tenant, k *task, host string, n int64, err error) {
 	p.mu.Unlock()
 	r := job.Result{Index: k.Index, End: job.Broken, Message: fmt.Sprintf("input %s: %v", k.Input.CID, err)}
 	if errors.Is(err, store.ErrTooLarge) {
-		r.End, r.Message = job.DiskFull, fmt.Sprintf("input %s is larger than the %s of disk that a task may take; raise it with --disk",
-			k.Input.CID, engine.Bytes(t.program.Limits.Disk))
+		r = execution.TooLarge(k.Task, t.program.Limits.Disk)
 	}
 	p.answer(t, []*task{k}, []job.Result{r}, keep{})
 }

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/execution"
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
@@ -62,7 +61,7 @@ func (p *Provider) begin(ctx context.Context, l *link, id string, b lease.Begin)
 		l.refuse(id, lease.Refused{Reason: err.Error()})
 		return
 	}
-	if err := checkGuest(b.Work); err != nil {
+	if err := execution.Check(b.Work); err != nil {
 		l.refuse(id, lease.Refused{Reason: err.Error(), Hint: "correct the job", Program: true})
 		return
 	}
@@ -150,63 +149,6 @@ func (p *Provider) checkWork(b lease.Begin) error {
 	return nil
 }
 
-// checkGuest refuses names that no sandbox can show.
-func checkGuest(w lease.Work) error {
-	for name, value := range w.Env {
-		if err := checkVariable(name, value); err != nil {
-			return err
-		}
-	}
-	for _, a := range w.Args {
-		if strings.ContainsRune(a, 0) {
-			return errors.New("an argument contains a zero byte")
-		}
-	}
-	for _, in := range w.Inputs {
-		if err := checkPath(in.To); err != nil {
-			return fmt.Errorf("input %s: %w", in.From, err)
-		}
-	}
-	for _, out := range w.Outputs {
-		if err := checkPath(out); err != nil {
-			return fmt.Errorf("output: %w", err)
-		}
-	}
-	return nil
-}
-
-func checkVariable(name, value string) error {
-	if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(value, 0) {
-		return fmt.Errorf("%q is not a name for an environment variable, or its value contains a zero byte", name)
-	}
-	return nil
-}
-
-func checkPath(g string) error {
-	if !path.IsAbs(g) || path.Clean(g) != g || g == "/" || strings.ContainsRune(g, 0) {
-		return fmt.Errorf("%q is not a clean absolute path", g)
-	}
-	return nil
-}
-
-// checkTask refuses a task that no requester of this program gives.
-func checkTask(j job.Task) error {
-	for name, value := range j.Env {
-		if err := checkVariable(name, value); err != nil {
-			return err
-		}
-	}
-	if j.Path != "" {
-		if err := checkPath(j.Path); err != nil {
-			return err
-		}
-	}
-	if j.Input != nil && (j.Path == "" || len(j.Input.Inline) > job.InlineLimit) {
-		return errors.New("its input has no path, or is too large to be inline")
-	}
-	return nil
-}
-
 // assign takes in tasks; those that are held are passed over.
 func (p *Provider) assign(l *link, id string, tasks []job.Task) {
 	p.mu.Lock()
@@ -219,7 +161,7 @@ func (p *Provider) assign(l *link, id string, tasks []job.Task) {
 		return // or Begin is still to come, and Held will tell that these are not here
 	}
 	for _, j := range tasks {
-		if err := checkTask(j); err != nil {
+		if err := execution.CheckTask(j); err != nil {
 			p.turnOut(t, lease.Refused{Reason: fmt.Sprintf("task %d: %v", j.Index, err), Program: true})
 			return
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/execution"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 )
@@ -120,21 +121,8 @@ func (t *tenant) begin(ctx context.Context, w lease.Work, key string, e engine.E
 	t.begun, t.work, t.key, t.engine = true, w, key, e
 	t.ctx, t.cancel = context.WithCancel(ctx)
 	t.tasks, t.spools = map[uint64]*task{}, map[uint64]*spool{}
-	t.program = engine.Program{
-		Lease: t.id, Args: w.Args, Inputs: filepath.Join(t.dir, "in"), Env: append(environment(w.Env), fmt.Sprint("HPIPS_COUNT=", w.Count)), Seed: w.Seed,
-		Limits: engine.Limits{
-			Time: time.Duration(w.Limits.Time), Memory: int64(w.Resources.Memory), Output: int64(w.Limits.Output), Disk: int64(w.Resources.Disk), Work: w.Limits.Work,
-		}.OrDefault(),
-	}
-}
-
-// environment writes variables in the order of their names.
-func environment(vars map[string]string) []string {
-	env := make([]string, 0, len(vars)+1)
-	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		env = append(env, name+"="+vars[name])
-	}
-	return env
+	t.program = execution.Program(w)
+	t.program.Lease, t.program.Inputs = t.id, filepath.Join(t.dir, "in")
 }
 
 // enqueue takes in a task that is not held. Needs p.mu.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/execution"
 	"github.com/hpips/hpips/spec/lease"
 )
 
@@ -329,15 +330,8 @@ func (p *Provider) place(s *shift, b *box) (paths []string) {
 
 // task is k as the sandbox sees it.
 func (t *tenant) task(k *task) engine.Task {
-	env := make([]string, 0, 2+len(k.Env))
-	env = append(env, fmt.Sprint("HPIPS_INDEX=", k.Index))
-	if k.Path != "" {
-		env = append(env, "HPIPS_INPUT="+k.Path)
-	}
-	e := engine.Task{ID: k.id, Env: append(env, environment(k.Env)...), Stdin: t.stdin, Outputs: t.work.Outputs, Stream: t.work.Stream}
-	if k.input != "" {
-		e.Mounts = []engine.Mount{{Guest: k.Path, Host: k.input}}
-	}
+	e := execution.Task(t.work, k.Task, t.stdin, k.input)
+	e.ID = k.id
 	return e
 }
 

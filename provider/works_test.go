@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/execution"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -38,7 +39,7 @@ func (w *works) Open(_ context.Context, p engine.Program) (engine.Sandbox, error
 	if err != nil {
 		return nil, err
 	}
-	if key, err := digest(p.Module); err != nil || key != p.Key {
+	if key, err := execution.Key(p.Module); err != nil || key != p.Key {
 		return nil, fmt.Errorf("key %s of a module with %s, %w", p.Key, key, err)
 	}
 	run := programs()[string(module)]

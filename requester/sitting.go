@@ -186,10 +186,10 @@ func (r *Requester) judge(ctx context.Context, p *panel) error {
 	return r.attest(ctx, p.hearing)
 }
 
-// worth is the work of leaves, each that comes several times in a row once.
+// worth is the work of leaves, each statement that comes several times in a row once.
 func worth(leaves []placed) (work uint64) {
 	for i, l := range leaves {
-		if i == 0 || leaves[i-1].place != l.place {
+		if i == 0 || leaves[i-1].Leaf.Statement != l.Leaf.Statement {
 			work += l.Leaf.Work
 		}
 	}

@@ -28,8 +28,8 @@ type Kit struct {
 	Bad func(t *testing.T) engine.Program
 	// Crash kills the child of a sandbox from outside.
 	Crash func(t *testing.T, s engine.Sandbox)
-	// Pauses says that Pause works here.
-	Pauses bool
+	// Pauses says that Pause works here, Counts that work is counted.
+	Pauses, Counts bool
 }
 
 // Guestbook names the acts that the suite asks of Kit.Program, by the first of its arguments:
@@ -57,6 +57,7 @@ func Suite(t *testing.T, kit Kit) {
 		{"growing input", growingInput}, {"stream", streams}, {"files", files}, {"read-only mounts", readOnly}, {"missing input", missingInput},
 		{"cancel one of fifty", cancelOneOfFifty}, {"cancel the running one", cancelRunning}, {"context ends", contextEnds},
 		{"time limit", timeLimit}, {"crash", crash}, {"pause", pause}, {"close", closes}, {"bad program", badProgram}, {"two leases", twoLeases},
+		{"point", point},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, kit) })
@@ -156,6 +157,26 @@ func (l *Ledger) check(t *testing.T, tasks []engine.Task) {
 	}
 	if len(l.Of) != len(tasks) {
 		t.Fatalf("%d outcomes for %d tasks", len(l.Of), len(tasks))
+	}
+}
+
+// point ends a task where its work passes a point, and another, the same, where it ends. Who does not count does as if nothing was asked for.
+func point(t *testing.T, kit Kit) {
+	s := open(t, kit, nil)
+	far, near := uint64(1)<<62, uint64(1)
+	tasks := []engine.Task{index(1), index(2), index(3)}
+	tasks[1].Point, tasks[2].Point = &far, &near
+	l := NewLedger()
+	run(t, s, l, tasks...)
+	a, b, c := l.Of[1], l.Of[2], l.Of[3]
+	if a.State != nil || !right(a) || !right(b) {
+		t.Errorf("without a point %+v, with one beyond the end %+v", a, b)
+	}
+	switch {
+	case !kit.Counts && (b.State != nil || c.State != nil || !right(c)):
+		t.Errorf("work is not counted: %+v, %+v", b, c)
+	case kit.Counts && (b.State == nil || c.State == nil || c.End != engine.AtPoint || c.Usage.Work <= 1 || c.Usage.Work > b.Usage.Work || *b.State == *c.State):
+		t.Errorf("beyond the end %+v, near the start %+v", b, c)
 	}
 }
 

@@ -210,7 +210,7 @@ func (b *batch) fill(p *process) {
 			b.s.mu.Unlock()
 			continue
 		}
-		o.Tasks = append(o.Tasks, taskOrder{ID: t.ID, Args: t.Args, Env: t.Env, Mounts: t.Mounts, Stdin: t.Stdin, Open: t.StdinOpen, Outputs: t.Outputs, Stream: t.Stream})
+		o.Tasks = append(o.Tasks, taskOrder{ID: t.ID, Args: t.Args, Env: t.Env, Mounts: t.Mounts, Stdin: t.Stdin, Open: t.StdinOpen, Outputs: t.Outputs, Stream: t.Stream, Point: t.Point})
 		if len(b.sent) == 0 {
 			b.first(time.Now())
 		}
@@ -336,6 +336,13 @@ func (b *batch) outcome(i int, o *outcome) (engine.Outcome, error) {
 		Stdout: engine.Blob{Inline: o.Stdout.Inline, Size: o.Stdout.Size},
 		Stderr: engine.Blob{Inline: o.Stderr.Inline, Size: o.Stderr.Size},
 		Usage:  engine.Usage{CPU: time.Duration(o.CPU), Wall: time.Duration(o.Wall), Memory: o.Memory, Work: o.Work},
+	}
+	asked := t.Point != nil && o.End != engine.Broken && o.End != engine.Cancelled
+	switch told := len(o.State) > 0; {
+	case told != asked || o.End == engine.AtPoint && !asked:
+		return out, fmt.Errorf("the state of task %d: asked for it %t, told it %t", o.ID, asked, told)
+	case told:
+		out.State = (*[32]byte)(o.State)
 	}
 	if o.Stdout.Spilled {
 		out.Stdout = engine.Blob{Path: stdoutFile(dir, t.ID), Size: o.Stdout.Size}

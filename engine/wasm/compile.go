@@ -15,6 +15,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"github.com/tetratelabs/wazero/sys"
 )
 
 // engineVersion is part of the name of every cache entry; a test holds it equal to go.mod.
@@ -48,10 +49,18 @@ func load(ctx context.Context, cache string) (wazero.Runtime, wazero.CompiledMod
 	if err != nil {
 		return nil, nil, fmt.Errorf("compiled code: %w", err)
 	}
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, rt); err != nil {
+	host := rt.NewHostModuleBuilder(wasi_snapshot_preview1.ModuleName)
+	wasi_snapshot_preview1.NewFunctionExporter().ExportFunctions(host)
+	host.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(exit), []api.ValueType{api.ValueTypeI32}, nil).Export("proc_exit")
+	if _, err := host.Instantiate(ctx); err != nil {
 		return nil, nil, fmt.Errorf("wasi: %w", err)
 	}
 	return rt, code, nil
+}
+
+// exit is WASI's proc_exit. wazero's own takes the program's memory away at once; here it stays to be looked at until the runner closes the instance.
+func exit(_ context.Context, _ api.Module, params []uint64) {
+	panic(sys.NewExitError(uint32(params[0])))
 }
 
 // compile checks the module, meters it, and writes its code into the cache folder. A *fault with Program set says what is wrong with it. The

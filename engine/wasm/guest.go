@@ -52,8 +52,11 @@ type runner struct {
 	clock      int64 // nanoseconds since the task's start, as the task sees it
 	random     *rand.ChaCha8
 	index      string
-	work       int64 // instructions that it was charged
-	deep       bool  // its calls were nested too deep
+	most       int64 // instructions that it may be charged
+	work       int64 // that it was charged
+	point      int64 // at which its state is wanted, -1 for none
+	state      [32]byte
+	deep       bool // its calls were nested too deep
 }
 
 // view is the file system that instances are given; what is behind it changes from task to task.
@@ -129,6 +132,9 @@ func (r *runner) run(t *taskOrder, in *inlet) *outcome {
 		o.End, o.Exit, o.Message = engine.Broken, -1, clip("output cannot be kept: "+cause(err).Error())
 	}
 	o.CPU, o.Wall, o.Memory, o.Work = int64(threadCPU()-cpu), int64(time.Since(start)), int64(r.mem.peak), r.work
+	if r.point >= 0 && o.End != engine.Broken {
+		o.State = append([]byte(nil), r.state[:]...)
+	}
 	return o
 }
 
@@ -140,6 +146,7 @@ func (r *runner) reset(t *taskOrder, in *inlet) {
 	r.outputLeft, r.disk = r.set.Limits.Output, quota{left: r.set.Limits.Disk}
 	r.stopped, r.why, r.clock, r.random, r.work, r.deep = "", "", 0, nil, 0, false
 	r.mem.peak, r.mem.refused, r.files.fault = 0, false, nil
+	r.aim(t)
 	r.index = ""
 	for _, e := range t.Env {
 		if v, ok := strings.CutPrefix(e, "HPIPS_INDEX="); ok {
@@ -237,14 +244,11 @@ func (r *runner) start(mod api.Module) error {
 		room = mod.ExportedGlobal(meter.Room).(api.MutableGlobal)
 		room.Set(meter.Depth)
 	}
-	all := uint64(meter.Endless)
-	if limit := r.set.Limits.Work; limit > 0 {
-		all = uint64(min(limit, meter.Endless))
-	}
-	left.Set(all)
+	left.Set(uint64(r.most))
 	defer func() {
-		r.work = max(0, int64(all-left.Get()))
+		r.work = max(0, r.most-int64(left.Get()))
 		r.deep = room != nil && int64(room.Get()) < 0
+		r.note(mod)
 	}()
 	if r.first {
 		if _, err := mod.ExportedFunction(meter.Start).Call(r.ctx); err != nil {
@@ -298,7 +302,13 @@ func (r *runner) end(err error) (engine.End, int, string) {
 	switch {
 	case r.stopped == engine.Broken:
 		return engine.Broken, -1, clip(r.why)
-	case limits.Work > 0 && r.work > limits.Work:
+	case r.files.fault != nil:
+		return engine.Broken, -1, clip("this machine's disk failed the task: " + r.files.fault.Error())
+	case err != nil && strings.Contains(err.Error(), engineOverflow):
+		return engine.Broken, -1, "the stack of this machine's engine ended before the program's"
+	case r.point >= 0 && r.work > r.point:
+		return engine.AtPoint, -1, "stopped at the point that was asked for"
+	case r.work > r.most:
 		return engine.WorkFull, -1, limits.Excess(engine.WorkFull)
 	case r.stopped == engine.OutputFull:
 		return engine.OutputFull, -1, limits.Excess(engine.OutputFull)
@@ -306,16 +316,12 @@ func (r *runner) end(err error) (engine.End, int, string) {
 		return r.stopped, -1, clip(r.why)
 	case r.deep:
 		return engine.Trapped, -1, "the program trapped: stack overflow"
-	case err != nil && strings.Contains(err.Error(), engineOverflow):
-		return engine.Broken, -1, "the stack of this machine's engine ended before the program's"
 	case errors.As(err, &exit):
 		code = int(int32(exit.ExitCode()))
 		err = nil
 	}
 	failed := err != nil || code != 0
 	switch {
-	case r.files.fault != nil:
-		return engine.Broken, -1, clip("this machine's disk failed the task: " + r.files.fault.Error())
 	case failed && r.mem.refused:
 		return engine.MemoryFull, -1, limits.Excess(engine.MemoryFull)
 	case failed && r.disk.refused:

@@ -31,6 +31,9 @@ func (a *arena) Reallocate(size uint64) []byte {
 	return a.region[:size:size]
 }
 
+// lent is the memory that is lent now.
+func (a *arena) lent() []byte { return a.region[:a.used:a.used] }
+
 // Free takes the memory back and zeroes it.
 func (a *arena) Free() {
 	a.zero(a.used)

@@ -20,6 +20,7 @@ func TestSuite(t *testing.T) {
 		Bad:     func(t *testing.T) engine.Program { return program(t, assemble(t, "testdata/nostart.wat")) },
 		Crash:   killChild,
 		Pauses:  true,
+		Counts:  true,
 	}
 	enginetest.Suite(t, kit)
 }

@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -63,6 +64,7 @@ type taskOrder struct {
 	Open    bool
 	Outputs []string
 	Stream  bool
+	Point   *uint64
 }
 
 type feedOrder struct {
@@ -109,6 +111,7 @@ type outcome struct {
 	Wall    int64
 	Memory  int64
 	Work    int64
+	State   []byte // of a task with a point
 }
 
 // stream is one of a task's two outputs; Spilled says that the bytes are in the task's folder.
@@ -203,7 +206,7 @@ func (r *report) check() error {
 
 func (o *outcome) check() error {
 	switch o.End {
-	case engine.Exited, engine.Trapped, engine.OutputFull, engine.MemoryFull, engine.DiskFull, engine.WorkFull, engine.Cancelled, engine.Broken:
+	case engine.Exited, engine.Trapped, engine.OutputFull, engine.MemoryFull, engine.DiskFull, engine.WorkFull, engine.AtPoint, engine.Cancelled, engine.Broken:
 	default:
 		return fmt.Errorf("report: task %d ends with %q", o.ID, o.End)
 	}
@@ -211,6 +214,9 @@ func (o *outcome) check() error {
 		if len(s.Inline) > inline+256 || s.Size < 0 || (!s.Spilled && s.Size < int64(len(s.Inline))) {
 			return fmt.Errorf("report: bad output of task %d", o.ID)
 		}
+	}
+	if len(o.State) != 0 && len(o.State) != sha256.Size {
+		return fmt.Errorf("report: bad state of task %d", o.ID)
 	}
 	if len(o.Message) > maxText || o.CPU < 0 || o.Wall < 0 || o.Memory < 0 || o.Work < 0 {
 		return fmt.Errorf("report: bad outcome of task %d", o.ID)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
@@ -63,6 +65,7 @@ type told struct {
 	end  string
 	left int64
 	room int64
+	sum  [32]byte // of its state at the end
 }
 
 // run runs a metered program with a limit.
@@ -94,8 +97,34 @@ func run(ctx context.Context, rt wazero.Runtime, module []byte, limit int64, arg
 	t := told{out: out.String(), end: line(err)}
 	if left != nil {
 		t.left, t.room = int64(left.Get()), spareRoom(mod)
+		t.sum = state(mod, limit-t.left, t.left < 0).Sum()
 	}
 	return t
+}
+
+// state is what a program has come to that has ended, or was stopped.
+func state(mod api.Module, count int64, passed bool) meter.State {
+	s := meter.State{Count: uint64(count), Passed: passed}
+	if memory := mod.Memory(); memory != nil {
+		s.Memory, _ = memory.Read(0, memory.Size())
+	}
+	inside := mod.(experimental.InternalModule)
+	left := inside.NumGlobal() - 1
+	if mod.ExportedGlobal(meter.Room) != nil {
+		left--
+	}
+	for i := range inside.NumGlobal() {
+		if g := inside.Global(i); i != left {
+			s.Globals = append(s.Globals, meter.Global{Type: g.Type(), Bits: g.Get()})
+		}
+	}
+	return s
+}
+
+// somewhere is a point within an execution, drawn by the name of its program.
+func somewhere(name string, of told) int64 {
+	sum := sha256.Sum256([]byte(name))
+	return int64(binary.BigEndian.Uint64(sum[:]) % uint64(limit-of.left+1))
 }
 
 // supply sets the counts of a module, and gives the one of work; nil if it is not metered.
@@ -129,7 +158,7 @@ func line(err error) string {
 
 // brief tells a run in one line.
 func (t told) brief() string {
-	return fmt.Sprintf("%x %d bytes %q left %d room %d", sha256.Sum256([]byte(t.out)), len(t.out), t.end, t.left, t.room)
+	return fmt.Sprintf("%x %d bytes %q left %d room %d state %x", sha256.Sum256([]byte(t.out)), len(t.out), t.end, t.left, t.room, t.sum)
 }
 
 // limit is more than what is drawn takes, and ends the examples, which the interpreter would take hours for.
@@ -168,12 +197,14 @@ func tell() int {
 			fmt.Println(name, err)
 			return
 		}
-		fmt.Println(name, run(ctx, rt, metered, limit, args...).brief())
+		whole := run(ctx, rt, metered, limit, args...)
+		fmt.Println(name, whole.brief(), run(ctx, rt, metered, somewhere(name, whole), args...).brief())
 	})
 	return 0
 }
 
-// TestAlike runs modules on two engines and in two processes: each must give the same bytes, the same end and the same count.
+// TestAlike runs modules on two engines and in two processes, to their end and up to a point: each must give the same bytes, the same end, the same count and the
+// same state.
 func TestAlike(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -191,7 +222,7 @@ func TestAlike(t *testing.T) {
 	said := strings.Split(strings.TrimSpace(string(second)), "\n")
 	ctx := context.Background()
 	engines := runtimes(ctx)
-	n, ends := 0, map[string]int{}
+	n, stopped, ends := 0, 0, map[string]int{}
 	cast(func(name string, module []byte, args []string) {
 		metered, err := meter.Rewrite(module)
 		if err != nil {
@@ -202,8 +233,19 @@ func TestAlike(t *testing.T) {
 		if a != b {
 			t.Errorf("%s: compiler %s\ninterpreter %s", name, a.brief(), b.brief())
 		}
-		if n >= len(said) || said[n] != name+" "+a.brief() {
-			t.Errorf("%s: another process gives other bytes or another count", name)
+		point := somewhere(name, a)
+		c, d := run(ctx, engines["compiler"], metered, point, args...), run(ctx, engines["interpreter"], metered, point, args...)
+		if c != d {
+			t.Errorf("%s up to %d: compiler %s\ninterpreter %s", name, point, c.brief(), d.brief())
+		}
+		if c.sum == a.sum && c.left != a.left-limit+point {
+			t.Errorf("%s: the state at %d is that at the end", name, point)
+		}
+		if n >= len(said) || said[n] != name+" "+a.brief()+" "+c.brief() {
+			t.Errorf("%s: another process gives other bytes, another count or another state", name)
+		}
+		if c.left < 0 {
+			stopped++
 		}
 		n++
 		ends[a.end]++
@@ -211,5 +253,8 @@ func TestAlike(t *testing.T) {
 	if n != len(said) || uint64(n) < amount() {
 		t.Errorf("%d modules here, %d there, %d wanted", n, len(said), amount())
 	}
-	t.Logf("%d modules alike; they ended with %v", n, ends)
+	if stopped < n/2 {
+		t.Errorf("%d of %d were stopped at a point", stopped, n)
+	}
+	t.Logf("%d modules alike, %d of them at a point; they ended with %v", n, stopped, ends)
 }

@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -83,6 +84,19 @@ func BenchmarkKernels(b *testing.B) {
 	b.ReportMetric(math.Exp(product/float64(n)), "x-unmetered")
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(len(metered))/float64(len(module)), "x-size")
+}
+
+// BenchmarkState hashes the state of a program with 256 MiB of memory: all of it zeros, and all of it something.
+func BenchmarkState(b *testing.B) {
+	for name, fill := range map[string]byte{"zeros": 0, "full": 1} {
+		b.Run(name, func(b *testing.B) {
+			memory := bytes.Repeat([]byte{fill}, 256<<20)
+			b.SetBytes(int64(len(memory)))
+			for b.Loop() {
+				State{Memory: memory}.Sum()
+			}
+		})
+	}
 }
 
 // timed gives the processor time of one call in seconds.

@@ -1,0 +1,196 @@
+package auditor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/execution"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/meter"
+	"github.com/hpips/hpips/spec/trust"
+	"github.com/hpips/hpips/store"
+)
+
+// bench is one statement with its program and inputs on this disk, and a sandbox for it.
+type bench struct {
+	e       *Examiner
+	s       lease.Statement
+	from    []peer.ID
+	dir     string
+	program engine.Program
+	stdin   string
+	input   string
+	kept    int64 // bytes that were brought
+	large   bool  // the task's own input is past its limit: it is not begun
+	box     engine.Sandbox
+	runs    uint64
+}
+
+// prepare brings all that a statement needs, and opens its sandbox. What has no provider that could begin it has no answer.
+func (e *Examiner) prepare(ctx context.Context, s lease.Statement, from []peer.ID) (*bench, error) {
+	dir, err := os.MkdirTemp(e.cfg.Dir, "examination-")
+	if err != nil {
+		return nil, noAnswer("folder: %w", err)
+	}
+	b := &bench{e: e, s: s, from: from, dir: dir, program: execution.Program(s.Work)}
+	b.program.Lease, b.program.Inputs, b.program.Dir = filepath.Base(dir), filepath.Join(dir, "in"), filepath.Join(dir, "box")
+	b.program.Limits.Time = e.cfg.Time
+	err = errors.Join(os.Mkdir(b.program.Inputs, 0o700), os.Mkdir(b.program.Dir, 0o700))
+	if err == nil {
+		err = b.bring(ctx)
+	}
+	if err == nil && !b.large {
+		b.box, err = e.engine.Open(ctx, b.program)
+	}
+	if err == nil {
+		return b, nil
+	}
+	b.close()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return nil, noAnswer("%w", err)
+}
+
+// bring fetches program, inputs and standard input, as a provider does when a lease begins, and then the task's own input.
+func (b *bench) bring(ctx context.Context) (err error) {
+	w := b.s.Work
+	b.program.Module = filepath.Join(b.dir, "module")
+	if err := b.fetch(ctx, "program", w.Module, b.program.Module, execution.MaxModule); err != nil {
+		return err
+	}
+	if b.program.Key, err = execution.Key(b.program.Module); err != nil {
+		return err
+	}
+	for i, in := range w.Inputs {
+		host := filepath.Join(b.dir, fmt.Sprint("input-", i))
+		if err := b.fetch(ctx, "input", in.From, host, b.program.Limits.Disk); err != nil {
+			return err
+		}
+		b.program.Mounts = append(b.program.Mounts, engine.Mount{Guest: in.To, Host: host})
+	}
+	if w.Stdin != "" {
+		b.stdin = filepath.Join(b.program.Inputs, "stdin")
+		if err := b.fetch(ctx, "standard input", w.Stdin, b.stdin, b.program.Limits.Disk); err != nil {
+			return err
+		}
+	}
+	in := b.s.Task.Input
+	if in == nil {
+		return nil
+	}
+	b.input = filepath.Join(b.program.Inputs, "own")
+	if in.CID == "" {
+		return os.WriteFile(b.input, in.Inline, 0o600)
+	}
+	err = b.fetch(ctx, "input", in.CID, b.input, b.program.Limits.Disk)
+	b.large = errors.Is(err, store.ErrTooLarge)
+	if b.large {
+		return nil
+	}
+	return err
+}
+
+// errFull is why content is given up that this node has no room for.
+var errFull = errors.New("what it needs is more than the disk that this node gives to examinations")
+
+func (b *bench) fetch(ctx context.Context, what, ref, host string, limit int64) error {
+	free := b.e.cfg.Disk - b.kept
+	if free <= 0 {
+		return fmt.Errorf("%s %s: %w", what, ref, errFull)
+	}
+	var size atomic.Int64
+	err := execution.Bring(ctx, b.e.store, ref, host, min(limit, free), b.e.cfg.Stall, func(n int64) error { size.Store(n); return nil }, b.from...)
+	if free < limit && errors.Is(err, store.ErrTooLarge) {
+		err = errFull
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", what, ref, err)
+	}
+	b.kept += size.Load()
+	return nil
+}
+
+// whole runs the task to its end and tells what came of it.
+func (b *bench) whole(ctx context.Context) (job.Result, error) {
+	if b.large {
+		return execution.TooLarge(b.s.Task, b.program.Limits.Disk), nil
+	}
+	o, err := b.run(ctx, nil)
+	if err != nil {
+		return job.Result{}, err
+	}
+	r, err := execution.Result(b.s.Task.Index, &o, b.e.put(ctx))
+	switch {
+	case ctx.Err() != nil:
+		return job.Result{}, ctx.Err()
+	case err != nil:
+		return job.Result{}, noAnswer("result: %w", err)
+	case r.End == job.TimedOut || r.End == job.Stopped || r.End == job.Broken:
+		return job.Result{}, noAnswer("%s: %s", r.End, r.Message)
+	}
+	b.box.Release(o.ID)
+	return r, nil
+}
+
+// state runs the task up to a point and tells its state there. work is what the whole of it took.
+func (b *bench) state(ctx context.Context, point, work uint64) (trust.Digest, error) {
+	if b.large {
+		return meter.State{}.Sum(), nil
+	}
+	o, err := b.run(ctx, &point)
+	switch {
+	case err != nil:
+		return trust.Digest{}, err
+	case o.State == nil:
+		return trust.Digest{}, noAnswer("state at %d: %s: %s", point, o.End, o.Message)
+	case work > 0 && ((o.End == engine.AtPoint) != (point < work) || uint64(o.Usage.Work) > work):
+		return trust.Digest{}, noAnswer("state at %d of %d: the second execution ended otherwise (%s at %d); is this machine's memory sound?", point, work, o.End, o.Usage.Work)
+	}
+	b.box.Release(o.ID)
+	return *o.State, nil
+}
+
+// run runs the task once. It errs when ctx has ended, or this machine cannot run it.
+func (b *bench) run(ctx context.Context, point *uint64) (engine.Outcome, error) {
+	b.runs++
+	task := execution.Task(b.s.Work, b.s.Task, b.stdin, b.input)
+	task.ID, task.Stream, task.Point = b.runs, false, point
+	var only outcome
+	err := b.box.Run(ctx, []engine.Task{task}, &only)
+	switch {
+	case ctx.Err() != nil:
+		return engine.Outcome{}, ctx.Err()
+	case err != nil:
+		return engine.Outcome{}, noAnswer("sandbox: %w", err)
+	}
+	return only.Outcome, nil
+}
+
+// close removes all of it.
+func (b *bench) close() {
+	var err error
+	if b.box != nil {
+		err = b.box.Close()
+	}
+	if err := errors.Join(err, os.RemoveAll(b.dir)); err != nil {
+		b.e.log.Warn("An examination leaves something behind", "dir", b.dir, "err", err)
+	}
+}
+
+// outcome takes the only outcome of a run.
+type outcome struct{ engine.Outcome }
+
+// Done keeps it.
+func (o *outcome) Done(outcomes []engine.Outcome) { o.Outcome = outcomes[len(outcomes)-1] }
+
+// Output has nothing to do: no task streams.
+func (o *outcome) Output(uint64, int, int64, []byte) {}
