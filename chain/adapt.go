@@ -200,7 +200,7 @@ func (l lottery) Ticket(ctx context.Context, node sortition.Key, before int64) (
 	if err != nil || !good {
 		return audit.Ticket{}, false, err
 	}
-	return audit.Ticket{Owner: t.Owner, VRF: sortition.Key(t.VrfKey), Network: t.Network, Beside: beside}, true, nil
+	return audit.Ticket{Owner: t.Owner, VRF: sortition.Key(t.VrfKey), Network: t.Network, Beside: beside, Since: t.SinceHeight}, true, nil
 }
 
 func (p purse) Free(ctx context.Context, lease []byte) (math.Int, error) {

@@ -35,8 +35,9 @@ func (k Keeper) attest(ctx sdk.Context, m *auditv1.MsgAttest) error {
 	case m.First != a.Attested || m.First+uint64(len(m.Panels)) > a.Panels:
 		return ErrPanel.Wrapf("%d to %d, %d of %d are attested", m.First, m.First+uint64(len(m.Panels)), a.Attested, a.Panels)
 	}
-	bytes, err := attestBytes(m)
-	if err := checkSigned(ctx, attestPrefix, bytes, err, m.Signature, a.VoucherKey); err != nil { // 2
+	bare := *m
+	bare.Signature = nil
+	if err := checkSigned(ctx, voucher.Attestation, &bare, m.Signature, a.VoucherKey); err != nil { // 2
 		return err
 	}
 	for i, panel := range m.Panels {

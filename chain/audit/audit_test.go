@@ -111,7 +111,7 @@ func TestBadAttestations(t *testing.T) {
 	}
 	n := s.redeems(j, 300)
 	early := &auditv1.MsgAttest{Sender: person("bob").sender(), Node: person("bob").id(), Sequence: n, Panels: []auditv1.Panel{{}}}
-	s.must(SignAttest(chainID, early, person("alice").vouchers()))
+	signAttest(s.t, chainID, early, person("alice").vouchers())
 	s.refuses("before it is drawn", s.send(early), ErrUnknown)
 	s.blocks(2)
 	a := s.audit(n)
@@ -129,7 +129,7 @@ func TestBadAttestations(t *testing.T) {
 		if change != nil {
 			change(m)
 		}
-		s.must(SignAttest(chainID, m, person("alice").vouchers()))
+		signAttest(s.t, chainID, m, person("alice").vouchers())
 		return m
 	}
 	good := func() []auditv1.Voice { return []auditv1.Voice{voice(first, nil), voice(second, nil)} }

@@ -36,8 +36,9 @@ func (k Keeper) dispute(ctx sdk.Context, m *auditv1.MsgDispute) (uint64, error) 
 	if err != nil {
 		return 0, err
 	}
-	bytes, err := disputeBytes(m)
-	if err := checkSigned(ctx, disputePrefix, bytes, err, m.Signature, a.VoucherKey); err != nil { // 2
+	bare := *m
+	bare.Signature = nil
+	if err := checkSigned(ctx, voucher.Question, &bare, m.Signature, a.VoucherKey); err != nil { // 2
 		return 0, err
 	}
 	l := trust.Leaf{Statement: trust.Digest(m.Statement), Result: trust.Digest(m.Result), Work: m.Work, Before: m.Before}

@@ -81,7 +81,7 @@ func TestAWrongWitnessIsFined(t *testing.T) {
 	}
 	m := s.question(j, q, place, witness(liar, func(s []trust.Say) { s[7].Answer = trust.Digest{9} }), witness(honest, nil))
 	m.Draw, m.PanelWork = 7, 1000
-	s.must(SignDispute(chainID, m, person("alice").vouchers()))
+	signDispute(s.t, chainID, m, person("alice").vouchers())
 	s.must(s.send(m))
 	jurors := s.answers(j, 1, 3, truth(j, place))
 	for _, p := range append(jurors, honest) {
@@ -116,7 +116,7 @@ func TestACopycatIsFound(t *testing.T) {
 	}
 	m := s.question(j, q, place, w)
 	m.Draw, m.PanelWork, m.Accused = 5, work, 1
-	s.must(SignDispute(chainID, m, person("alice").vouchers()))
+	signDispute(s.t, chainID, m, person("alice").vouchers())
 	s.must(s.send(m))
 	_, beta := lazy.proof(PanelMatter(chainID, a, 0))
 	if d := s.dispute(1); !d.Juror || d.Point != trust.Point(beta[:], 5, 100) {
@@ -305,13 +305,13 @@ func TestBadDisputes(t *testing.T) {
 		if change != nil {
 			change(m)
 		}
-		s.must(SignDispute(chainID, m, person("alice").vouchers()))
+		signDispute(s.t, chainID, m, person("alice").vouchers())
 		return m
 	}
 	forged := with(3, nil)
-	s.must(SignDispute(chainID, forged, person("carol").vouchers()))
+	signDispute(s.t, chainID, forged, person("carol").vouchers())
 	elsewhere := with(3, nil)
-	s.must(SignDispute("hpips-1", elsewhere, person("alice").vouchers()))
+	signDispute(s.t, "hpips-1", elsewhere, person("alice").vouchers())
 	for name, row := range map[string]struct {
 		m    *auditv1.MsgDispute
 		want error

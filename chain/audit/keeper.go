@@ -49,6 +49,7 @@ type Ticket struct {
 	VRF     sortition.Key
 	Network string
 	Beside  uint64
+	Since   int64 // height at which it was taken out
 }
 
 // Committee draws: it knows the seed of the last block that carried one and its index, and who holds a ticket that is older than a block.

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"math"
 
 	"cosmossdk.io/collections"
 
@@ -53,7 +54,29 @@ func (q queries) Audits(ctx context.Context, r *auditv1.QueryAuditsRequest) (*au
 // Disputes lists those that are open.
 func (q queries) Disputes(ctx context.Context, r *auditv1.QueryDisputesRequest) (*auditv1.QueryDisputesResponse, error) {
 	all, page, err := query.CollectionPaginate(ctx, q.keeper.disputes, r.Pagination, func(_ uint64, d auditv1.Dispute) (auditv1.Dispute, error) { return d, nil })
-	return &auditv1.QueryDisputesResponse{Disputes: all, Pagination: page}, err
+	res := &auditv1.QueryDisputesResponse{Disputes: all, Pagination: page}
+	for _, d := range all {
+		err = errors.Join(err, q.keeper.commits.Walk(ctx, collections.NewPrefixedTripleRange[uint64, uint64, []byte](d.Id), func(_ choice, c auditv1.Commitment) (bool, error) {
+			res.Commitments = append(res.Commitments, c)
+			return false, nil
+		}))
+	}
+	return res, err
+}
+
+// Standing tells what a node may be drawn by.
+func (q queries) Standing(ctx context.Context, r *auditv1.QueryStandingRequest) (*auditv1.QueryStandingResponse, error) {
+	node, err := key(r.Node)
+	if err != nil {
+		return nil, err
+	}
+	res := &auditv1.QueryStandingResponse{Tickets: q.keeper.Committee.Tickets(ctx)}
+	owner, err1 := q.keeper.owner(ctx, r.Node)
+	t, holds, err2 := q.keeper.Committee.Ticket(ctx, node, math.MaxInt64)
+	if res.Owner = owner; holds {
+		res.Holds, res.VrfKey, res.Network, res.Beside, res.Since = true, t.VRF[:], t.Network, t.Beside, t.Since
+	}
+	return res, errors.Join(err1, err2)
 }
 
 // Recent gives the node's final results that can be disputed once it is convicted.

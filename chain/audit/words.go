@@ -1,9 +1,6 @@
 package audit
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/hpips/hpips/proto/gen/auditv1"
@@ -12,59 +9,17 @@ import (
 	"github.com/hpips/hpips/spec/voucher"
 )
 
-// What a payer's voucher key signs begins with the name of its word.
-const (
-	attestPrefix  = "hpips/attestation/v1\x00"
-	disputePrefix = "hpips/dispute/v1\x00"
-)
-
 // The most of a message that is read.
 const (
 	MaxPanels = 16
 	maxPath   = 64
 )
 
-// signed is what the voucher key signs of a message: the chain, and the SHA-256 of its bytes without the signature.
-func signed(chain string, bytes []byte) []byte {
-	b := binary.BigEndian.AppendUint64(nil, uint64(len(chain)))
-	sum := sha256.Sum256(bytes)
-	return append(append(b, chain...), sum[:]...)
-}
-
-// SignAttest signs an attestation with the lease's voucher key.
-func SignAttest(chain string, m *auditv1.MsgAttest, secret []byte) error {
-	bytes, err := attestBytes(m)
+// checkSigned tells whether a lease's payer signed what a message says without its signature.
+func checkSigned(ctx sdk.Context, use voucher.Use, bare interface{ Marshal() ([]byte, error) }, signature, key []byte) error {
+	b, err := bare.Marshal()
 	if err == nil {
-		m.Signature, err = voucher.SignWord(attestPrefix, signed(chain, bytes), secret)
-	}
-	return err
-}
-
-func attestBytes(m *auditv1.MsgAttest) ([]byte, error) {
-	bare := *m
-	bare.Signature = nil
-	return bare.Marshal()
-}
-
-// SignDispute signs a dispute with the lease's voucher key.
-func SignDispute(chain string, m *auditv1.MsgDispute, secret []byte) error {
-	bytes, err := disputeBytes(m)
-	if err == nil {
-		m.Signature, err = voucher.SignWord(disputePrefix, signed(chain, bytes), secret)
-	}
-	return err
-}
-
-func disputeBytes(m *auditv1.MsgDispute) ([]byte, error) {
-	bare := *m
-	bare.Signature = nil
-	return bare.Marshal()
-}
-
-// checkSigned tells whether a lease's payer signed.
-func checkSigned(ctx sdk.Context, prefix string, bytes []byte, err error, signature, key []byte) error {
-	if err == nil {
-		err = voucher.CheckWord(prefix, signed(ctx.ChainID(), bytes), signature, key)
+		err = voucher.CheckMessage(use, ctx.ChainID(), b, signature, key)
 	}
 	if err != nil {
 		return ErrSignature.Wrap(err.Error())

@@ -7,6 +7,7 @@ package voucher
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -122,6 +123,31 @@ func (s Signed) Check(key []byte) error {
 		return err
 	}
 	return CheckBytes(b, s.Signature, key)
+}
+
+// Use is what a payer signs with its voucher key besides vouchers: each use has a prefix of its own.
+type Use string
+
+// The uses of messages to the chain (chain/audit).
+const (
+	Attestation Use = "hpips/attestation/v1\x00"
+	Question    Use = "hpips/dispute/v1\x00"
+)
+
+// SignMessage signs a message of a chain: message is all of it but the signature.
+func SignMessage(use Use, chain string, message, secret []byte) ([]byte, error) {
+	return SignWord(string(use), about(chain, message), secret)
+}
+
+// CheckMessage tells whether key signed a message as SignMessage does.
+func CheckMessage(use Use, chain string, message, signature, key []byte) error {
+	return CheckWord(string(use), about(chain, message), signature, key)
+}
+
+// about is a message by its digest, with its chain.
+func about(chain string, message []byte) []byte {
+	sum := sha256.Sum256(message)
+	return append(append(binary.BigEndian.AppendUint64(nil, uint64(len(chain))), chain...), sum[:]...)
 }
 
 // CheckBytes tells whether key signed a voucher of which these are the canonical bytes.

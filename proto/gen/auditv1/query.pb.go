@@ -285,6 +285,8 @@ func (m *QueryDisputesRequest) GetPagination() *query.PageRequest {
 type QueryDisputesResponse struct {
 	Disputes   []Dispute           `protobuf:"bytes,1,rep,name=disputes,proto3" json:"disputes"`
 	Pagination *query.PageResponse `protobuf:"bytes,2,opt,name=pagination,proto3" json:"pagination,omitempty"`
+	// Of these disputes, all rounds.
+	Commitments []Commitment `protobuf:"bytes,3,rep,name=commitments,proto3" json:"commitments"`
 }
 
 func (m *QueryDisputesResponse) Reset()         { *m = QueryDisputesResponse{} }
@@ -334,6 +336,154 @@ func (m *QueryDisputesResponse) GetPagination() *query.PageResponse {
 	return nil
 }
 
+func (m *QueryDisputesResponse) GetCommitments() []Commitment {
+	if m != nil {
+		return m.Commitments
+	}
+	return nil
+}
+
+type QueryStandingRequest struct {
+	Node []byte `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+}
+
+func (m *QueryStandingRequest) Reset()         { *m = QueryStandingRequest{} }
+func (m *QueryStandingRequest) String() string { return proto.CompactTextString(m) }
+func (*QueryStandingRequest) ProtoMessage()    {}
+func (*QueryStandingRequest) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a91da284cfe029be, []int{6}
+}
+func (m *QueryStandingRequest) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryStandingRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryStandingRequest.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryStandingRequest) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryStandingRequest.Merge(m, src)
+}
+func (m *QueryStandingRequest) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryStandingRequest) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryStandingRequest.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryStandingRequest proto.InternalMessageInfo
+
+func (m *QueryStandingRequest) GetNode() []byte {
+	if m != nil {
+		return m.Node
+	}
+	return nil
+}
+
+type QueryStandingResponse struct {
+	// Empty: the node is not registered.
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Whether it holds a ticket that is good; the rest is of that.
+	Holds  bool   `protobuf:"varint,2,opt,name=holds,proto3" json:"holds,omitempty"`
+	VrfKey []byte `protobuf:"bytes,3,opt,name=vrf_key,json=vrfKey,proto3" json:"vrf_key,omitempty"`
+	// Empty where networks do not count; tickets in it.
+	Network string `protobuf:"bytes,4,opt,name=network,proto3" json:"network,omitempty"`
+	Beside  uint64 `protobuf:"varint,5,opt,name=beside,proto3" json:"beside,omitempty"`
+	// Height at which it was taken out.
+	Since int64 `protobuf:"varint,6,opt,name=since,proto3" json:"since,omitempty"`
+	// All tickets.
+	Tickets uint64 `protobuf:"varint,7,opt,name=tickets,proto3" json:"tickets,omitempty"`
+}
+
+func (m *QueryStandingResponse) Reset()         { *m = QueryStandingResponse{} }
+func (m *QueryStandingResponse) String() string { return proto.CompactTextString(m) }
+func (*QueryStandingResponse) ProtoMessage()    {}
+func (*QueryStandingResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a91da284cfe029be, []int{7}
+}
+func (m *QueryStandingResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryStandingResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryStandingResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryStandingResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryStandingResponse.Merge(m, src)
+}
+func (m *QueryStandingResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryStandingResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryStandingResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryStandingResponse proto.InternalMessageInfo
+
+func (m *QueryStandingResponse) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *QueryStandingResponse) GetHolds() bool {
+	if m != nil {
+		return m.Holds
+	}
+	return false
+}
+
+func (m *QueryStandingResponse) GetVrfKey() []byte {
+	if m != nil {
+		return m.VrfKey
+	}
+	return nil
+}
+
+func (m *QueryStandingResponse) GetNetwork() string {
+	if m != nil {
+		return m.Network
+	}
+	return ""
+}
+
+func (m *QueryStandingResponse) GetBeside() uint64 {
+	if m != nil {
+		return m.Beside
+	}
+	return 0
+}
+
+func (m *QueryStandingResponse) GetSince() int64 {
+	if m != nil {
+		return m.Since
+	}
+	return 0
+}
+
+func (m *QueryStandingResponse) GetTickets() uint64 {
+	if m != nil {
+		return m.Tickets
+	}
+	return 0
+}
+
 type QueryRecentRequest struct {
 	Node []byte `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 }
@@ -342,7 +492,7 @@ func (m *QueryRecentRequest) Reset()         { *m = QueryRecentRequest{} }
 func (m *QueryRecentRequest) String() string { return proto.CompactTextString(m) }
 func (*QueryRecentRequest) ProtoMessage()    {}
 func (*QueryRecentRequest) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a91da284cfe029be, []int{6}
+	return fileDescriptor_a91da284cfe029be, []int{8}
 }
 func (m *QueryRecentRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -387,7 +537,7 @@ func (m *QueryRecentResponse) Reset()         { *m = QueryRecentResponse{} }
 func (m *QueryRecentResponse) String() string { return proto.CompactTextString(m) }
 func (*QueryRecentResponse) ProtoMessage()    {}
 func (*QueryRecentResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a91da284cfe029be, []int{7}
+	return fileDescriptor_a91da284cfe029be, []int{9}
 }
 func (m *QueryRecentResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -437,7 +587,7 @@ func (m *QueryParamsRequest) Reset()         { *m = QueryParamsRequest{} }
 func (m *QueryParamsRequest) String() string { return proto.CompactTextString(m) }
 func (*QueryParamsRequest) ProtoMessage()    {}
 func (*QueryParamsRequest) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a91da284cfe029be, []int{8}
+	return fileDescriptor_a91da284cfe029be, []int{10}
 }
 func (m *QueryParamsRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -474,7 +624,7 @@ func (m *QueryParamsResponse) Reset()         { *m = QueryParamsResponse{} }
 func (m *QueryParamsResponse) String() string { return proto.CompactTextString(m) }
 func (*QueryParamsResponse) ProtoMessage()    {}
 func (*QueryParamsResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a91da284cfe029be, []int{9}
+	return fileDescriptor_a91da284cfe029be, []int{11}
 }
 func (m *QueryParamsResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -517,6 +667,8 @@ func init() {
 	proto.RegisterType((*QueryAuditsResponse)(nil), "hpips.audit.v1.QueryAuditsResponse")
 	proto.RegisterType((*QueryDisputesRequest)(nil), "hpips.audit.v1.QueryDisputesRequest")
 	proto.RegisterType((*QueryDisputesResponse)(nil), "hpips.audit.v1.QueryDisputesResponse")
+	proto.RegisterType((*QueryStandingRequest)(nil), "hpips.audit.v1.QueryStandingRequest")
+	proto.RegisterType((*QueryStandingResponse)(nil), "hpips.audit.v1.QueryStandingResponse")
 	proto.RegisterType((*QueryRecentRequest)(nil), "hpips.audit.v1.QueryRecentRequest")
 	proto.RegisterType((*QueryRecentResponse)(nil), "hpips.audit.v1.QueryRecentResponse")
 	proto.RegisterType((*QueryParamsRequest)(nil), "hpips.audit.v1.QueryParamsRequest")
@@ -526,46 +678,56 @@ func init() {
 func init() { proto.RegisterFile("hpips/audit/v1/query.proto", fileDescriptor_a91da284cfe029be) }
 
 var fileDescriptor_a91da284cfe029be = []byte{
-	// 615 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xac, 0x55, 0xbf, 0x6f, 0xd3, 0x40,
-	0x14, 0xce, 0x85, 0xc4, 0x8a, 0x5e, 0x10, 0x12, 0x47, 0xd2, 0x5a, 0x16, 0x98, 0x60, 0x7e, 0x45,
-	0x0c, 0xb6, 0x9c, 0xb2, 0xc0, 0x46, 0x8a, 0x60, 0x60, 0x29, 0x1e, 0x19, 0x90, 0x2e, 0xce, 0xc9,
-	0xb5, 0x44, 0x7c, 0x4e, 0xce, 0x89, 0xd4, 0xb5, 0x03, 0x33, 0x52, 0x47, 0xfe, 0xa1, 0x8a, 0xa9,
-	0x12, 0x0b, 0x13, 0x42, 0x09, 0x7f, 0x08, 0xca, 0xdd, 0xd9, 0xd8, 0x26, 0x76, 0x05, 0x74, 0xa9,
-	0xdc, 0x7b, 0xdf, 0x7b, 0xdf, 0xf7, 0xf9, 0x7b, 0xe7, 0x80, 0x71, 0x1c, 0x87, 0x31, 0x77, 0xc8,
-	0x72, 0x1a, 0x26, 0xce, 0xca, 0x75, 0xe6, 0x4b, 0xba, 0x38, 0xb1, 0xe3, 0x05, 0x4b, 0x18, 0xbe,
-	0x21, 0x6a, 0xb6, 0xa8, 0xd9, 0x2b, 0xd7, 0x78, 0xe2, 0x33, 0x3e, 0x63, 0xdc, 0x99, 0x10, 0x4e,
-	0x25, 0xd0, 0x59, 0xb9, 0x13, 0x9a, 0x10, 0xd7, 0x89, 0x49, 0x10, 0x46, 0x24, 0x09, 0x59, 0x24,
-	0x7b, 0x8d, 0x5e, 0xc0, 0x02, 0x26, 0x1e, 0x9d, 0xed, 0x93, 0x3a, 0xbd, 0x1d, 0x30, 0x16, 0x7c,
-	0xa0, 0x0e, 0x89, 0x43, 0x87, 0x44, 0x11, 0x4b, 0x44, 0x0b, 0x57, 0xd5, 0xb2, 0x16, 0x9e, 0x90,
-	0x84, 0xca, 0x9a, 0x75, 0x08, 0x37, 0xdf, 0x6e, 0x19, 0x5f, 0x6c, 0x8b, 0x1e, 0x9d, 0x2f, 0x29,
-	0x4f, 0x30, 0x86, 0x56, 0xc4, 0xa6, 0x54, 0x47, 0x03, 0x34, 0xbc, 0xee, 0x89, 0x67, 0x6c, 0x40,
-	0x87, 0x6f, 0xcb, 0x91, 0x4f, 0xf5, 0xe6, 0x00, 0x0d, 0x5b, 0x5e, 0xf6, 0xbf, 0x75, 0x8a, 0x00,
-	0xe7, 0xa7, 0xf0, 0x98, 0x45, 0x9c, 0x62, 0x17, 0xda, 0x82, 0x53, 0xcc, 0xe9, 0x8e, 0xfa, 0x76,
-	0xd1, 0xb7, 0x2d, 0xd0, 0xe3, 0xd6, 0xf9, 0xf7, 0xbb, 0x0d, 0x4f, 0x22, 0xf1, 0x33, 0xe8, 0x4c,
-	0x43, 0x1e, 0x2f, 0x13, 0xca, 0xf5, 0xe6, 0xe0, 0xda, 0xb0, 0x3b, 0xda, 0x2f, 0x77, 0xbd, 0x94,
-	0x75, 0xd5, 0x97, 0xc1, 0xad, 0x38, 0xaf, 0x81, 0xd7, 0x59, 0x79, 0x05, 0xf0, 0xfb, 0xbd, 0x0a,
-	0x33, 0xdd, 0xd1, 0x23, 0x5b, 0x86, 0x60, 0x6f, 0x43, 0xb0, 0x65, 0x5a, 0x2a, 0x04, 0xfb, 0x88,
-	0x04, 0x54, 0xcd, 0xf3, 0x72, 0x9d, 0xd6, 0x19, 0x82, 0x5b, 0x05, 0x4a, 0xe5, 0xfb, 0x00, 0x34,
-	0xa1, 0x96, 0xeb, 0x48, 0x58, 0xa8, 0x35, 0xae, 0xa0, 0xf8, 0xf5, 0x0e, 0x51, 0x8f, 0x2f, 0x15,
-	0x25, 0x19, 0x0b, 0xaa, 0xde, 0x43, 0x4f, 0x88, 0x52, 0xef, 0x29, 0x7b, 0x13, 0x45, 0xd7, 0xe8,
-	0x9f, 0x5d, 0x7f, 0x46, 0xd0, 0x2f, 0x11, 0x28, 0xdf, 0xf9, 0xf0, 0xd0, 0x5f, 0x85, 0x77, 0x75,
-	0xee, 0x87, 0x6a, 0x0b, 0x3c, 0xea, 0xd3, 0xa8, 0x6e, 0xa1, 0xad, 0x8f, 0x69, 0x7a, 0x29, 0xf4,
-	0x7f, 0xd2, 0x7b, 0x0e, 0xe0, 0xb3, 0x68, 0x15, 0xfa, 0x39, 0xfd, 0x46, 0xb9, 0xf1, 0x30, 0x43,
-	0x78, 0x39, 0xb4, 0xd5, 0x53, 0x92, 0x8f, 0xc8, 0x82, 0xcc, 0xd2, 0xb8, 0xac, 0x37, 0x4a, 0x5d,
-	0x7a, 0xaa, 0xd4, 0x3d, 0x05, 0x2d, 0x16, 0x27, 0x2a, 0xc1, 0xbd, 0x32, 0x89, 0xc4, 0xa7, 0xf2,
-	0x24, 0x76, 0xf4, 0xa5, 0x05, 0x6d, 0x31, 0x0d, 0xcf, 0xa0, 0x2d, 0xf4, 0xe3, 0x7b, 0xe5, 0xc6,
-	0x3f, 0x3e, 0x03, 0x86, 0x55, 0x07, 0x91, 0x7a, 0xac, 0x3b, 0xa7, 0x5f, 0x7f, 0x9e, 0x35, 0xf7,
-	0x71, 0xdf, 0x29, 0x7d, 0x64, 0xe4, 0x7d, 0x9e, 0x83, 0x26, 0x2f, 0x07, 0xae, 0x19, 0x96, 0x7a,
-	0x36, 0xee, 0xd7, 0x62, 0x14, 0xa3, 0x29, 0x18, 0x75, 0xbc, 0xb7, 0x93, 0x91, 0xe3, 0x13, 0xe8,
-	0xa4, 0x9b, 0x89, 0x1f, 0xec, 0x1c, 0x58, 0xba, 0x19, 0xc6, 0xc3, 0x4b, 0x50, 0x8a, 0x78, 0x20,
-	0x88, 0x0d, 0xac, 0x97, 0x89, 0xb3, 0x2d, 0x9e, 0x83, 0x26, 0x97, 0xa9, 0xc2, 0x6d, 0x61, 0x29,
-	0x2b, 0xdc, 0x16, 0xb7, 0xb1, 0xda, 0xed, 0x42, 0x12, 0xcd, 0x41, 0x93, 0x89, 0x57, 0x50, 0x16,
-	0x96, 0xaa, 0x82, 0xb2, 0xb8, 0x62, 0xd5, 0x94, 0x72, 0x99, 0xc6, 0xe3, 0xf3, 0xb5, 0x89, 0x2e,
-	0xd6, 0x26, 0xfa, 0xb1, 0x36, 0xd1, 0xa7, 0x8d, 0xd9, 0xb8, 0xd8, 0x98, 0x8d, 0x6f, 0x1b, 0xb3,
-	0xf1, 0x6e, 0x18, 0x84, 0xc9, 0xf1, 0x72, 0x62, 0xfb, 0x6c, 0xa6, 0x7a, 0xe5, 0x5f, 0xf5, 0x7b,
-	0x45, 0x23, 0x39, 0x6b, 0xe5, 0x4e, 0x34, 0x71, 0x74, 0xf0, 0x2b, 0x00, 0x00, 0xff, 0xff, 0xe5,
-	0x6f, 0x8c, 0xaf, 0x27, 0x07, 0x00, 0x00,
+	// 775 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xac, 0x56, 0xbf, 0x6f, 0xd3, 0x40,
+	0x14, 0x8e, 0x9b, 0xc4, 0x0d, 0x2f, 0x08, 0x89, 0x23, 0x6d, 0x2d, 0x0b, 0x42, 0x30, 0xbf, 0xa2,
+	0x0e, 0xb6, 0x92, 0xb2, 0xc0, 0x46, 0x8a, 0x60, 0xe8, 0x52, 0xcc, 0xc6, 0x00, 0x72, 0x9c, 0xab,
+	0x6b, 0xb5, 0xb9, 0x73, 0x7c, 0x97, 0x54, 0x59, 0x3b, 0x30, 0x23, 0xf5, 0xff, 0x61, 0x43, 0xea,
+	0x58, 0x89, 0x85, 0x09, 0x50, 0xcb, 0x1f, 0x82, 0x7c, 0x77, 0x4e, 0x63, 0x13, 0xa7, 0xe2, 0xc7,
+	0x12, 0xf9, 0xee, 0xbe, 0xf7, 0xbe, 0xef, 0xbb, 0xf7, 0xde, 0x29, 0x60, 0xee, 0x47, 0x61, 0xc4,
+	0x1c, 0x6f, 0x3c, 0x08, 0xb9, 0x33, 0xe9, 0x38, 0xa3, 0x31, 0x8e, 0xa7, 0x76, 0x14, 0x53, 0x4e,
+	0xd1, 0x0d, 0x71, 0x66, 0x8b, 0x33, 0x7b, 0xd2, 0x31, 0x37, 0x7d, 0xca, 0x86, 0x94, 0x39, 0x7d,
+	0x8f, 0x61, 0x09, 0x74, 0x26, 0x9d, 0x3e, 0xe6, 0x5e, 0xc7, 0x89, 0xbc, 0x20, 0x24, 0x1e, 0x0f,
+	0x29, 0x91, 0xb1, 0x66, 0x23, 0xa0, 0x01, 0x15, 0x9f, 0x4e, 0xf2, 0xa5, 0x76, 0x6f, 0x07, 0x94,
+	0x06, 0x87, 0xd8, 0xf1, 0xa2, 0xd0, 0xf1, 0x08, 0xa1, 0x5c, 0x84, 0x30, 0x75, 0x9a, 0xd7, 0xc2,
+	0xb8, 0xc7, 0xb1, 0x3c, 0xb3, 0xb6, 0xe1, 0xe6, 0xeb, 0x84, 0xf1, 0x79, 0x72, 0xe8, 0xe2, 0xd1,
+	0x18, 0x33, 0x8e, 0x10, 0x54, 0x08, 0x1d, 0x60, 0x43, 0x6b, 0x69, 0xed, 0xeb, 0xae, 0xf8, 0x46,
+	0x26, 0xd4, 0x58, 0x72, 0x4c, 0x7c, 0x6c, 0xac, 0xb4, 0xb4, 0x76, 0xc5, 0x9d, 0xad, 0xad, 0x63,
+	0x0d, 0xd0, 0x7c, 0x16, 0x16, 0x51, 0xc2, 0x30, 0xea, 0x40, 0x55, 0x70, 0x8a, 0x3c, 0xf5, 0xee,
+	0x9a, 0x9d, 0xf5, 0x6d, 0x0b, 0x74, 0xaf, 0x72, 0xfa, 0xed, 0x6e, 0xc9, 0x95, 0x48, 0xf4, 0x14,
+	0x6a, 0x83, 0x90, 0x45, 0x63, 0x8e, 0x99, 0xb1, 0xd2, 0x2a, 0xb7, 0xeb, 0xdd, 0x8d, 0x7c, 0xd4,
+	0x0b, 0x79, 0xae, 0xe2, 0x66, 0x70, 0x2b, 0x9a, 0xd7, 0xc0, 0x96, 0x59, 0x79, 0x09, 0x70, 0x79,
+	0xaf, 0xc2, 0x4c, 0xbd, 0xfb, 0xc8, 0x96, 0x45, 0xb0, 0x93, 0x22, 0xd8, 0xb2, 0x5a, 0xaa, 0x08,
+	0xf6, 0xae, 0x17, 0x60, 0x95, 0xcf, 0x9d, 0x8b, 0xb4, 0x4e, 0x34, 0xb8, 0x95, 0xa1, 0x54, 0xbe,
+	0xb7, 0x40, 0x17, 0x6a, 0x99, 0xa1, 0x09, 0x0b, 0x4b, 0x8d, 0x2b, 0x28, 0x7a, 0xb5, 0x40, 0xd4,
+	0xe3, 0x2b, 0x45, 0x49, 0xc6, 0x8c, 0xaa, 0x77, 0xd0, 0x10, 0xa2, 0xd4, 0x3d, 0xcd, 0x6e, 0x22,
+	0xeb, 0x5a, 0xfb, 0x6b, 0xd7, 0xdf, 0x35, 0x58, 0xcb, 0x11, 0x28, 0xdf, 0xf3, 0xc5, 0xd3, 0xfe,
+	0xa8, 0x78, 0xff, 0xcd, 0x3d, 0xea, 0x41, 0xdd, 0xa7, 0xc3, 0x61, 0xc8, 0x87, 0x98, 0x70, 0x66,
+	0x94, 0x85, 0x0c, 0x33, 0x2f, 0x63, 0x7b, 0x06, 0x51, 0x4a, 0xe6, 0x83, 0xac, 0x4d, 0x75, 0x83,
+	0x6f, 0xb8, 0x47, 0x06, 0x21, 0x09, 0x96, 0xf4, 0x92, 0xf5, 0x29, 0xbd, 0x8d, 0x4b, 0xb0, 0xba,
+	0x8d, 0x06, 0x54, 0xe9, 0x11, 0xc1, 0xb1, 0x80, 0x5f, 0x73, 0xe5, 0x22, 0xd9, 0xdd, 0xa7, 0x87,
+	0x03, 0x26, 0x3c, 0xd6, 0x5c, 0xb9, 0x40, 0x1b, 0xb0, 0x3a, 0x89, 0xf7, 0xde, 0x1f, 0xe0, 0xa9,
+	0x51, 0x16, 0xc9, 0xf5, 0x49, 0xbc, 0xb7, 0x83, 0xa7, 0xc8, 0x80, 0x55, 0x82, 0xf9, 0x11, 0x8d,
+	0x0f, 0x8c, 0x8a, 0x48, 0x93, 0x2e, 0xd1, 0x3a, 0xe8, 0x7d, 0xcc, 0xc2, 0x01, 0x36, 0xaa, 0x62,
+	0x1a, 0xd5, 0x2a, 0x21, 0x60, 0x61, 0x32, 0xa4, 0x7a, 0x4b, 0x6b, 0x97, 0x5d, 0xb9, 0x48, 0xf2,
+	0xf0, 0xd0, 0x3f, 0xc0, 0x9c, 0x19, 0xab, 0x02, 0x9e, 0x2e, 0xad, 0xb6, 0x1a, 0x1b, 0x17, 0xfb,
+	0x98, 0x2c, 0x7b, 0x01, 0xac, 0x0f, 0x69, 0xbb, 0xa7, 0xd0, 0x7f, 0x69, 0xf7, 0x67, 0x00, 0x3e,
+	0x25, 0x93, 0xd0, 0x9f, 0x2b, 0xf8, 0x82, 0x32, 0xa5, 0x08, 0x77, 0x0e, 0x6d, 0x35, 0x94, 0xe4,
+	0x5d, 0x2f, 0xf6, 0x86, 0x69, 0x7f, 0x5b, 0x3b, 0x4a, 0x5d, 0xba, 0xab, 0xd4, 0x3d, 0x01, 0x3d,
+	0x12, 0x3b, 0xaa, 0xe5, 0xd7, 0xf3, 0x24, 0x12, 0x9f, 0xca, 0x93, 0xd8, 0xee, 0xe7, 0x2a, 0x54,
+	0x45, 0x36, 0x34, 0x84, 0xaa, 0xd0, 0x8f, 0xee, 0xe5, 0x03, 0x7f, 0x7b, 0x37, 0x4d, 0x6b, 0x19,
+	0x44, 0xea, 0xb1, 0xee, 0x1c, 0x7f, 0xf9, 0x79, 0xb2, 0xb2, 0x81, 0xd6, 0x9c, 0xdc, 0xab, 0x2c,
+	0x1f, 0xc0, 0x11, 0xe8, 0xf2, 0x35, 0x41, 0x4b, 0x92, 0xa5, 0x9e, 0xcd, 0xfb, 0x4b, 0x31, 0x8a,
+	0xb1, 0x29, 0x18, 0x0d, 0xb4, 0xbe, 0x90, 0x91, 0xa1, 0x29, 0xd4, 0xd2, 0x51, 0x46, 0x0f, 0x16,
+	0x26, 0xcc, 0x3d, 0x25, 0xe6, 0xc3, 0x2b, 0x50, 0x8a, 0xb8, 0x25, 0x88, 0x4d, 0x64, 0xe4, 0x89,
+	0x67, 0x63, 0x3f, 0x02, 0x5d, 0x36, 0x53, 0x81, 0xdb, 0x4c, 0x53, 0x16, 0xb8, 0xcd, 0x76, 0x63,
+	0xb1, 0xdb, 0x58, 0x12, 0x4d, 0xa1, 0x96, 0x8e, 0x6a, 0x81, 0xdb, 0xdc, 0xd8, 0x17, 0xb8, 0xcd,
+	0xcf, 0x7b, 0xb1, 0x5b, 0x96, 0xd2, 0x8d, 0x40, 0x97, 0xcd, 0x56, 0xe0, 0x36, 0xd3, 0xcf, 0x05,
+	0x6e, 0xb3, 0xdd, 0x5d, 0xec, 0x56, 0xf6, 0x71, 0xaf, 0x77, 0x7a, 0xde, 0xd4, 0xce, 0xce, 0x9b,
+	0xda, 0x8f, 0xf3, 0xa6, 0xf6, 0xf1, 0xa2, 0x59, 0x3a, 0xbb, 0x68, 0x96, 0xbe, 0x5e, 0x34, 0x4b,
+	0x6f, 0xdb, 0x41, 0xc8, 0xf7, 0xc7, 0x7d, 0xdb, 0xa7, 0x43, 0x15, 0x2b, 0x7f, 0xd5, 0x7f, 0x0b,
+	0x4c, 0x64, 0xae, 0x49, 0xa7, 0xaf, 0x8b, 0xad, 0xad, 0x5f, 0x01, 0x00, 0x00, 0xff, 0xff, 0x00,
+	0x36, 0x85, 0x2a, 0xd3, 0x08, 0x00, 0x00,
 }
 
 // Reference imports to suppress errors if they are not otherwise used.
@@ -588,6 +750,8 @@ type QueryClient interface {
 	Disputes(ctx context.Context, in *QueryDisputesRequest, opts ...grpc.CallOption) (*QueryDisputesResponse, error)
 	// Recent gives a node's final results that can be disputed if it is convicted, and whether it is.
 	Recent(ctx context.Context, in *QueryRecentRequest, opts ...grpc.CallOption) (*QueryRecentResponse, error)
+	// Standing tells what a node may be drawn by.
+	Standing(ctx context.Context, in *QueryStandingRequest, opts ...grpc.CallOption) (*QueryStandingResponse, error)
 	Params(ctx context.Context, in *QueryParamsRequest, opts ...grpc.CallOption) (*QueryParamsResponse, error)
 }
 
@@ -635,6 +799,15 @@ func (c *queryClient) Recent(ctx context.Context, in *QueryRecentRequest, opts .
 	return out, nil
 }
 
+func (c *queryClient) Standing(ctx context.Context, in *QueryStandingRequest, opts ...grpc.CallOption) (*QueryStandingResponse, error) {
+	out := new(QueryStandingResponse)
+	err := c.cc.Invoke(ctx, "/hpips.audit.v1.Query/Standing", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *queryClient) Params(ctx context.Context, in *QueryParamsRequest, opts ...grpc.CallOption) (*QueryParamsResponse, error) {
 	out := new(QueryParamsResponse)
 	err := c.cc.Invoke(ctx, "/hpips.audit.v1.Query/Params", in, out, opts...)
@@ -654,6 +827,8 @@ type QueryServer interface {
 	Disputes(context.Context, *QueryDisputesRequest) (*QueryDisputesResponse, error)
 	// Recent gives a node's final results that can be disputed if it is convicted, and whether it is.
 	Recent(context.Context, *QueryRecentRequest) (*QueryRecentResponse, error)
+	// Standing tells what a node may be drawn by.
+	Standing(context.Context, *QueryStandingRequest) (*QueryStandingResponse, error)
 	Params(context.Context, *QueryParamsRequest) (*QueryParamsResponse, error)
 }
 
@@ -672,6 +847,9 @@ func (*UnimplementedQueryServer) Disputes(ctx context.Context, req *QueryDispute
 }
 func (*UnimplementedQueryServer) Recent(ctx context.Context, req *QueryRecentRequest) (*QueryRecentResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Recent not implemented")
+}
+func (*UnimplementedQueryServer) Standing(ctx context.Context, req *QueryStandingRequest) (*QueryStandingResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Standing not implemented")
 }
 func (*UnimplementedQueryServer) Params(ctx context.Context, req *QueryParamsRequest) (*QueryParamsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Params not implemented")
@@ -753,6 +931,24 @@ func _Query_Recent_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Query_Standing_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryStandingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServer).Standing(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/hpips.audit.v1.Query/Standing",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServer).Standing(ctx, req.(*QueryStandingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Query_Params_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(QueryParamsRequest)
 	if err := dec(in); err != nil {
@@ -791,6 +987,10 @@ var _Query_serviceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Recent",
 			Handler:    _Query_Recent_Handler,
+		},
+		{
+			MethodName: "Standing",
+			Handler:    _Query_Standing_Handler,
 		},
 		{
 			MethodName: "Params",
@@ -1029,6 +1229,20 @@ func (m *QueryDisputesResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if len(m.Commitments) > 0 {
+		for iNdEx := len(m.Commitments) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Commitments[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintQuery(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0x1a
+		}
+	}
 	if m.Pagination != nil {
 		{
 			size, err := m.Pagination.MarshalToSizedBuffer(dAtA[:i])
@@ -1054,6 +1268,105 @@ func (m *QueryDisputesResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 			i--
 			dAtA[i] = 0xa
 		}
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *QueryStandingRequest) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryStandingRequest) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryStandingRequest) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Node) > 0 {
+		i -= len(m.Node)
+		copy(dAtA[i:], m.Node)
+		i = encodeVarintQuery(dAtA, i, uint64(len(m.Node)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *QueryStandingResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryStandingResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryStandingResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Tickets != 0 {
+		i = encodeVarintQuery(dAtA, i, uint64(m.Tickets))
+		i--
+		dAtA[i] = 0x38
+	}
+	if m.Since != 0 {
+		i = encodeVarintQuery(dAtA, i, uint64(m.Since))
+		i--
+		dAtA[i] = 0x30
+	}
+	if m.Beside != 0 {
+		i = encodeVarintQuery(dAtA, i, uint64(m.Beside))
+		i--
+		dAtA[i] = 0x28
+	}
+	if len(m.Network) > 0 {
+		i -= len(m.Network)
+		copy(dAtA[i:], m.Network)
+		i = encodeVarintQuery(dAtA, i, uint64(len(m.Network)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.VrfKey) > 0 {
+		i -= len(m.VrfKey)
+		copy(dAtA[i:], m.VrfKey)
+		i = encodeVarintQuery(dAtA, i, uint64(len(m.VrfKey)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if m.Holds {
+		i--
+		if m.Holds {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintQuery(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
 	}
 	return len(dAtA) - i, nil
 }
@@ -1301,6 +1614,58 @@ func (m *QueryDisputesResponse) Size() (n int) {
 	if m.Pagination != nil {
 		l = m.Pagination.Size()
 		n += 1 + l + sovQuery(uint64(l))
+	}
+	if len(m.Commitments) > 0 {
+		for _, e := range m.Commitments {
+			l = e.Size()
+			n += 1 + l + sovQuery(uint64(l))
+		}
+	}
+	return n
+}
+
+func (m *QueryStandingRequest) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Node)
+	if l > 0 {
+		n += 1 + l + sovQuery(uint64(l))
+	}
+	return n
+}
+
+func (m *QueryStandingResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovQuery(uint64(l))
+	}
+	if m.Holds {
+		n += 2
+	}
+	l = len(m.VrfKey)
+	if l > 0 {
+		n += 1 + l + sovQuery(uint64(l))
+	}
+	l = len(m.Network)
+	if l > 0 {
+		n += 1 + l + sovQuery(uint64(l))
+	}
+	if m.Beside != 0 {
+		n += 1 + sovQuery(uint64(m.Beside))
+	}
+	if m.Since != 0 {
+		n += 1 + sovQuery(uint64(m.Since))
+	}
+	if m.Tickets != 0 {
+		n += 1 + sovQuery(uint64(m.Tickets))
 	}
 	return n
 }
@@ -2008,6 +2373,349 @@ func (m *QueryDisputesResponse) Unmarshal(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Commitments", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Commitments = append(m.Commitments, Commitment{})
+			if err := m.Commitments[len(m.Commitments)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *QueryStandingRequest) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryStandingRequest: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryStandingRequest: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Node", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Node = append(m.Node[:0], dAtA[iNdEx:postIndex]...)
+			if m.Node == nil {
+				m.Node = []byte{}
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *QueryStandingResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryStandingResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryStandingResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Holds", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Holds = bool(v != 0)
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field VrfKey", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.VrfKey = append(m.VrfKey[:0], dAtA[iNdEx:postIndex]...)
+			if m.VrfKey == nil {
+				m.VrfKey = []byte{}
+			}
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Network", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Network = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 5:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Beside", wireType)
+			}
+			m.Beside = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Beside |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 6:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Since", wireType)
+			}
+			m.Since = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Since |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 7:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Tickets", wireType)
+			}
+			m.Tickets = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Tickets |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := skipQuery(dAtA[iNdEx:])
