@@ -31,8 +31,8 @@ type Chain interface {
 	Standing(ctx context.Context) (Standing, error)
 	Audits(ctx context.Context) ([]Audit, error)
 	Disputes(ctx context.Context) ([]Dispute, error)
-	Commit(ctx context.Context, dispute uint64, v Vote) error
-	Reveal(ctx context.Context, dispute uint64, voice trust.Voice, salt [32]byte) error
+	Commit(ctx context.Context, d Dispute, v Vote) error
+	Reveal(ctx context.Context, d Dispute, voice trust.Voice, salt [32]byte) error
 }
 
 // Requester is who asked for the work that is looked at. Bytes from it are checked by whoever carries them.
@@ -41,10 +41,10 @@ type Requester interface {
 	Peer() peer.ID
 	// Statements gives those of the draws of a panel, in their order, or the one of a dispute.
 	Statements(ctx context.Context, m trust.Matter, p sortition.Proof) ([]lease.Statement, error)
-	// Commit hands in a commitment to a panel. It returns when all jurors of the panel have committed themselves. The same one may come again.
+	// Commit hands in a commitment to a panel. Without an error all jurors of the panel have committed themselves; with one it is tried again later. The same one may come again.
 	Commit(ctx context.Context, m trust.Matter, v Vote) error
 	// Reveal tells what a commitment binds.
-	Reveal(ctx context.Context, m trust.Matter, says []trust.Say, salt [32]byte) error
+	Reveal(ctx context.Context, m trust.Matter, p sortition.Proof, says []trust.Say, salt [32]byte) error
 }
 
 // ErrRefused is for what the chain or a requester will not take, whenever it is sent: the panel has its jurors, the round is over.
@@ -70,9 +70,9 @@ type Deps struct {
 // JurorConfig says how often a juror looks at the chain, and how long it waits for a requester, and with it for the other jurors of a panel.
 type JurorConfig struct{ Every, Patience time.Duration }
 
-// DefaultJuror returns the configuration of a node: every ten seconds, and ten minutes.
+// DefaultJuror returns the configuration of a node: every five seconds, and ten minutes.
 func DefaultJuror() JurorConfig {
-	return JurorConfig{Every: 10 * time.Second, Patience: 10 * time.Minute}
+	return JurorConfig{Every: 5 * time.Second, Patience: 10 * time.Minute}
 }
 
 // Juror comes to matters that it was drawn for. It keeps nothing on disk: whoever starts it again finds the same, and reveals what it committed itself to before.
@@ -249,13 +249,10 @@ func (j *Juror) sit(ctx context.Context, a Audit, m trust.Matter) error {
 	if err := r.Commit(ctx, m, vote); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	if err := r.Reveal(ctx, m, v.says, v.salt); err != nil {
+	if err := r.Reveal(ctx, m, vote.Proof, v.says, v.salt); err != nil {
 		return fmt.Errorf("reveal: %w", err)
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.over[m] = true
-	return nil
+	return nil // until the panel is attested, it is told again at each look: the requester may have lost it
 }
 
 // look examines the draws of a panel.
@@ -306,7 +303,7 @@ func (j *Juror) commit(ctx context.Context, d Dispute) error {
 	if err != nil {
 		return err
 	}
-	return j.deps.Chain.Commit(ctx, d.ID, vote)
+	return j.deps.Chain.Commit(ctx, d, vote)
 }
 
 func (j *Juror) reveal(ctx context.Context, d Dispute) error {
@@ -314,7 +311,7 @@ func (j *Juror) reveal(ctx context.Context, d Dispute) error {
 	if err != nil {
 		return err
 	}
-	return j.deps.Chain.Reveal(ctx, d.ID, v.voice, v.salt)
+	return j.deps.Chain.Reveal(ctx, d, v.voice, v.salt)
 }
 
 // judge examines what a dispute is about.

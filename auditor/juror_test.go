@@ -152,7 +152,8 @@ func (v *town) dispute(id uint64) *Dispute {
 	return &v.disputes[i]
 }
 
-func (v *town) Commit(_ context.Context, id uint64, vote Vote) error {
+func (v *town) Commit(_ context.Context, of Dispute, vote Vote) error {
+	id := of.ID
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := v.dispute(id)
@@ -164,7 +165,8 @@ func (v *town) Commit(_ context.Context, id uint64, vote Vote) error {
 	return nil
 }
 
-func (v *town) Reveal(_ context.Context, id uint64, voice trust.Voice, salt [32]byte) error {
+func (v *town) Reveal(_ context.Context, of Dispute, voice trust.Voice, salt [32]byte) error {
+	id := of.ID
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := v.dispute(id)
@@ -205,7 +207,7 @@ func (a alice) Commit(ctx context.Context, m trust.Matter, vote Vote) error {
 	return refuses
 }
 
-func (a alice) Reveal(_ context.Context, m trust.Matter, says []trust.Say, salt [32]byte) error {
+func (a alice) Reveal(_ context.Context, m trust.Matter, _ sortition.Proof, says []trust.Say, salt [32]byte) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if vote := a.panels[m]; trust.Commitment(trust.Sum(says), vote.Juror, salt) != vote.Commitment {

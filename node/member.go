@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/hpips/hpips/auditor"
 	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/engine/wasm"
 	"github.com/hpips/hpips/machine"
@@ -41,6 +42,8 @@ type member struct {
 	provider  *provider.Provider   // nil for a node that runs no tasks
 	broker    *market.Broker       // likewise
 	requester *requester.Requester // nil for the further nodes of a development network
+	examiner  *auditor.Examiner    // nil for a node without a chain
+	juror     *auditor.Juror       // nil for a node that is none
 	chain     *chaining            // nil for a node that takes no part in the chain
 	till      *till                // nil for a node without a chain
 	full      chan struct{}        // told when an import did not fit on the disk
@@ -76,6 +79,11 @@ func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member,
 	}
 	if err := m.sandboxes(cfg); err != nil {
 		return nil, err
+	}
+	if m.till != nil {
+		if err := m.examining(cfg); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Provide {
 		if err := m.provide(cfg); err != nil {
@@ -230,15 +238,31 @@ func (m *member) request() error {
 			}
 		},
 	}
+	cfg := requester.Default(m.dir)
 	if m.till != nil {
 		deps.Payer = paying{m.till}
+		deps.Court, cfg.Jury = &court{t: m.till}, true
+		if m.examiner != nil {
+			deps.Examine = examine(m.examiner)
+		}
 	}
-	r, err := requester.New(m.log.With("room", "requester"), deps, requester.Default(m.dir))
+	r, err := requester.New(m.log.With("room", "requester"), deps, cfg)
 	if err != nil {
 		return err
 	}
 	m.requester = r
 	m.opened(r.Close)
+	return m.host.Handle(lease.HearingProtocol, lease.MaxAsk, r.Hear)
+}
+
+// examining builds what runs results of others again: a juror of a node that takes part in the chain and works for others.
+func (m *member) examining(cfg Config) (err error) {
+	m.examiner, err = auditor.New(m.log.With("room", "auditor"), m.store, m.engine, auditor.Default(filepath.Join(m.dir, "audits")))
+	if err != nil || m.chain == nil || !cfg.Provide {
+		return err
+	}
+	b := bar{m.chain, m.host}
+	m.juror = auditor.NewJuror(m.log.With("room", "auditor"), auditor.Deps{Keys: b, Chain: b, Dial: b.dial, Examiner: m.examiner}, auditor.DefaultJuror())
 	return nil
 }
 

@@ -43,6 +43,9 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		if m.chain != nil {
 			add(label+"chain", m.chain.Serve)
 		}
+		if m.juror != nil {
+			add(label+"juror", m.juror.Serve)
+		}
 		if m.till != nil {
 			add(label+"till", m.till.Serve)
 		}

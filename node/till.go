@@ -126,6 +126,13 @@ func (t *till) purse(g *genesis, account string) *purse {
 	return &purse{chain: g.summary.ChainID, owner: account, spend: t.spend, node: t.key.Public().(ed25519.PublicKey), window: t.window}
 }
 
+// paysFrom tells whether this node pays, or once paid, in an account's name.
+func (t *till) paysFrom(account string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.payers[account] != nil
+}
+
 // payer is what pays in an account's name. Needs t.mu.
 func (t *till) payer(g *genesis, account string) (*pay.Payer, error) {
 	if p := t.payers[account]; p != nil {

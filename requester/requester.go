@@ -41,7 +41,7 @@ type Config struct {
 // Default returns the configuration for a home folder.
 func Default(dir string) Config {
 	return Config{Dir: dir, Term: time.Hour, Patience: 5 * time.Second, Seek: 2 * time.Second, Fetch: time.Minute,
-		Hour: 10 * market.DefaultRates.CPU, Ahead: 5 * time.Minute, Chain: 30 * time.Second, Court: 5 * time.Second, Canaries: 0.02}
+		Hour: 10 * market.DefaultRates.CPU, Ahead: 5 * time.Minute, Chain: 30 * time.Second, Court: 3 * time.Second, Canaries: 0.02}
 }
 
 // Check refuses what cannot work.

@@ -1,0 +1,172 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hpips/hpips/auditor"
+	"github.com/hpips/hpips/ledger"
+	"github.com/hpips/hpips/requester"
+	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/sortition"
+	"github.com/hpips/hpips/spec/trust"
+)
+
+// court is the chain as a requester wants it whose paid results are audited.
+type court struct {
+	t *till
+
+	mu     sync.Mutex
+	audits []ledger.Audit // as last seen
+	rounds []ledger.Dispute
+	seen   time.Time
+}
+
+var _ requester.Court = (*court)(nil)
+
+// fresh is for how long what was seen of the chain's audits is good: jurors come in swarms, and ask for the same.
+const fresh = time.Second
+
+// look asks the chain for its audits and disputes.
+func (c *court) look(ctx context.Context) ([]ledger.Audit, []ledger.Dispute, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.seen) < fresh {
+		return c.audits, c.rounds, nil
+	}
+	w := c.t.window()
+	if w == nil {
+		return nil, nil, errNoChainNode
+	}
+	audits, err1 := w.Audits(ctx)
+	rounds, err2 := w.Disputes(ctx)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, nil, err
+	}
+	c.audits, c.rounds, c.seen = audits, rounds, time.Now()
+	return audits, rounds, nil
+}
+
+// Hearings are the audits of leases that this node pays.
+func (c *court) Hearings(ctx context.Context) ([]requester.Hearing, error) {
+	audits, _, err := c.look(ctx)
+	var ours []requester.Hearing
+	for _, a := range audits {
+		if c.t.paysFrom(a.Payer) {
+			ours = append(ours, requester.Hearing{Matter: a.Matter, Lease: a.Lease, Root: a.Root, Span: a.Span, Rate: a.Rate, Jurors: a.Jurors, Draws: a.Draws, Attested: a.Attested})
+		}
+	}
+	return ours, err
+}
+
+// Rounds are the disputes about them.
+func (c *court) Rounds(ctx context.Context) ([]requester.Round, error) {
+	_, rounds, err := c.look(ctx)
+	var ours []requester.Round
+	for _, d := range rounds {
+		if c.t.paysFrom(d.Payer) && d.Phase != "called" {
+			ours = append(ours, requester.Round{Matter: d.Matter, Lease: d.Lease, Place: d.Place})
+		}
+	}
+	return ours, err
+}
+
+// Admit asks the chain who a juror is, and whether it was drawn.
+func (c *court) Admit(ctx context.Context, m trust.Matter, places int, juror [32]byte, proof sortition.Proof) (requester.Juror, error) {
+	audits, rounds, err := c.look(ctx)
+	if err != nil {
+		return requester.Juror{}, err
+	}
+	w := c.t.window()
+	if w == nil {
+		return requester.Juror{}, errNoChainNode
+	}
+	height, payer := int64(0), ""
+	for _, a := range audits {
+		if m.Round == 0 && a.Matter.Node == m.Node && a.Matter.Sequence == m.Sequence {
+			height, payer = a.Height, a.Payer
+		}
+	}
+	for _, d := range rounds {
+		if m.Round > 0 && d.Matter == m {
+			height, payer = d.Height, d.Payer
+		}
+	}
+	call, s, err := summon(ctx, w, m, places, height, payer, juror[:])
+	if err != nil {
+		return requester.Juror{}, err
+	}
+	beta, err := sortition.Verify(s.VRF, m.Alpha(), proof)
+	if err != nil {
+		return requester.Juror{}, fmt.Errorf("juror %x: %w", juror[:4], err)
+	}
+	if !call.Admits(auditor.Standing{Owner: s.Owner, Network: s.Network, Since: s.Since, Beside: s.Beside, Tickets: s.Tickets}, beta) {
+		return requester.Juror{}, fmt.Errorf("juror %x was not drawn", juror[:4])
+	}
+	return requester.Juror{Node: juror, Owner: s.Owner, Network: s.Network, Beta: beta}, nil
+}
+
+// summon puts together who may be a juror of a matter, and how a node stands.
+func summon(ctx context.Context, w *ledger.Ledger, m trust.Matter, places int, height int64, payer string, node []byte) (auditor.Call, ledger.Standing, error) {
+	s, err1 := w.Standing(ctx, node)
+	provider, err2 := w.Standing(ctx, m.Node[:])
+	return auditor.Call{Matter: m, Places: places, Height: height, Owners: []string{provider.Owner, payer}, Network: provider.Network}, s, errors.Join(err1, err2)
+}
+
+// Attest tells the chain what panels found.
+func (c *court) Attest(ctx context.Context, h requester.Hearing, panels []requester.Attestation) error {
+	all := make([]ledger.Panel, len(panels))
+	for i, p := range panels {
+		all[i] = ledger.Panel{Work: p.Work, Voices: voices(p.Voices)}
+	}
+	m, err := ledger.Attest(ledger.Audit{Matter: h.Matter}, panels[0].Panel, all, c.t.secret)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, m)
+}
+
+// Dispute asks about a leaf.
+func (c *court) Dispute(ctx context.Context, q requester.Question) error {
+	l := ledger.Leaf{Place: q.Place, Leaf: q.Shown.Leaf, Salt: q.Shown.Salt, Path: q.Shown.Path}
+	m, err := ledger.DisputeLeaf(ledger.Audit{Matter: q.Hearing.Matter}, l, q.Draw, q.Work, voices(q.Witnesses), q.Accused, c.t.secret)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, m)
+}
+
+func (c *court) send(ctx context.Context, m ledger.Message) error {
+	w := c.t.window()
+	if w == nil {
+		return errNoChainNode
+	}
+	_, err := w.FreeAwait(ctx, m)
+	c.mu.Lock()
+	c.seen = time.Time{}
+	c.mu.Unlock()
+	return err
+}
+
+func voices(all []requester.Testimony) []ledger.Voice {
+	out := make([]ledger.Voice, len(all))
+	for i, v := range all {
+		out[i] = ledger.Voice{Juror: v.Juror, Proof: v.Proof, Says: v.Says, Salt: v.Salt, Signature: v.Signature}
+	}
+	return out
+}
+
+// examine lets an examiner of this node look after jurors.
+func examine(e *auditor.Examiner) requester.Examine {
+	return func(ctx context.Context, s lease.Statement, points []uint64) (trust.Digest, []trust.Digest, error) {
+		var others []auditor.Rule
+		for _, p := range points {
+			others = append(others, auditor.At(p))
+		}
+		f, err := e.Examine(ctx, s, auditor.At(0), others)
+		return f.Say.Answer, f.Others, err
+	}
+}
