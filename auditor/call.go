@@ -20,14 +20,15 @@ type Call struct {
 type Standing struct {
 	Owner   string
 	Network string
-	Since   int64  // height of its ticket; 0: it has none
+	Holds   bool   // a ticket
+	Since   int64  // height of it; 0: it is of genesis
 	Beside  uint64 // tickets of its network, its own among them
 	Tickets uint64 // of all
 }
 
 // Admits tells whether a node may be a juror, whose verifiable random function gave beta for the matter.
 func (c Call) Admits(s Standing, beta sortition.Beta) bool {
-	if s.Since <= 0 || s.Since >= c.Height || slices.Contains(c.Owners, s.Owner) || s.Network != "" && s.Network == c.Network {
+	if !s.Holds || s.Since >= c.Height || slices.Contains(c.Owners, s.Owner) || s.Network != "" && s.Network == c.Network {
 		return false
 	}
 	return beta.Output().Rank(s.Beside).Below(trust.Threshold(s.Tickets, trust.Called(c.Places)))

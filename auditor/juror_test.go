@@ -55,7 +55,7 @@ func (k keys) beta(t *testing.T, m trust.Matter) sortition.Beta {
 // Who holds an old enough ticket, is no party and lives elsewhere draws for itself; about as many are called as are asked for.
 func TestWhoMayCome(t *testing.T) {
 	c := Call{Matter: trust.Matter{Chain: "c", Seed: [32]byte{1}}, Places: 2, Height: 100, Owners: []string{"bob", "alice"}, Network: "10.1"}
-	s := Standing{Owner: "carol", Network: "10.2", Since: 99, Beside: 1, Tickets: 400}
+	s := Standing{Owner: "carol", Holds: true, Network: "10.2", Since: 99, Beside: 1, Tickets: 400}
 	came := 0
 	var first sortition.Beta
 	for i := range 400 {
@@ -68,7 +68,7 @@ func TestWhoMayCome(t *testing.T) {
 		t.Errorf("%d of 400 came, about %d are called", came, want)
 	}
 	for name, change := range map[string]func(*Standing){
-		"no ticket": func(s *Standing) { s.Since = 0 }, "a ticket that is too young": func(s *Standing) { s.Since = 100 }, "a node of the provider's owner": func(s *Standing) { s.Owner = "bob" },
+		"no ticket": func(s *Standing) { s.Holds = false }, "a ticket that is too young": func(s *Standing) { s.Since = 100 }, "a node of the provider's owner": func(s *Standing) { s.Owner = "bob" },
 		"a node of the payer's": func(s *Standing) { s.Owner = "alice" }, "the provider's network": func(s *Standing) { s.Network = "10.1" },
 		"a thousand behind one line": func(s *Standing) { s.Beside = 1 << 40 },
 	} {
@@ -77,7 +77,7 @@ func TestWhoMayCome(t *testing.T) {
 			t.Errorf("%s may come", name)
 		}
 	}
-	if few := (Standing{Owner: "carol", Since: 1, Beside: 1, Tickets: 3}); !c.Admits(few, sortition.Beta(bytes.Repeat([]byte{0xfe}, 64))) {
+	if few := (Standing{Owner: "carol", Holds: true, Since: 1, Beside: 1, Tickets: 3}); !c.Admits(few, sortition.Beta(bytes.Repeat([]byte{0xfe}, 64))) {
 		t.Error("of three nodes one is not called")
 	}
 }
@@ -227,7 +227,7 @@ type dave struct {
 
 func founds(t *testing.T) *dave {
 	t.Helper()
-	v := &town{t: t, standing: Standing{Owner: "dave", Since: 1, Beside: 1, Tickets: 3}, votes: map[uint64]Vote{}, told: map[uint64]trust.Voice{},
+	v := &town{t: t, standing: Standing{Owner: "dave", Holds: true, Since: 1, Beside: 1, Tickets: 3}, votes: map[uint64]Vote{}, told: map[uint64]trust.Voice{},
 		statements: map[trust.Matter][]lease.Statement{}, panels: map[trust.Matter]Vote{}, said: map[trust.Matter][]trust.Say{}}
 	d := &dave{carol: sits(t), town: v, keys: keysOf("dave")}
 	d.starts()

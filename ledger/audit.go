@@ -48,7 +48,8 @@ type Standing struct {
 	Owner   string
 	VRF     sortition.Key
 	Network string
-	Since   int64 // 0: it has no ticket
+	Holds   bool  // a ticket
+	Since   int64 // 0: it is of genesis
 	Beside  uint64
 	Tickets uint64
 }
@@ -133,7 +134,7 @@ func (l *Ledger) Standing(ctx context.Context, node []byte) (Standing, error) {
 	if err != nil {
 		return Standing{}, err
 	}
-	s := Standing{Owner: r.Owner, Network: r.Network, Since: r.Since, Beside: r.Beside, Tickets: r.Tickets}
+	s := Standing{Owner: r.Owner, Holds: r.Holds, Network: r.Network, Since: r.Since, Beside: r.Beside, Tickets: r.Tickets}
 	if r.Holds {
 		s.VRF, err = sortition.KeyOf(r.VrfKey)
 	}

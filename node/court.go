@@ -103,7 +103,7 @@ func (c *court) Admit(ctx context.Context, m trust.Matter, places int, juror [32
 	if err != nil {
 		return requester.Juror{}, fmt.Errorf("juror %x: %w", juror[:4], err)
 	}
-	if !call.Admits(auditor.Standing{Owner: s.Owner, Network: s.Network, Since: s.Since, Beside: s.Beside, Tickets: s.Tickets}, beta) {
+	if !call.Admits(standing(s), beta) {
 		return requester.Juror{}, fmt.Errorf("juror %x was not drawn", juror[:4])
 	}
 	return requester.Juror{Node: juror, Owner: s.Owner, Network: s.Network, Beta: beta}, nil
@@ -114,6 +114,10 @@ func summon(ctx context.Context, w *ledger.Ledger, m trust.Matter, places int, h
 	s, err1 := w.Standing(ctx, node)
 	provider, err2 := w.Standing(ctx, m.Node[:])
 	return auditor.Call{Matter: m, Places: places, Height: height, Owners: []string{provider.Owner, payer}, Network: provider.Network}, s, errors.Join(err1, err2)
+}
+
+func standing(s ledger.Standing) auditor.Standing {
+	return auditor.Standing{Owner: s.Owner, Holds: s.Holds, Network: s.Network, Since: s.Since, Beside: s.Beside, Tickets: s.Tickets}
 }
 
 // Attest tells the chain what panels found.

@@ -58,7 +58,7 @@ func (b bar) Standing(ctx context.Context) (auditor.Standing, error) {
 	}
 	id := b.Node()
 	s, err := w.Standing(ctx, id[:])
-	return auditor.Standing{Owner: s.Owner, Network: s.Network, Since: s.Since, Beside: s.Beside, Tickets: s.Tickets}, err
+	return standing(s), err
 }
 
 // Audits are those that are open.
