@@ -12,7 +12,7 @@ import (
 // Mode is how results are checked.
 type Mode string
 
-// The modes of hpips/v1. Filled replaces auto by one of the others.
+// The modes of hpips/v1. Filled replaces auto by check or quorum where one of them fits; else it stays.
 const (
 	Auto   Mode = "auto"
 	Jury   Mode = "jury"
@@ -71,11 +71,11 @@ func (v Verify) filled(s Spec) Verify {
 			v.Mode = Auto
 		}
 	}
-	if v.Mode == Auto {
-		v.Mode = v.pick(s.Run)
+	if picked := v.pick(s.Run); v.Mode == Auto && picked != Jury {
+		v.Mode = picked
 	}
 	switch v.Mode {
-	case Jury:
+	case Auto, Jury:
 		if v.Copies == 0 {
 			v.Copies, v.Rate = 1, orElse(v.Rate, DefaultRate)
 		}
@@ -114,7 +114,7 @@ func (v Verify) tolerant() bool {
 
 func checkVerify(s Spec) *Error {
 	v := s.Verify
-	if !slices.Contains([]Mode{Jury, Quorum, Check, None}, v.Mode) {
+	if !slices.Contains([]Mode{Auto, Jury, Quorum, Check, None}, v.Mode) {
 		return &Error{Field: "verify.mode", Text: fmt.Sprintf("%q is not known", v.Mode), Hint: "auto, jury, quorum, check or none"}
 	}
 	if v.Copies < 0 || v.Copies > maxCopies {
@@ -141,7 +141,7 @@ func (v Verify) checkMode() *Error {
 		return &Error{Field: "verify.copies", Text: fmt.Sprintf("%s asks for no copies", v.Mode), Hint: "write mode: quorum (--verify quorum), or leave copies out"}
 	case v.Copies < minQuorum && v.Mode == Quorum:
 		return &Error{Field: "verify.copies", Text: fmt.Sprintf("%d is no quorum", v.Copies), Hint: fmt.Sprintf("%d … %d; mode: none (--verify none) takes one result unchecked", minQuorum, maxCopies)}
-	case v.Rate > 0 && v.Mode != Jury:
+	case v.Rate > 0 && v.Mode != Jury && v.Mode != Auto:
 		return &Error{Field: "verify.rate", Text: fmt.Sprintf("%s checks no share of the tasks", v.Mode), Hint: "write mode: jury (--verify jury), or leave rate out"}
 	case v.Limit > 0 && v.Mode == None:
 		return &Error{Field: "verify.limit", Text: "none runs each task once", Hint: "name a mode that checks, or leave limit out"}

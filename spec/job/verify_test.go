@@ -9,17 +9,18 @@ import (
 
 func TestDefaultsOfVerify(t *testing.T) {
 	judge := &Run{WASM: "judge"}
-	jury := Verify{Mode: Jury, Copies: 1, Rate: 0.05, Limit: 7}
+	spot := Verify{Mode: Auto, Copies: 1, Rate: 0.05, Limit: 7}
 	rows := []struct {
 		spec Spec
 		want Verify
 	}{
 		{Spec{Kind: Batch}, Verify{Mode: None}},
-		{Spec{Kind: Map}, jury},
-		{Spec{Kind: Map, Verify: Verify{Mode: Auto}}, jury},
-		{Spec{Kind: Batch, Verify: Verify{Mode: Auto}}, jury},
-		{Spec{Kind: Batch, Verify: Verify{Rate: 1}}, Verify{Mode: Jury, Copies: 1, Rate: 1, Limit: 7}},
-		{Spec{Kind: Map, Verify: Verify{Copies: 1}}, Verify{Mode: Jury, Copies: 1, Limit: 7}},
+		{Spec{Kind: Map}, spot},
+		{Spec{Kind: Map, Verify: Verify{Mode: Auto}}, spot},
+		{Spec{Kind: Batch, Verify: Verify{Mode: Auto}}, spot},
+		{Spec{Kind: Batch, Verify: Verify{Rate: 1}}, Verify{Mode: Auto, Copies: 1, Rate: 1, Limit: 7}},
+		{Spec{Kind: Map, Verify: Verify{Copies: 1}}, Verify{Mode: Auto, Copies: 1, Limit: 7}},
+		{Spec{Kind: Batch, Verify: Verify{Mode: Jury}}, Verify{Mode: Jury, Copies: 1, Rate: 0.05, Limit: 7}},
 		{Spec{Kind: Map, Run: Run{Native: "solver"}}, Verify{Mode: Quorum, Copies: 2, Compare: Bytes, Limit: 7}},
 		{Spec{Kind: Map, Run: Run{Image: "solver"}}, Verify{Mode: Quorum, Copies: 2, Compare: Bytes, Limit: 7}},
 		{Spec{Kind: Map, Verify: Verify{Check: judge}}, Verify{Mode: Check, Check: judge, Limit: 7}},
