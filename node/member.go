@@ -163,7 +163,7 @@ func (m *member) sandboxes(cfg Config) error {
 
 // provide builds what runs tasks: the provider, and the bidder that sells its slots.
 func (m *member) provide(cfg Config) error {
-	deps := provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store, Engines: map[string]engine.Engine{m.engine.Name(): m.engine}}
+	deps := provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store, Engines: map[string]engine.Engine{m.engine.Name(): lying(m.dir, m.engine)}}
 	terms := market.DefaultBidder()
 	terms.Owner, terms.Network, terms.Class = m.owner, m.label, machine.Class()
 	if m.till != nil {

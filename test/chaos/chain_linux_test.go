@@ -52,6 +52,7 @@ type trade struct {
 	buys  string        // whose node the first payer allows to pay
 	keeps string        // who keeps all blocks
 	day   time.Duration // of the chain
+	apart bool          // each PC has an owner of its own, and the buyer's is the first payer
 }
 
 // village is several PCs that follow one chain.
@@ -205,15 +206,27 @@ func (v *village) settle(name string) *citizen {
 	return c
 }
 
-// enrol registers a PC for the owner.
+// ownerOf is whose a PC is.
+func (v *village) ownerOf(c *citizen) *ledger.Secret {
+	switch {
+	case !v.trade.apart:
+		return v.owner
+	case c.Name == v.trade.buys:
+		return v.payers[0]
+	}
+	return account(v.t, "owner of "+c.Name)
+}
+
+// enrol registers a PC for its owner.
 func (v *village) enrol(c *citizen, height int64) chain.GenesisNode {
 	v.t.Helper()
-	e, err := c.keys.Enrol(villageChain, v.owner.Address(), height)
+	owner := v.ownerOf(c)
+	e, err := c.keys.Enrol(villageChain, owner.Address(), height)
 	if err != nil {
 		v.t.Fatal(err)
 	}
 	n := chain.GenesisNode{Registration: e.Word, NodeSignature: e.Node, ConsensusSignature: e.Consensus, VRFProof: e.VRF}
-	if n.OwnerKey, n.OwnerSignature, err = ledger.SignWord(v.owner, e.Signed); err != nil {
+	if n.OwnerKey, n.OwnerSignature, err = ledger.SignWord(owner, e.Signed); err != nil {
 		v.t.Fatal(err)
 	}
 	return n

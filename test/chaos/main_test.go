@@ -23,7 +23,7 @@ var (
 	seed = flag.Uint64("seed", 1, "of the faults")
 )
 
-var built struct{ hpips, guest, dir string }
+var built struct{ hpips, liar, guest, dir string }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -36,6 +36,9 @@ func run(m *testing.M) int {
 		defer os.RemoveAll(dir)
 		root := filepath.Join("..", "..")
 		if built.hpips, err = pc.Program(root, dir); err == nil {
+			built.liar, err = pc.Liar(root, dir)
+		}
+		if err == nil {
 			built.guest, err = pc.Guest(root, dir, "test/e2e/testdata/guest")
 		}
 	}

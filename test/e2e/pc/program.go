@@ -19,6 +19,12 @@ func Program(root, dir string) (string, error) {
 	return out, build(root, out, "./cmd/hpips", "CGO_ENABLED=0")
 }
 
+// Liar builds an hpips whose nodes lie as a file in their homes says.
+func Liar(root, dir string) (string, error) {
+	out := filepath.Join(dir, "hpips-that-lies")
+	return out, build(root, out, "./cmd/hpips", "CGO_ENABLED=0", "GOFLAGS=-tags=lies")
+}
+
 // Guest builds a Go program of the module for WASI into dir and gives its name. pkg is its folder below root.
 func Guest(root, dir, pkg string) (string, error) {
 	out := filepath.Join(dir, filepath.Base(pkg)+".wasm")

@@ -1,0 +1,57 @@
+package chaos
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/hpips/hpips/spec/money"
+	"github.com/hpips/hpips/test/e2e/pc"
+)
+
+// Bob makes up what he is paid for. Alice, who believes all of it, is told by the jury: he is convicted and gets nothing, those who worked are paid, and so are those who looked.
+func TestSoakALiarIsConvicted(t *testing.T) {
+	t.Parallel()
+	sellers := []string{"bob", "carol", "dave", "erin", "frank", "grace"}
+	v := newVillage(t, plan{names: append(sellers, "alice"), seats: 6, payers: 1, tune: lasting(6),
+		trade: trade{known: 7, sells: sellers, buys: "alice", keeps: "carol", day: 3 * time.Minute, apart: true}})
+	bob, alice := v.folk[0], v.folk[6]
+	bob.runs(built.liar)
+	bob.write("lies", "garbage")
+	v.start()
+	v.goesOn(2, v.folk...)
+	v.sell(alice, len(sellers))
+	w := &town{t: t, rng: v.rng, alice: alice.PC, steps: "60000"}
+	began := time.Now()
+	st := alice.Hpips(t, "map", built.guest, "--over", fmt.Sprintf("count:%d", tasks()), "--verify", "jury", "--copies", "1", "-o", "json", "--", "squares", w.steps).Status(t)
+	_, window := v.folk[1].through()
+	convicted := map[string]bool{}
+	pc.Eventually(t, "bob is convicted, and the others are paid", func() bool {
+		paid := 0
+		for _, c := range v.folk[:6] {
+			until, err := window.Conviction(t.Context(), c.node())
+			if err != nil {
+				return false
+			}
+			if !until.IsZero() {
+				convicted[c.Name] = true
+			}
+			b, err := window.Balance(t.Context(), v.ownerOf(c).Address())
+			if err == nil && b.Balance > 0 {
+				paid++
+			}
+		}
+		return convicted["bob"] && paid == 5
+	}, func() string { return fmt.Sprintf("convicted: %v\n%s", convicted, alice.Log(20)) })
+	if b, err := window.Balance(t.Context(), v.ownerOf(bob).Address()); err != nil || b.Balance != money.Amount(0) {
+		t.Errorf("bob has %v, %v", b.Balance, err)
+	}
+	if len(convicted) != 1 {
+		t.Errorf("convicted are %v", convicted)
+	}
+	shown := alice.Hpips(t, "job", "show", st.Job, "-o", "json").Status(t)
+	if shown.Verified == 0 {
+		t.Error("nothing counts as verified")
+	}
+	t.Logf("%d of %d results were verified, and bob convicted within %v", shown.Verified, shown.Tasks.Total, time.Since(began).Round(time.Second))
+}
