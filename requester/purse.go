@@ -52,7 +52,7 @@ type purse struct {
 	ended    bool          // nothing more comes
 	last     *voucher.Signed
 	tally    *pay.Tally          // its leaves; nil: nobody wants a jury
-	given    map[uint64][32]byte // with a tally: the statements of tasks that its hire may still bring a result of
+	given    map[uint64][32]byte // with a tally: the statements of tasks that lie in the journal and of which its hire may still bring a result
 	topping  bool                // a top-up is under way
 	dry      time.Time           // nothing could be added to the deposit; not to be tried again before
 	broken   bool                // nothing can be signed for it any more
@@ -67,10 +67,7 @@ func newPurse(l lease.Lease, limits job.Limits) *purse {
 }
 
 // add counts what one result used; reckon follows, once for many.
-func (p *purse) add(u voucher.Usage, d *pay.Deed) {
-	if p.tally != nil && d != nil {
-		p.tally.Add(*d)
-	}
+func (p *purse) add(u voucher.Usage) {
 	p.window.Ended(u)
 	p.touched = true
 	p.used = p.used.Add(u)
