@@ -87,6 +87,7 @@ func (d *diary) signs() {
 		d.t.Fatal(err)
 	}
 	if some {
+		sheet.Deeds = slices.Clone(sheet.Deeds) // as a journal does
 		d.kept.sheets = append(d.kept.sheets, sheet)
 	}
 	d.kept.used, d.kept.signed = d.used, &s

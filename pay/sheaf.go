@@ -34,6 +34,9 @@ type sheaf struct {
 	bundles []*bundle // the oldest first; each has something that is not paid for
 	unpaid  int
 	kept    int // deeds of all bundles
+
+	deeds []Deed // room for match, which is called again only after its settlement is done or undone
+	room  []byte
 }
 
 // bundle is what was done together: a row of the book.
@@ -146,7 +149,7 @@ func (s *sheaf) match(v lease.Voucher) (*settlement, error) {
 	}
 	known := size - v.From
 	m := &settlement{of: s, picks: make([]spot, 0, all-size)}
-	deeds := make([]Deed, 0, all-size)
+	deeds := s.deeds[:0]
 	x := search{s: s}
 	for i := known; i < uint64(len(tasks)); i++ {
 		var answer *[lease.AnswerSize]byte
@@ -161,7 +164,8 @@ func (s *sheaf) match(v lease.Voucher) (*settlement, error) {
 		o.in.paid[o.i] = true // nobody is paid twice for it
 		m.picks, deeds = append(m.picks, o), append(deeds, *o.deed())
 	}
-	m.next, m.sheet = s.roll.Next(deeds)
+	m.next, m.sheet = s.roll.Next(deeds, s.room)
+	s.deeds, s.room = deeds, m.sheet.Deeds
 	if m.next.Root() != v.Voucher.Root || m.next.Work() != v.Voucher.Usage.Work {
 		m.undo()
 		return nil, fmt.Errorf("%w: of %d results", ErrRoot, all)
@@ -243,7 +247,7 @@ func (b *bundle) write(ctx context.Context, tx *sql.Tx, n int) error {
 			rest = append(rest, b.deeds[i])
 		}
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE deed SET body = ? WHERE row = ?`, WriteDeeds(rest), b.row)
+	_, err := tx.ExecContext(ctx, `UPDATE deed SET body = ? WHERE row = ?`, AppendDeeds(nil, rest), b.row)
 	return err
 }
 

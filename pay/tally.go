@@ -21,6 +21,7 @@ type Tally struct {
 	many  int      // of open
 	taken uint64
 	doubt bool
+	room  []byte // for the sheet of the draft under way
 }
 
 // NewTally returns the tally of a lease of which nothing is paid.
@@ -81,24 +82,26 @@ type Draft struct {
 	deeds []Deed
 	next  Roll
 	sheet Sheet
+	room  []byte
 }
 
 // Draft is cheap; Reckon does the work and may be called beside the tally's owner.
 func (t *Tally) Draft() *Draft {
-	return &Draft{from: t.roll, deeds: t.fresh[:len(t.fresh):len(t.fresh)], next: t.roll}
+	return &Draft{from: t.roll, deeds: t.fresh[:len(t.fresh):len(t.fresh)], next: t.roll, room: t.room}
 }
 
-// Reckon returns the root over all results of the draft, and the sheet to be written; false: there is nothing new to write.
+// Reckon returns the root over all results of the draft, and the sheet to be written; false: there is nothing new to write. The sheet is good until the draft is kept, or
+// there is another.
 func (d *Draft) Reckon() (root [32]byte, s Sheet, some bool) {
 	if len(d.deeds) > 0 {
-		d.next, d.sheet = d.from.Next(d.deeds)
+		d.next, d.sheet = d.from.Next(d.deeds, d.room)
 	}
 	return d.next.Root(), d.sheet, len(d.deeds) > 0
 }
 
 // Kept takes in a draft that is written down.
 func (t *Tally) Kept(d *Draft) {
-	t.roll = d.next
+	t.roll, t.room = d.next, d.sheet.Deeds
 	t.put(d.deeds)
 	t.fresh = append(make([]Deed, 0, len(d.deeds)), t.fresh[len(d.deeds):]...)
 }
