@@ -496,7 +496,10 @@ func TestWhatNobodyPaysForHasABound(t *testing.T) {
 		for i := range deeds {
 			deeds[i] = Deed{Index: n + uint64(i)}
 		}
-		s.put(0, deeds)
+		s.put(int64(n/many+1), deeds)
+	}
+	if !slices.Equal(s.dropped, []int64{1, 2, 3}) {
+		t.Errorf("rows %v are to go", s.dropped)
 	}
 	x := search{s: s}
 	_, first := x.find(0, nil)

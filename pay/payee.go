@@ -245,7 +245,7 @@ func (p *Payee) count(id voucher.ID, t *tab, terms lease.Terms, deeds []Deed) er
 			row, err = p.book.did(id, t.done, deeds)
 		}
 		s.put(row, deeds)
-		return err
+		return errors.Join(err, p.book.forget(s))
 	case t.funded:
 		return p.book.counted(id, t.done)
 	}

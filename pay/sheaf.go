@@ -33,7 +33,8 @@ type sheaf struct {
 	roll    Roll
 	bundles []*bundle // the oldest first; each has something that is not paid for
 	unpaid  int
-	kept    int // deeds of all bundles
+	kept    int     // deeds of all bundles
+	dropped []int64 // rows of bundles that are too old to be paid for, and still in the book
 
 	deeds []Deed // room for match, which is called again only after its settlement is done or undone
 	room  []byte
@@ -62,7 +63,10 @@ func (s *sheaf) put(row int64, deeds []Deed) {
 	}
 	s.bundles = append(s.bundles, &bundle{row: row, deeds: deeds, paid: make([]bool, len(deeds)), left: len(deeds)})
 	s.unpaid, s.kept = s.unpaid+len(deeds), s.kept+len(deeds)
-	for (s.unpaid > mostUnpaid || s.kept > mostKept) && len(s.bundles) > 1 { // nobody has paid for what is left of the oldest, and nobody will; its row goes with the lease's
+	for (s.unpaid > mostUnpaid || s.kept > mostKept) && len(s.bundles) > 1 { // nobody has paid for what is left of the oldest, and nobody will
+		if row := s.bundles[0].row; row != 0 {
+			s.dropped = append(s.dropped, row)
+		}
 		s.unpaid, s.kept = s.unpaid-s.bundles[0].left, s.kept-len(s.bundles[0].deeds)
 		s.bundles = s.bundles[1:]
 	}
@@ -306,6 +310,17 @@ func (p *Payee) Leaf(ctx context.Context, id voucher.ID, place, size uint64) (Sh
 		return Shown{}, err
 	}
 	return Show(terms, sheets, place, size)
+}
+
+// forget drops rows that nobody will pay for. Those of a lease that is forgotten go with it.
+func (b *book) forget(s *sheaf) error {
+	for _, row := range s.dropped {
+		if _, err := b.quick.Exec(`DELETE FROM deed WHERE row = ?`, row); err != nil {
+			return b.wrap("forget deeds", err)
+		}
+	}
+	s.dropped = nil
+	return nil
 }
 
 // sheaf reads what an earlier life left of a lease.

@@ -111,10 +111,13 @@ func (p *purse) signed(s voucher.Signed, now time.Time) {
 	}
 }
 
+// crowded tells that its provider has taken no voucher for more results than one message can name with what it still holds.
+func (p *purse) crowded() bool { return p.tally != nil && p.tally.Open() >= pay.MostOpen }
+
 // affords is how many tasks the deposit still covers, besides those that are held, each at the dearest so far: the provider starts no others.
 func (p *purse) affords(held int) int {
 	switch {
-	case p.tally != nil && p.tally.Open() >= pay.MostOpen:
+	case p.crowded():
 		return 0
 	case p.cost >= p.deposit:
 		return 0
