@@ -264,8 +264,8 @@ func TestKilledInTheMiddleOfJobsWithAJury(t *testing.T) {
 				tn := juryTown(t, 30*time.Millisecond, "bob", "carol")
 				defer tn.closeBooks()
 				if seed%2 == 1 {
-					for _, w := range tn.folk {
-						plain := w.answer
+					for i, w := range tn.folk {
+						plain, luck := w.answer, rand.New(rand.NewPCG(seed, 4+uint64(i)))
 						w.answer = func(work lease.Work, k job.Task) *job.Result {
 							r := plain(work, k)
 							if luck.IntN(10) == 0 {
