@@ -42,6 +42,7 @@ type book struct {
 	safe, quick *sql.DB
 	count, keep *sql.Stmt // of quick
 	path        string
+	room        []byte // for did
 }
 
 func openBook(path string) (*book, error) {
@@ -167,6 +168,7 @@ func (b *book) counted(id voucher.ID, done voucher.Usage) error {
 
 // did is counted with the deeds, all or nothing. It returns their row.
 func (b *book) did(id voucher.ID, done voucher.Usage, deeds []Deed) (row int64, err error) {
+	b.room = AppendDeeds(b.room[:0], deeds)
 	tx, err := b.quick.Begin()
 	if err != nil {
 		return 0, b.wrap("count results", err)
@@ -174,7 +176,7 @@ func (b *book) did(id voucher.ID, done voucher.Usage, deeds []Deed) (row int64, 
 	defer tx.Rollback()
 	var kept sql.Result
 	if _, err = tx.Stmt(b.count).Exec(canon.MustEncode(done), id[:]); err == nil {
-		if kept, err = tx.Stmt(b.keep).Exec(id[:], WriteDeeds(deeds)); err == nil {
+		if kept, err = tx.Stmt(b.keep).Exec(id[:], b.room); err == nil {
 			row, err = kept.LastInsertId()
 		}
 	}

@@ -87,6 +87,7 @@ func (d *diary) signs() {
 		d.t.Fatal(err)
 	}
 	if some {
+		sheet.Deeds = slices.Clone(sheet.Deeds) // as a journal does
 		d.kept.sheets = append(d.kept.sheets, sheet)
 	}
 	d.kept.used, d.kept.signed = d.used, &s
@@ -488,17 +489,23 @@ func TestBobDiesWithLeaves(t *testing.T) {
 
 // Many results are unpaid for ever, as those that were lost are: what is kept of them has a bound, and what is paid is not kept from it.
 func TestWhatNobodyPaysForHasABound(t *testing.T) {
-	s := &sheaf{roll: NewRoll([32]byte{}), at: map[uint64]*spot{}}
+	s := &sheaf{roll: NewRoll([32]byte{})}
 	const many = 1 << 14
 	for n := uint64(0); n < mostUnpaid+3*many; n += many {
 		deeds := make([]Deed, many)
 		for i := range deeds {
 			deeds[i] = Deed{Index: n + uint64(i)}
 		}
-		s.put(0, deeds)
+		s.put(int64(n/many+1), deeds)
 	}
-	if s.unpaid != mostUnpaid || len(s.at) != mostUnpaid || s.find(0, nil) != nil || s.find(mostUnpaid+many, nil) == nil {
-		t.Errorf("%d are kept, %d by their tasks", s.unpaid, len(s.at))
+	if !slices.Equal(s.dropped, []int64{1, 2, 3}) {
+		t.Errorf("rows %v are to go", s.dropped)
+	}
+	x := search{s: s}
+	_, first := x.find(0, nil)
+	_, last := x.find(mostUnpaid+many, nil)
+	if s.unpaid != mostUnpaid || s.kept != mostUnpaid || len(x.index) != mostUnpaid || first || !last {
+		t.Errorf("%d are kept, %d by their tasks", s.unpaid, len(x.index))
 	}
 }
 

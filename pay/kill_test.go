@@ -340,7 +340,7 @@ func TestKilledForReal(t *testing.T) {
 			t.Fatalf("life %d: %d leases: %v", life, len(tabs), err)
 		}
 		for id, k := range tabs {
-			s := &sheaf{at: map[uint64]*spot{}}
+			s := &sheaf{}
 			l, found, err := b.lease(context.Background(), k.name)
 			if s.roll = NewRoll(l.Terms.Digest()); err != nil || !found {
 				t.Fatal(err)

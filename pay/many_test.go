@@ -123,3 +123,19 @@ func BenchmarkManyPaid(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkShow finds a leaf at the beginning of a lease that has as many as are kept.
+func BenchmarkShow(b *testing.B) {
+	roll := NewRoll([32]byte{})
+	var sheets []Sheet
+	deeds := make([]Deed, 1000)
+	for roll.Size() < MostLeaves {
+		next, s := roll.Next(deeds, nil)
+		roll, sheets = next, append(sheets, s)
+	}
+	for b.Loop() {
+		if _, err := Show([32]byte{}, sheets, 500, MostLeaves); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

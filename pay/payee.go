@@ -209,6 +209,9 @@ func (p *Payee) Did(l lease.Lease, results []job.Result, statements ...[32]byte)
 	id := l.Terms.Key()
 	var sum voucher.Usage
 	var deeds []Deed
+	if l.Terms.Pay.Jury {
+		deeds = make([]Deed, 0, len(results))
+	}
 	for i := range results {
 		u := Used(results[i], l.Terms.Order.Resources)
 		if sum = sum.Add(u); u.Tasks > 0 && l.Terms.Pay.Jury && i < len(statements) {
@@ -242,7 +245,7 @@ func (p *Payee) count(id voucher.ID, t *tab, terms lease.Terms, deeds []Deed) er
 			row, err = p.book.did(id, t.done, deeds)
 		}
 		s.put(row, deeds)
-		return err
+		return errors.Join(err, p.book.forget(s))
 	case t.funded:
 		return p.book.counted(id, t.done)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hpips/hpips/spec/trust"
 )
@@ -22,9 +23,9 @@ func (d Deed) answer() trust.Digest { return trust.Answer(d.Result, d.Work) }
 // deedSize is how many bytes one deed takes in a book.
 const deedSize = 8 + 32 + 32 + 8
 
-// WriteDeeds and ReadDeeds are the form of deeds in books.
-func WriteDeeds(deeds []Deed) []byte {
-	b := make([]byte, 0, deedSize*len(deeds))
+// AppendDeeds and ReadDeeds are the form of deeds in books.
+func AppendDeeds(b []byte, deeds []Deed) []byte {
+	b = slices.Grow(b, deedSize*len(deeds))
 	for i := range deeds {
 		d := &deeds[i]
 		b = append(append(binary.BigEndian.AppendUint64(b, d.Index), d.Statement[:]...), d.Result[:]...)
@@ -59,7 +60,7 @@ type Sheet struct {
 	Place  uint64 // of its first leaf
 	Before uint64 // the work of all leaves before it
 	Peaks  []byte // of the tree before it
-	Deeds  []byte // see WriteDeeds
+	Deeds  []byte // see AppendDeeds
 }
 
 // End is the place after its last leaf.
@@ -77,9 +78,9 @@ func (r *Roll) Work() uint64 { return r.work }
 // Root is what the payer of all leaves signs.
 func (r *Roll) Root() [32]byte { return r.tree.Root() }
 
-// Next is the roll with further leaves, and their sheet; r stays as it is.
-func (r *Roll) Next(deeds []Deed) (Roll, Sheet) {
-	s := Sheet{Place: r.Size(), Before: r.work, Peaks: r.tree.Bytes(), Deeds: WriteDeeds(deeds)}
+// Next is the roll with further leaves, and their sheet; r stays as it is. The sheet is written into room, as far as that is enough.
+func (r *Roll) Next(deeds []Deed, room []byte) (Roll, Sheet) {
+	s := Sheet{Place: r.Size(), Before: r.work, Peaks: r.tree.Bytes(), Deeds: AppendDeeds(room[:0], deeds)}
 	next := Roll{r.terms, r.tree.Clone(), r.work}
 	for i := range deeds {
 		next.add(&deeds[i])

@@ -26,15 +26,18 @@ const (
 
 // sheaf is what a payee keeps of a lease whose payer wants a jury:
 //
-//  1. put: what was done and is not paid for, by tasks. One may have been executed several times, of which the payer may have seen any.
+//  1. put: what was done and is not paid for, in order. A task may have been executed several times, of which the payer may have seen any.
 //  2. match: a voucher names tasks in the order of their leaves. Their deeds get those places, if that comes to the voucher's root.
 //  3. write, in the voucher's transaction: the leaves are a sheet, and the deeds are gone. Then done, or undo where that fails.
 type sheaf struct {
 	roll    Roll
-	bundles []*bundle // the oldest first
+	bundles []*bundle // the oldest first; each has something that is not paid for
 	unpaid  int
-	kept    int              // deeds of all bundles
-	at      map[uint64]*spot // the newest execution of each task that has one
+	kept    int     // deeds of all bundles
+	dropped []int64 // rows of bundles that are too old to be paid for, and still in the book
+
+	deeds []Deed // room for match, which is called again only after its settlement is done or undone
+	room  []byte
 }
 
 // bundle is what was done together: a row of the book.
@@ -47,79 +50,93 @@ type bundle struct {
 
 // spot is where a deed is.
 type spot struct {
-	in    *bundle
-	i     int
-	older *spot // of the same task
+	in *bundle
+	i  int
 }
 
-func (s *spot) deed() *Deed { return &s.in.deeds[s.i] }
+func (s spot) deed() *Deed { return &s.in.deeds[s.i] }
 
 // put adds what was done together.
 func (s *sheaf) put(row int64, deeds []Deed) {
-	b := &bundle{row: row, deeds: deeds, paid: make([]bool, len(deeds)), left: len(deeds)}
-	s.bundles = append(s.bundles, b)
-	s.unpaid, s.kept = s.unpaid+len(deeds), s.kept+len(deeds)
-	spots := make([]spot, len(deeds))
-	for i := range deeds {
-		spots[i] = spot{b, i, s.at[deeds[i].Index]}
-		s.at[deeds[i].Index] = &spots[i]
-	}
-	for (s.unpaid > mostUnpaid || s.kept > mostKept) && len(s.bundles) > 1 {
-		s.forget(s.bundles[0])
-	}
-}
-
-// forget drops the oldest bundle: nobody has paid for what is left of it, and nobody will. Its row goes with the lease's.
-func (s *sheaf) forget(b *bundle) {
-	for i := range b.deeds {
-		if !b.paid[i] {
-			b.paid[i] = true
-			s.sweep(b.deeds[i].Index)
-		}
-	}
-	s.unpaid, s.kept = s.unpaid-b.left, s.kept-len(b.deeds)
-	b.left = 0
-	s.bundles = s.bundles[1:]
-}
-
-// sweep takes out the executions of a task that are paid.
-func (s *sheaf) sweep(task uint64) {
-	var kept *spot
-	last := &kept
-	for o := s.at[task]; o != nil; o = o.older {
-		if !o.in.paid[o.i] {
-			*last = o
-			last = &o.older
-		}
-	}
-	*last = nil
-	if kept == nil {
-		delete(s.at, task)
+	if len(deeds) == 0 {
 		return
 	}
-	s.at[task] = kept
+	s.bundles = append(s.bundles, &bundle{row: row, deeds: deeds, paid: make([]bool, len(deeds)), left: len(deeds)})
+	s.unpaid, s.kept = s.unpaid+len(deeds), s.kept+len(deeds)
+	for (s.unpaid > mostUnpaid || s.kept > mostKept) && len(s.bundles) > 1 { // nobody has paid for what is left of the oldest, and nobody will
+		if row := s.bundles[0].row; row != 0 {
+			s.dropped = append(s.dropped, row)
+		}
+		s.unpaid, s.kept = s.unpaid-s.bundles[0].left, s.kept-len(s.bundles[0].deeds)
+		s.bundles = s.bundles[1:]
+	}
 }
 
-// find is the execution of a task that is meant: that with this answer, or the newest where none is told.
-func (s *sheaf) find(task uint64, answer *[lease.AnswerSize]byte) *spot {
-	for o := s.at[task]; o != nil; o = o.older {
-		if o.in.paid[o.i] {
-			continue
-		}
-		if answer == nil {
-			return o
-		}
-		if full := o.deed().answer(); [lease.AnswerSize]byte(full[:]) == *answer {
-			return o
+// search finds the deeds of tasks that are named in nearly the order in which they were done: it looks a little ahead of where it is, and for what is not there in an
+// index that it makes when it is first needed.
+type search struct {
+	s     *sheaf
+	b, i  int // the first deed that is not paid for is not before it
+	index map[uint64][]spot
+}
+
+// ahead is how far a search looks before it makes an index.
+const ahead = 64
+
+// find is the first execution of a task that is not paid for; with an answer, of those that gave it.
+func (x *search) find(task uint64, answer *[lease.AnswerSize]byte) (spot, bool) {
+	for x.b < len(x.s.bundles) {
+		if b := x.s.bundles[x.b]; x.i == len(b.deeds) {
+			x.b, x.i = x.b+1, 0
+		} else if !b.paid[x.i] {
+			break
+		} else {
+			x.i++
 		}
 	}
-	return nil
+	left := ahead
+	for b, i := x.b, x.i; b < len(x.s.bundles) && left > 0; b, i = b+1, 0 {
+		in := x.s.bundles[b]
+		for ; i < len(in.deeds) && left > 0; i++ {
+			if o := (spot{in, i}); o.is(task, answer) {
+				return o, true
+			}
+			left--
+		}
+	}
+	if x.index == nil {
+		x.index = make(map[uint64][]spot, x.s.unpaid)
+		for _, in := range x.s.bundles {
+			for i := range in.deeds {
+				x.index[in.deeds[i].Index] = append(x.index[in.deeds[i].Index], spot{in, i})
+			}
+		}
+	}
+	for _, o := range x.index[task] {
+		if o.is(task, answer) {
+			return o, true
+		}
+	}
+	return spot{}, false
+}
+
+// is tells whether a deed is of that task, gave that answer, and is not paid for.
+func (s spot) is(task uint64, answer *[lease.AnswerSize]byte) bool {
+	d := s.deed()
+	if d.Index != task || s.in.paid[s.i] {
+		return false
+	}
+	if answer == nil {
+		return true
+	}
+	full := d.answer()
+	return [lease.AnswerSize]byte(full[:]) == *answer
 }
 
 // settlement is what one voucher does to a sheaf. A nil one does nothing.
 type settlement struct {
 	of    *sheaf
-	picks []*spot
+	picks []spot
 	next  Roll
 	sheet Sheet
 }
@@ -135,22 +152,24 @@ func (s *sheaf) match(v lease.Voucher) (*settlement, error) {
 		return nil, fmt.Errorf("%w: %d tasks named from %d on, %d have their places, %d are paid for", ErrRoot, len(tasks), v.From, size, all)
 	}
 	known := size - v.From
-	m := &settlement{of: s}
-	deeds := make([]Deed, 0, all-size)
+	m := &settlement{of: s, picks: make([]spot, 0, all-size)}
+	deeds := s.deeds[:0]
+	x := search{s: s}
 	for i := known; i < uint64(len(tasks)); i++ {
 		var answer *[lease.AnswerSize]byte
 		if answers != nil {
 			answer = &answers[i]
 		}
-		o := s.find(tasks[i], answer)
-		if o == nil {
+		o, found := x.find(tasks[i], answer)
+		if !found {
 			m.undo()
 			return nil, fmt.Errorf("%w: no such execution of task %d is left to be paid for", ErrRoot, tasks[i])
 		}
 		o.in.paid[o.i] = true // nobody is paid twice for it
 		m.picks, deeds = append(m.picks, o), append(deeds, *o.deed())
 	}
-	m.next, m.sheet = s.roll.Next(deeds)
+	m.next, m.sheet = s.roll.Next(deeds, s.room)
+	s.deeds, s.room = deeds, m.sheet.Deeds
 	if m.next.Root() != v.Voucher.Root || m.next.Work() != v.Voucher.Usage.Work {
 		m.undo()
 		return nil, fmt.Errorf("%w: of %d results", ErrRoot, all)
@@ -180,7 +199,6 @@ func (m *settlement) done() {
 	for _, o := range m.picks {
 		o.in.left--
 		empty = empty || o.in.left == 0
-		s.sweep(o.deed().Index)
 	}
 	if !empty {
 		return
@@ -233,7 +251,7 @@ func (b *bundle) write(ctx context.Context, tx *sql.Tx, n int) error {
 			rest = append(rest, b.deeds[i])
 		}
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE deed SET body = ? WHERE row = ?`, WriteDeeds(rest), b.row)
+	_, err := tx.ExecContext(ctx, `UPDATE deed SET body = ? WHERE row = ?`, AppendDeeds(nil, rest), b.row)
 	return err
 }
 
@@ -242,7 +260,7 @@ func (p *Payee) sheafOf(ctx context.Context, id voucher.ID, t *tab, terms lease.
 	if t.sheaf != nil {
 		return t.sheaf, nil
 	}
-	s := &sheaf{roll: NewRoll(terms.Digest()), at: map[uint64]*spot{}}
+	s := &sheaf{roll: NewRoll(terms.Digest())}
 	if err := p.book.sheaf(ctx, id, s); err != nil {
 		return nil, err
 	}
@@ -292,6 +310,17 @@ func (p *Payee) Leaf(ctx context.Context, id voucher.ID, place, size uint64) (Sh
 		return Shown{}, err
 	}
 	return Show(terms, sheets, place, size)
+}
+
+// forget drops rows that nobody will pay for. Those of a lease that is forgotten go with it.
+func (b *book) forget(s *sheaf) error {
+	for _, row := range s.dropped {
+		if _, err := b.quick.Exec(`DELETE FROM deed WHERE row = ?`, row); err != nil {
+			return b.wrap("forget deeds", err)
+		}
+	}
+	s.dropped = nil
+	return nil
 }
 
 // sheaf reads what an earlier life left of a lease.

@@ -15,11 +15,13 @@ const MostOpen = lease.MaxNamed / 2
 //     that could not be written changes nothing: the next one contains the same results in the same order.
 //  3. Message says with a voucher which results it pays for that the payee does not know to have their places, until Taken tells that it does.
 type Tally struct {
-	roll  Roll   // of what is written down
-	fresh []Deed // not written down
-	open  []Deed // written down, from place taken on
+	roll  Roll     // of what is written down
+	fresh []Deed   // not written down
+	open  [][]Deed // written down, from place taken on
+	many  int      // of open
 	taken uint64
 	doubt bool
+	room  []byte // for the sheet of the draft under way
 }
 
 // NewTally returns the tally of a lease of which nothing is paid.
@@ -39,11 +41,17 @@ func Resume(terms lease.Terms, sheets []Sheet) (*Tally, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.open = append(t.open, deeds...)
+		t.put(deeds)
 	}
 	var err error
 	t.roll, err = ReadRoll(t.roll.terms, sheets[len(sheets)-1])
 	return t, err
+}
+
+func (t *Tally) put(deeds []Deed) {
+	if len(deeds) > 0 {
+		t.open, t.many = append(t.open, deeds), t.many+len(deeds)
+	}
 }
 
 // Add puts a result behind all others.
@@ -54,13 +62,19 @@ func (t *Tally) Doubt() { t.doubt = true }
 
 // Taken notes how many results the payee has taken vouchers for. It may be repeated; less than before changes nothing.
 func (t *Tally) Taken(n uint64) {
-	if n = min(n, t.roll.Size()); n > t.taken {
-		t.open, t.taken = t.open[n-t.taken:], n
+	for n = min(n, t.roll.Size()); n > t.taken; {
+		first := t.open[0]
+		some := min(n-t.taken, uint64(len(first)))
+		t.taken, t.many = t.taken+some, t.many-int(some)
+		if t.open[0] = first[some:]; len(t.open[0]) == 0 {
+			t.open[0] = nil
+			t.open = t.open[1:]
+		}
 	}
 }
 
 // Open is how many results the payee has taken no voucher for, as far as is known.
-func (t *Tally) Open() int { return len(t.open) + len(t.fresh) }
+func (t *Tally) Open() int { return t.many + len(t.fresh) }
 
 // Draft is all that was added, with those that are written down before it. Only one is under way at once.
 type Draft struct {
@@ -68,48 +82,53 @@ type Draft struct {
 	deeds []Deed
 	next  Roll
 	sheet Sheet
+	room  []byte
 }
 
 // Draft is cheap; Reckon does the work and may be called beside the tally's owner.
 func (t *Tally) Draft() *Draft {
-	return &Draft{from: t.roll, deeds: t.fresh[:len(t.fresh):len(t.fresh)], next: t.roll}
+	return &Draft{from: t.roll, deeds: t.fresh[:len(t.fresh):len(t.fresh)], next: t.roll, room: t.room}
 }
 
-// Reckon returns the root over all results of the draft, and the sheet to be written; false: there is nothing new to write.
+// Reckon returns the root over all results of the draft, and the sheet to be written; false: there is nothing new to write. The sheet is good until the draft is kept, or
+// there is another.
 func (d *Draft) Reckon() (root [32]byte, s Sheet, some bool) {
 	if len(d.deeds) > 0 {
-		d.next, d.sheet = d.from.Next(d.deeds)
+		d.next, d.sheet = d.from.Next(d.deeds, d.room)
 	}
 	return d.next.Root(), d.sheet, len(d.deeds) > 0
 }
 
 // Kept takes in a draft that is written down.
 func (t *Tally) Kept(d *Draft) {
-	t.roll, t.open = d.next, append(t.open, d.deeds...)
-	t.fresh = t.fresh[len(d.deeds):]
-	if len(t.fresh) == 0 {
-		t.fresh = nil
-	}
+	t.roll, t.room = d.next, d.sheet.Deeds
+	t.put(d.deeds)
+	t.fresh = append(make([]Deed, 0, len(d.deeds)), t.fresh[len(d.deeds):]...)
 }
 
 // Message is a voucher as it is sent. It must be written down.
 func (t *Tally) Message(s voucher.Signed) lease.Voucher {
 	v := lease.Voucher{Signed: s, From: min(t.taken, s.Voucher.Usage.Tasks)}
-	named := t.open[:min(uint64(len(t.open)), s.Voucher.Usage.Tasks-v.From, lease.MaxNamed)]
+	named := make([]*Deed, 0, min(uint64(t.many), s.Voucher.Usage.Tasks-v.From, lease.MaxNamed))
+	for _, some := range t.open {
+		for i := 0; i < len(some) && len(named) < cap(named); i++ {
+			named = append(named, &some[i])
+		}
+	}
 	if len(named) == 0 {
 		return v
 	}
 	tasks := make([]uint64, len(named))
-	for i := range named {
-		tasks[i] = named[i].Index
+	for i, d := range named {
+		tasks[i] = d.Index
 	}
 	v.Tasks = lease.NameTasks(tasks)
 	if !t.doubt {
 		return v
 	}
 	v.Answers = make([]byte, 0, lease.AnswerSize*len(named))
-	for i := range named {
-		answer := named[i].answer()
+	for _, d := range named {
+		answer := d.answer()
 		v.Answers = append(v.Answers, answer[:lease.AnswerSize]...)
 	}
 	return v

@@ -14,6 +14,7 @@ import (
 const (
 	closeAgain = 10 * time.Second // after it could not be told
 	closeLate  = time.Minute      // for leases that ended before their phase
+	pruneAfter = 24 * time.Hour   // since leaves were last looked at that were kept long enough
 	remindFor  = time.Hour        // after a lease's end a voucher waits so long for who is away, and is sent again by each life that begins
 )
 
@@ -30,10 +31,8 @@ func (r *Requester) closeLeases(ctx context.Context) {
 		r.log.Warn("Leases of jobs that are over stay open", "err", err)
 	}
 	r.remindAll(ctx)
-	if err := r.journal.pruneLeaves(ctx, r.now().Add(-pay.KeepLeaves)); err != nil && ctx.Err() == nil {
-		r.log.Warn("Old leaves stay", "err", err)
-	}
 	r.toClose()
+	var pruned time.Time
 	again := time.NewTimer(closeLate)
 	defer again.Stop()
 	for {
@@ -42,6 +41,12 @@ func (r *Requester) closeLeases(ctx context.Context) {
 		case <-again.C:
 		case <-ctx.Done():
 			return
+		}
+		if now := r.now(); now.Sub(pruned) > pruneAfter {
+			if err := r.journal.pruneLeaves(ctx, now.Add(-pay.KeepLeaves)); err != nil && ctx.Err() == nil {
+				r.log.Warn("Old leaves stay", "err", err)
+			}
+			pruned = now
 		}
 		next := closeLate
 		if err := r.closeEnded(ctx); err != nil {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hpips/hpips/pay"
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
@@ -26,7 +25,6 @@ type entry struct {
 	value   []byte // see arrival
 	done    func()
 	used    voucher.Usage // to be paid for
-	deed    *pay.Deed     // its leaf; nil: there is none
 }
 
 // commit writes entries and what is paid for them in one transaction and syncs it to the disk: all of them count, or none.

@@ -298,6 +298,8 @@ func (g *gathering) tend(ctx context.Context) error {
 			g.vanished(ctx, h)
 		case len(h.held) > 0 && now.Sub(h.heard) > g.patience():
 			g.turnAway(ctx, h, fmt.Sprintf("it has brought nothing for %v", g.patience()))
+		case h.purse != nil && h.purse.crowded() && len(h.held) == 0 && now.Sub(h.heard) > g.r.cfg.Patience:
+			g.turnAway(ctx, h, "it takes no vouchers: too many of its results have no place under a root")
 		case !h.extend && now.After(h.renew) && h.lease.Terms.Until-now.UnixMilli() < g.r.cfg.Term.Milliseconds()/4:
 			g.renew(ctx, h)
 		}

@@ -264,8 +264,8 @@ func TestKilledInTheMiddleOfJobsWithAJury(t *testing.T) {
 				tn := juryTown(t, 30*time.Millisecond, "bob", "carol")
 				defer tn.closeBooks()
 				if seed%2 == 1 {
-					for _, w := range tn.folk {
-						plain := w.answer
+					for i, w := range tn.folk {
+						plain, luck := w.answer, rand.New(rand.NewPCG(seed, 4+uint64(i)))
 						w.answer = func(work lease.Work, k job.Task) *job.Result {
 							r := plain(work, k)
 							if luck.IntN(10) == 0 {
@@ -365,5 +365,32 @@ func TestLeavesAreInTheTransactionOfTheirVoucher(t *testing.T) {
 		}
 		tn.folk[0].mu.Unlock()
 		stop()
+	})
+}
+
+// Mallory never says that she has taken a voucher. Alice names all her results each time, as long as one message holds them, and then parts with her.
+func TestWhoTakesNoVouchersIsTurnedAway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("half a million tasks")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		tn := payingTown(t, 0, "mallory")
+		tn.jury = true
+		mallory := tn.folk[0]
+		mallory.silent, mallory.slots, mallory.credit, mallory.answer = true, 4, 4096, honest(0)
+		mallory.rates = voucher.Rates{Sent: 1 << 30} // 1 for a byte: no time goes by here
+		r, stop := tn.life()
+		defer stop()
+		const many = pay.MostOpen + 50_000
+		s := finish(t, r, submit(t, r, tn.dearCount(many)))
+		if s.State != job.Settled {
+			t.Fatalf("status %+v, error %+v", s, s.Error)
+		}
+		synctest.Wait()
+		mallory.mu.Lock()
+		defer mallory.mu.Unlock()
+		if len(mallory.paid) != 2 || len(mallory.ends) != 2 {
+			t.Errorf("%d leases were paid for, %d have ended", len(mallory.paid), len(mallory.ends))
+		}
 	})
 }

@@ -16,8 +16,8 @@ import (
 
 // The leaves of a lease whose payer wants a jury:
 //
-//  1. give notes each task's statement when it is assigned, deed makes a result's leaf of it when that comes.
-//  2. The purse adds it when it counts the result: that is its place (purse.add). The writer reckons the root (payment.reckon), and the leaves are in the
+//  1. give notes the statement of a task that lies in the journal when it is assigned; that of others is made when it is asked for.
+//  2. leaf adds a result's when that counts for the purse: that is its place. The writer reckons the root (payment.reckon), and the leaves are in the
 //     transaction of the voucher that pays for them (writeSheet). A kill at any instant leaves both or neither.
 //  3. voucher says which tasks it pays for that the provider has not told to have taken (taken).
 //  4. Leaf and Statement show one later.
@@ -42,38 +42,65 @@ func (g *gathering) digest(t job.Task) ([32]byte, error) {
 	return g.statement(t), nil
 }
 
-// give notes that a hire is given task i.
+// kept tells whether the phase's tasks have to be read from the journal: others are known from their index.
+func (g *gathering) kept() bool {
+	over := g.e.spec.Over
+	return g.p.input == nil && over != nil && over.Count == 0 && len(over.Matrix) == 0
+}
+
+// give notes that a hire is given task i, so that it need not be read again.
 func (g *gathering) give(h *hire, i uint64, t job.Task) {
-	if h.purse == nil || h.purse.tally == nil {
+	if h.purse == nil || h.purse.tally == nil || !g.kept() {
 		return
 	}
-	if sum, err := g.digest(t); err == nil { // else deed tells
+	if sum, err := g.digest(t); err == nil { // else leaf tells
 		h.purse.given[i] = sum
 	}
 }
 
-// deed is the leaf of a result that is paid for; nil: nobody wants a jury, or it is not paid for.
-func (g *gathering) deed(ctx context.Context, h *hire, r job.Result, used voucher.Usage) (*pay.Deed, error) {
-	if h.purse == nil || h.purse.tally == nil {
-		return nil, nil
+// recollect makes sure that the statement of a task is known whose result has come: it may have been given in an earlier life.
+func (g *gathering) recollect(ctx context.Context, h *hire, i uint64) error {
+	if h.purse == nil || h.purse.tally == nil || i >= g.p.count || !g.kept() {
+		return nil
 	}
-	sum, known := h.purse.given[r.Index]
-	if delete(h.purse.given, r.Index); used.Tasks == 0 {
-		return nil, nil
+	if _, known := h.purse.given[i]; known {
+		return nil
 	}
-	if !known { // it was given in an earlier life
-		if r.Index >= g.p.count {
-			return nil, nil
-		}
-		t, err := g.task(ctx, r.Index)
+	t, err := g.task(ctx, i)
+	if err != nil {
+		return fmt.Errorf("statement of task %d: %w", i+g.p.base, err)
+	}
+	g.give(h, i, t)
+	return nil
+}
+
+// leaf puts the leaf of a result that is paid for behind all others of its lease. index is that on the wire.
+func (g *gathering) leaf(h *hire, r *job.Result, index uint64, used voucher.Usage) {
+	p := h.purse
+	if p == nil || p.tally == nil || used.Tasks == 0 {
+		return
+	}
+	i := index - g.p.base
+	sum, known := p.given[i]
+	if known {
+		delete(p.given, i)
+	} else {
+		t, err := g.task(context.Background(), i) // it is reckoned, not read
 		if err == nil {
 			sum, err = g.digest(t)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("statement of task %d: %w", r.Index+g.p.base, err)
+			p.broken = true
+			g.r.log.Error("Nothing more can be signed under a lease: a task has no statement", "job", g.e.id, "task", index, "err", err)
 		}
 	}
-	return &pay.Deed{Index: r.Index + g.p.base, Statement: sum, Result: r.Digest(), Work: used.Work}, nil
+	p.tally.Add(pay.Deed{Index: index, Statement: sum, Result: r.Digest(), Work: used.Work})
+}
+
+// owe notes what was done and does not come into the journal as a result, with its leaf. The result's index is the board's.
+func (g *gathering) owe(h *hire, r job.Result, used voucher.Usage, now time.Time) {
+	g.leaf(h, &r, r.Index+g.p.base, used)
+	h.owe(used, now)
 }
 
 // doubt notes that a task of the lease may have been executed twice.

@@ -80,10 +80,10 @@ func (h *hire) wasted(voucher.Usage) {
 }
 
 // owe notes what was done and does not come into the journal as a result.
-func (h *hire) owe(u voucher.Usage, d *pay.Deed, now time.Time) {
+func (h *hire) owe(u voucher.Usage, now time.Time) {
 	if h.purse != nil && u.Tasks > 0 {
 		h.purse.claimed = h.purse.claimed.Add(u)
-		h.purse.add(u, d)
+		h.purse.add(u)
 		h.purse.reckon(now)
 	}
 }
@@ -121,7 +121,8 @@ func (g *gathering) payments(entries []entry) []payment {
 		if en := &entries[i]; en.hire != nil && en.hire.purse != nil && !en.promote {
 			en.hire.purse.way--
 			if en.used.Tasks > 0 {
-				en.hire.purse.add(en.used, en.deed)
+				en.hire.purse.add(en.used)
+				g.leaf(en.hire, &en.result, en.result.Index, en.used)
 			}
 		}
 	}

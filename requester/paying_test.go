@@ -449,7 +449,7 @@ func BenchmarkTinyJob(b *testing.B) {
 			tn := payingTown(b, 0, "bob", "carol")
 			tn.jury = name == "jury"
 			for _, w := range tn.folk {
-				w.rates, w.slots, w.credit, w.answer = rates, 2, 4096, honest(20*time.Microsecond)
+				w.rates, w.slots, w.credit, w.answer = rates, 2, 4096, honest(time.Microsecond) // more than they took would be a lie
 			}
 			r, stop := tn.life()
 			defer stop()

@@ -53,7 +53,7 @@ type purse struct {
 	ended    bool          // nothing more comes
 	last     *voucher.Signed
 	tally    *pay.Tally          // its leaves; nil: nobody wants a jury
-	given    map[uint64][32]byte // with a tally: the statements of tasks that its hire may still bring a result of
+	given    map[uint64][32]byte // with a tally: the statements of tasks that lie in the journal and of which its hire may still bring a result
 	topping  bool                // a top-up is under way
 	dry      time.Time           // nothing could be added to the deposit; not to be tried again before
 	broken   bool                // nothing can be signed for it any more
@@ -68,10 +68,7 @@ func newPurse(l lease.Lease, limits job.Limits) *purse {
 }
 
 // add counts what one result used; reckon follows, once for many.
-func (p *purse) add(u voucher.Usage, d *pay.Deed) {
-	if p.tally != nil && d != nil {
-		p.tally.Add(*d)
-	}
+func (p *purse) add(u voucher.Usage) {
 	p.window.Ended(u)
 	p.touched = true
 	p.used = p.used.Add(u)
@@ -123,10 +120,13 @@ func (p *purse) signed(s voucher.Signed, now time.Time) {
 	}
 }
 
+// crowded tells that its provider has taken no voucher for more results than one message can name with what it still holds.
+func (p *purse) crowded() bool { return p.tally != nil && p.tally.Open() >= pay.MostOpen }
+
 // affords is how many tasks the deposit still covers, besides those that are held, each at the dearest so far: the provider starts no others.
 func (p *purse) affords(held int) int {
 	switch {
-	case p.tally != nil && p.tally.Open() >= pay.MostOpen:
+	case p.crowded():
 		return 0
 	case p.cost >= p.worth():
 		return 0

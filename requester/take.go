@@ -31,7 +31,6 @@ type arrival struct {
 	result job.Result // its index is the board's
 	done   func()
 	used   voucher.Usage // to be paid for
-	deed   *pay.Deed     // its leaf; nil: nobody wants a jury, or it is not paid for
 
 	checked bool   // a checker found it right
 	value   []byte // standard output, as far as results are compared by it; nil: not
@@ -150,8 +149,7 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 		if lie == nil && known {
 			lie = err
 		}
-		deed, err := g.deed(ctx, h, result, used)
-		if err != nil {
+		if err := g.recollect(ctx, h, result.Index); err != nil {
 			return err
 		}
 		if !g.board.arrived(result.Index, h) {
@@ -159,14 +157,14 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 				h.doubt()
 				delete(h.recalled, result.Index)
 				used.Sent = min(used.Sent, pay.Used(unsent(result), g.e.spec.Resources).Sent)
-				h.owe(used, deed, now)
+				g.owe(h, result, used, now)
 			}
 			continue
 		}
 		h.heard, g.progress = now, now
 		g.e.enter(job.Running)
 		left++
-		a := arrival{hire: h, result: result, done: one, used: used, deed: deed}
+		a := arrival{hire: h, result: result, done: one, used: used}
 		if again, err := g.unfinished(ctx, a); err != nil || again {
 			one()
 			if err != nil {
@@ -218,7 +216,7 @@ func (g *gathering) unfinished(ctx context.Context, a arrival) (again bool, err 
 	case !r.Succeeded() && r.End != job.Refused && g.retries[i] < g.e.spec.Retries:
 		g.retries[i]++
 		h.doubt()
-		h.owe(a.used, a.deed, g.r.now()) // the program's fault, not its provider's
+		g.owe(h, r, a.used, g.r.now()) // the program's fault, not its provider's
 	default:
 		return false, nil
 	}
@@ -247,7 +245,7 @@ func (g *gathering) commit(a arrival) {
 	r := a.result
 	r.Index += g.p.base
 	vote := !a.checked && (g.board.checks[a.result.Index] != nil || !r.Succeeded())
-	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, checked: a.checked, value: a.value, done: a.done, used: a.used, deed: a.deed})
+	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, checked: a.checked, value: a.value, done: a.done, used: a.used})
 }
 
 // count counts results that are durable now.

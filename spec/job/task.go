@@ -2,6 +2,7 @@ package job
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,15 +101,57 @@ func (r Result) Check(l Limits, disk Size, outputs []string) error {
 
 // Digest is what copies of a task are compared by: how it ended, its standard output and its outputs, not its standard error or what it took.
 func (r Result) Digest() [32]byte {
-	core := struct {
-		End     End      `cbor:"e"`
-		Exit    int      `cbor:"x"`
-		Stdout  [32]byte `cbor:"o"`
-		Outputs []string `cbor:"f"`
-	}{End: r.End, Exit: r.Exit, Stdout: sha256.Sum256(append([]byte(r.Stdout.CID+"\x00"), r.Stdout.Inline...))}
-	for path, c := range r.Outputs {
-		core.Outputs = append(core.Outputs, strings.Join([]string{path, c.CID, string(c.Inline)}, "\x00"))
+	var room [256]byte
+	b := room[:0]
+	if len(r.Outputs) > 0 || len(r.End) > 23 {
+		b = canon.MustEncode(r.core())
+	} else { // as canon writes it: one is made for each tiny task
+		stdout := r.stdout()
+		b = append(append(b, 0xa4, 0x61, 'e', 0x60+byte(len(r.End))), r.End...)
+		b = append(append(b, 0x61, 'f', 0xf6, 0x61, 'o', 0x58, 32), stdout[:]...)
+		b = appendInt(append(b, 0x61, 'x'), r.Exit)
 	}
-	slices.Sort(core.Outputs)
-	return sha256.Sum256(canon.MustEncode(core))
+	return sha256.Sum256(b)
+}
+
+// core is what of a result does not depend on who executed it.
+type core struct {
+	End     End      `cbor:"e"`
+	Exit    int      `cbor:"x"`
+	Stdout  [32]byte `cbor:"o"`
+	Outputs []string `cbor:"f"`
+}
+
+func (r Result) core() core {
+	c := core{End: r.End, Exit: r.Exit, Stdout: r.stdout()}
+	for path, out := range r.Outputs {
+		c.Outputs = append(c.Outputs, strings.Join([]string{path, out.CID, string(out.Inline)}, "\x00"))
+	}
+	slices.Sort(c.Outputs)
+	return c
+}
+
+func (r Result) stdout() [32]byte {
+	var room [256]byte
+	b := append(append(room[:0], r.Stdout.CID...), 0)
+	return sha256.Sum256(append(b, r.Stdout.Inline...))
+}
+
+// appendInt is a whole number in canonical CBOR.
+func appendInt(b []byte, n int) []byte {
+	kind, u := byte(0), uint64(n)
+	if n < 0 {
+		kind, u = 0x20, uint64(-1-n)
+	}
+	switch {
+	case u < 24:
+		return append(b, kind|byte(u))
+	case u < 1<<8:
+		return append(b, kind|24, byte(u))
+	case u < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, kind|25), uint16(u))
+	case u < 1<<32:
+		return binary.BigEndian.AppendUint32(append(b, kind|26), uint32(u))
+	}
+	return binary.BigEndian.AppendUint64(append(b, kind|27), u)
 }

@@ -248,6 +248,11 @@ func TestMessagesHaveOnePart(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+	for name, v := range map[string]Voucher{"tasks": {Tasks: []byte{2}}, "a place": {From: 1}, "answers": {Answers: make([]byte, 8)}} {
+		if _, err := DecodeMessage(canon.MustEncode(Message{Lease: "x", Voucher: &v})); !errors.Is(err, ErrNames) {
+			t.Errorf("%s under no root: %v", name, err)
+		}
+	}
 	if _, err := DecodeMessage(make([]byte, MaxMessage+1)); !errors.Is(err, canon.ErrTooLarge) {
 		t.Errorf("too large: %v", err)
 	}

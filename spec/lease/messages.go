@@ -120,6 +120,9 @@ func DecodeMessage(b []byte) (Message, error) {
 	if n := m.parts(); n != 1 || m.Lease == "" {
 		return Message{}, fmt.Errorf("lease message: %d parts under lease %q: want exactly one", n, m.Lease)
 	}
+	if v := m.Voucher; v != nil && v.Voucher.Root == [32]byte{} && (v.From != 0 || len(v.Tasks) > 0 || len(v.Answers) > 0) {
+		return Message{}, fmt.Errorf("%w: they are named under no root", ErrNames)
+	}
 	return m, nil
 }
 

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 
 	"github.com/hpips/hpips/spec/canon"
@@ -38,7 +39,29 @@ func (w Work) Statement(t job.Task) (Statement, error) {
 func (s Statement) Digest() [32]byte { return digest(sha256.Sum256(canon.MustEncode(s.Work)), s.Task) }
 
 func digest(work [32]byte, t job.Task) [32]byte {
-	return sha256.Sum256(append(append([]byte(statementPrefix), work[:]...), canon.MustEncode(t)...))
+	var room [128]byte
+	b := append(append(room[:0], statementPrefix...), work[:]...)
+	if len(t.Env) > 0 || t.Path != "" || t.Input != nil {
+		b = append(b, canon.MustEncode(t)...)
+	} else { // as canon writes it: one is made for each tiny task, on both sides
+		b = appendUint(append(b, 0xa1, 0x61, 'i'), t.Index)
+	}
+	return sha256.Sum256(b)
+}
+
+// appendUint is a whole number in canonical CBOR.
+func appendUint(b []byte, u uint64) []byte {
+	switch {
+	case u < 24:
+		return append(b, byte(u))
+	case u < 1<<8:
+		return append(b, 24, byte(u))
+	case u < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, 25), uint16(u))
+	case u < 1<<32:
+		return binary.BigEndian.AppendUint32(append(b, 26), uint32(u))
+	}
+	return binary.BigEndian.AppendUint64(append(b, 27), u)
 }
 
 // Digests gives the digest of the statement of each task under one Work.

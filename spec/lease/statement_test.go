@@ -1,9 +1,12 @@
 package lease
 
 import (
+	"crypto/sha256"
 	"errors"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
@@ -79,6 +82,32 @@ func FuzzReadStatement(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := ReadStatement(b); err == nil && string(canon.MustEncode(s)) != string(b) {
 			t.Fatal("another form is read")
+		}
+	})
+}
+
+// A task of nothing but an index is written by hand, and as canon writes it.
+func TestTheShortWayIsThatOfCanon(t *testing.T) {
+	each, err := work().Digests()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := work().Statement(job.Task{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := sha256.Sum256(canon.MustEncode(s.Work))
+	rapid.Check(t, func(t *rapid.T) {
+		k := job.Task{Index: rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 70_000)).Draw(t, "index"), Path: rapid.SampledFrom([]string{"", "/in/x"}).Draw(t, "path")}
+		if rapid.Bool().Draw(t, "env") {
+			k.Env = map[string]string{}
+		}
+		if rapid.Bool().Draw(t, "var") {
+			k.Env = map[string]string{"A": "1"}
+		}
+		long := sha256.Sum256(append(append([]byte(statementPrefix), shared[:]...), canon.MustEncode(k)...))
+		if each(k) != long {
+			t.Fatalf("%+v", k)
 		}
 	})
 }

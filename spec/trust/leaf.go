@@ -24,14 +24,15 @@ type Leaf struct {
 // Salt hides the place-th leaf of a lease from all who do not know its terms: jurors are not to know what the provider said. terms is the SHA-256 of
 // the lease's terms, which the chain has only inside of another hash.
 func Salt(terms [32]byte, place uint64) [32]byte {
-	b := append([]byte(saltPrefix), terms[:]...)
+	var room [64]byte
+	b := append(append(room[:0], saltPrefix...), terms[:]...)
 	return sha256.Sum256(binary.BigEndian.AppendUint64(b, place))
 }
 
 // Seal is the leaf as it stands in the tree of the lease's results.
 func (l Leaf) Seal(salt [32]byte) [32]byte {
-	b := make([]byte, 0, len(leafPrefix)+3*32+16)
-	b = append(append(b, leafPrefix...), salt[:]...)
+	var room [len(leafPrefix) + 3*32 + 16]byte
+	b := append(append(room[:0], leafPrefix...), salt[:]...)
 	b = append(append(b, l.Statement[:]...), l.Result[:]...)
 	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, l.Work), l.Before)
 	return sha256.Sum256(b)
