@@ -26,6 +26,10 @@ func TestSoakALiarIsConvicted(t *testing.T) {
 	st := alice.Hpips(t, "map", built.guest, "--over", fmt.Sprintf("count:%d", tasks()), "--verify", "jury", "--copies", "1", "-o", "json", "--", "squares", w.steps).Status(t)
 	_, window := v.folk[1].through()
 	convicted := map[string]bool{}
+	pc.Eventually(t, "what bob made up is disputed", func() bool {
+		disputes, err := window.Disputes(t.Context())
+		return err == nil && len(disputes) > 0
+	}, func() string { return alice.Log(20) })
 	pc.Eventually(t, "bob is convicted, and the others are paid", func() bool {
 		paid := 0
 		for _, c := range v.folk[:6] {
