@@ -113,9 +113,6 @@ func (b *Broker) ask(ctx context.Context, order lease.Order, ceiling Ceiling, p 
 	return q, nil
 }
 
-// doubt is how far below a newcomer's a score has to be before it ranks among equals: what is long past does not.
-const doubt = 0.01
-
 // explore is in how many orders newcomers once are ranked as if all that they bring were right, so that they can prove it.
 const explore = 8
 

@@ -118,6 +118,19 @@ func (h History) Verified() bool {
 	return false
 }
 
+// doubt is how far below a newcomer's a score has to be to count against a node by itself: what is long past does not.
+const doubt = 0.01
+
+// Doubted reports whether the node did worse than a newcomer lately, as whatever class.
+func (h History) Doubted(now time.Time) bool {
+	for class := range h {
+		if h.Score(class, now) < Newcomer-doubt {
+			return true
+		}
+	}
+	return false
+}
+
 // Rest is until when the node is not asked, because two of its results were wrong within a week; zero where nothing is against it.
 func (h History) Rest(now time.Time) time.Time {
 	var first, second time.Time // the newest of all classes

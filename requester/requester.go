@@ -57,6 +57,8 @@ type Deps struct {
 	Store  Store
 	Engine Engine // runs checkers; nil: jobs with one are refused
 	Payer  Payer  // nil: only work that is given away is taken
+
+	Whom func() market.List // who may work for this node: nodes, owners and networks; nil: everybody
 }
 
 // Requester carries jobs.
