@@ -39,6 +39,7 @@ type town struct {
 	bank      *bank // pays; nil: nobody does
 
 	sandbox *enginetest.Fake // for checkers
+	list    market.List      // whom alice hires
 }
 
 func newTown(t testing.TB, names ...string) *town {
@@ -100,7 +101,8 @@ func (tn *town) open() *Requester {
 		sandbox = tn.sandbox
 	}
 	r, err := New(slog.New(slog.DiscardHandler), Deps{Self: "alice", Peers: tn.peers, Dial: func(p peer.ID) Session { return tn.find(p).dial() },
-		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf, Payer: payer, Engine: sandbox}, cfg)
+		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf, Payer: payer, Engine: sandbox,
+		Whom: func() market.List { return tn.list }}, cfg)
 	if err != nil {
 		tn.t.Fatal(err)
 	}
