@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -130,7 +131,10 @@ func providersTable(w io.Writer, all []client.Offer) {
 }
 
 func owner(o client.Offer) string {
-	if o.Ours {
+	switch {
+	case o.Rests != nil:
+		return o.Owner + " (cools off until " + o.Rests.Local().Format(time.DateTime) + ")"
+	case o.Ours:
 		return o.Owner + " (yours)"
 	}
 	return o.Owner
