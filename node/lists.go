@@ -230,13 +230,11 @@ func setList(text []byte, section, key string, values []string) []byte {
 		if !is || strings.TrimSpace(name) != key {
 			continue
 		}
-		last, comment := i, ""
-		for depth := 0; ; last++ { // to the end of the array
-			var done bool
-			if depth, comment, done = brackets(rest, depth); done || last+1 == len(lines) {
-				break
-			}
-			rest = lines[last+1]
+		last := i
+		depth, comment, done := brackets(rest, 0)
+		for !done && last+1 < len(lines) { // to the end of the array
+			last++
+			depth, comment, done = brackets(lines[last], depth)
 		}
 		return []byte(strings.Join(slices.Replace(lines, i, last+1, line+comment), "\n") + "\n")
 	}

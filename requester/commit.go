@@ -71,6 +71,7 @@ type commitment struct {
 	job   string
 	nodes map[string]int64
 	seen  tallies
+	doubt *bool // whether the job has votes, once it was asked for
 }
 
 // rowsPerInsert is how many results one statement takes: a statement costs as much as some ten rows.
@@ -149,6 +150,15 @@ func (w *commitment) checked(e entry) error {
 
 // voters lists the nodes besides its own whose votes on the task of an entry are in the journal.
 func (w *commitment) voters(e entry) (nodes []string, err error) {
+	if w.doubt == nil { // most jobs have none, and to look at each task would double what it costs
+		w.doubt = new(bool)
+		if err := w.tx.QueryRowContext(w.ctx, `SELECT EXISTS (SELECT 1 FROM vote WHERE job = ?)`, w.job).Scan(w.doubt); err != nil {
+			return nil, err
+		}
+	}
+	if !*w.doubt {
+		return nil, nil
+	}
 	rows, err := w.tx.QueryContext(w.ctx, `SELECT node.peer FROM vote JOIN node ON node.id = vote.node WHERE job = ? AND idx = ? AND node.peer <> ? ORDER BY vote.node`, w.job, int64(e.result.Index), e.hire.node)
 	if err != nil {
 		return nil, err
@@ -180,6 +190,7 @@ func (w *commitment) vote(e entry) error {
 	if err != nil {
 		return err
 	}
+	w.doubt = nil
 	done, err := w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO vote VALUES (?, ?, ?, ?, ?)`, w.job, int64(e.result.Index), node, e.hire.owner, canon.MustEncode(e.result))
 	if err == nil && e.wrong {
 		err = w.refuted(e, done)
