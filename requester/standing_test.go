@@ -120,6 +120,54 @@ func TestWhoIsOddIsWrong(t *testing.T) {
 	})
 }
 
+// TestAVerdictCountsOnceInManyLives stops alice every few milliseconds, with a checker and with copies.
+func TestAVerdictCountsOnceInManyLives(t *testing.T) {
+	for _, mode := range []job.Mode{job.Check, job.Quorum} {
+		t.Run(string(mode), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tn := newTown(t, "bob", "carol", "dan")
+				tn.folk[1].answer = lie
+				for _, w := range tn.folk {
+					w.pace = 20 * time.Millisecond
+				}
+				spec := tn.count(60)
+				if spec.Verify = (job.Verify{Mode: job.Quorum, Copies: 2, Limit: 7}); mode == job.Check {
+					spec.Verify = tn.checker(fair)
+				}
+				r, stop := tn.life()
+				id := submit(t, r, spec)
+				lives := 1
+				for {
+					time.Sleep(190 * time.Millisecond)
+					s, err := r.Job(context.Background(), id)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if s.State.Final() {
+						break
+					}
+					stop()
+					r, stop = tn.life()
+					lives++
+				}
+				defer stop()
+				s, err := r.Job(context.Background(), id)
+				b, c, d := tn.folk[0].history(r), tn.folk[1].history(r), tn.folk[2].history(r)
+				if err != nil || s.State != job.Settled || s.Verified != 60 || lives < 2 {
+					t.Fatalf("%d lives, %+v, %v", lives, s, err)
+				}
+				want := uint64(60) // each task has one right result by the checker, two by copies
+				if mode == job.Quorum {
+					want = 120
+				}
+				if b.Right+d.Right != want || c.Right != 0 || c.Wrong == 0 || c.Wrong > 60 || b.Wrong+d.Wrong != 0 {
+					t.Fatalf("%d lives: bob %+v, carol %+v, dan %+v", lives, b, c, d)
+				}
+			})
+		})
+	}
+}
+
 // TestABrokenCheckerBlamesNobody: where nothing is right, it may be the checker that is wrong.
 func TestABrokenCheckerBlamesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
