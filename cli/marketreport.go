@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -110,7 +111,11 @@ const shown = 5
 func reportPage(w io.Writer, r marketReport) {
 	fmt.Fprintf(w, "offers\t%d, %d slots; %d sell nothing now\n", r.Sum.Offers, r.Sum.Slots, r.Sum.Refusals)
 	fmt.Fprintf(w, "records\tof %d of %d providers here; %d nodes are known in all\n", r.Sum.Recorded, r.Sum.Asked, r.Sum.Known)
-	fmt.Fprintf(w, "cooling off\t%d\nconvicted\t%d\n", r.Sum.Resting, len(r.Convicted))
+	convicted := strconv.Itoa(len(r.Convicted))
+	if r.Convicted == nil {
+		convicted = "not known: no chain tells"
+	}
+	fmt.Fprintf(w, "cooling off\t%d\nconvicted\t%s\n", r.Sum.Resting, convicted)
 	for _, node := range r.Convicted {
 		fmt.Fprintf(w, "\t%s\n", node)
 	}

@@ -79,32 +79,52 @@ func (h *House) Market(ctx context.Context) (client.Market, error) {
 	if err != nil {
 		return client.Market{}, err
 	}
-	m := client.Market{Offers: offers, Standings: standingsOf(h.first().requester.Histories(), time.Now()), Convicted: []string{}}
-	for _, o := range offers {
-		if h.first().convicted(ctx, o.Provider) {
-			m.Convicted = append(m.Convicted, o.Provider)
+	m := client.Market{Offers: offers, Standings: standingsOf(h.first().requester.Histories(), time.Now())}
+	if till := h.first().till; till != nil {
+		if w := till.window(); w != nil {
+			m.Convicted, err = convicted(ctx, w, offers)
 		}
+	}
+	if err != nil {
+		h.log.Warn("Whom the chain convicted is not known", "err", err)
 	}
 	return m, nil
 }
 
-// convicted reports whether the chain barred a node, or cut its bond, which is not whole again. Where there is no chain nobody is.
-func (m *member) convicted(ctx context.Context, node string) bool {
-	key, err := ledger.NodeKey(node)
-	if err != nil || m.till == nil {
-		return false
-	}
-	w := m.till.window()
-	if w == nil {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+// lookFor is how long the chain may take to tell whom it convicted.
+const lookFor = 3 * time.Second
+
+// convicted lists the nodes among those who offer that the chain convicted.
+func convicted(ctx context.Context, w *ledger.Ledger, offers []client.Offer) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
-	if n, err := w.Node(ctx, key); err == nil && n.Standing == "barred" {
-		return true
+	all := []string{}
+	for _, o := range offers {
+		key, err := ledger.NodeKey(o.Provider)
+		if err != nil {
+			continue // of another kind than nodes of the chain have
+		}
+		n, err := w.Node(ctx, key)
+		if ledger.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		b, err := w.Bond(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if guilty(n, b) {
+			all = append(all, o.Provider)
+		}
 	}
-	b, err := w.Bond(ctx, key)
-	return err == nil && slices.ContainsFunc(b.Assets, func(a ledger.Bonded) bool { return a.Slashed })
+	return all, nil
+}
+
+// guilty reports whether the chain barred a node, or cut its bond, which is not whole again.
+func guilty(n ledger.Node, b ledger.Bond) bool {
+	return n.Standing == "barred" || slices.ContainsFunc(b.Assets, func(a ledger.Bonded) bool { return a.Slashed })
 }
 
 // ForgetNode drops what this node saw of another one, which is a newcomer to it from now on.

@@ -53,7 +53,7 @@ type Standing struct {
 type Market struct {
 	Offers    []Offer    `json:"offers"`
 	Standings []Standing `json:"standings"` // the best first
-	Convicted []string   `json:"convicted"` // nodes around that the chain barred, or whose bond was cut and is not whole again
+	Convicted []string   `json:"convicted"` // nodes around that the chain barred, or whose bond was cut and is not whole again; null: no chain tells
 }
 
 // Offers asks the nodes around what a task of these resources costs now.
