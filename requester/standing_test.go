@@ -3,6 +3,8 @@ package requester
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -296,6 +298,47 @@ func TestTheJournalForgetsWhoWasSeenLongestAgo(t *testing.T) {
 	all := j.known.all()
 	if len(all) != maxKnown-someKnown || all["node 00000"] != nil || all["node 00005"]["amd64"].Right != 2 || all[fmt.Sprintf("node %05d", maxKnown)] == nil {
 		t.Fatalf("%d nodes are known; node 5: %+v", len(all), all["node 00005"])
+	}
+}
+
+// TestAKillKeepsTheRecords copies the files of a journal that nobody closed, as a kill leaves them.
+func TestAKillKeepsTheRecords(t *testing.T) {
+	dir, left := t.TempDir(), t.TempDir()
+	j, err := openJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	seen := tallies{{"bob", "amd64"}: {Right: 3, Unverified: 2}, {"carol", ""}: {Wrong: 2, Lost: 1}}
+	if err := j.commit(context.Background(), "", batch{tallies: seen}, job.Status{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"node.db", "node.db-wal"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(left, name), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := openJournal(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	now := time.Now()
+	for node, h := range j.known.all() {
+		for class, r := range h {
+			got := again.known.get(node)[class]
+			if got.Right != r.Right || got.Wrong != r.Wrong || got.Lost != r.Lost || got.Unverified != r.Unverified || got.Good != r.Good || got.Bad != r.Bad ||
+				!got.At.Equal(r.At) || !got.Seen.Equal(r.Seen) || !got.Erred[0].Equal(r.Erred[0]) || !got.Erred[1].Equal(r.Erred[1]) {
+				t.Errorf("%s as %q: %+v, was %+v", node, class, got, r)
+			}
+		}
+	}
+	if again.known.get("carol").Rest(now).IsZero() || len(again.known.all()) != 2 {
+		t.Errorf("%+v", again.known.all())
 	}
 }
 
