@@ -15,6 +15,9 @@ import (
 // resting is why a node that was wrong twice lately is not asked.
 const resting = "cooling off: two wrong results within a week"
 
+// ofThisNode ends what this node's own lists say.
+const ofThisNode = " of this node"
+
 // ask asks a random sample of peers, of at most so many, for quotes, those that did worse than a newcomer only where there are too few others. Whom this node's
 // list keeps out, or who rests, is not asked, or not taken; its answer says so.
 func (r *Requester) ask(ctx context.Context, order lease.Order, ceiling market.Ceiling, peers []peer.ID, most int) []market.Answer {
@@ -25,7 +28,7 @@ func (r *Requester) ask(ctx context.Context, order lease.Order, ceiling market.C
 	now := r.now()
 	kept := func(p peer.ID, party market.Party) error {
 		if no := list.For(p == r.deps.Self).Refuses(party); no != "" {
-			return &market.Refusal{Reason: "provider: " + no + " of this node"}
+			return &market.Refusal{Reason: "provider: " + no + ofThisNode}
 		}
 		return nil
 	}

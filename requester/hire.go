@@ -170,6 +170,12 @@ func unplaceable(asked int, rejected []job.Rejection, waited time.Duration) *job
 	}
 	var texts []string
 	for _, r := range rejected {
+		switch {
+		case r.Reason == resting:
+			f.Hint += "; hpips market forget ID --record lets one that cools off begin anew"
+		case strings.HasSuffix(r.Reason, ofThisNode) && !strings.Contains(f.Hint, "lists"):
+			f.Hint += "; hpips market lists shows whom this node keeps out"
+		}
 		texts = append(texts, fmt.Sprintf("%d× %s", r.Count, r.Reason))
 	}
 	if len(texts) == 0 {

@@ -71,6 +71,13 @@ func TestCarolLiesTwiceAndIsNotAsked(t *testing.T) {
 			}
 		}
 		apart()
+		bob.here = false
+		alone := tn.plain(1)
+		alone.Limits.Queue = job.Duration(2 * time.Second)
+		if s := finish(t, r, submit(t, r, alone)); s.State != job.Failed || !strings.Contains(s.Error.Message, "1× "+resting) || !strings.Contains(s.Error.Hint, "hpips market forget ID --record") {
+			t.Fatalf("with carol alone: %+v, %+v", s, s.Error)
+		}
+		bob.here = true
 		stop()
 		before := of(carol)
 		r, stop = tn.life()
@@ -247,7 +254,7 @@ func TestAliceChoosesWhoWorksForHer(t *testing.T) {
 				spec.Limits.Queue = job.Duration(3 * time.Second)
 				s := finish(t, r, submit(t, r, spec))
 				if row.want == "" {
-					if s.State != job.Failed || s.Error.Code != job.CodeUnplaceable || !strings.Contains(s.Error.Message, "2× "+row.why) {
+					if s.State != job.Failed || s.Error.Code != job.CodeUnplaceable || !strings.Contains(s.Error.Message, "2× "+row.why) || strings.Count(s.Error.Hint, "hpips market lists") != 1 {
 						t.Fatalf("status %+v, error %+v", s, s.Error)
 					}
 					return
