@@ -90,6 +90,10 @@ type Node interface {
 
 	// Offers asks the nodes around what a task of these resources costs now, the cheapest first.
 	Offers(ctx context.Context, of job.Resources) ([]client.Offer, error)
+
+	// Market is that for a task of the default size, and what this node knows of who sells. ForgetNode drops what it saw of one.
+	Market(ctx context.Context) (client.Market, error)
+	ForgetNode(ctx context.Context, node string) error
 }
 
 // Server is the API of one node.

@@ -153,6 +153,15 @@ func (h *fakeHouse) StepDown(context.Context) error { return nil }
 func (h *fakeHouse) Offers(_ context.Context, of job.Resources) ([]client.Offer, error) {
 	return []client.Offer{{Provider: "12D3", Slots: of.CPU, Hour: uint64(of.Memory)}}, nil
 }
+func (h *fakeHouse) Market(context.Context) (client.Market, error) {
+	return client.Market{Offers: []client.Offer{}, Convicted: []string{}, Standings: []client.Standing{{Node: "bob", Score: 0.5, Verified: true, Records: []client.Record{{Class: "amd64", Wrong: 1}}}}}, nil
+}
+func (h *fakeHouse) ForgetNode(_ context.Context, node string) error {
+	if node != "bob" {
+		return missing(node)
+	}
+	return nil
+}
 func (h *fakeHouse) Cost(_ context.Context, id string) (job.Cost, error) {
 	if id != "a1" {
 		return job.Cost{}, missing(id)
@@ -191,6 +200,15 @@ func TestAliceAsksAndIsAnswered(t *testing.T) {
 	}
 	if offers, err := c.Offers(ctx, job.Resources{CPU: 3, Memory: 1 << 30}); err != nil || len(offers) != 1 || offers[0].Slots != 3 || offers[0].Hour != 1<<30 {
 		t.Errorf("offers: %+v, %v", offers, err)
+	}
+	if m, err := c.Market(ctx); err != nil || len(m.Standings) != 1 || m.Standings[0].Score != 0.5 || m.Standings[0].Records[0].Wrong != 1 {
+		t.Errorf("market: %+v, %v", m, err)
+	}
+	if err := c.ForgetNode(ctx, "bob"); err != nil {
+		t.Errorf("forget: %v", err)
+	}
+	if err := c.ForgetNode(ctx, "a/b"); err == nil {
+		t.Error("a node that is not known is forgotten")
 	}
 	if id, err := c.Rerun(ctx, "a1"); err != nil || id != "b2" {
 		t.Errorf("rerun: %q, %v", id, err)

@@ -21,6 +21,10 @@ type resourcesOf struct {
 	Disk   int64 `query:"disk" default:"1073741824" minimum:"0" doc:"bytes of one task"`
 }
 
+type byNode struct {
+	Node string `path:"node" maxLength:"128" doc:"a node's peer ID"`
+}
+
 func (s *Server) nodeRoutes(api huma.API) {
 	huma.Get(api, "/v1/status", func(ctx context.Context, _ *struct{}) (*answer[client.Status], error) {
 		return tell(s.node.Status(ctx))
@@ -31,6 +35,12 @@ func (s *Server) nodeRoutes(api huma.API) {
 	huma.Get(api, "/v1/offers", func(ctx context.Context, in *resourcesOf) (*answer[[]client.Offer], error) {
 		return tell(s.node.Offers(ctx, job.Resources{CPU: in.CPU, Memory: job.Size(in.Memory), Disk: job.Size(in.Disk)}))
 	}, named("offers", "What the nodes around sell now, the cheapest first"))
+	huma.Get(api, "/v1/market", func(ctx context.Context, _ *struct{}) (*answer[client.Market], error) {
+		return tell(s.node.Market(ctx))
+	}, named("market", "What is sold around this node now, and what it knows of who sells"))
+	huma.Post(api, "/v1/standings/{node}/forget", func(ctx context.Context, in *byNode) (*answer[none], error) {
+		return tell(none{}, s.node.ForgetNode(ctx, in.Node))
+	}, named("forget-node", "Drop what this node saw of another one"))
 	huma.Get(api, "/v1/doctor", func(ctx context.Context, _ *struct{}) (*answer[[]client.Finding], error) {
 		return tell(s.node.Doctor(ctx))
 	}, named("doctor", "The node examines itself"))

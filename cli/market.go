@@ -3,10 +3,12 @@ package cli
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/node"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/money"
 )
@@ -14,14 +16,21 @@ import (
 func (s *shell) marketCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "market",
-		Short:   "What work costs now, and who sells it",
+		Short:   "What work costs now, who sells it, and whom this node deals with",
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
-		Example: "  hpips market offers\n  hpips market quote --cpu 2 --memory 4GiB",
+		Example: "  hpips market offers\n  hpips market quote --cpu 2 --memory 4GiB\n  hpips market report\n  hpips market deny 12D3KooW…",
 	}
 	c.AddCommand(s.offersCommand("offers", "What the nodes around sell now, the cheapest first", offersTable),
 		s.offersCommand("quote", "What an hour of one task costs now: the cheapest offer, the middle and the dearest", quoteTable),
-		s.offersCommand("providers", "The nodes around, whose they are and what they have free", providersTable))
+		s.offersCommand("providers", "The nodes around, whose they are, what they have free and what their results were", providersTable),
+		s.reportCommand(), s.listsCommand(),
+		s.relistCommand(node.Allow, "Let a node, an owner or a network work for this node; where anybody is allowed, only they do",
+			"Puts a node (12D3Koo…), an owner (hpips1…) or a network (network:LABEL) on the list of those who may work for this node; where anybody is on it, only they do, and\nthis node itself. With --as provider the list is of those for whom this node works: nodes, and accounts that pay. It is written into config.toml; a running node heeds\nit at once. Leases that were made before go on."),
+		s.relistCommand(node.Deny, "Keep a node, an owner or a network from working for this node",
+			"Puts a node (12D3Koo…), an owner (hpips1…) or a network (network:LABEL) on the list of those who never work for this node, also where another list allows them. With\n--as provider the list is of those for whom this node never works: nodes, and accounts that pay. It is written into config.toml; a running node heeds it at once.\nLeases that were made before go on."),
+		s.relistCommand(node.Forget, "Take a node, an owner or a network off both lists; --record: forget what it did, too",
+			"Takes a node, an owner or a network off the lists of those who are allowed and denied. With --record a running node also drops what it saw of that node."))
 	return c
 }
 
@@ -110,15 +119,22 @@ func quoteTable(w io.Writer, all []client.Offer) {
 }
 
 func providersTable(w io.Writer, all []client.Offer) {
-	fmt.Fprintln(w, "PROVIDER\tNETWORK\tSLOTS\tLEASES\tCPU-HOUR\tGIB-HOUR OF MEMORY\tGIB-HOUR OF DISK\tGIB SENT\t3.6T INSTRUCTIONS\tOWNER")
+	fmt.Fprintln(w, "PROVIDER\tNETWORK\tSLOTS\tLEASES\tCPU-HOUR\tGIB-HOUR OF MEMORY\tGIB-HOUR OF DISK\tGIB SENT\t3.6T INSTRUCTIONS\tSCORE\tRIGHT\tWRONG\tLOST\tUNVERIFIED\tOWNER")
 	for _, o := range all {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", o.Provider, o.Network, o.Slots, o.Load, money.Amount(o.Rates.CPU), money.Amount(o.Rates.Memory), money.Amount(o.Rates.Disk),
-			money.Amount(o.Rates.Sent), money.Amount(o.Rates.Work), owner(o))
+		r := client.Record{}
+		if o.Record != nil {
+			r = *o.Record
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%.3f\t%d\t%d\t%d\t%d\t%s\n", o.Provider, o.Network, o.Slots, o.Load, money.Amount(o.Rates.CPU), money.Amount(o.Rates.Memory), money.Amount(o.Rates.Disk),
+			money.Amount(o.Rates.Sent), money.Amount(o.Rates.Work), o.Score, r.Right, r.Wrong, r.Lost, r.Unverified, owner(o))
 	}
 }
 
 func owner(o client.Offer) string {
-	if o.Ours {
+	switch {
+	case o.Rests != nil:
+		return o.Owner + " (cools off until " + o.Rests.Local().Format(time.DateTime) + ")"
+	case o.Ours:
 		return o.Owner + " (yours)"
 	}
 	return o.Owner

@@ -64,7 +64,7 @@ func TestAsTyped(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "answer": answer, "ready": awaitReady, "listening": awaitListening, "keep": keepWord, "occupy": occupy,
-			"longer": longer, "working": awaitWorking, "latest": latest,
+			"longer": longer, "working": awaitWorking, "latest": latest, "dev": devNode,
 		},
 	})
 }
@@ -198,4 +198,14 @@ func latest(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("no jobs: %v", err)
 	}
 	ts.Setenv(args[0], told.Jobs[0].Job)
+}
+
+// dev NAME N sets a variable to the N-th node, from 0, of the development network that the last "status -o json" told of.
+func devNode(ts *testscript.TestScript, _ bool, args []string) {
+	var st client.Status
+	n, _ := strconv.Atoi(args[1])
+	if err := json.Unmarshal([]byte(ts.ReadFile("stdout")), &st); err != nil || n >= len(st.Dev) {
+		ts.Fatalf("no such node: %v", err)
+	}
+	ts.Setenv(args[0], st.Dev[n])
 }

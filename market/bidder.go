@@ -51,6 +51,7 @@ type BidderConfig struct {
 	Account func() Account       // who is paid now, and on which chain: both may come to be known while the node runs; nil: Owner and Chain
 	Denoms  []string             // assets that are taken in payment
 	Ours    func(p peer.ID) bool // whether a node belongs to the same owner, who pays nothing to itself; nil: none does
+	Whom    func() List          // whom it works for, by peer ID and payer's account; nil: everybody
 	Term    time.Duration        // for which a quote holds
 	Quotes  int                  // remembered at most
 	PerPeer int                  // of these for one peer
@@ -117,8 +118,12 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	if seller.Chain != "" && !b.ours(from) {
 		q.Rates = b.price.rates(now, free.Slots, free.Worked)
 	}
-	if q.Slots, q.Refusal = offer(order, free); q.Refusal == "" && !q.Rates.Free() && seller.Why != "" {
+	q.Slots, q.Refusal = offer(order, free)
+	if q.Refusal == "" && !q.Rates.Free() && seller.Why != "" {
 		q.Slots, q.Refusal = 0, seller.Why
+	}
+	if no := b.refuses(Party{Node: from.String()}, from); no != "" {
+		q.Slots, q.Refusal = 0, no
 	}
 	if q.Refusal == "" {
 		q.Load, q.Until = free.Leases, now.Add(b.cfg.Term).UnixMilli()
@@ -129,6 +134,17 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 
 // ours reports whether a peer is this node or another of its owner's.
 func (b *Bidder) ours(p peer.ID) bool { return p == b.self || b.cfg.Ours != nil && b.cfg.Ours(p) }
+
+// refuses says why this node does not work for a requester; its owner's other nodes need no permission.
+func (b *Bidder) refuses(p Party, from peer.ID) string {
+	if b.cfg.Whom == nil {
+		return ""
+	}
+	if no := b.cfg.Whom().For(b.ours(from)).Refuses(p); no != "" {
+		return "requester: " + no + " of this provider"
+	}
+	return ""
+}
 
 // offer is the decision on an order: how many slots, or why none.
 func offer(o lease.Order, f Free) (slots int, refusal string) {
@@ -212,6 +228,13 @@ func (b *Bidder) checkTerms(l lease.Lease, from peer.ID, now time.Time) error {
 		return fmt.Errorf("lease: it begins at another time than now: the clocks are more than %v apart", Skew)
 	case t.Until > now.Add(lease.MaxTerm+Skew).UnixMilli():
 		return fmt.Errorf("lease: it runs for more than %v from now", lease.MaxTerm)
+	}
+	buyer := Party{Node: from.String(), Whole: true}
+	if t.Pay != nil {
+		buyer.Account = t.Pay.Payer
+	}
+	if no := b.refuses(buyer, from); no != "" {
+		return &Refusal{Reason: no}
 	}
 	if p, chain := t.Pay, b.cfg.Account().Chain; p != nil && p.Chain != chain {
 		return fmt.Errorf("lease: it is paid for on chain %q, this node is paid on %q", clip(p.Chain), chain)

@@ -52,6 +52,7 @@ type Answer struct {
 	Err   error
 
 	Resources job.Resources // of the order
+	Score     float64       // of the peer, as History.Score; 0: it is a newcomer
 }
 
 // Offers asks peers what they sell now for a task of these resources, whatever it costs, the cheapest first; those that sell nothing say why, at
@@ -112,23 +113,42 @@ func (b *Broker) ask(ctx context.Context, order lease.Order, ceiling Ceiling, p 
 	return q, nil
 }
 
-// Choose returns the offers to take for so many slots, best first: by the price of what was ordered, by that of what is sent, by load, then by a hash
-// of job and peer, so that many requesters spread over equal providers. It takes as many as it needs to reach slots, or all.
+// explore is in how many orders newcomers once are ranked as if all that they bring were right, so that they can prove it.
+const explore = 8
+
+// Choose returns the offers to take for so many slots, best first: by the expected price of a right result, which is the price of what was ordered divided by the
+// provider's score. Equals go by whether they did worse than a newcomer, by the price of what is sent, by load, then by a hash of job and peer, so that many
+// requesters spread over equal providers. It takes as many as it needs to reach slots, or all.
 func Choose(answers []Answer, slots int) []Answer {
 	type ranked struct {
 		Answer
-		hour uint64
-		luck [32]byte
+		expected float64
+		hour     uint64
+		doubted  int
+		luck     [32]byte
 	}
 	var offers []ranked
 	for _, a := range answers {
-		if a.Err == nil && a.Quote.Slots > 0 {
-			offers = append(offers, ranked{a, Hourly(a.Quote.Rates, a.Resources), sha256.Sum256([]byte(a.Job + "\x00" + string(a.Peer)))})
+		if a.Err != nil || a.Quote.Slots <= 0 {
+			continue
 		}
+		o := ranked{Answer: a, hour: Hourly(a.Quote.Rates, a.Resources), luck: sha256.Sum256([]byte(a.Job + "\x00" + string(a.Peer)))}
+		score := a.Score
+		switch {
+		case score > 0 && score < Newcomer-doubt:
+			o.doubted = 1
+		case score <= 0 && sha256.Sum256([]byte(a.Job))[0]%explore == 0:
+			score = 1
+		case score <= 0:
+			score = Newcomer
+		}
+		o.expected = float64(o.hour) / score
+		offers = append(offers, o)
 	}
 	slices.SortFunc(offers, func(x, y ranked) int {
 		p, q := x.Quote, y.Quote
-		return cmp.Or(cmp.Compare(x.hour, y.hour), cmp.Compare(p.Rates.Sent, q.Rates.Sent), cmp.Compare(p.Load, q.Load), slices.Compare(x.luck[:], y.luck[:]))
+		return cmp.Or(cmp.Compare(x.expected, y.expected), cmp.Compare(x.doubted, y.doubted), cmp.Compare(x.hour, y.hour), cmp.Compare(p.Rates.Sent, q.Rates.Sent),
+			cmp.Compare(p.Load, q.Load), slices.Compare(x.luck[:], y.luck[:]))
 	})
 	var taken []Answer
 	for _, o := range offers {

@@ -50,6 +50,9 @@ type Config struct {
 	Memory  job.Size // that running tasks may take together; 0: 1 GiB per slot, 4 GiB at least
 	Disk    job.Size // of inputs and results of tasks; 0: 20 GiB, or 80 % of what is free
 
+	Buying  market.List // who may work for this node
+	Selling market.List // for whom it works
+
 	Chain     bool      // take part in the chain, once there is a genesis
 	ChainNode ChainNode // how
 
@@ -114,6 +117,14 @@ type file struct {
 		Sent   string `toml:"sent"`
 		Work   string `toml:"work"`
 	} `toml:"price"`
+	Requester struct {
+		Allow []string `toml:"allow"`
+		Deny  []string `toml:"deny"`
+	} `toml:"requester"`
+	Provider struct {
+		Allow []string `toml:"allow"`
+		Deny  []string `toml:"deny"`
+	} `toml:"provider"`
 	Chain struct {
 		Enabled *bool    `toml:"enabled"`
 		Listen  string   `toml:"listen"`
@@ -156,6 +167,14 @@ version = 1
 # gpu = "0"          # for an hour of one device
 # sent = "0"         # for a GiB that is sent
 # auto = false       # let prices rise while all is busy and fall again, never under these
+
+[requester]          # who may work for this node: nodes (12D3Koo…), owners (hpips1…), networks (network:lan); hpips market allow | deny | forget
+# allow = []         # where anybody is here, only they
+# deny = []          # never these
+
+[provider]           # for whom this node works: nodes, and accounts that pay; hpips market deny ID --as provider
+# allow = []
+# deny = []
 
 [chain]
 # enabled = true     # take part in the chain, once this home has its genesis
@@ -224,6 +243,7 @@ func (c *Config) read(text []byte) error {
 		}
 		*price.to = uint64(a)
 	}
+	c.Buying, c.Selling = market.List{Allow: f.Requester.Allow, Deny: f.Requester.Deny}, market.List{Allow: f.Provider.Allow, Deny: f.Provider.Deny}
 	set(&c.Chain, f.Chain.Enabled)
 	c.ChainNode = ChainNode{Listen: f.Chain.Listen, RPC: f.Chain.RPC, GRPC: f.Chain.GRPC, REST: f.Chain.REST, Origins: f.Chain.Origins, Archive: f.Chain.Archive, Peers: f.Chain.Peers}
 	c.Slots = f.Work.Slots
@@ -340,6 +360,9 @@ func (c Config) Check() error {
 		if !strings.HasPrefix(a, "/") {
 			return wrong(fmt.Sprintf("--join %q is not a multiaddress", a), "copy an address that hpips status prints on the other PC: /ip4/…/tcp/…/p2p/…")
 		}
+	}
+	if err := c.checkLists(); err != nil {
+		return err
 	}
 	if err := c.ChainNode.check(); err != nil {
 		return wrong(err.Error(), "addresses of the chain look like 127.0.0.1:26657, its peers like ID@192.168.1.7:26656")

@@ -46,13 +46,14 @@ type member struct {
 	juror     *auditor.Juror       // nil for a node that is none
 	chain     *chaining            // nil for a node that takes no part in the chain
 	till      *till                // nil for a node without a chain
-	full      chan struct{}        // told when an import did not fit on the disk
-	closers   []func() error       // in the order of opening
+	lists     *lists
+	full      chan struct{}  // told when an import did not fit on the disk
+	closers   []func() error // in the order of opening
 }
 
 // openMember builds a node bottom-up; what was opened before an error is closed again.
 func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member, err error) {
-	m := &member{log: log, dir: dir, label: cfg.Label, full: make(chan struct{}, 1)}
+	m := &member{log: log, dir: dir, label: cfg.Label, full: make(chan struct{}, 1), lists: newLists(log.With("room", "node"), cfg)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())
@@ -166,6 +167,7 @@ func (m *member) provide(cfg Config) error {
 	deps := provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store, Engines: map[string]engine.Engine{m.engine.Name(): lying(m.dir, m.engine)}}
 	terms := market.DefaultBidder()
 	terms.Owner, terms.Network, terms.Class = m.owner, m.label, machine.Class()
+	terms.Whom = m.lists.selling
 	if m.till != nil {
 		deps.Payee = paid{m.till}
 		terms.Rates, terms.Pricing.Auto, terms.Account, terms.Ours = cfg.Prices.Rates, cfg.Prices.Auto, m.till.account(m.owner), m.till.ours
@@ -223,6 +225,7 @@ func (m *member) request() error {
 		Market: m.broker,
 		Store:  m.store,
 		Engine: m.engine,
+		Whom:   m.lists.buying,
 		Addrs: func(p peer.ID) []string {
 			var out []string
 			for _, a := range known.Addrs(p) {

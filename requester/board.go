@@ -69,6 +69,7 @@ type verdict struct {
 	digest    [32]byte
 	checked   bool // more than one execution stands behind it
 	odd       []string
+	right     []string // nodes whose votes agree with the accepted one, where it is checked
 	undecided bool
 	weigh     bool // nothing yet: contents are to be compared first, which takes a while
 }
@@ -354,7 +355,7 @@ func (b *board) policy(c *check, owners int) verify.Policy {
 func (b *board) rule(i uint64, c *check, ruling verify.Verdict) verdict {
 	switch {
 	case ruling.Accepted != nil:
-		return b.close(i, verdict{decided: true, accepted: true, digest: *ruling.Accepted, checked: len(c.votes) > 1, odd: ruling.Odd})
+		return b.close(i, verdict{decided: true, accepted: true, digest: *ruling.Accepted, checked: len(c.votes) > 1, odd: ruling.Odd, right: c.right(ruling)})
 	case ruling.Undecided:
 		return b.close(i, verdict{decided: true, undecided: true})
 	}
@@ -364,6 +365,16 @@ func (b *board) rule(i uint64, c *check, ruling verify.Verdict) verdict {
 	}
 	c.want = max(0, ruling.More-under)
 	return verdict{}
+}
+
+// right lists the nodes whose votes agree with what is accepted.
+func (c *check) right(ruling verify.Verdict) (nodes []string) {
+	for _, v := range c.votes {
+		if !slices.Contains(ruling.Odd, v.Node) {
+			nodes = append(nodes, v.Node)
+		}
+	}
+	return nodes
 }
 
 // revote brings back a vote of an earlier life.

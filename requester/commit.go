@@ -3,10 +3,13 @@ package requester
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
+	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
@@ -22,29 +25,43 @@ type entry struct {
 	checked bool // its task was checked, by a checker or by another copy
 	promote bool // the task is decided: the vote of this digest becomes its result
 	digest  [32]byte
-	value   []byte // see arrival
+	right   []string // of a promotion: nodes that agree with it
+	odd     []string // and those that do not
+	value   []byte   // see arrival
 	done    func()
 	used    voucher.Usage // to be paid for
 }
 
-// commit writes entries and what is paid for them in one transaction and syncs it to the disk: all of them count, or none.
-func (j *journal) commit(ctx context.Context, id string, entries []entry, payments []payment, status job.Status) error {
+// commit writes entries, what is paid for them, and what they say of their providers in one transaction and syncs it to the disk: all of them count, or none.
+func (j *journal) commit(ctx context.Context, id string, b batch, status job.Status) error {
+	j.committing.Lock()
+	defer j.committing.Unlock()
 	tx, err := j.w.BeginTx(ctx, nil)
 	if err != nil {
 		return j.wrap("commit", err)
 	}
 	defer tx.Rollback()
-	w := commitment{ctx: ctx, tx: tx, job: id, nodes: map[string]int64{}}
-	if err := w.write(entries); err != nil {
+	w := commitment{ctx: ctx, tx: tx, job: id, nodes: map[string]int64{}, seen: tallies{}}
+	maps.Copy(w.seen, b.tallies)
+	if err := w.write(b.entries); err != nil {
 		return j.wrap("commit", err)
 	}
-	if err := writePayments(ctx, tx, payments, time.Now()); err != nil {
+	now := time.Now()
+	if err := writePayments(ctx, tx, b.payments, now); err != nil {
+		return j.wrap("commit", err)
+	}
+	changed, gone, err := w.remember(&j.known, now)
+	if err != nil {
 		return j.wrap("commit", err)
 	}
 	if _, err := tx.ExecContext(ctx, `UPDATE job SET status = ? WHERE id = ?`, mustJSON(status), id); err != nil {
 		return j.wrap("commit", err)
 	}
-	return j.wrap("commit", tx.Commit())
+	if err := tx.Commit(); err != nil {
+		return j.wrap("commit", err)
+	}
+	j.known.put(changed, gone)
+	return nil
 }
 
 // commitment is one transaction being filled.
@@ -53,6 +70,8 @@ type commitment struct {
 	tx    *sql.Tx
 	job   string
 	nodes map[string]int64
+	seen  tallies
+	doubt *bool // whether the job has votes, once it was asked for
 }
 
 // rowsPerInsert is how many results one statement takes: a statement costs as much as some ten rows.
@@ -82,6 +101,9 @@ func (w *commitment) write(entries []entry) error {
 		case e.vote:
 			err = w.vote(e)
 		default:
+			if !e.checked {
+				w.seen.add(hardware{e.hire.node, e.hire.class}, unverified, 1)
+			}
 			var node int64
 			if node, err = w.node(e.hire.node); err == nil {
 				plain = append(plain, w.job, int64(e.result.Index), node, canon.MustEncode(e.result))
@@ -97,9 +119,70 @@ func (w *commitment) write(entries []entry) error {
 	return flush()
 }
 
+// checked notes that a task was checked, and the first time what that says of each node that had a part in it. Where a checker found one right, those whose results
+// it refused are wrong; before, it might be the checker that is.
 func (w *commitment) checked(e entry) error {
-	_, err := w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO checked VALUES (?, ?)`, w.job, int64(e.result.Index))
-	return err
+	done, err := w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO checked VALUES (?, ?)`, w.job, int64(e.result.Index))
+	if err != nil {
+		return err
+	}
+	if n, err := done.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	if !e.promote {
+		w.seen.add(hardware{e.hire.node, e.hire.class}, right, 1)
+		if e.odd, err = w.voters(e); err != nil {
+			return err
+		}
+	}
+	for _, node := range e.right {
+		if err := w.judged(node, right); err != nil {
+			return err
+		}
+	}
+	for _, node := range e.odd {
+		if err := w.judged(node, wronged); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// voters lists the nodes besides its own whose votes on the task of an entry are in the journal.
+func (w *commitment) voters(e entry) (nodes []string, err error) {
+	if w.doubt == nil { // most jobs have none, and to look at each task would double what it costs
+		w.doubt = new(bool)
+		if err := w.tx.QueryRowContext(w.ctx, `SELECT EXISTS (SELECT 1 FROM vote WHERE job = ?)`, w.job).Scan(w.doubt); err != nil {
+			return nil, err
+		}
+	}
+	if !*w.doubt {
+		return nil, nil
+	}
+	rows, err := w.tx.QueryContext(w.ctx, `SELECT node.peer FROM vote JOIN node ON node.id = vote.node WHERE job = ? AND idx = ? AND node.peer <> ? ORDER BY vote.node`, w.job, int64(e.result.Index), e.hire.node)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var node string
+		if err := rows.Scan(&node); err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, node)
+	}
+	return nodes, rows.Err()
+}
+
+// judged counts a verdict on the result of a node, as the class that it voted as.
+func (w *commitment) judged(node string, what func(*market.Tally) *uint64) error {
+	var class string
+	err := w.tx.QueryRowContext(w.ctx, `SELECT class.name FROM class JOIN node ON node.id = class.node WHERE node.peer = ?`, node).Scan(&class)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	w.seen.add(hardware{node, class}, what, 1)
+	return nil
 }
 
 func (w *commitment) vote(e entry) error {
@@ -107,16 +190,34 @@ func (w *commitment) vote(e entry) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO vote VALUES (?, ?, ?, ?, ?)`, w.job, int64(e.result.Index), node, e.hire.owner, canon.MustEncode(e.result))
+	w.doubt = nil
+	done, err := w.tx.ExecContext(w.ctx, `INSERT OR IGNORE INTO vote VALUES (?, ?, ?, ?, ?)`, w.job, int64(e.result.Index), node, e.hire.owner, canon.MustEncode(e.result))
+	if err == nil && e.wrong {
+		err = w.refuted(e, done)
+	}
 	if err == nil && e.hire.class != "" {
 		_, err = w.tx.ExecContext(w.ctx, `INSERT OR REPLACE INTO class VALUES (?, ?)`, node, e.hire.class)
 	}
 	return err
 }
 
+// refuted counts a refused result that came after another one of its task was found right.
+func (w *commitment) refuted(e entry, written sql.Result) error {
+	n, err := written.RowsAffected()
+	if err != nil || n == 0 {
+		return err
+	}
+	var known int
+	err = w.tx.QueryRowContext(w.ctx, `SELECT count(*) FROM checked WHERE job = ? AND idx = ?`, w.job, int64(e.result.Index)).Scan(&known)
+	if err == nil && known > 0 {
+		w.seen.add(hardware{e.hire.node, e.hire.class}, wronged, 1)
+	}
+	return err
+}
+
 // promote makes the first vote with the accepted digest the result of its task.
 func (w *commitment) promote(e entry) error {
-	rows, err := w.tx.QueryContext(w.ctx, `SELECT node, body FROM vote WHERE job = ? AND idx = ? ORDER BY node`, w.job, int64(e.result.Index))
+	rows, err := w.tx.QueryContext(w.ctx, `SELECT vote.node, node.peer, vote.body FROM vote JOIN node ON node.id = vote.node WHERE job = ? AND idx = ? ORDER BY vote.node`, w.job, int64(e.result.Index))
 	if err != nil {
 		return err
 	}
@@ -130,6 +231,9 @@ func (w *commitment) promote(e entry) error {
 			if err == nil {
 				_, err = w.tx.ExecContext(w.ctx, `DELETE FROM vote WHERE job = ? AND idx = ?`, w.job, int64(e.result.Index))
 			}
+			if err == nil && !e.checked {
+				err = w.judged(v.peer, unverified)
+			}
 			return err
 		}
 	}
@@ -138,6 +242,7 @@ func (w *commitment) promote(e entry) error {
 
 type cast struct {
 	node   int64
+	peer   string
 	body   []byte
 	result job.Result
 }
@@ -147,7 +252,7 @@ func scanVotes(rows *sql.Rows) ([]cast, error) {
 	var votes []cast
 	for rows.Next() {
 		var v cast
-		if err := rows.Scan(&v.node, &v.body); err != nil {
+		if err := rows.Scan(&v.node, &v.peer, &v.body); err != nil {
 			return nil, err
 		}
 		if err := canon.Decode(v.body, lease.MaxMessage, &v.result); err != nil {

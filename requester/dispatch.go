@@ -337,6 +337,7 @@ func (g *gathering) vanished(ctx context.Context, h *hire) {
 	g.r.log.Info("Provider is lost", "job", g.e.id, "provider", h.node, "tasks", len(held))
 	g.r.note(ctx, g.e, fmt.Sprintf("provider %s is lost with %d tasks; they are run elsewhere", short(h.node), max(len(held), h.down)))
 	g.e.lost(max(len(held), h.down))
+	g.missed(h, max(len(held), h.down))
 	g.e.rerun(rerun)
 	g.drop(ctx, h)
 }

@@ -40,6 +40,7 @@ type town struct {
 	jury      bool  // alice wants one
 
 	sandbox *enginetest.Fake // for checkers
+	list    market.List      // whom alice hires
 }
 
 func newTown(t testing.TB, names ...string) *town {
@@ -102,7 +103,8 @@ func (tn *town) open() *Requester {
 		sandbox = tn.sandbox
 	}
 	r, err := New(slog.New(slog.DiscardHandler), Deps{Self: "alice", Peers: tn.peers, Dial: func(p peer.ID) Session { return tn.find(p).dial() },
-		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf, Payer: payer, Engine: sandbox}, cfg)
+		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf, Payer: payer, Engine: sandbox,
+		Whom: func() market.List { return tn.list }}, cfg)
 	if err != nil {
 		tn.t.Fatal(err)
 	}

@@ -46,6 +46,7 @@ type gathering struct {
 	doubted    time.Time // when a checker last refused a result
 	sought     time.Time // when the last round of asking began that has ended
 	pending    []entry
+	tallies    tallies // executions that came to nothing, for the records of their nodes
 	commits    chan batch
 	results    chan committed
 	writing    bool
@@ -71,6 +72,7 @@ type gathering struct {
 type batch struct {
 	entries  []entry
 	payments []payment
+	tallies  tallies // besides what the entries say
 }
 
 // committed is what became of a batch.
@@ -113,7 +115,7 @@ func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 	g := &gathering{r: r, e: e, p: p, board: newBoard(p.count, p.rules), inbox: make(chan delivery), room: make(chan struct{}, 1),
 		gone: make(chan struct{}), searches: make(chan search), fetched: make(chan fetched), commits: make(chan batch, 1), results: make(chan committed, 1),
 		longer: make(chan extended, 16), topped: make(chan topped), ahead: r.cfg.Ahead, fetching: map[*arrival]struct{}{}, retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{},
-		accused: map[string]bool{}, progress: r.now(), pause: time.NewTimer(0)}
+		accused: map[string]bool{}, progress: r.now(), pause: time.NewTimer(0), tallies: tallies{}}
 	defer g.pause.Stop()
 	if g.compared() {
 		g.weighed = make(chan weighed)
@@ -121,7 +123,7 @@ func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 	if p.rules.judged {
 		g.bench, g.judged = g.newBench(), make(chan []finding)
 	}
-	err := g.note(ctx)
+	err := g.keepWork(ctx)
 	if err == nil {
 		err = g.restore(ctx)
 	}
@@ -251,7 +253,7 @@ func (g *gathering) write(ctx context.Context) {
 		select {
 		case b := <-g.commits:
 			g.r.sign(b.payments)
-			err := g.r.journal.commit(context.WithoutCancel(ctx), g.e.id, b.entries, b.payments, g.e.snapshot())
+			err := g.r.journal.commit(context.WithoutCancel(ctx), g.e.id, b, g.e.snapshot())
 			g.results <- committed{b, err}
 		case <-ctx.Done():
 			return
@@ -274,6 +276,7 @@ func (g *gathering) flush() {
 		g.pause.Reset(pause)
 	}
 	b.payments = g.payments(b.entries)
+	b.tallies, g.tallies = g.tallies, tallies{}
 	g.commits <- b // there is room: nothing is being written
 	g.writing = true
 }
@@ -397,8 +400,10 @@ func (g *gathering) dismiss(ctx context.Context) {
 	for _, h := range g.hires {
 		if !h.up {
 			g.e.lost(h.down)
+			g.missed(h, h.down)
 		}
 		g.part(ctx, h)
 	}
 	g.closePurses(ctx)
+	g.note(ctx)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/hpips/hpips/market"
+	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 )
@@ -89,15 +89,13 @@ type search struct {
 // sample bounds how many providers are asked in one round: the power of many choices does not grow past a few dozen.
 const sample = 64
 
-// seek asks a random sample of the peers that are not busy for slots, opens leases with the best, and makes the deposits of all that are paid in one
+// seek asks a random sample of the peers that are not busy for slots (ask.go), opens leases with the best, and makes the deposits of all that are paid in one
 // transaction.
 func (r *Requester) seek(ctx context.Context, e *errand, w hunt) search {
 	peers := slices.DeleteFunc(r.deps.Peers(), func(p peer.ID) bool { return slices.Contains(w.busy, p) })
-	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
-	peers = peers[:min(len(peers), sample)]
 	order := lease.Order{Job: e.id, Requester: r.deps.Self.String(), Engine: "wasm", Resources: e.spec.Resources, Slots: w.slots}
-	answers := r.deps.Market.Ask(ctx, order, w.ceiling, peers)
-	s := search{asked: len(peers)}
+	answers := r.ask(ctx, order, w.ceiling, peers, sample)
+	s := search{asked: len(answers)}
 	reasons := map[string]int{}
 	if r.deps.Payer != nil && w.ceiling > 0 {
 		var err error
@@ -148,9 +146,12 @@ func (r *Requester) seek(ctx context.Context, e *errand, w hunt) search {
 // reason is why a provider did not come in, in few enough words to be counted.
 func reason(err error) string {
 	var no *market.Refusal
+	var said *p2p.RemoteError
 	switch {
 	case errors.As(err, &no):
 		return no.Reason
+	case errors.As(err, &said):
+		return said.Text
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	case errors.Is(err, lease.ErrSignature), errors.Is(err, lease.ErrExpired):
@@ -169,6 +170,12 @@ func unplaceable(asked int, rejected []job.Rejection, waited time.Duration) *job
 	}
 	var texts []string
 	for _, r := range rejected {
+		switch {
+		case r.Reason == resting:
+			f.Hint += "; hpips market forget ID --record lets one that cools off begin anew"
+		case strings.HasSuffix(r.Reason, ofThisNode) && !strings.Contains(f.Hint, "lists"):
+			f.Hint += "; hpips market lists shows whom this node keeps out"
+		}
 		texts = append(texts, fmt.Sprintf("%d× %s", r.Count, r.Reason))
 	}
 	if len(texts) == 0 {

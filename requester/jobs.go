@@ -229,7 +229,7 @@ func (r *Requester) Preview(ctx context.Context, spec job.Spec) (job.Why, error)
 	peers := r.deps.Peers()
 	counts := map[string]int{}
 	order := lease.Order{Job: "preview", Requester: r.deps.Self.String(), Engine: "wasm", Resources: spec.Resources, Slots: 1}
-	answers := r.deps.Market.Ask(ctx, order, r.ceiling(spec), peers)
+	answers := r.ask(ctx, order, r.ceiling(spec), peers, len(peers))
 	for _, a := range answers {
 		if a.Err != nil {
 			counts[reason(a.Err)]++
@@ -268,7 +268,8 @@ func tasks(s job.Spec) uint64 {
 // Ready reports whether a job could be placed now: a provider offers a slot for a task of the default size.
 func (r *Requester) Ready(ctx context.Context) bool {
 	order := lease.Order{Job: "ready", Requester: r.deps.Self.String(), Engine: "wasm", Resources: job.Spec{}.Filled().Resources, Slots: 1}
-	return slices.ContainsFunc(r.deps.Market.Ask(ctx, order, r.ceiling(job.Spec{}), r.deps.Peers()), func(a market.Answer) bool { return a.Err == nil })
+	peers := r.deps.Peers()
+	return slices.ContainsFunc(r.ask(ctx, order, r.ceiling(job.Spec{}), peers, len(peers)), func(a market.Answer) bool { return a.Err == nil })
 }
 
 // Logs returns what the tasks of a job said on standard error and how they ended; task -1 is all of them. Executions of tasks that are

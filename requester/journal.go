@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
@@ -23,8 +24,8 @@ import (
 var ErrUnknownJob = errors.New("unknown job")
 
 // schema is version 1 of the journal. A result row is a task that counts; a vote row is an execution whose task is still being checked, or whose result
-// a checker has refused; a checked row is a task that somebody checked; a class row is the hardware of a node that voted; a purse row is what a paid lease costs, and a leaf row some of its
-// leaves (pay.Sheet) where its payer wants a jury; a work row is what the tasks of a phase had in common then.
+// a checker has refused; a checked row is a task that somebody checked; a class row is the hardware of a node that voted; a record row is what this node saw of another one as one hardware
+// class; a purse row is what a paid lease costs, and a leaf row some of its leaves (pay.Sheet) where its payer wants a jury; a work row is what the tasks of a phase had in common then.
 const schema = `
 CREATE TABLE IF NOT EXISTS job (id TEXT PRIMARY KEY, created INTEGER NOT NULL, live INTEGER NOT NULL, secret BLOB NOT NULL, spec BLOB NOT NULL, status BLOB NOT NULL, final INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS event (job TEXT NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL);
@@ -37,6 +38,7 @@ CREATE TABLE IF NOT EXISTS checked (job TEXT NOT NULL, idx INTEGER NOT NULL, PRI
 CREATE TABLE IF NOT EXISTS class (node INTEGER PRIMARY KEY, name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS lease (id TEXT PRIMARY KEY, job TEXT NOT NULL, phase INTEGER NOT NULL, body BLOB NOT NULL, addrs TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS purse (lease TEXT PRIMARY KEY, job TEXT NOT NULL, phase INTEGER NOT NULL, body BLOB NOT NULL, deposit INTEGER NOT NULL, used BLOB NOT NULL, voucher BLOB, state INTEGER NOT NULL, at INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS record (node INTEGER NOT NULL, class TEXT NOT NULL, rights INTEGER NOT NULL, wrongs INTEGER NOT NULL, lost INTEGER NOT NULL, unverified INTEGER NOT NULL, good REAL NOT NULL, bad REAL NOT NULL, at INTEGER NOT NULL, seen INTEGER NOT NULL, erred INTEGER NOT NULL, before INTEGER NOT NULL, PRIMARY KEY (node, class)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS purse_job ON purse (job);
 CREATE TABLE IF NOT EXISTS leaf (lease TEXT NOT NULL, place INTEGER NOT NULL, before INTEGER NOT NULL, peaks BLOB NOT NULL, body BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (lease, place));
 CREATE INDEX IF NOT EXISTS leaf_at ON leaf (at);
@@ -48,6 +50,9 @@ PRAGMA user_version = 1;`
 type journal struct {
 	w, r *sql.DB
 	path string
+
+	committing sync.Mutex // held by commit, so that known follows the file
+	known      standings
 }
 
 func openJournal(dir string) (*journal, error) {
@@ -69,6 +74,9 @@ func openJournal(dir string) (*journal, error) {
 	if j.r, err = openDB(j.path, 4); err != nil {
 		j.w.Close()
 		return nil, err
+	}
+	if err := j.recall(); err != nil {
+		return nil, errors.Join(err, j.Close())
 	}
 	return j, nil
 }

@@ -22,8 +22,8 @@ import (
 //  3. voucher says which tasks it pays for that the provider has not told to have taken (taken).
 //  4. Leaf and Statement show one later.
 
-// note keeps what all tasks of the phase have in common, for those who are to run one again.
-func (g *gathering) note(ctx context.Context) error {
+// keepWork keeps what all tasks of the phase have in common, for those who are to run one again.
+func (g *gathering) keepWork(ctx context.Context) error {
 	if !g.r.jury(g.e) || g.r.deps.Payer == nil {
 		return nil
 	}

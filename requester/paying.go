@@ -265,7 +265,7 @@ func (g *gathering) settle(ctx context.Context) {
 		return
 	}
 	g.r.sign(all)
-	if err := g.r.journal.commit(ctx, g.e.id, nil, all, g.e.snapshot()); err != nil {
+	if err := g.r.journal.commit(ctx, g.e.id, batch{payments: all}, g.e.snapshot()); err != nil {
 		g.r.log.Error("What is owed cannot be written down, so it is not promised", "job", g.e.id, "err", err)
 		return
 	}

@@ -64,8 +64,9 @@ type Deps struct {
 	Engine Engine // runs checkers; nil: jobs with one are refused
 	Payer  Payer  // nil: only work that is given away is taken
 
-	Court   Court   // nil: nobody audits what is paid for
-	Examine Examine // nil: no juror is looked after
+	Whom    func() market.List // who may work for this node: nodes, owners and networks; nil: everybody
+	Court   Court              // nil: nobody audits what is paid for
+	Examine Examine            // nil: no juror is looked after
 }
 
 // Requester carries jobs.

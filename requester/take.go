@@ -92,6 +92,7 @@ func (g *gathering) event(h *hire, e p2p.Event) {
 		h.up, h.since = false, now
 	case p2p.EventRestarted:
 		held, rerun := g.board.lost(h)
+		g.missed(h, len(held))
 		h.old = true
 		h.doubt()
 		h.claims, h.since = len(held), now // what was on its way comes to the new process
@@ -213,6 +214,9 @@ func (g *gathering) unfinished(ctx context.Context, a arrival) (again bool, err 
 			return true, g.e.failureOf(r)
 		}
 		h.faults++
+		if r.End != job.Stopped { // that is its owner's right
+			g.missed(h, 1)
+		}
 	case !r.Succeeded() && r.End != job.Refused && g.retries[i] < g.e.spec.Retries:
 		g.retries[i]++
 		h.doubt()
@@ -307,7 +311,7 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 			Hint: "is the program deterministic? hpips job logs " + g.e.id + " shows each execution"}
 	}
 	g.e.ruled(v)
-	promote := entry{promote: true, checked: v.checked, digest: v.digest, result: job.Result{Index: index}}
+	promote := entry{promote: true, checked: v.checked, digest: v.digest, result: job.Result{Index: index}, right: v.right, odd: v.odd}
 	node, accepted, err := g.r.journal.vote(ctx, g.e.id, index, v.digest)
 	if err != nil {
 		return err
@@ -322,7 +326,7 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 				s.Error = failure
 			}
 		})
-		if err := g.r.journal.commit(ctx, g.e.id, []entry{promote}, nil, g.e.snapshot()); err != nil || itsResult {
+		if err := g.r.journal.commit(ctx, g.e.id, batch{entries: []entry{promote}}, g.e.snapshot()); err != nil || itsResult {
 			return err
 		}
 		return failure
