@@ -83,6 +83,7 @@ type Requester struct {
 
 	mu      sync.Mutex
 	links   map[peer.ID]*link
+	heard   chan struct{}            // a panel has spoken
 	panels  map[trust.Matter]*panel  // of audits that are open
 	sworn   map[[32]byte]lease.Lease // whose payer wants a jury, by what the chain calls them
 	secret  [32]byte                 // picks whom this node looks after
@@ -102,7 +103,7 @@ func New(log *slog.Logger, deps Deps, cfg Config) (*Requester, error) {
 		return nil, err
 	}
 	r := &Requester{log: log, cfg: cfg, deps: deps, journal: j, now: time.Now,
-		panels: map[trust.Matter]*panel{}, sworn: map[[32]byte]lease.Lease{}, links: map[peer.ID]*link{}, errands: map[string]*errand{}, begin: make(chan *errand), closing: make(chan struct{}, 1), resumed: make(chan struct{})}
+		heard: make(chan struct{}, 1), panels: map[trust.Matter]*panel{}, sworn: map[[32]byte]lease.Lease{}, links: map[peer.ID]*link{}, errands: map[string]*errand{}, begin: make(chan *errand), closing: make(chan struct{}, 1), resumed: make(chan struct{})}
 	if _, err := rand.Read(r.secret[:]); err != nil {
 		return nil, fmt.Errorf("requester: %w", err)
 	}

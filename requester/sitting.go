@@ -28,6 +28,7 @@ func (r *Requester) attend(ctx context.Context) {
 		}
 		select {
 		case <-tick.C:
+		case <-r.heard:
 		case <-ctx.Done():
 			return
 		}
