@@ -28,7 +28,8 @@ func (k Keeper) CheckFree(c context.Context, msg sdk.Msg) error {
 	ctx := metered.WithGasMeter(storetypes.NewInfiniteGasMeter())
 	mode := ctx.ExecMode()
 	whole := mode == sdk.ExecModeCheck || mode == sdk.ExecModeReCheck
-	jurors, shape, do := 1, func() error { return nil }, func() error { return nil }
+	jurors := 1
+	var shape, do func() error
 	switch m := msg.(type) {
 	case *auditv1.MsgAttest:
 		for _, p := range m.Panels {
