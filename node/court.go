@@ -95,7 +95,12 @@ func (c *court) Admit(ctx context.Context, m trust.Matter, places int, juror [32
 			height, payer = d.Height, d.Payer
 		}
 	}
-	call, s, err := summon(ctx, w, m, places, height, payer, juror[:])
+	ask := standings{w: w, known: map[sortition.Key]ledger.Standing{}}
+	call, err := ask.summon(ctx, m, places, height, payer)
+	if err != nil {
+		return requester.Juror{}, err
+	}
+	s, err := ask.of(ctx, juror)
 	if err != nil {
 		return requester.Juror{}, err
 	}
@@ -109,11 +114,27 @@ func (c *court) Admit(ctx context.Context, m trust.Matter, places int, juror [32
 	return requester.Juror{Node: juror, Owner: s.Owner, Network: s.Network, Beta: beta}, nil
 }
 
-// summon puts together who may be a juror of a matter, and how a node stands.
-func summon(ctx context.Context, w *ledger.Ledger, m trust.Matter, places int, height int64, payer string, node []byte) (auditor.Call, ledger.Standing, error) {
-	s, err1 := w.Standing(ctx, node)
-	provider, err2 := w.Standing(ctx, m.Node[:])
-	return auditor.Call{Matter: m, Places: places, Height: height, Owners: []string{provider.Owner, payer}, Network: provider.Network}, s, errors.Join(err1, err2)
+// standings asks the chain how nodes stand, of each once.
+type standings struct {
+	w     *ledger.Ledger
+	known map[sortition.Key]ledger.Standing
+}
+
+func (s standings) of(ctx context.Context, node sortition.Key) (ledger.Standing, error) {
+	if known, is := s.known[node]; is {
+		return known, nil
+	}
+	one, err := s.w.Standing(ctx, node[:])
+	if err == nil {
+		s.known[node] = one
+	}
+	return one, err
+}
+
+// summon puts together who may be a juror of a matter.
+func (s standings) summon(ctx context.Context, m trust.Matter, places int, height int64, payer string) (auditor.Call, error) {
+	provider, err := s.of(ctx, m.Node)
+	return auditor.Call{Matter: m, Places: places, Height: height, Owners: []string{provider.Owner, payer}, Network: provider.Network}, err
 }
 
 func standing(s ledger.Standing) auditor.Standing {

@@ -71,10 +71,10 @@ func (b bar) Audits(ctx context.Context) ([]auditor.Audit, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := b.Node()
+	ask := standings{w: w, known: map[sortition.Key]ledger.Standing{}}
 	var out []auditor.Audit
 	for _, a := range all {
-		call, _, err := summon(ctx, w, a.Matter, a.Jurors, a.Height, a.Payer, id[:])
+		call, err := ask.summon(ctx, a.Matter, a.Jurors, a.Height, a.Payer)
 		if err != nil {
 			return nil, err
 		}
@@ -95,19 +95,19 @@ func (b bar) Disputes(ctx context.Context) ([]auditor.Dispute, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := sortition.Key(b.Node())
+	id, ask := sortition.Key(b.Node()), standings{w: w, known: map[sortition.Key]ledger.Standing{}}
 	var out []auditor.Dispute
 	for _, d := range all {
 		places := trust.Second
 		if d.Matter.Round == 2 {
 			places = trust.Third
 		}
-		call, _, err := summon(ctx, w, d.Matter, places, d.Height, d.Payer, id[:])
+		call, err := ask.summon(ctx, d.Matter, places, d.Height, d.Payer)
 		if err != nil {
 			return nil, err
 		}
 		for _, juror := range d.Spoken {
-			s, err := w.Standing(ctx, juror[:])
+			s, err := ask.of(ctx, juror)
 			if err != nil {
 				return nil, err
 			}
