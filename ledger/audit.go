@@ -70,14 +70,17 @@ func (l *Ledger) Audits(ctx context.Context) ([]Audit, error) {
 			if a.Until == 0 || len(a.Seed) != 32 {
 				continue // it is over, or not drawn yet
 			}
-			all = append(all, Audit{Matter: trust.Matter{Chain: chain, Node: [32]byte(a.Node), Sequence: a.Sequence, Seed: [32]byte(a.Seed)}, Lease: [32]byte(a.Lease), Payer: a.Payer, Root: [32]byte(a.Root),
-				Span: trust.Span{TasksBefore: a.TasksBefore, Tasks: a.Tasks, WorkBefore: a.WorkBefore, Work: a.Work}, Rate: a.Rate, Jurors: int(a.Jurors), Draws: a.Draws, Attested: a.Attested,
-				Height: a.Height})
+			all = append(all, audited(chain, a))
 		}
 		if page.Key = r.Pagination.GetNextKey(); len(page.Key) == 0 {
 			return all, nil
 		}
 	}
+}
+
+func audited(chain string, a auditv1.Audit) Audit {
+	return Audit{Matter: trust.Matter{Chain: chain, Node: [32]byte(a.Node), Sequence: a.Sequence, Seed: [32]byte(a.Seed)}, Lease: [32]byte(a.Lease), Payer: a.Payer, Root: [32]byte(a.Root),
+		Span: trust.Span{TasksBefore: a.TasksBefore, Tasks: a.Tasks, WorkBefore: a.WorkBefore, Work: a.Work}, Rate: a.Rate, Jurors: int(a.Jurors), Draws: a.Draws, Attested: a.Attested, Height: a.Height}
 }
 
 // Disputes lists those that are open.
@@ -219,13 +222,25 @@ func RevealVoice(juror []byte, dispute uint64, round uint32, v trust.Voice, salt
 	return &auditv1.MsgReveal{Sender: sender(juror), Juror: juror, Dispute: dispute, Round: round, Answer: v.Result[:], State: v.State[:], Salt: salt[:]}
 }
 
-// Conviction tells until when a node's final results can be disputed, as it was convicted; the zero time: it was not.
-func (l *Ledger) Conviction(ctx context.Context, node []byte) (time.Time, error) {
-	r, err := auditv1.NewQueryClient(l.now()).Recent(ctx, &auditv1.QueryRecentRequest{Node: node})
-	if err != nil || r.Conviction == nil {
-		return time.Time{}, err
+// Recent lists a node's last redemptions whose pay is final, and tells until when they can be disputed, as the node was convicted; the zero time: it was not.
+func (l *Ledger) Recent(ctx context.Context, node []byte) (all []Audit, until time.Time, err error) {
+	chain, err := l.chainID(ctx)
+	if err != nil {
+		return nil, until, err
 	}
-	return time.Unix(r.Conviction.Until, 0), nil
+	r, err := auditv1.NewQueryClient(l.now()).Recent(ctx, &auditv1.QueryRecentRequest{Node: node})
+	if err != nil {
+		return nil, until, err
+	}
+	if r.Conviction != nil {
+		until = time.Unix(r.Conviction.Until, 0)
+	}
+	for _, a := range r.Audits {
+		if len(a.Seed) == 32 {
+			all = append(all, audited(chain, a))
+		}
+	}
+	return all, until, nil
 }
 
 // signMessage signs a message that has no signature yet.

@@ -56,10 +56,27 @@ func (c *court) Hearings(ctx context.Context) ([]requester.Hearing, error) {
 	var ours []requester.Hearing
 	for _, a := range audits {
 		if c.t.paysFrom(a.Payer) {
-			ours = append(ours, requester.Hearing{Matter: a.Matter, Lease: a.Lease, Root: a.Root, Span: a.Span, Rate: a.Rate, Jurors: a.Jurors, Draws: a.Draws, Attested: a.Attested})
+			ours = append(ours, hearingOf(a))
 		}
 	}
 	return ours, err
+}
+
+func hearingOf(a ledger.Audit) requester.Hearing {
+	return requester.Hearing{Matter: a.Matter, Lease: a.Lease, Root: a.Root, Span: a.Span, Rate: a.Rate, Jurors: a.Jurors, Draws: a.Draws, Attested: a.Attested}
+}
+
+// Recent are a node's redemptions that can still be disputed if it was convicted.
+func (c *court) Recent(ctx context.Context, node [32]byte) (all []requester.Hearing, convicted bool, err error) {
+	w := c.t.window()
+	if w == nil {
+		return nil, false, errNoChainNode
+	}
+	recent, until, err := w.Recent(ctx, node[:])
+	for _, a := range recent {
+		all = append(all, hearingOf(a))
+	}
+	return all, !until.IsZero(), err
 }
 
 // Rounds are the disputes about them.

@@ -162,6 +162,7 @@ func (r *Requester) Serve(ctx context.Context) error {
 	})
 	carrying.Go(func() { r.closeLeases(ctx) })
 	carrying.Go(func() { r.attend(ctx) })
+	carrying.Go(func() { r.recheck(ctx) })
 	sweep := time.NewTicker(time.Minute)
 	defer sweep.Stop()
 	for {

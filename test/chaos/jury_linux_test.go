@@ -30,7 +30,7 @@ func TestSoakALiarIsConvicted(t *testing.T) {
 		disputed = disputed || err == nil && len(disputes) > 0
 		paid = 0
 		for _, c := range v.folk[:6] {
-			until, err := window.Conviction(t.Context(), c.node())
+			_, until, err := window.Recent(t.Context(), c.node())
 			if err == nil && !until.IsZero() {
 				convicted[c.Name] = true
 			}
