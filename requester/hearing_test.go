@@ -188,6 +188,7 @@ func TestVerifiedWhileTheJobIsUnderWay(t *testing.T) {
 		}
 		a.stop()
 		a.r, a.stop = a.tn.life()
+		synctest.Wait()
 		if s := finish(t, a.r, a.job); s.State != job.Settled || s.Verified != want {
 			t.Errorf("status %+v, error %+v; %d were looked at", s, s.Error, want)
 		}
