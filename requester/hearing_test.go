@@ -406,6 +406,40 @@ func TestPlacesAreFilled(t *testing.T) {
 		bind(a.jill, lease.StageCommitted)
 		bind(a.mallory, lease.StageFilled)
 		bind(a.jack, lease.StageCommitted)
+		a.jack.network, m = "", a.panel(1) // where networks do not count
+		bind(a.jack, lease.StageWaiting)
+		bind(a.jill, lease.StageCommitted)
+	})
+}
+
+// Mallory binds herself to fewer words than there are draws, or to more, and opens that truly. Alice does not judge by them.
+func TestAJurorSpeaksOnEveryDraw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := hold(t, trust.Whole, nil)
+		defer a.close(t)
+		m := a.panel(3) // of few draws
+		vote, voice := a.jack.looks(t, a.r, m)
+		if _, err := a.jack.says(a.r, m, &vote, nil); err != nil {
+			t.Fatal(err)
+		}
+		_, hers := a.mallory.looks(t, a.r, m)
+		says := hers.Says[:len(hers.Says)-1]
+		c := trust.Commitment(trust.Sum(says), a.mallory.node, hers.Salt)
+		if h, err := a.mallory.says(a.r, m, &lease.Vote{Commitment: c, Work: vote.Work, Signature: m.SignVoice(c, vote.Work, a.mallory.key)}, nil); err != nil || h.Stage != lease.StageCommitted {
+			t.Fatalf("mallory is %q, %v", h.Stage, err)
+		}
+		for _, some := range [][]trust.Say{nil, says, hers.Says, append(slices.Clone(hers.Says), hers.Says[0])} {
+			if h, err := a.mallory.says(a.r, m, nil, &lease.Voice{Says: some, Salt: hers.Salt}); err == nil {
+				t.Errorf("%d words on %d draws: %q", len(some), len(hers.Says), h.Stage)
+			}
+		}
+		if h, err := a.jack.says(a.r, m, nil, &voice); err != nil || h.Stage != lease.StageHeard {
+			t.Errorf("jack is %q, %v", h.Stage, err)
+		}
+		a.looks()
+		if len(a.c.found()) > 0 || len(a.c.asked()) > 0 {
+			t.Errorf("attested are %v, %d disputes", a.c.found(), len(a.c.asked()))
+		}
 	})
 }
 
