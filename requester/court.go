@@ -94,11 +94,11 @@ type Examine func(ctx context.Context, s lease.Statement, points []uint64) (answ
 
 // panel is one panel of a hearing.
 type panel struct {
-	hearing Hearing
-	number  uint64
-	seats   []*seat
-	judged  bool // it waits to be attested
-	doubted bool // a leaf of it is disputed
+	hearing   Hearing // as it was when the panel was first asked for; Attested grows
+	number    uint64
+	seats     []*seat
+	dismissed [][32]byte // jurors that had a place and were wrong: they have none again
+	judged    bool       // it waits to be attested
 }
 
 // seat is a juror that committed itself.
@@ -129,7 +129,7 @@ func (p *panel) of(juror [32]byte) *seat {
 
 // takes tells whether a juror may have a place beside the others.
 func (p *panel) takes(j Juror) bool {
-	return !p.full() && !slices.ContainsFunc(p.seats, func(s *seat) bool { return s.juror.Owner == j.Owner || j.Network != "" && s.juror.Network == j.Network })
+	return !p.full() && !slices.Contains(p.dismissed, j.Node) && !slices.ContainsFunc(p.seats, func(s *seat) bool { return s.juror.Owner == j.Owner || j.Network != "" && s.juror.Network == j.Network })
 }
 
 // words are what the witnesses of a panel said, as the chain wants them.

@@ -33,11 +33,12 @@ type town struct {
 	folk  []*worker
 	shelf *shelf
 
-	unwilling int   // how many extensions are still refused
-	extended  int   // how many were not
-	opened    int   // leases
-	bank      *bank // pays; nil: nobody does
-	jury      bool  // alice wants one
+	unwilling int    // how many extensions are still refused
+	extended  int    // how many were not
+	opened    int    // leases
+	bank      *bank  // pays; nil: nobody does
+	jury      bool   // alice wants one
+	court     *court // audits what she pays for; nil: nobody does
 
 	sandbox *enginetest.Fake // for checkers
 	list    market.List      // whom alice hires
@@ -102,9 +103,13 @@ func (tn *town) open() *Requester {
 	if tn.sandbox != nil {
 		sandbox = tn.sandbox
 	}
-	r, err := New(slog.New(slog.DiscardHandler), Deps{Self: "alice", Peers: tn.peers, Dial: func(p peer.ID) Session { return tn.find(p).dial() },
+	deps := Deps{Self: "alice", Peers: tn.peers, Dial: func(p peer.ID) Session { return tn.find(p).dial() },
 		Addrs: func(peer.ID) []string { return nil }, Learn: func(peer.ID, []string) {}, Market: tn, Store: tn.shelf, Payer: payer, Engine: sandbox,
-		Whom: func() market.List { return tn.list }}, cfg)
+		Whom: func() market.List { return tn.list }}
+	if tn.court != nil {
+		deps.Court, deps.Examine, cfg.Canaries = tn.court, tn.court.examine, tn.court.canaries
+	}
+	r, err := New(slog.New(slog.DiscardHandler), deps, cfg)
 	if err != nil {
 		tn.t.Fatal(err)
 	}

@@ -142,7 +142,9 @@ func (r *Requester) listen(p *panel, j Juror, v lease.Voice) (lease.Heard, error
 		return lease.Heard{}, errors.New("hearing: that does not open the commitment")
 	}
 	r.mu.Lock()
-	s.word.Says, s.word.Salt, s.spoken = v.Says, v.Salt, true
+	if !s.spoken { // whoever judges reads it
+		s.word.Says, s.word.Salt, s.spoken = v.Says, v.Salt, true
+	}
 	all := p.spoken() && !p.judged
 	r.mu.Unlock()
 	if all {

@@ -41,26 +41,30 @@ func (r *Requester) sit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	open := map[trust.Matter]Hearing{}
+	open := map[trust.Matter]struct{}{}
 	for _, h := range hearings {
 		m := h.Matter
 		for m.Place = h.Attested; m.Place < trust.Panels(h.Draws); m.Place++ {
-			open[m] = h
+			open[m] = struct{}{}
 		}
 	}
-	var waiting []*panel
+	var waiting, told []*panel
 	r.mu.Lock()
 	for m, p := range r.panels {
-		h, is := open[m]
-		if !is {
+		switch _, is := open[m]; {
+		case !is:
 			delete(r.panels, m)
-			continue
-		}
-		if p.hearing = h; p.spoken() && !p.judged {
+			if p.judged { // it was attested, and the answer was lost
+				told = append(told, p)
+			}
+		case p.spoken() && !p.judged:
 			waiting = append(waiting, p)
 		}
 	}
 	r.mu.Unlock()
+	for _, p := range told {
+		err = errors.Join(err, r.verified(ctx, p))
+	}
 	for _, p := range waiting {
 		err = errors.Join(err, r.judge(ctx, p))
 	}
@@ -149,42 +153,49 @@ func (r *Requester) known(ctx context.Context, key [32]byte) (id string, l lease
 
 // judge compares what all jurors of a panel said with what the provider did.
 //
-//  1. The jurors' work is that of the leaves: who claims another has no place.
-//  2. A leaf about which any of them says something else is disputed: they are its witnesses. Those keep their places who said what the leaf says; if the provider was wrong there will be no
+//  1. A leaf about which any of them says something else is disputed: they are its witnesses. Those keep their places who said what the leaf says; if the provider was wrong there will be no
 //     panel any more, and otherwise the others were.
+//  2. Who says what the leaves say has done their work: who claims another has no place.
 //  3. Now and then a juror's state is compared with what this node finds itself.
-//  4. What is left is attested.
+//  4. What is left waits to be attested.
 func (r *Requester) judge(ctx context.Context, p *panel) error {
 	leaves, err := r.drawn(ctx, p)
 	if err != nil {
 		return err
 	}
-	work := worth(leaves)
-	r.mu.Lock()
-	p.seats = slices.DeleteFunc(p.seats, func(s *seat) bool { return s.vote.Work != work }) // 1
-	whole, words := p.spoken(), p.words()
-	r.mu.Unlock()
-	if !whole {
-		return nil
-	}
-	if q, doubt := p.doubt(leaves, words, work); doubt { // 2
+	if q, doubt := p.doubt(leaves); doubt { // 1
 		err := r.deps.Court.Dispute(ctx, q)
 		r.log.Warn("A juror found another result", "lease", leaves[0].lease, "place", q.Place, "err", err)
 		if err == nil {
-			r.mu.Lock()
-			p.doubted = true
-			p.seats = slices.DeleteFunc(p.seats, func(s *seat) bool { return firstOther(s.word.Says, leaves) >= 0 })
-			r.mu.Unlock()
+			r.dismiss(p, func(s *seat) bool { return firstOther(s.word.Says, leaves) >= 0 })
 		}
 		return err
 	}
+	work := worth(leaves)
+	if !r.dismiss(p, func(s *seat) bool { return s.vote.Work != work }) { // 2
+		return nil
+	}
+	words := p.words()
 	if err := r.canary(ctx, p, leaves, words, work); err != nil { // 3
 		r.log.Warn("A jury is not looked after", "lease", leaves[0].lease, "err", err)
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	p.judged = true // 4
-	r.mu.Unlock()
-	return r.attest(ctx, p.hearing)
+	return nil
+}
+
+// dismiss takes the places of jurors for good, and tells whether all are still there.
+func (r *Requester) dismiss(p *panel, wrong func(*seat) bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range p.seats {
+		if wrong(s) {
+			p.dismissed = append(p.dismissed, s.juror.Node)
+		}
+	}
+	p.seats = slices.DeleteFunc(p.seats, wrong)
+	return p.full()
 }
 
 // worth is the work of leaves, each statement that comes several times in a row once.
@@ -207,12 +218,21 @@ func firstOther(says []trust.Say, leaves []placed) int {
 	return -1
 }
 
-// doubt is the question about the first leaf that a juror contradicts.
-func (p *panel) doubt(leaves []placed, words []Testimony, work uint64) (Question, bool) {
-	for _, w := range words {
-		if i := firstOther(w.Says, leaves); i >= 0 {
-			return Question{Hearing: p.hearing, Place: leaves[i].place, Shown: leaves[i].Shown, Draw: p.first() + uint64(i), Work: work, Witnesses: words}, true
+// doubt is the question about the first leaf that a juror contradicts. The chain knows one work of a panel: witnesses are the jurors who found as much as this one. A provider that told
+// of more work than it did is found out by just that.
+func (p *panel) doubt(leaves []placed) (Question, bool) {
+	for _, s := range p.seats {
+		i := firstOther(s.word.Says, leaves)
+		if i < 0 {
+			continue
 		}
+		q := Question{Hearing: p.hearing, Place: leaves[i].place, Shown: leaves[i].Shown, Draw: p.first() + uint64(i), Work: s.vote.Work}
+		for _, w := range p.seats {
+			if w.vote.Work == q.Work {
+				q.Witnesses = append(q.Witnesses, w.word)
+			}
+		}
+		return q, true
 	}
 	return Question{}, false
 }
