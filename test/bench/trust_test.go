@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -20,7 +21,14 @@ const (
 // years are runs of one world with several seeds.
 type years []tally
 
-// lived runs a world with seeds 1, 2, … and tells it as one row of docs/trust.md.
+// heading names what lived tells.
+func heading(t *testing.T) {
+	t.Helper()
+	const names = "| World | Wrong, paid for | Never refunded | The worst seed's | Audits, whole run | Last half | Last half, by work | Convictions of liars | Honest providers slashed | Honest jurors fined | A liar's income |"
+	fmt.Fprintf(t.Output(), "%s\n%s|\n", names, strings.Repeat("|---", strings.Count(names, "|")-1))
+}
+
+// lived runs a world with seeds 1, 2, … and tells it as one row of docs/trust.md: parts are of all tasks, audits are executions, numbers are means of a run's.
 func lived(t *testing.T, name string, w world) (all years) {
 	t.Helper()
 	w.tasks = either(100_000, 1_000_000)
@@ -99,6 +107,7 @@ func (all years) sound(t *testing.T) {
 // Mallory has ten of fifty providers, who lie always, now and then, or where it is dear, and who cover each other in every jury. Nobody asks one again that was
 // convicted.
 func TestTrust(t *testing.T) {
+	heading(t)
 	all := lived(t, "three kinds", world{liars: fifth, habits: mixed})
 	all.sound(t)
 	all.poorer(t)
@@ -106,14 +115,15 @@ func TestTrust(t *testing.T) {
 		if y.kept > keptMost {
 			t.Errorf("seed %d: %d wrong results were accepted and never refunded, more than %d", i+1, y.kept, keptMost)
 		}
-		if y.convicted != fifth {
-			t.Errorf("seed %d: %d of %d liars were convicted", i+1, y.convicted, fifth)
+		if y.convicted != fifth || y.jurorsHurt > 0 {
+			t.Errorf("seed %d: %d of %d liars were convicted, %d honest jurors fined", i+1, y.convicted, fifth, y.jurorsHurt)
 		}
 	}
 }
 
 // The same ten without audits: nothing else keeps wrong results out, and lying pays.
 func TestTrustWithoutAudits(t *testing.T) {
+	heading(t)
 	all := lived(t, "three kinds, no audits", world{liars: fifth, habits: mixed, off: true})
 	for i, y := range all {
 		if got := part(y.kept, y.tasks); got < 0.05 {
@@ -125,41 +135,44 @@ func TestTrustWithoutAudits(t *testing.T) {
 	}
 }
 
-// Each kind by itself. Whoever begins to lie late is the one that bonds are for; its wrong results are told, not limited.
+// Each kind by itself. Those who begin to lie late, or lie seldom, get more than the required figure past the jury: their limits are what docs/trust.md tells,
+// with room for luck. No honest provider pays for any of it, and no liar is richer for it.
 func TestTrustByHabit(t *testing.T) {
-	for _, h := range []habit{always, sometimes, seldom, whereDear, strategic, sly} {
+	heading(t)
+	for _, kind := range []struct {
+		habit
+		most int // wrong results that are never refunded, in one run where liars leave
+	}{{always, keptMost}, {sometimes, keptMost}, {whereDear, keptMost}, {seldom, 500}, {strategic, 300}, {sly, 2000}} {
 		for _, back := range []bool{false, true} {
-			name := h.name + map[bool]string{false: "; leaves", true: "; returns"}[back]
-			all := lived(t, name, world{liars: fifth, habits: []habit{h}, returns: back})
+			name := kind.name + map[bool]string{false: "; leave", true: "; return"}[back]
+			all := lived(t, name, world{liars: fifth, habits: []habit{kind.habit}, returns: back})
 			for i, y := range all {
-				if y.slashed > 0 {
-					t.Errorf("%s: seed %d: %d honest providers were slashed", name, i+1, y.slashed)
+				if y.slashed > 0 || y.convicted == 0 {
+					t.Errorf("%s: seed %d: %d honest providers were slashed, %d liars convicted", name, i+1, y.slashed, y.convicted)
 				}
-				if y.convicted == 0 {
-					t.Errorf("%s: seed %d: no liar was convicted", name, i+1)
+				if !back && y.kept > kind.most {
+					t.Errorf("%s: seed %d: %d wrong results were accepted and never refunded, more than %d", name, i+1, y.kept, kind.most)
 				}
 			}
-			if h.name == seldom.name { // a lucky one may be richer: see docs/trust.md
-				continue
-			}
-			all.poorer(t)
-			if h.percent == 100 && h.patient == 0 && !back {
-				all.sound(t)
+			if *full || kind.name != seldom.name { // who lies once in a hundred may be lucky for some thousand tasks
+				all.poorer(t)
 			}
 		}
 	}
 	for _, h := range []habit{strategic, sly} {
-		lived(t, h.name+"; leaves; recent results cost their price alone", world{liars: fifth, habits: []habit{h}, once: true}).poorer(t)
+		lived(t, h.name+"; leave; recent results cost price and jurors", world{liars: fifth, habits: []habit{h}, once: true}).poorer(t)
 	}
 }
 
 // A fifth of all jurors accuse every honest provider that they are drawn for. The later rounds hold most of it, not all.
 func TestTrustFramed(t *testing.T) {
+	heading(t)
 	all := lived(t, "three kinds, who also accuse", world{liars: fifth, habits: mixed, frame: true})
 	framed, slashed := 0, 0
 	for _, y := range all {
 		framed, slashed = framed+y.framed, slashed+y.slashed
 	}
+	figure(t, "trust-accusations", part(framed, len(all)), "a run")
 	figure(t, "trust-framed", 100*part(slashed, framed), "% of accusations convict an honest provider")
 	if got := part(slashed, framed); framed == 0 || got > 0.03 {
 		t.Errorf("%d of %d accusations convicted an honest provider, more than 3 %%", slashed, framed)
@@ -169,6 +182,7 @@ func TestTrustFramed(t *testing.T) {
 
 // The curve of docs/trust.md: from nobody who lies to four in ten. The rules are made for a fifth.
 func TestTrustCurve(t *testing.T) {
+	heading(t)
 	for _, back := range []bool{false, true} {
 		for liars := 0; liars <= 20; liars += 5 {
 			name := fmt.Sprintf("%d %%; %s", 100*liars/crowd, map[bool]string{false: "leave", true: "return"}[back])

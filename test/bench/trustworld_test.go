@@ -50,7 +50,7 @@ type world struct {
 	returns bool // a convicted liar comes back under a new name, else nobody asks it again
 	frame   bool // liars in a jury accuse honest providers, too
 	off     bool // no audits
-	once    bool // of a recent result the bond pays the price alone, not a fine for each as chain/audit takes
+	once    bool // for a recent result the bond pays its price and its jurors, not a fine for each as chain/audit takes
 	seed    uint64
 }
 
@@ -312,11 +312,12 @@ func (s *economy) recheck(t *testing.T, p *provider, r *redemption) {
 		if !r.lies[i] || p.bond < price {
 			continue
 		}
-		if f, _ := s.dispute(t, p, l, price, nil, nil); f != wrongAnswer {
+		found, jurors := s.dispute(t, p, l, price, nil, nil)
+		if found != wrongAnswer {
 			continue
 		}
 		if s.once {
-			s.fine(p, price)
+			s.fine(p, price*uint64(1+jurors))
 		} else {
 			s.fine(p, s.rules.Fine(price, p.bond))
 		}
