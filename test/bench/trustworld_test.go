@@ -57,7 +57,6 @@ type world struct {
 type redemption struct {
 	leaves []trust.Leaf
 	lies   []bool // by leaf
-	repaid []bool
 	amount uint64
 	span   trust.Span
 }
@@ -76,7 +75,7 @@ type provider struct {
 
 // tally is what came of a run.
 type tally struct {
-	tasks, lies, accepted, kept            int // results; wrong ones whose pay became final; of those, what was never refunded
+	tasks, accepted, kept                  int // results; wrong ones whose pay became final; of those, what was never refunded
 	runs, lateRuns, late                   int // executions for audits, those of the run's last half, and its tasks
 	lateWork, lateJuryWork                 uint64
 	convicted, framed, slashed, jurorsHurt int       // liars' convictions; accusations of honest providers; honest providers convicted; honest jurors fined
@@ -145,12 +144,11 @@ func (s *economy) redeem(t *testing.T, p *provider) {
 
 func (s *economy) batch(p *provider) *redemption {
 	n := 20 + s.luck.IntN(40)
-	r := &redemption{span: trust.Span{TasksBefore: uint64(p.results), Tasks: uint64(n), WorkBefore: p.work}, lies: make([]bool, n), repaid: make([]bool, n)}
+	r := &redemption{span: trust.Span{TasksBefore: uint64(p.results), Tasks: uint64(n), WorkBefore: p.work}, lies: make([]bool, n)}
 	for i := range n {
 		l := trust.Leaf{Work: workUnit<<s.luck.IntN(7) + s.luck.Uint64N(workUnit/2), Before: p.work}
 		if p.lies && p.results >= p.habit.patient && p.habit.where(l.Work) && s.luck.IntN(100) < p.habit.percent {
 			r.lies[i], l.Result = true, trust.Digest{1}
-			s.lies++
 		} else {
 			p.income -= int64(l.Work/1000) * costPercent / 100
 		}
