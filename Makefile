@@ -25,7 +25,7 @@ demo: build ## run the main job: two jobs on five nodes of a private network on 
 test: ## install what the tests need, then run all of them (lint, unit, race, other systems, e2e)
 	@etc/test.sh
 
-bench: setup build ## measure; the figures of docs/performance.md
+bench: setup build ## measure; the figures of docs/performance.md and docs/trust.md
 	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test ./test/bench -count=1 -v -timeout 60m -args -full
 
 soak: setup build ## run the long tests with their full counts

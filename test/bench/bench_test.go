@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// full is set by make bench: the counts that the figures of docs/performance.md are taken with, and failure below what is required.
+// full is set by make bench: the counts that the figures of docs/performance.md and docs/trust.md are taken with, and failure below what is required.
 var full = flag.Bool("full", false, "full counts; fail below the required figures")
 
 // either picks a count.
