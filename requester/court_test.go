@@ -45,6 +45,8 @@ func (c *court) Hearings(context.Context) ([]Hearing, error) {
 	return slices.Clone(c.hearings), nil
 }
 
+func (c *court) Recent(context.Context, [32]byte) ([]Hearing, bool, error) { return nil, false, nil }
+
 func (c *court) Rounds(context.Context) ([]Round, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -251,7 +251,7 @@ func TestRecentResultsAreRefunded(t *testing.T) {
 	}
 	s.must(s.send(s.question(j, old, 4)))
 	jurors := s.answers(j, 2, 3, truth(j, 4))
-	if s.bonds["bob"] != bond-350 || s.back[person("alice").address()] != back+10 || s.back[jurors[0].address()] != 10 {
+	if s.bonds["bob"] != bond-40 || s.back[person("alice").address()] != back+10 || s.back[jurors[0].address()] != 10 {
 		t.Errorf("bob's bond %d, alice has back %d, a juror %d", s.bonds["bob"], s.back[person("alice").address()], s.back[jurors[0].address()])
 	}
 	late := s.question(j, old, 5)

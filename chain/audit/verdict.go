@@ -197,8 +197,8 @@ func (k Keeper) close(ctx sdk.Context, d auditv1.Dispute, undecided bool) error 
 	return errors.Join(err, k.hold(ctx, d.Lease, false))
 }
 
-// convict punishes the accused. A provider loses all pay that is not final (the escrow gives it back, redemption by redemption) and min(B, 35 V); of a result whose pay was final, its
-// payer gets the price back from the bond, too, and the jurors theirs. A juror loses min(B, V).
+// convict punishes the accused. A provider loses all pay that is not final (the escrow gives it back, redemption by redemption) and min(B, 35 V). Of a result whose pay was final, its payer
+// gets the price back from the bond, and the jurors theirs, and no more is taken: what is left is for the next one. A juror loses min(B, V).
 func (k Keeper) convict(ctx sdk.Context, d auditv1.Dispute, right [][]byte) error {
 	if d.Juror {
 		_, err := k.fine(ctx, d, d.Accused)
@@ -208,8 +208,8 @@ func (k Keeper) convict(ctx sdk.Context, d auditv1.Dispute, right [][]byte) erro
 	if err != nil {
 		return err
 	}
-	refunds := []Refund{{d.Payer, math.NewIntFromUint64(d.Spent)}}
-	if d.Final {
+	amount, refunds := rules(p).Fine(d.Price, everything), []Refund{{d.Payer, math.NewIntFromUint64(d.Spent)}}
+	if d.Final { // the fine was taken with the conviction: here the bond is for those who were deceived
 		refunds = []Refund{{d.Payer, math.NewIntFromUint64(d.Price)}}
 		for _, j := range right {
 			owner, err := k.owner(ctx, j)
@@ -218,8 +218,9 @@ func (k Keeper) convict(ctx sdk.Context, d auditv1.Dispute, right [][]byte) erro
 			}
 			refunds = append(refunds, Refund{owner, math.NewIntFromUint64(d.Price)})
 		}
+		amount = trust.Times(d.Price, uint64(len(refunds)))
 	}
-	taken, err := k.slash(ctx, d, d.Node, rules(p).Fine(d.Price, everything), refunds...)
+	taken, err := k.slash(ctx, d, d.Node, amount, refunds...)
 	if err != nil {
 		return err
 	}

@@ -83,8 +83,11 @@ func Deposit(work uint64) uint64 {
 const fullJury = Fellows + Second + Third
 
 // SetAside is what a lease keeps of its deposit for one full jury: 12 prices of its task, each juror one.
-func SetAside(price uint64) uint64 {
-	hi, lo := bits.Mul64(price, fullJury)
+func SetAside(price uint64) uint64 { return Times(price, fullJury) }
+
+// Times is n prices; what does not fit stays at the largest number.
+func Times(price, n uint64) uint64 {
+	hi, lo := bits.Mul64(price, n)
 	if hi > 0 {
 		return ^uint64(0)
 	}
