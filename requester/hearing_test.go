@@ -68,7 +68,7 @@ func (a *audit) open(t *testing.T, rate uint64) {
 	}
 	for id, vouchers := range bob.paid {
 		v := vouchers[len(vouchers)-1].Voucher
-		a.h = Hearing{Matter: trust.Matter{Chain: a.tn.bank.ID(), Node: [32]byte(sum("bob")), Sequence: 1, Seed: sum("seed")}, Lease: bob.book.leases[id].Terms.Key(), Root: v.Root,
+		a.h = Hearing{Matter: trust.Matter{Chain: a.tn.bank.ID(), Node: sum("bob"), Sequence: 1, Seed: sum("seed")}, Lease: bob.book.leases[id].Terms.Key(), Root: v.Root,
 			Span: trust.Span{Tasks: v.Usage.Tasks, Work: v.Usage.Work}, Rate: rate, Jurors: 2}
 	}
 	a.h.Draws = a.h.draw().Len()
