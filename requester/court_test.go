@@ -146,7 +146,7 @@ func (c *court) Dispute(_ context.Context, q Question) (err error) {
 	if err := trust.CheckPath(h.Root, h.size(), q.Place, l.Seal(q.Shown.Salt), q.Shown.Path); err != nil {
 		return err
 	}
-	if !h.draw().Hits(q.Draw, q.Place, l) {
+	if len(q.Witnesses) > 0 && !h.draw().Hits(q.Draw, q.Place, l) {
 		return fmt.Errorf("draw %d does not fall on place %d", q.Draw, q.Place)
 	}
 	if slices.ContainsFunc(c.disputes, func(before Question) bool { return before.Place == q.Place && before.Accused == q.Accused }) {
@@ -155,7 +155,7 @@ func (c *court) Dispute(_ context.Context, q Question) (err error) {
 	if err := c.voices(h, q.Draw/trust.PanelSize, q.Work, q.Witnesses); err != nil {
 		return err
 	}
-	differ := q.Accused > 0
+	differ := q.Accused > 0 || len(q.Witnesses) == 0 // alice found it herself
 	for _, w := range q.Witnesses {
 		differ = differ || w.Says[q.Draw%trust.PanelSize].Answer != l.Answer()
 	}

@@ -160,7 +160,7 @@ func TestTrustByHabit(t *testing.T) {
 		}
 	}
 	for _, h := range []habit{strategic, sly} {
-		lived(t, h.name+"; leave; recent results cost price and jurors", world{liars: fifth, habits: []habit{h}, once: true}).poorer(t)
+		lived(t, h.name+"; leave; recent results cost a fine each", world{liars: fifth, habits: []habit{h}, fined: true}).poorer(t)
 	}
 }
 

@@ -50,7 +50,7 @@ type world struct {
 	returns bool // a convicted liar comes back under a new name, else nobody asks it again
 	frame   bool // liars in a jury accuse honest providers, too
 	off     bool // no audits
-	once    bool // for a recent result the bond pays its price and its jurors, not a fine for each as chain/audit takes
+	fined   bool // for a recent result the bond pays a fine, and not its price and its jurors as chain/audit takes
 	seed    uint64
 }
 
@@ -314,10 +314,10 @@ func (s *economy) recheck(t *testing.T, p *provider, r *redemption) {
 		if found != wrongAnswer {
 			continue
 		}
-		if s.once {
-			s.fine(p, price*uint64(1+jurors))
-		} else {
+		if s.fined {
 			s.fine(p, s.rules.Fine(price, p.bond))
+		} else {
+			s.fine(p, price*uint64(1+jurors))
 		}
 		s.kept--
 	}
