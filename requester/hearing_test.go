@@ -557,7 +557,9 @@ func TestWhatAConvictedNodeDidIsLookedAtAgain(t *testing.T) {
 			t.Errorf("disputed are the results of tasks %v, want %v", found, wrong)
 		}
 		why, err := a.r.Why(t.Context(), a.job)
-		if err != nil || !slices.ContainsFunc(why.Events, func(e job.Event) bool { return strings.Contains(e.Text, "2 results of a node that was convicted since were wrong") }) {
+		if err != nil || !slices.ContainsFunc(why.Events, func(e job.Event) bool {
+			return strings.Contains(e.Text, "2 results of a node that was convicted since were wrong")
+		}) {
 			t.Errorf("%+v, %v", why.Events, err)
 		}
 	})
