@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -251,3 +252,12 @@ func signMessage(use voucher.Use, chain string, m interface{ Marshal() ([]byte, 
 	}
 	return voucher.SignMessage(use, chain, b, secret)
 }
+
+// IsAsked tells whether the chain refused a dispute because the same was asked before.
+func IsAsked(err error) bool {
+	var no *Refused
+	return errors.As(err, &no) && no.is("audit", codeAsked)
+}
+
+// codeAsked is chain/audit's ErrAsked.
+const codeAsked = 16

@@ -178,7 +178,10 @@ func (c *court) Dispute(ctx context.Context, q requester.Question) error {
 	if err != nil {
 		return err
 	}
-	return c.send(ctx, m)
+	if err = c.send(ctx, m); ledger.IsAsked(err) {
+		return nil // in an earlier life, or by another finding
+	}
+	return err
 }
 
 func (c *court) send(ctx context.Context, m ledger.Message) error {

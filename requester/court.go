@@ -3,6 +3,7 @@ package requester
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/hpips/hpips/pay"
 	"github.com/hpips/hpips/spec/lease"
@@ -97,7 +98,8 @@ type panel struct {
 	hearing   Hearing // as it was when the panel was first asked for; Attested grows
 	number    uint64
 	seats     []*seat
-	dismissed [][32]byte // jurors that had a place and were wrong: they have none again
+	dismissed [][32]byte // jurors that had a place and were wrong, or silent twice: they have none again
+	silent    [][32]byte // jurors that lost their place once, as nothing was heard of them
 	judged    bool       // it waits to be attested
 }
 
@@ -107,6 +109,24 @@ type seat struct {
 	word   Testimony
 	vote   lease.Vote
 	spoken bool
+	heard  time.Time // when something was heard of it
+}
+
+// quiet takes the places of jurors that have said nothing since a time, and have not told what they found: else one of them could keep a panel from its end.
+func (p *panel) quiet(since time.Time) {
+	if p.judged {
+		return
+	}
+	p.seats = slices.DeleteFunc(p.seats, func(s *seat) bool {
+		gone := !s.spoken && s.heard.Before(since)
+		switch node := s.juror.Node; {
+		case gone && slices.Contains(p.silent, node):
+			p.dismissed = append(p.dismissed, node)
+		case gone:
+			p.silent = append(p.silent, node)
+		}
+		return gone
+	})
 }
 
 // first and count are the draws that a panel looks at.

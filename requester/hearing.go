@@ -115,12 +115,14 @@ func (r *Requester) bind(p *panel, j Juror, proof sortition.Proof, v lease.Vote)
 	case s == nil && !p.takes(j):
 		return lease.StageFilled, nil
 	case s == nil:
-		p.seats = append(p.seats, &seat{juror: j, vote: v, word: Testimony{Juror: j.Node, Proof: proof, Signature: v.Signature}})
+		s = &seat{juror: j, vote: v, word: Testimony{Juror: j.Node, Proof: proof, Signature: v.Signature}}
+		p.seats = append(p.seats, s)
 	case s.vote.Commitment != v.Commitment || s.vote.Work != v.Work:
 		return "", errors.New("hearing: this juror is bound to something else")
 	case s.spoken:
 		return lease.StageHeard, nil
 	}
+	s.heard = r.now()
 	if p.full() {
 		return lease.StageCommitted, nil
 	}

@@ -564,3 +564,30 @@ func TestWhatAConvictedNodeDidIsLookedAtAgain(t *testing.T) {
 		}
 	})
 }
+
+// Mallory binds herself and is never heard of again. She keeps no panel from its end: another takes her place; and when she does it once more she has none any more.
+func TestASilentJurorLosesItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := hold(t, trust.Whole, nil)
+		defer a.close(t)
+		m := a.panel(0)
+		bind := func(j *juror, want lease.Stage) {
+			t.Helper()
+			c := trust.Commitment(trust.Voice{}, j.node, [32]byte{})
+			if h, err := j.says(a.r, m, &lease.Vote{Commitment: c, Work: 1, Signature: m.SignVoice(c, 1, j.key)}, nil); err != nil || h.Stage != want {
+				t.Errorf("%s is %q, %v; wanted %q", j.owner, h.Stage, err, want)
+			}
+		}
+		for range 2 {
+			bind(a.mallory, lease.StageWaiting)
+			time.Sleep(a.r.cfg.Silence)
+			a.looks()
+		}
+		bind(a.mallory, lease.StageFilled)
+		sit(t, a.r, m, a.jack, a.jill)
+		a.looks()
+		if found := a.c.found(); len(found) != 1 {
+			t.Errorf("attested are %v", found)
+		}
+	})
+}

@@ -35,19 +35,20 @@ type Config struct {
 	Fetch    time.Duration // without progress, before the content of a result is given up
 	Jury     bool          // paid work is open to jurors: its vouchers have roots
 	Court    time.Duration // between two looks at audits
+	Silence  time.Duration // of a juror, before its place is given to another
 	Canaries float64       // share of panels of which this node runs a draw again itself, 0 … 1
 }
 
 // Default returns the configuration for a home folder.
 func Default(dir string) Config {
 	return Config{Dir: dir, Term: time.Hour, Patience: 5 * time.Second, Seek: 2 * time.Second, Fetch: time.Minute,
-		Hour: 10 * market.DefaultRates.CPU, Ahead: 5 * time.Minute, Chain: 30 * time.Second, Court: 3 * time.Second, Canaries: 0.02}
+		Hour: 10 * market.DefaultRates.CPU, Ahead: 5 * time.Minute, Chain: 30 * time.Second, Court: 3 * time.Second, Silence: 10 * time.Minute, Canaries: 0.02}
 }
 
 // Check refuses what cannot work.
 func (c Config) Check() error {
-	if c.Dir == "" || c.Term < time.Second || c.Patience <= 0 || c.Seek <= 0 || c.Fetch <= 0 || c.Ahead <= 0 || c.Chain <= 0 || c.Court <= 0 || !(c.Canaries >= 0 && c.Canaries <= 1) {
-		return fmt.Errorf("requester config: dir, term, patience, seek, fetch, ahead, chain and court must be set, and canaries be a share: %+v", c)
+	if c.Dir == "" || c.Term < time.Second || c.Patience <= 0 || c.Seek <= 0 || c.Fetch <= 0 || c.Ahead <= 0 || c.Chain <= 0 || c.Court <= 0 || c.Silence <= 0 || !(c.Canaries >= 0 && c.Canaries <= 1) {
+		return fmt.Errorf("requester config: dir, term, patience, seek, fetch, ahead, chain, court and silence must be set, and canaries be a share: %+v", c)
 	}
 	return nil
 }

@@ -59,6 +59,8 @@ func (r *Requester) sit(ctx context.Context) error {
 			}
 		case p.spoken() && !p.judged:
 			waiting = append(waiting, p)
+		default:
+			p.quiet(r.now().Add(-r.cfg.Silence))
 		}
 	}
 	r.mu.Unlock()

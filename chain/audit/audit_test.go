@@ -264,3 +264,10 @@ func FuzzMessages(f *testing.F) {
 		}
 	})
 }
+
+// A ledger knows this refusal by its number.
+func TestWhatWasAskedBeforeHasItsNumber(t *testing.T) {
+	if ErrAsked.ABCICode() != 16 || ErrAsked.Codespace() != "audit" {
+		t.Errorf("%s %d", ErrAsked.Codespace(), ErrAsked.ABCICode())
+	}
+}
