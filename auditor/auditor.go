@@ -29,6 +29,7 @@ type Config struct {
 	Memory int64         // bytes that a program may have
 	Disk   int64         // bytes of inputs, and of what a program may write besides
 	Stall  time.Duration // without progress, before content is given up
+	Work   uint64        // instructions of each execution at most; 0: what the statement says
 }
 
 // Default returns the configuration for a folder: an hour, 4 GiB of memory and 20 GiB of disk.
@@ -125,6 +126,13 @@ func (e *Examiner) Examine(ctx context.Context, s lease.Statement, own Rule, oth
 		f.Others = append(f.Others, d)
 	}
 	return f, nil
+}
+
+// Within is an examiner that gives no answer where an execution takes more instructions than these.
+func (e *Examiner) Within(work uint64) *Examiner {
+	other := *e
+	other.cfg.Work = max(1, work)
+	return &other
 }
 
 // admit refuses statements that no provider takes, and those that want more than this machine gives.

@@ -32,6 +32,7 @@ type bench struct {
 	large   bool  // the task's own input is past its limit: it is not begun
 	box     engine.Sandbox
 	runs    uint64
+	bounded bool // its work ends before the statement says
 }
 
 // prepare brings all that a statement needs, and opens its sandbox. What has no provider that could begin it has no answer.
@@ -43,6 +44,9 @@ func (e *Examiner) prepare(ctx context.Context, s lease.Statement, from []peer.I
 	b := &bench{e: e, s: s, from: from, dir: dir, program: execution.Program(s.Work)}
 	b.program.Lease, b.program.Inputs, b.program.Dir = filepath.Base(dir), filepath.Join(dir, "in"), filepath.Join(dir, "box")
 	b.program.Limits.Time = e.cfg.Time
+	if most := int64(min(e.cfg.Work, 1<<62)); most > 0 && (b.program.Limits.Work == 0 || b.program.Limits.Work > most) {
+		b.program.Limits.Work, b.bounded = most, true
+	}
 	err = errors.Join(os.Mkdir(b.program.Inputs, 0o700), os.Mkdir(b.program.Dir, 0o700))
 	if err == nil {
 		err = b.bring(ctx)
@@ -134,6 +138,8 @@ func (b *bench) whole(ctx context.Context) (job.Result, error) {
 		return job.Result{}, ctx.Err()
 	case err != nil:
 		return job.Result{}, noAnswer("result: %w", err)
+	case r.End == job.WorkFull && b.bounded:
+		return job.Result{}, noAnswer("it takes more than %d instructions, which is what is paid for", b.program.Limits.Work)
 	case r.End == job.TimedOut || r.End == job.Stopped || r.End == job.Broken:
 		return job.Result{}, noAnswer("%s: %s", r.End, r.Message)
 	}

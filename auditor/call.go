@@ -40,12 +40,16 @@ type Audit struct {
 	Lease  [32]byte // as the chain knows it
 	Draws  uint64
 	Panels uint64 // that are attested, from the first on
+	Budget uint64 // instructions that this node runs for what is paid, of all draws of a panel together; 0: it is not worth its while
 }
+
+// mostPanels is how many panels of one audit a juror looks at, the first ones: they are attested in order, and whoever redeems says how many there are.
+const mostPanels = 64
 
 // Open lists the calls for the panels that nobody has attested.
 func (a Audit) Open() []Call {
 	var calls []Call
-	for panel := a.Panels; panel < trust.Panels(a.Draws); panel++ {
+	for panel := a.Panels; panel < min(trust.Panels(a.Draws), a.Panels+mostPanels); panel++ {
 		c := a.Call
 		c.Matter.Place = panel
 		calls = append(calls, c)
@@ -77,6 +81,7 @@ type Dispute struct {
 	Phase     Phase
 	Statement trust.Digest
 	Point     *uint64 // a juror is accused, whose state was taken down there; nil: the provider is
+	Budget    uint64  // as of an audit
 	Committed bool    // by this node, in this round
 	Revealed  bool
 }

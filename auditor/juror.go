@@ -151,7 +151,7 @@ func (j *Juror) Rounds(ctx context.Context) error {
 	}
 	j.forget(func(m trust.Matter) bool { return m.Round > 0 && !open[m] })
 	for _, d := range disputes {
-		if d.Phase == Committing && !d.Committed && j.drawn(d.Call, s) {
+		if d.Phase == Committing && !d.Committed && d.Budget > 0 && j.drawn(d.Call, s) {
 			j.attempt(ctx, d.Matter, func() error { return j.commit(ctx, d) })
 		}
 	}
@@ -174,7 +174,7 @@ func (j *Juror) Panels(ctx context.Context) error {
 	j.forget(func(m trust.Matter) bool { return m.Round == 0 && !open[m] })
 	for _, a := range audits {
 		for _, c := range a.Open() {
-			if j.drawn(c, s) {
+			if a.Budget > 0 && j.drawn(c, s) {
 				j.attempt(ctx, c.Matter, func() error { return j.sit(ctx, a, c.Matter) })
 			}
 		}
@@ -268,7 +268,10 @@ func (j *Juror) look(ctx context.Context, a Audit, m trust.Matter) (v verdict, e
 		for k := range same - 1 {
 			others = append(others, By(beta[:], first+uint64(i+k+1)))
 		}
-		f, err := j.deps.Examiner.Examine(ctx, statements[i], By(beta[:], first+uint64(i)), others, from)
+		if v.work >= a.Budget {
+			return v, noAnswer("draw %d: %d instructions are all that is paid for", first+uint64(i), a.Budget)
+		}
+		f, err := j.deps.Examiner.Within(a.Budget-v.work).Examine(ctx, statements[i], By(beta[:], first+uint64(i)), others, from)
 		if err != nil {
 			return v, fmt.Errorf("draw %d: %w", first+uint64(i), err)
 		}
@@ -323,7 +326,7 @@ func (j *Juror) judge(ctx context.Context, d Dispute) (v verdict, err error) {
 	if statements[0].Digest() != d.Statement {
 		return v, fmt.Errorf("dispute %d: the requester tells of another statement than the one that was paid for", d.ID)
 	}
-	f, err := j.deps.Examiner.Examine(ctx, statements[0], By(beta[:], 0), d.points(), from)
+	f, err := j.deps.Examiner.Within(d.Budget).Examine(ctx, statements[0], By(beta[:], 0), d.points(), from)
 	if err != nil {
 		return v, fmt.Errorf("dispute %d: %w", d.ID, err)
 	}

@@ -95,6 +95,10 @@ func TestPanelsOfAnAudit(t *testing.T) {
 	if first, n = a.Drawn(0); first != 0 || n != 64 {
 		t.Errorf("the first from %d on with %d", first, n)
 	}
+	endless := Audit{Draws: 1 << 63, Panels: 5} // whoever redeems says how many
+	if n := len(endless.Open()); n != mostPanels {
+		t.Errorf("%d panels of an endless audit", n)
+	}
 }
 
 // town is a chain with open matters, and alice who asked for the work.
@@ -247,7 +251,7 @@ func (d *dave) starts() {
 
 // audit opens one with so many draws, of which the first ones are attested. Each draw is another task.
 func (d *dave) audit(draws, attested uint64) Audit {
-	a := Audit{Call: Call{Matter: trust.Matter{Chain: "c", Node: [32]byte{2}, Sequence: 3, Seed: [32]byte{4}}, Places: 2, Height: 9, Owners: []string{"bob", "alice"}}, Lease: [32]byte{8}, Draws: draws, Panels: attested}
+	a := Audit{Call: Call{Matter: trust.Matter{Chain: "c", Node: [32]byte{2}, Sequence: 3, Seed: [32]byte{4}}, Places: 2, Height: 9, Owners: []string{"bob", "alice"}}, Lease: [32]byte{8}, Draws: draws, Panels: attested, Budget: 1 << 40}
 	for _, c := range a.Open() {
 		first, n := a.Drawn(c.Matter.Place)
 		for i := range n {
@@ -263,7 +267,7 @@ func (d *dave) audit(draws, attested uint64) Audit {
 // disputed opens a dispute about a task, of the provider or, with a point, of a juror.
 func (d *dave) disputed(id uint64, phase Phase, point *uint64) Dispute {
 	s := d.statement()
-	q := Dispute{Call: Call{Matter: trust.Matter{Chain: "c", Node: [32]byte{2}, Sequence: 3, Place: id, Round: 1, Seed: [32]byte{5}}, Places: 3, Height: 9}, ID: id, Lease: [32]byte{8}, Phase: phase,
+	q := Dispute{Call: Call{Matter: trust.Matter{Chain: "c", Node: [32]byte{2}, Sequence: 3, Place: id, Round: 1, Seed: [32]byte{5}}, Places: 3, Height: 9}, ID: id, Lease: [32]byte{8}, Budget: 1 << 40, Phase: phase,
 		Statement: s.Digest(), Point: point}
 	d.town.statements[q.Matter] = []lease.Statement{s}
 	d.town.disputes = append(d.town.disputes, q)

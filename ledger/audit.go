@@ -19,6 +19,8 @@ type Audit struct {
 	Matter   trust.Matter // of its first panel
 	Lease    [32]byte
 	Payer    string
+	Denom    string
+	Amount   uint64 // base units
 	Root     [32]byte
 	Span     trust.Span
 	Rate     uint64 // millionths
@@ -35,6 +37,8 @@ type Dispute struct {
 	Payer     string
 	Place     uint64 // of the leaf
 	Statement [32]byte
+	Denom     string
+	Price     uint64 // of the result
 	Phase     string // called, commit or reveal
 	Juror     bool   // a juror is accused, whose state was taken down at Point
 	Point     uint64
@@ -80,7 +84,7 @@ func (l *Ledger) Audits(ctx context.Context) ([]Audit, error) {
 }
 
 func audited(chain string, a auditv1.Audit) Audit {
-	return Audit{Matter: trust.Matter{Chain: chain, Node: [32]byte(a.Node), Sequence: a.Sequence, Seed: [32]byte(a.Seed)}, Lease: [32]byte(a.Lease), Payer: a.Payer, Root: [32]byte(a.Root),
+	return Audit{Matter: trust.Matter{Chain: chain, Node: [32]byte(a.Node), Sequence: a.Sequence, Seed: [32]byte(a.Seed)}, Lease: [32]byte(a.Lease), Payer: a.Payer, Denom: a.Denom, Amount: a.Amount, Root: [32]byte(a.Root),
 		Span: trust.Span{TasksBefore: a.TasksBefore, Tasks: a.Tasks, WorkBefore: a.WorkBefore, Work: a.Work}, Rate: a.Rate, Jurors: int(a.Jurors), Draws: a.Draws, Attested: a.Attested, Height: a.Height}
 }
 
@@ -108,7 +112,7 @@ func (l *Ledger) Disputes(ctx context.Context) ([]Dispute, error) {
 var disputePhases = map[auditv1.Phase]string{auditv1.PHASE_CALLED: "called", auditv1.PHASE_COMMIT: "commit", auditv1.PHASE_REVEAL: "reveal"}
 
 func disputed(chain string, d auditv1.Dispute, commitments []auditv1.Commitment) Dispute {
-	one := Dispute{Lease: [32]byte(d.Lease), Payer: d.Payer, Place: d.Place, Statement: [32]byte(d.Statement), Phase: disputePhases[d.Phase], Juror: d.Juror, Point: d.Point, Height: d.Opened}
+	one := Dispute{Lease: [32]byte(d.Lease), Payer: d.Payer, Place: d.Place, Statement: [32]byte(d.Statement), Denom: d.Denom, Price: d.Price, Phase: disputePhases[d.Phase], Juror: d.Juror, Point: d.Point, Height: d.Opened}
 	if len(d.Seed) == 32 {
 		one.Matter = trust.Matter{Chain: chain, Node: [32]byte(d.Node), Sequence: d.Sequence, Place: d.Id, Round: uint64(d.Round), Seed: [32]byte(d.Seed)}
 	}

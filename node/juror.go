@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -14,15 +16,33 @@ import (
 	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/money"
 	"github.com/hpips/hpips/spec/sortition"
 	"github.com/hpips/hpips/spec/trust"
 )
 
 // bar is the chain, the keys and the requesters as a juror wants them.
 type bar struct {
-	c    *chaining
-	host *p2p.Host
+	c     *chaining
+	host  *p2p.Host
+	least uint64 // uhpips for 3.6 × 10^12 instructions, below which nothing is run again
 }
+
+// budget is how many instructions are run for a payment. Assets other than HPIPS have no price here: for those it runs what a tenth of an HPIPS would be paid for.
+func (b bar) budget(denom string, amount uint64) uint64 {
+	if denom != money.Denom {
+		amount = money.Scale / 10
+	}
+	hi, lo := bits.Mul64(amount, workUnit)
+	if hi >= b.least {
+		return math.MaxInt64
+	}
+	q, _ := bits.Div64(hi, lo, b.least)
+	return q
+}
+
+// workUnit is what rates of work are for, in instructions (spec/voucher.Rates).
+const workUnit = 3_600_000_000_000
 
 var (
 	_ auditor.Chain = bar{}
@@ -78,7 +98,7 @@ func (b bar) Audits(ctx context.Context) ([]auditor.Audit, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, auditor.Audit{Call: call, Lease: a.Lease, Draws: a.Draws, Panels: a.Attested})
+		out = append(out, auditor.Audit{Call: call, Lease: a.Lease, Draws: a.Draws, Panels: a.Attested, Budget: b.budget(a.Denom, a.Amount)})
 	}
 	return out, nil
 }
@@ -113,7 +133,7 @@ func (b bar) Disputes(ctx context.Context) ([]auditor.Dispute, error) {
 			}
 			call.Owners = append(call.Owners, s.Owner)
 		}
-		one := auditor.Dispute{Call: call, ID: d.Matter.Place, Lease: d.Lease, Phase: phasesOf[d.Phase], Statement: d.Statement,
+		one := auditor.Dispute{Call: call, ID: d.Matter.Place, Lease: d.Lease, Phase: phasesOf[d.Phase], Statement: d.Statement, Budget: b.budget(d.Denom, d.Price),
 			Committed: slices.Contains(d.Committed, id), Revealed: slices.Contains(d.Revealed, id)}
 		if d.Juror {
 			one.Point = &d.Point

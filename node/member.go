@@ -264,7 +264,11 @@ func (m *member) examining(cfg Config) (err error) {
 	if err != nil || m.chain == nil || !cfg.Provide {
 		return err
 	}
-	b := bar{m.chain, m.host}
+	price := cfg.Prices.Rates.CPU
+	if price == 0 {
+		price = market.DefaultRates.CPU
+	}
+	b := bar{m.chain, m.host, max(1, price/20)} // a machine executes a few instructions a nanosecond
 	m.juror = auditor.NewJuror(m.log.With("room", "auditor"), auditor.Deps{Keys: b, Chain: b, Dial: b.dial, Examiner: m.examiner}, auditor.DefaultJuror())
 	return nil
 }

@@ -38,7 +38,7 @@ func NewDraw(seed, root [32]byte, span Span, rate uint64) Draw {
 	}
 	n := new(big.Int).Mul(new(big.Int).SetUint64(whole), big.NewInt(Whole))
 	n.Quo(n, new(big.Int).Mul(new(big.Int).SetUint64(span.Tasks), new(big.Int).SetUint64(min(rate, Whole))))
-	d.stretch = 1
+	d.stretch = ^uint64(0) // what does not fit is longer than any span
 	if n.IsUint64() {
 		d.stretch = max(1, n.Uint64())
 	}

@@ -179,6 +179,15 @@ func TestADrawFallsOnOneLeaf(t *testing.T) {
 	})
 }
 
+// However much work a payer signs for, no more is drawn than the rate says.
+func TestADrawOfEndlessWork(t *testing.T) {
+	for _, span := range []Span{{Tasks: 1, Work: 1 << 63}, {Tasks: 3, Work: math.MaxUint64}, {TasksBefore: 1 << 62, Tasks: 2, WorkBefore: 1 << 62, Work: 1 << 63}} {
+		if n := NewDraw([32]byte{1}, [32]byte{2}, span, 37_500).Len(); n > 1 {
+			t.Errorf("%d are drawn of %d", n, span.Tasks)
+		}
+	}
+}
+
 // One of a lone redemption is drawn as often as the rate says.
 func TestASmallSpanIsDrawnNowAndThen(t *testing.T) {
 	_, span := leaves(0, []uint64{10, 20})

@@ -134,4 +134,9 @@ func TestAnEndlessProgramHasNoAnswer(t *testing.T) {
 	if !errors.Is(err, auditor.ErrNoAnswer) || !strings.Contains(err.Error(), "time limit") {
 		t.Errorf("an endless program: %v", err)
 	}
+	e = carol.examines(func(c *auditor.Config) { c.Time = time.Minute }) // she runs no more than she is paid for
+	_, err = e.Within(10_000_000).Examine(t.Context(), s, auditor.By(make([]byte, 64), 0), nil, alice.id)
+	if !errors.Is(err, auditor.ErrNoAnswer) || !strings.Contains(err.Error(), "what is paid for") {
+		t.Errorf("an endless program, within ten million instructions: %v", err)
+	}
 }
