@@ -48,6 +48,9 @@ func (e *Engine) launch(ctx context.Context, set *setup) (*process, error) {
 			return p, nil
 		}
 		p.end()
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if ok && r.Fault != nil {
 			return nil, r.Fault
 		}

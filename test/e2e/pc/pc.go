@@ -259,14 +259,20 @@ func (a Answer) Status(t testing.TB) job.Status {
 // Eventually waits until done, looking ten times a second, and fails with what when it takes too long.
 func Eventually(t testing.TB, what string, done func() bool, trouble func() string) {
 	t.Helper()
-	late := time.After(Patience)
+	Within(t, Patience, what, done, trouble)
+}
+
+// Within is Eventually with a patience of its own, for what takes several days of a chain.
+func Within(t testing.TB, patience time.Duration, what string, done func() bool, trouble func() string) {
+	t.Helper()
+	late := time.After(patience)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("after %v this has not come: %s\n%s", Patience, what, trouble())
+			t.Fatalf("after %v this has not come: %s\n%s", patience, what, trouble())
 		}
 	}
 }
