@@ -8,8 +8,8 @@ import (
 	"github.com/hpips/hpips/test/e2e/pc"
 )
 
-// patience is how long a stage of a trial takes at most: days of the chain, and on a busy machine more of them.
-const patience = 5 * time.Minute
+// trialTime is how long a stage of a trial takes at most: days of the chain, and on a busy machine more of them.
+const trialTime = 5 * time.Minute
 
 // Bob makes up what he is paid for. Alice, who believes all of it, is told by the jury: he is convicted and gets nothing, those who worked are paid, and so are those who looked.
 func TestSoakALiarIsConvicted(t *testing.T) {
@@ -46,10 +46,10 @@ func TestSoakALiarIsConvicted(t *testing.T) {
 	trouble := func() string {
 		return fmt.Sprintf("disputed: %t, convicted: %v, paid: %d\n%s", disputed, convicted, paid, alice.Log(20))
 	}
-	pc.Within(t, patience, "somebody is paid, or bob's results are disputed", func() bool { return look() && (paid > 0 || disputed) }, trouble)
-	pc.Within(t, patience, "what bob made up is disputed", func() bool { return look() && (disputed || convicted["bob"]) }, trouble)
-	pc.Within(t, patience, "bob is convicted", func() bool { return look() && convicted["bob"] }, trouble)
-	pc.Within(t, patience, "the others are paid", func() bool { return look() && paid == 5 }, trouble)
+	pc.Within(t, trialTime, "somebody is paid, or bob's results are disputed", func() bool { return look() && (paid > 0 || disputed) }, trouble)
+	pc.Within(t, trialTime, "what bob made up is disputed", func() bool { return look() && (disputed || convicted["bob"]) }, trouble)
+	pc.Within(t, trialTime, "bob is convicted", func() bool { return look() && convicted["bob"] }, trouble)
+	pc.Within(t, trialTime, "the others are paid", func() bool { return look() && paid == 5 }, trouble)
 	if len(convicted) != 1 {
 		t.Errorf("convicted are %v", convicted)
 	}
