@@ -47,6 +47,9 @@ type Requester interface {
 	Reveal(ctx context.Context, m trust.Matter, p sortition.Proof, says []trust.Say, salt [32]byte) error
 }
 
+// ErrAway is for a chain that cannot be asked just now.
+var ErrAway = errors.New("the chain cannot be asked")
+
 // ErrRefused is for what the chain or a requester will not take, whenever it is sent: the panel has its jurors, the round is over.
 var ErrRefused = errors.New("refused")
 
@@ -70,9 +73,9 @@ type Deps struct {
 // JurorConfig says how often a juror looks at the chain, and how long it waits for a requester, and with it for the other jurors of a panel.
 type JurorConfig struct{ Every, Patience time.Duration }
 
-// DefaultJuror returns the configuration of a node: every five seconds, and ten minutes.
+// DefaultJuror returns the configuration of a node: every two seconds, and ten minutes.
 func DefaultJuror() JurorConfig {
-	return JurorConfig{Every: 5 * time.Second, Patience: 10 * time.Minute}
+	return JurorConfig{Every: 2 * time.Second, Patience: 10 * time.Minute}
 }
 
 // Juror comes to matters that it was drawn for. It keeps nothing on disk: whoever starts it again finds the same, and reveals what it committed itself to before.
@@ -113,7 +116,11 @@ func (j *Juror) repeat(ctx context.Context, look func(context.Context) error) {
 	tick := time.NewTicker(j.cfg.Every)
 	defer tick.Stop()
 	for {
-		if err := look(ctx); err != nil && ctx.Err() == nil {
+		switch err := look(ctx); {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, ErrAway): // the room of the chain tells of that
+			j.log.Debug("Audits cannot be looked at", "err", err)
+		default:
 			j.log.Warn("Audits cannot be looked at", "err", err)
 		}
 		select {

@@ -13,6 +13,7 @@ import (
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/sortition"
 	"github.com/hpips/hpips/spec/trust"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 // court is the chain as a requester wants it whose paid results are audited.
@@ -89,6 +90,19 @@ func (c *court) Rounds(ctx context.Context) ([]requester.Round, error) {
 		}
 	}
 	return ours, err
+}
+
+// Paid is what jurors have from a lease.
+func (c *court) Paid(ctx context.Context, of voucher.ID) (uint64, error) {
+	w := c.t.window()
+	if w == nil {
+		return 0, errNoChainNode
+	}
+	l, err := w.Lease(ctx, of)
+	if ledger.IsNotFound(err) {
+		return 0, nil
+	}
+	return l.Jury, err
 }
 
 // Admit asks the chain who a juror is, and whether it was drawn.

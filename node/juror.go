@@ -65,7 +65,7 @@ func (b bar) Sign(m trust.Matter, commitment [32]byte, work uint64) ([]byte, err
 func (b bar) window() (*ledger.Ledger, error) {
 	life := b.c.running()
 	if life == nil {
-		return nil, errNoChainNode
+		return nil, fmt.Errorf("%w: %w", auditor.ErrAway, errNoChainNode)
 	}
 	return life.ledger, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/sortition"
 	"github.com/hpips/hpips/spec/trust"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 // court is a chain of audits in one process. It takes nothing that the chain's rules refuse, and keeps what it was told.
@@ -46,6 +47,18 @@ func (c *court) Hearings(context.Context) ([]Hearing, error) {
 }
 
 func (c *court) Recent(context.Context, [32]byte) ([]Hearing, bool, error) { return nil, false, nil }
+
+// Paid is one for each juror of an attested panel, whichever lease it was of.
+func (c *court) Paid(context.Context, voucher.ID) (paid uint64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, panels := range c.attested {
+		for _, p := range panels {
+			paid += uint64(len(p.Voices))
+		}
+	}
+	return paid, nil
+}
 
 func (c *court) Rounds(context.Context) ([]Round, error) {
 	c.mu.Lock()

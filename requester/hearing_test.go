@@ -140,6 +140,9 @@ func TestJurorsFindWhatBobSaid(t *testing.T) {
 		if n := a.verified(t); n != audited {
 			t.Errorf("%d tasks are verified, bob did %d", n, audited)
 		}
+		if cost, err := a.r.Cost(t.Context(), a.job); err != nil || cost.Juries != 8 || cost.Leases[0].Juries != 8 {
+			t.Errorf("two jurors of four panels were paid: %+v, %v", cost, err)
+		}
 		a.looks()
 		if len(a.r.panels) > 0 || len(a.c.asked()) > 0 {
 			t.Errorf("%d panels and %d disputes are left", len(a.r.panels), len(a.c.asked()))
