@@ -68,16 +68,16 @@ func hearingOf(a ledger.Audit) requester.Hearing {
 }
 
 // Recent are a node's redemptions that can still be disputed if it was convicted.
-func (c *court) Recent(ctx context.Context, node [32]byte) (all []requester.Hearing, convicted bool, err error) {
+func (c *court) Recent(ctx context.Context, node [32]byte) (all []requester.Hearing, until time.Time, err error) {
 	w := c.t.window()
 	if w == nil {
-		return nil, false, errNoChainNode
+		return nil, until, errNoChainNode
 	}
 	recent, until, err := w.Recent(ctx, node[:])
 	for _, a := range recent {
 		all = append(all, hearingOf(a))
 	}
-	return all, !until.IsZero(), err
+	return all, until, err
 }
 
 // Rounds are the disputes about them.

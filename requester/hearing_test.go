@@ -140,6 +140,13 @@ func TestJurorsFindWhatBobSaid(t *testing.T) {
 		if n := a.verified(t); n != audited {
 			t.Errorf("%d tasks are verified, bob did %d", n, audited)
 		}
+		for _, history := range a.r.Histories() {
+			for _, r := range history {
+				if r.Right != audited {
+					t.Errorf("bob's record is %+v", r)
+				}
+			}
+		}
 		if cost, err := a.r.Cost(t.Context(), a.job); err != nil || cost.Juries != 8 || cost.Leases[0].Juries != 8 {
 			t.Errorf("two jurors of four panels were paid: %+v, %v", cost, err)
 		}
@@ -544,9 +551,13 @@ func TestWhatAConvictedNodeDidIsLookedAtAgain(t *testing.T) {
 		defer a.close(t)
 		a.c.mu.Lock()
 		a.c.hearings = nil // its pay is final
+		a.c.recent, a.c.convicted = []Hearing{a.h}, time.Now().Add(time.Hour)
 		a.c.mu.Unlock()
-		if err := a.r.recheckOne(t.Context(), a.h); err != nil {
-			t.Fatal(err)
+		done := map[trust.Matter]bool{}
+		for range 2 { // a conviction counts once
+			if err := a.r.recheckAll(t.Context(), done); err != nil {
+				t.Fatal(err)
+			}
 		}
 		var found []uint64
 		for _, q := range a.c.asked() {
@@ -564,6 +575,19 @@ func TestWhatAConvictedNodeDidIsLookedAtAgain(t *testing.T) {
 			return strings.Contains(e.Text, "2 results of a node that was convicted since were wrong")
 		}) {
 			t.Errorf("%+v, %v", why.Events, err)
+		}
+		for _, history := range a.r.Histories() { // bob's alone
+			if until := history.Rest(time.Now()); until.IsZero() {
+				t.Errorf("he is asked again, until %v: %+v", until, history)
+			}
+			for _, r := range history {
+				if r.Wrong != conviction {
+					t.Errorf("his record is %+v", r)
+				}
+			}
+		}
+		if len(a.r.Histories()) != 1 {
+			t.Errorf("records of %d nodes", len(a.r.Histories()))
 		}
 	})
 }
