@@ -58,6 +58,9 @@ func statusTable(w io.Writer, st client.Status) {
 		ready = "no"
 	}
 	fmt.Fprintf(w, "node\t%s\nversion\t%s\nnetwork\t%s\nready\t%s\nhome\t%s\napi\t%s\n", st.Node, st.Version, st.Network, ready, st.Home, st.API)
+	if g := st.Gateway; g != nil {
+		fmt.Fprintf(w, "gateway\t%s%s\n", g.URL, map[bool]string{true: ", blocks and CARs alone", false: ""}[g.Trustless])
+	}
 	fmt.Fprintf(w, "peers\t%d\nslots\t%d, %d running\njobs\t%d, %d active\nstore\t%d blocks, %s\n",
 		st.Peers, st.Slots, st.Running, st.Jobs.Total, st.Jobs.Active, st.Store.Blocks, bytesText(st.Store.Bytes))
 	fmt.Fprintf(w, "chain\t%s\n", chainText(st.Chain))

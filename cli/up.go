@@ -15,6 +15,7 @@ import (
 type ready struct {
 	Ready     bool     `json:"ready"`
 	API       string   `json:"api"`
+	Gateway   string   `json:"gateway,omitempty"` // URL
 	Node      string   `json:"node"`
 	Addresses []string `json:"addresses"`
 }
@@ -59,6 +60,7 @@ It stays in the foreground and prints one line, "ready", once it can take a job.
 	f.IntVar(&nodes, "nodes", nodes, "how many nodes a --dev network has")
 	f.StringArrayVar(&given.Join, "join", nil, "address of a node of the network to join (repeatable)")
 	f.StringVar(&given.API, "api", "", "host:port of the API, loopback only; port 0 is any free one (default 127.0.0.1:4712)")
+	f.StringVar(&given.Gateway, "gateway", "", "host:port to serve content at over HTTP; without a host loopback, port 0 is any free one (default: none)")
 	f.StringArrayVar(&given.Listen, "listen", nil, "address to listen on for other nodes (repeatable; default /ip4/0.0.0.0/tcp/4711 and QUIC beside it)")
 	f.IntVar(&given.Slots, "slots", 0, "tasks to run at once (default one per core)")
 	f.StringVar(&given.Price, "price", "", "HPIPS for an hour of one core, on a network with a chain; 0 gives work away, auto lets it follow the demand (default 3.6)")
@@ -92,12 +94,16 @@ func (s *shell) serve(ctx context.Context, cfg node.Config, dev bool, nodes int)
 }
 
 func (s *shell) announce(h *node.House) {
-	r := ready{Ready: true, API: h.API(), Node: h.ID(), Addresses: h.Addresses()}
+	r := ready{Ready: true, API: h.API(), Gateway: h.GatewayURL(), Node: h.ID(), Addresses: h.Addresses()}
 	if s.formal() {
 		_ = s.encode(r) // a node goes on when nobody reads its standard output
 		return
 	}
-	fmt.Fprintf(s.out, "ready api=%s join=%s\n", r.API, strings.Join(r.Addresses, ","))
+	tail := ""
+	if r.Gateway != "" {
+		tail = " gateway=" + r.Gateway
+	}
+	fmt.Fprintf(s.out, "ready api=%s join=%s%s\n", r.API, strings.Join(r.Addresses, ","), tail)
 }
 
 func orElse(v, fallback string) string {

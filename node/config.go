@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+	"github.com/ipfs/go-cid"
 
 	"github.com/hpips/hpips/api"
 	"github.com/hpips/hpips/market"
@@ -22,6 +23,7 @@ import (
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/money"
 	"github.com/hpips/hpips/spec/voucher"
+	"github.com/hpips/hpips/store/gateway"
 )
 
 // ConfigFile is the configuration's name in a home.
@@ -43,6 +45,8 @@ type Config struct {
 	Label  string   // name of the network that this node is in; nodes of one network do not check one another
 
 	API string // host:port of this machine's loopback
+
+	Gateway gateway.Config // of content over HTTP; without an address there is none
 
 	Provide bool     // run tasks for others and for itself
 	Slots   int      // tasks at once; 0: one per core
@@ -87,7 +91,14 @@ type ChainNode struct {
 func Default(home string) Config {
 	d := p2p.Default()
 	return Config{Home: home, Version: d.Version, Stderr: io.Discard, Listen: d.Listen, MDNS: true, Label: "lan",
-		API: api.Default().Address, Provide: true, Prices: Prices{Rates: market.DefaultRates}, Chain: true, LogLevel: "info", LogFormat: "text"}
+		API: api.Default().Address, Gateway: noGateway(), Provide: true, Prices: Prices{Rates: market.DefaultRates}, Chain: true, LogLevel: "info", LogFormat: "text"}
+}
+
+// noGateway is the gateway's settings with no address: it is off.
+func noGateway() gateway.Config {
+	c := gateway.Default()
+	c.Address = ""
+	return c
 }
 
 // file is the shape of config.toml. Fields that are left out keep their defaults.
@@ -102,6 +113,18 @@ type file struct {
 	API struct {
 		Address string `toml:"address"`
 	} `toml:"api"`
+	Gateway struct {
+		Address     string   `toml:"address"`
+		URL         string   `toml:"url"`
+		Certificate string   `toml:"certificate"`
+		Key         string   `toml:"key"`
+		Fetch       bool     `toml:"fetch"`
+		Cache       string   `toml:"cache"`
+		Deny        []string `toml:"deny"`
+		Origins     []string `toml:"origins"`
+		Rate        float64  `toml:"rate"`
+		PerClient   int      `toml:"per_client"`
+	} `toml:"gateway"`
 	Work struct {
 		Provide *bool  `toml:"provide"`
 		Slots   int    `toml:"slots"`
@@ -153,6 +176,18 @@ version = 1
 
 [api]
 # address = "127.0.0.1:4712"
+
+[gateway]            # content over HTTP: /ipfs/CID, /routing/v1, /pins
+# address = ""       # host:port, such as "127.0.0.1:4713"; empty = none. At an address that other machines reach, blocks and CARs alone are served
+# url = ""           # by which others reach it, such as "https://cdn.example"; empty = as it listens
+# certificate = ""   # PEM files, for HTTPS; relative to this folder
+# key = ""
+# fetch = false      # bring what is not here from connected nodes, for whoever asks
+# cache = "256MiB"   # of blocks in memory
+# deny = []          # CIDs that are never served
+# origins = []       # of pages that may ask at a loopback address, such as "https://site.example", or "*"
+# rate = 500.0       # requests a second of one client
+# per_client = 256   # connections of one client
 
 [work]
 # provide = true     # run tasks
@@ -228,6 +263,9 @@ func (c *Config) read(text []byte) error {
 	set(&c.Provide, f.Work.Provide)
 	c.Label = orElse(f.Network.Label, c.Label)
 	c.API = orElse(f.API.Address, c.API)
+	if err := c.readGateway(f); err != nil {
+		return err
+	}
 	c.Prices.Auto = f.Price.Auto
 	for _, price := range []struct {
 		name, text string
@@ -262,6 +300,39 @@ func (c *Config) read(text []byte) error {
 	return nil
 }
 
+// readGateway takes over what the file says about the gateway.
+func (c *Config) readGateway(f file) error {
+	from, to := f.Gateway, &c.Gateway
+	to.Address, to.URL, to.Fetch, to.Origins = from.Address, from.URL, from.Fetch, from.Origins
+	for name, path := range map[*string]string{&to.Certificate: from.Certificate, &to.Key: from.Key} {
+		if *name = path; path != "" && !filepath.IsAbs(path) {
+			*name = filepath.Join(c.Home, path)
+		}
+	}
+	if from.Rate != 0 {
+		to.Rate = from.Rate
+		to.Burst = max(1, int(4*from.Rate))
+	}
+	if from.PerClient != 0 {
+		to.PerClient = from.PerClient
+	}
+	if from.Cache != "" {
+		size, err := job.ParseSize(from.Cache)
+		if err != nil {
+			return fmt.Errorf("gateway.cache: %w", err)
+		}
+		to.Cache = int64(size)
+	}
+	for _, text := range from.Deny {
+		id, err := cid.Decode(text)
+		if err != nil {
+			return fmt.Errorf("gateway.deny: %q: %w", text, err)
+		}
+		to.Deny = append(to.Deny, id)
+	}
+	return nil
+}
+
 func set(to *bool, v *bool) {
 	if v != nil {
 		*to = *v
@@ -280,6 +351,7 @@ type Flags struct {
 	Changed    func(flag string) bool
 	Join       []string
 	API        string
+	Gateway    string
 	Listen     []string
 	Slots      int
 	NoProvider bool
@@ -298,6 +370,9 @@ func (f Flags) Over(c Config) Config {
 	}
 	if f.Changed("api") {
 		c.API = f.API
+	}
+	if f.Changed("gateway") {
+		c.Gateway.Address = f.Gateway
 	}
 	if f.Changed("listen") {
 		c.Listen = f.Listen
@@ -359,6 +434,11 @@ func (c Config) Check() error {
 	for _, a := range c.Join {
 		if !strings.HasPrefix(a, "/") {
 			return wrong(fmt.Sprintf("--join %q is not a multiaddress", a), "copy an address that hpips status prints on the other PC: /ip4/…/tcp/…/p2p/…")
+		}
+	}
+	if c.Gateway.Address != "" {
+		if err := c.Gateway.Check(); err != nil {
+			return wrong(err.Error(), "write --gateway 127.0.0.1:4713, or see [gateway] in "+ConfigFile)
 		}
 	}
 	if err := c.checkLists(); err != nil {

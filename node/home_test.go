@@ -21,11 +21,17 @@ func TestConfigurationIsReadStrictly(t *testing.T) {
 		name, text, says string
 		check            func(Config) bool
 	}{
-		{"all defaults", template, "", func(c Config) bool { return c.MDNS && c.Provide && c.API == "127.0.0.1:4712" && len(c.Listen) == 2 }},
+		{"all defaults", template, "", func(c Config) bool { return c.MDNS && c.Provide && c.API == "127.0.0.1:4712" && c.Gateway.Address == "" && len(c.Listen) == 2 }},
 		{"some of it", "version = 1\n[work]\nslots = 3\nmemory = \"2GiB\"\nprovide = false\n[network]\nmdns = false\njoin = [\"/x\"]\n", "",
 			func(c Config) bool {
 				return c.Slots == 3 && c.Memory == 2<<30 && !c.Provide && !c.MDNS && c.Join[0] == "/x"
 			}},
+		{"a gateway", "version = 1\n[gateway]\naddress = \"0.0.0.0:4713\"\ncertificate = \"c.pem\"\nkey = \"/k.pem\"\ncache = \"1GiB\"\nrate = 9.0\nfetch = true\ndeny = [\"bafkqaaa\"]\n", "",
+			func(c Config) bool {
+				g := c.Gateway
+				return g.Address == "0.0.0.0:4713" && g.Certificate == filepath.Join(c.Home, "c.pem") && g.Key == "/k.pem" && g.Cache == 1<<30 && g.Rate == 9 && g.Burst == 36 && g.Fetch && len(g.Deny) == 1
+			}},
+		{"a gateway that serves no CID", "version = 1\n[gateway]\ndeny = [\"x\"]\n", "gateway.deny", nil},
 		{"unknown field", "version = 1\n[work]\nslotz = 3\n", "unknown field work.slotz", nil},
 		{"unknown group", "version = 1\n[money]\nmuch = true\n", "unknown field money", nil},
 		{"wrong type", "version = 1\n[work]\nslots = \"three\"\n", "slots", nil},

@@ -21,7 +21,11 @@ func (h *House) metrics() http.Handler {
 			prometheus.WrapRegistererWith(prometheus.Labels{"node": m.host.ID().String()}, r).MustRegister(m.provider.Metrics())
 		}
 	}
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	all := prometheus.Gatherers{r}
+	if h.served != nil {
+		all = append(all, h.served)
+	}
+	return promhttp.HandlerFor(all, promhttp.HandlerOpts{})
 }
 
 // gauges reads the node's figures when they are asked for.

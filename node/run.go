@@ -51,6 +51,9 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		}
 	}
 	add("api", h.api.Serve)
+	if h.gateway != nil {
+		add("gateway", h.gateway.Serve)
+	}
 	if err := h.home.publish(h.api.Addr()); err != nil {
 		return err
 	}

@@ -31,6 +31,16 @@ type Status struct {
 	Dev       []string  `json:"dev,omitempty"` // peer IDs of all nodes of a development network in this process
 
 	Chain *ChainStatus `json:"chain,omitempty"` // nil: the node follows no chain
+
+	Gateway *Gateway `json:"gateway,omitempty"` // nil: the node serves no content over HTTP
+}
+
+// Gateway is where a node serves content over HTTP, below /ipfs/.
+type Gateway struct {
+	Address   string `json:"address"`   // host:port that it listens on
+	URL       string `json:"url"`       // by which it is reached, without a path
+	Trustless bool   `json:"trustless"` // blocks and CARs alone, since other machines can ask
+	Fetch     bool   `json:"fetch"`     // what is not here is brought from other nodes
 }
 
 // Jobs counts the jobs asked for at this node.

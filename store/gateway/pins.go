@@ -1,0 +1,7 @@
+package gateway
+
+import "net/http"
+
+type Pins struct{}
+
+func (*Pins) ServeHTTP(http.ResponseWriter, *http.Request) {}
