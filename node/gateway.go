@@ -1,32 +1,78 @@
 package node
 
 import (
+	"net/netip"
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/store/gateway"
 )
 
-// openGateway opens the gateway of the first node, if the owner wants one. Its figures are kept for metrics.
-func (h *House) openGateway() error {
-	cfg := h.cfg.Gateway
-	if cfg.Address == "" {
-		return nil
+// open opens what tells others who serves what, and the gateway if the owner wants one.
+func (m *member) open(cfg gateway.Config) error {
+	around := surroundings{m.host}
+	m.guide = gateway.NewNeighbours(around, m.store, func(near bool) []string {
+		if m.gateway == nil {
+			return nil
+		}
+		_, hosts := around.Where(m.host.ID())
+		return m.gateway.URLs(near, hosts)
+	})
+	if cfg.Address != "" {
+		m.served = prometheus.NewRegistry()
+		g, err := gateway.New(m.log.With("room", "gateway"), m.store, gateway.Parts{Guide: m.guide, Metrics: m.served}, cfg)
+		if err != nil {
+			return asUsage(err, "choose another address with --gateway, such as --gateway 127.0.0.1:0")
+		}
+		m.gateway = g
+		m.opened(g.Close)
 	}
-	m := h.first()
-	h.served = prometheus.NewRegistry()
-	g, err := gateway.New(h.log.With("room", "gateway"), m.store, gateway.Parts{Metrics: h.served}, cfg)
-	if err != nil {
-		return asUsage(err, "choose another address with --gateway, such as --gateway 127.0.0.1:0")
-	}
-	h.gateway = g
-	h.opened(g.Close)
-	return nil
+	return m.host.Handle(gateway.ServingProtocol, gateway.MaxQuestion, m.guide.Answer)
 }
 
 // GatewayURL is where content is served over HTTP; empty: nowhere.
 func (h *House) GatewayURL() string {
-	if h.gateway == nil {
-		return ""
+	if g := h.first().gateway; g != nil {
+		return g.URL()
 	}
-	return h.gateway.URL()
+	return ""
+}
+
+// surroundings are the connections of a node, as the guide of its gateway asks for them.
+type surroundings struct{ *p2p.Host }
+
+// Where gives the addresses of a peer and those that it is connected by; of this node, those that it listens on.
+func (s surroundings) Where(p peer.ID) (known []ma.Multiaddr, connected []netip.Addr) {
+	h := s.Libp2p()
+	at := func(a ma.Multiaddr) {
+		ip, err := manet.ToIP(a)
+		if _, direct := a.ValueForProtocol(ma.P_CIRCUIT); err != nil || direct == nil {
+			return
+		}
+		if addr, ok := netip.AddrFromSlice(ip); ok && !slices.Contains(connected, addr.Unmap()) {
+			connected = append(connected, addr.Unmap())
+		}
+	}
+	if p == h.ID() {
+		known = h.Addrs()
+		for _, a := range known {
+			at(a)
+		}
+		return known, connected
+	}
+	for _, c := range h.Network().ConnsToPeer(p) {
+		at(c.RemoteMultiaddr())
+	}
+	near := slices.ContainsFunc(connected, netip.Addr.IsLoopback)
+	for _, a := range h.Peerstore().Addrs(p) {
+		if near || !manet.IsIPLoopback(a) {
+			known = append(known, a)
+		}
+	}
+	return known, connected
 }

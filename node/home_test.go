@@ -21,7 +21,9 @@ func TestConfigurationIsReadStrictly(t *testing.T) {
 		name, text, says string
 		check            func(Config) bool
 	}{
-		{"all defaults", template, "", func(c Config) bool { return c.MDNS && c.Provide && c.API == "127.0.0.1:4712" && c.Gateway.Address == "" && len(c.Listen) == 2 }},
+		{"all defaults", template, "", func(c Config) bool {
+			return c.MDNS && c.Provide && c.API == "127.0.0.1:4712" && c.Gateway.Address == "" && len(c.Listen) == 2
+		}},
 		{"some of it", "version = 1\n[work]\nslots = 3\nmemory = \"2GiB\"\nprovide = false\n[network]\nmdns = false\njoin = [\"/x\"]\n", "",
 			func(c Config) bool {
 				return c.Slots == 3 && c.Memory == 2<<30 && !c.Provide && !c.MDNS && c.Join[0] == "/x"

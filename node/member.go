@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hpips/hpips/auditor"
 	"github.com/hpips/hpips/engine"
@@ -26,6 +27,7 @@ import (
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/store"
+	"github.com/hpips/hpips/store/gateway"
 )
 
 // member is one node of a house: keys, host, store, and its conductors. Each keeps to its own folder and its own sockets.
@@ -47,8 +49,11 @@ type member struct {
 	chain     *chaining            // nil for a node that takes no part in the chain
 	till      *till                // nil for a node without a chain
 	lists     *lists
-	full      chan struct{}  // told when an import did not fit on the disk
-	closers   []func() error // in the order of opening
+	guide     *gateway.Neighbours  // who has what
+	gateway   *gateway.Gateway     // nil: it serves no content over HTTP
+	served    *prometheus.Registry // the gateway's figures
+	full      chan struct{}        // told when an import did not fit on the disk
+	closers   []func() error       // in the order of opening
 }
 
 // openMember builds a node bottom-up; what was opened before an error is closed again.
@@ -95,8 +100,10 @@ func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member,
 		if err := m.request(); err != nil {
 			return nil, err
 		}
+	} else {
+		cfg.Gateway.Address = "" // people speak to the first node
 	}
-	return m, nil
+	return m, m.open(cfg.Gateway)
 }
 
 // role is what a node of a house does besides working.

@@ -22,8 +22,8 @@ func (h *House) metrics() http.Handler {
 		}
 	}
 	all := prometheus.Gatherers{r}
-	if h.served != nil {
-		all = append(all, h.served)
+	if m := h.first(); m.served != nil {
+		all = append(all, m.served)
 	}
 	return promhttp.HandlerFor(all, promhttp.HandlerOpts{})
 }

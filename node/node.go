@@ -14,11 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/hpips/hpips/api"
 	"github.com/hpips/hpips/spec/job"
-	"github.com/hpips/hpips/store/gateway"
 )
 
 // House is what runs in one process: one node, or the nodes of a development network. The first node is the one that people speak to.
@@ -29,8 +26,6 @@ type House struct {
 	home    *home
 	members []*member
 	api     *api.Server
-	gateway *gateway.Gateway     // nil: there is none
-	served  *prometheus.Registry // its figures
 	started time.Time
 	closers []func() error
 	ready   readiness
@@ -75,9 +70,6 @@ func build(ctx context.Context, cfg Config, n int, dev bool) (_ *House, err erro
 		}
 	}
 	if err := h.populate(ctx, n); err != nil {
-		return nil, err
-	}
-	if err := h.openGateway(); err != nil {
 		return nil, err
 	}
 	return h, h.openAPI()

@@ -49,11 +49,11 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		if m.till != nil {
 			add(label+"till", m.till.Serve)
 		}
+		if m.gateway != nil {
+			add(label+"gateway", m.gateway.Serve)
+		}
 	}
 	add("api", h.api.Serve)
-	if h.gateway != nil {
-		add("gateway", h.gateway.Serve)
-	}
 	if err := h.home.publish(h.api.Addr()); err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func (h *House) Status(ctx context.Context) (client.Status, error) {
 			s.Dev = append(s.Dev, other.host.ID().String())
 		}
 	}
-	if g := h.gateway; g != nil {
+	if g := m.gateway; g != nil {
 		s.Gateway = &client.Gateway{Address: g.Addr(), URL: g.URL(), Trustless: g.Trustless(), Fetch: h.cfg.Gateway.Fetch}
 	}
 	if m.chain != nil {

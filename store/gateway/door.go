@@ -89,6 +89,9 @@ func clientOf(remote string) netip.Addr {
 // maxClients bounds the memory for allowances; those who have not asked for long are forgotten first, and begin with a full one.
 const maxClients = 1 << 16
 
+// inPlace makes a cache do its upkeep in whoever uses it: no goroutine to wait for, and its budget holds at once.
+func inPlace(upkeep func()) { upkeep() }
+
 // allowances says how much each client may still ask.
 type allowances struct {
 	rate  rate.Limit
@@ -97,7 +100,7 @@ type allowances struct {
 }
 
 func newAllowances(each float64, burst int) *allowances {
-	return &allowances{rate: rate.Limit(each), burst: burst, known: otter.Must(&otter.Options[netip.Addr, *rate.Limiter]{MaximumSize: maxClients})}
+	return &allowances{rate: rate.Limit(each), burst: burst, known: otter.Must(&otter.Options[netip.Addr, *rate.Limiter]{MaximumSize: maxClients, Executor: inPlace})}
 }
 
 // take takes one request of a client, or tells after which time there is one again.

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -176,7 +177,11 @@ func (g *Gateway) URL() string {
 	if g.cfg.URL != "" {
 		return strings.TrimSuffix(g.cfg.URL, "/")
 	}
-	return g.scheme() + "://" + g.Addr()
+	host, port, _ := net.SplitHostPort(g.Addr()) // it is an address that the system wrote
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return g.scheme() + "://" + net.JoinHostPort(host, port)
 }
 
 func (g *Gateway) scheme() string {
@@ -186,16 +191,27 @@ func (g *Gateway) scheme() string {
 	return "http"
 }
 
-// URLs are those by which others may reach the gateway: Config.URL, else the address that it listens on, which stands for all of hosts where it
-// listens on all. hosts are IP addresses of this machine.
-func (g *Gateway) URLs(hosts []netip.Addr) []string {
-	host, port, err := net.SplitHostPort(g.Addr())
-	if ip, perr := netip.ParseAddr(host); g.cfg.URL != "" || err != nil || perr != nil || !ip.IsUnspecified() {
+// URLs are those by which somebody may reach the gateway who runs on this machine (near) or elsewhere: Config.URL, else the address that it
+// listens on, which stands for each of hosts where it listens on all. hosts are IP addresses of this machine.
+func (g *Gateway) URLs(near bool, hosts []netip.Addr) []string {
+	if g.cfg.URL != "" {
+		return []string{g.URL()}
+	}
+	if g.loopback && !near {
+		return nil
+	}
+	host, port, _ := net.SplitHostPort(g.Addr()) // it is an address that the system wrote
+	if ip, err := netip.ParseAddr(host); err != nil || !ip.IsUnspecified() {
 		return []string{g.URL()}
 	}
 	var all []string
 	for _, h := range hosts {
-		all = append(all, g.scheme()+"://"+net.JoinHostPort(h.String(), port))
+		if u := g.scheme() + "://" + net.JoinHostPort(h.String(), port); !h.IsLoopback() && !slices.Contains(all, u) {
+			all = append(all, u)
+		}
+	}
+	if len(all) == 0 && near {
+		all = []string{g.URL()}
 	}
 	return all
 }

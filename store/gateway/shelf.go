@@ -38,8 +38,8 @@ func newShelf(blocks *store.Store, cfg Config) *shelf {
 	}
 	if cfg.Cache > 0 {
 		s.cache = otter.Must(&otter.Options[string, []byte]{
-			MaximumWeight: uint64(cfg.Cache),
-			Weigher:       func(_ string, data []byte) uint32 { return uint32(len(data)) + perBlock },
+			MaximumWeight: uint64(cfg.Cache), Executor: inPlace,
+			Weigher: func(_ string, data []byte) uint32 { return uint32(len(data)) + perBlock },
 		})
 	}
 	return s

@@ -93,6 +93,10 @@ func TestGateway(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", path, got.code, got.body, code)
 		}
 	}
+	var who struct{ Providers []struct{ ID, Schema string } }
+	if got := fetch(t, "GET", st.Gateway.URL+"/routing/v1/providers/"+root); json.Unmarshal(got.body, &who) != nil || len(who.Providers) != 1 || who.Providers[0].ID != st.Node {
+		t.Errorf("who has it: %d %s", got.code, got.body)
+	}
 	metrics := bytes.Buffer{}
 	if err := p.API(t).Metrics(t.Context(), &metrics); err != nil || !strings.Contains(metrics.String(), "ipfs_http_gw_responses_total") {
 		t.Errorf("the metrics lack the gateway: %v", err)
