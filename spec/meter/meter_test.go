@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -364,7 +365,11 @@ func FuzzRewrite(f *testing.F) {
 			}
 			return
 		}
-		for _, m := range [][]byte{b, metered} {
+		watched, err := meter.RewriteWatched(b)
+		if err != nil {
+			t.Fatal("only not watched:", err)
+		}
+		for _, m := range [][]byte{b, metered, watched} {
 			code, err := rt.CompileModule(ctx, m)
 			if err != nil {
 				t.Fatal(err)
@@ -383,16 +388,30 @@ func FuzzAlike(f *testing.F) {
 	ctx := context.Background()
 	engines := runtimes(ctx)
 	f.Fuzz(func(t *testing.T, seed uint64, limit uint16) {
-		metered, err := meter.Rewrite(metertest.Program(seed, metertest.Mixed))
-		if err != nil {
+		metered, err1 := meter.Rewrite(metertest.Program(seed, metertest.Mixed))
+		watched, err2 := meter.RewriteWatched(metertest.Program(seed, metertest.Mixed))
+		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
 		}
 		most := int64(limit)
 		if most == 0 {
 			most = 1 << 30
 		}
-		if a, b := run(ctx, engines["compiler"], metered, most), run(ctx, engines["interpreter"], metered, most); a != b {
+		a, b := run(ctx, engines["compiler"], metered, most), run(ctx, engines["interpreter"], metered, most)
+		if a != b {
 			t.Fatalf("%s\n%s", a.brief(), b.brief())
+		}
+		points := []int64{most / 64, most / 8, most / 7}
+		for _, engine := range engines {
+			c, states := runWatched(ctx, engine, watched, most, points)
+			if c != a {
+				t.Fatalf("watched %s\n%s", c.brief(), a.brief())
+			}
+			for i, point := range points {
+				if d := run(ctx, engine, metered, point); d.sum != states[i] {
+					t.Fatalf("the state at %d is %x, stopped there %x", point, states[i], d.sum)
+				}
+			}
 		}
 	})
 }

@@ -11,8 +11,8 @@ import (
 const (
 	MaxModule   = 64 << 20 // bytes before
 	MaxMetered  = 4 * MaxModule
-	maxTypes    = 1 << 20
-	maxArity    = 1000 // parameters of one type, and results
+	maxTypes    = 1 << 14 // an engine that is told of calls may do something for each, at the start
+	maxArity    = 1000    // parameters of one type, and results
 	maxFuncs    = 1 << 20
 	maxTables   = 16
 	maxElements = 1 << 20 // of one table, at the start and ever
