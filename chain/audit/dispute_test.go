@@ -119,7 +119,7 @@ func TestACopycatIsFound(t *testing.T) {
 	signDispute(s.t, chainID, m, person("alice").vouchers())
 	s.must(s.send(m))
 	_, beta := lazy.proof(PanelMatter(chainID, a, 0))
-	if d := s.dispute(1); !d.Juror || d.Point != trust.Point(beta[:], 5, 100) {
+	if d := s.dispute(1); !d.Juror || d.Point != trust.Point(beta[:], j.leaves[place].Statement, 100) {
 		t.Fatalf("%+v", d)
 	}
 	found := trust.WithState(j.truth[place], right)
