@@ -36,7 +36,7 @@ type Program struct {
 	Inputs string
 	// Limits hold for each task on its own.
 	Limits Limits
-	// Watched says that tasks may ask for states at points; they run slower by about a sixth then.
+	// Watched says that tasks may ask for states at points; they run somewhat slower then.
 	Watched bool
 	// Seed is the root of every random byte a task may read.
 	Seed [32]byte

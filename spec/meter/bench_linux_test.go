@@ -142,13 +142,14 @@ func BenchmarkPrograms(b *testing.B) {
 			b.Logf("%s is not built: make examples", p.name)
 			continue
 		}
-		metered, err := Rewrite(module)
-		if err != nil {
+		metered, err1 := Rewrite(module)
+		watched, err2 := RewriteWatched(module)
+		if err := errors.Join(err1, err2); err != nil {
 			b.Fatal(err)
 		}
-		var codes [2]wazero.CompiledModule
-		var compiled [2]float64
-		for i, m := range [][]byte{module, metered} {
+		var codes [3]wazero.CompiledModule
+		var compiled [3]float64
+		for i, m := range [][]byte{module, metered, watched} {
 			start := clock(b)
 			if codes[i], err = rt.CompileModule(ctx, m); err != nil {
 				b.Fatal(err)
@@ -160,18 +161,19 @@ func BenchmarkPrograms(b *testing.B) {
 			b.Fatal(err)
 		}
 		rewriting := clock(b) - start
-		var ratios, times []float64
+		var ratios, examined, times []float64
 		for range max(b.N, 7) {
-			var took [2]float64
+			var took [3]float64
 			for i, code := range codes {
 				took[i] = program(b, rt, code, append([]string{p.name}, p.args...), p.env)
 			}
-			ratios, times = append(ratios, took[1]/took[0]), append(times, took[0])
+			ratios, examined, times = append(ratios, took[1]/took[0]), append(examined, took[2]/took[0]), append(times, took[0])
 		}
 		slices.Sort(ratios)
+		slices.Sort(examined)
 		slices.Sort(times)
-		b.Logf("%-10s %7.1f ms, metered %.2f x; %d to %d bytes, rewritten in %.0f ms, compiled in %.0f and %.0f ms", p.name, times[len(times)/2]*1e3, ratios[len(ratios)/2],
-			len(module), len(metered), rewriting*1e3, compiled[0]*1e3, compiled[1]*1e3)
+		b.Logf("%-10s %7.1f ms, metered %.2f x, watched %.2f x; %d to %d and %d bytes, rewritten in %.0f ms, compiled in %.0f, %.0f and %.0f ms", p.name, times[len(times)/2]*1e3,
+			ratios[len(ratios)/2], examined[len(examined)/2], len(module), len(metered), len(watched), rewriting*1e3, compiled[0]*1e3, compiled[1]*1e3, compiled[2]*1e3)
 		b.ReportMetric(ratios[len(ratios)/2], p.name+"-x")
 	}
 	b.ReportMetric(0, "ns/op")

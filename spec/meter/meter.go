@@ -52,7 +52,7 @@ var errLarge = errors.New("it is too large")
 func Rewrite(module []byte) ([]byte, error) { return rewrite(module, false) }
 
 // RewriteWatched gives the form for a host that takes down states on the way. It counts alike, and has the same memory and globals at each place where it is looked
-// whether anything is left, but is slower by about a sixth. It takes what Rewrite takes.
+// whether anything is left, but is somewhat slower. It takes what Rewrite takes.
 func RewriteWatched(module []byte) ([]byte, error) { return rewrite(module, true) }
 
 func rewrite(module []byte, watched bool) ([]byte, error) {
@@ -75,19 +75,22 @@ func rewrite(module []byte, watched bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Check(out); err != nil {
+	if err := check(out, (1+aroundLoop)*maxNesting+1); err != nil {
 		return nil, fmt.Errorf("after metering: %w", err)
 	}
 	return out, nil
 }
 
 // Check tells whether a module is valid, and what is wrong with it.
-func Check(module []byte) error {
+func Check(module []byte) error { return check(module, maxNesting) }
+
+func check(module []byte, nesting int) error {
 	w := allowance(module)
 	m, err := parse(module, w)
 	if err != nil {
 		return err
 	}
+	m.nesting = nesting
 	b := &body{m: m}
 	for f := range m.bodies {
 		if err := b.read(f, w); err != nil {

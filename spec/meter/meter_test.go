@@ -322,7 +322,11 @@ func TestHostileSize(t *testing.T) {
 	} {
 		start := time.Now()
 		out, err := meter.Rewrite(b)
-		t.Logf("%s: %d bytes to %d in %v, %v", name, len(b), len(out), time.Since(start), err)
+		watched, err2 := meter.RewriteWatched(b)
+		t.Logf("%s: %d bytes to %d and %d in %v, %v", name, len(b), len(out), len(watched), time.Since(start), err)
+		if fmt.Sprint(err) != fmt.Sprint(err2) {
+			t.Errorf("%s: %v, watched %v", name, err, err2)
+		}
 		if d := time.Since(start); d > 20*time.Second {
 			t.Errorf("%s: %v", name, d)
 		}

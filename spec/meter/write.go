@@ -198,14 +198,36 @@ func (o *writer) body(f int, b *body) {
 		case editCharge:
 			o.charge(e.cost, false)
 		case editLoop:
-			o.charge(e.cost, true)
+			o.charge(e.cost, !o.watched)
+			if o.watched {
+				o.op(opGlobalGet, o.left)
+				o.code = append(o.code, opI64Const, 0, opI64LtS)
+				o.op(opBrIf, 1)
+			}
+		case editAgain:
+			if o.watched {
+				o.around(b.b[e.at:e.to])
+			}
+		case editDone:
+			if o.watched {
+				o.again(b.edits[e.to+1].cost)
+			}
+		case editLabel:
+			if o.watched {
+				o.code = appendUnsigned(o.code, uint64(e.node))
+				at = e.to
+			}
 		case editCanon:
 			o.canonical(b.flow.canonical(e.node), s)
 		case editCut:
 			at = e.to
 		case editReturn:
 			if o.counted[f] {
-				o.op(opBr, uint64(e.node))
+				blocks := uint64(e.node)
+				if o.watched {
+					blocks += aroundLoop * uint64(e.to)
+				}
+				o.op(opBr, blocks)
 				at++
 			}
 		case editSize:
@@ -330,6 +352,50 @@ func (o *writer) stop() {
 		o.code = append(o.code, opUnreachable)
 	}
 	o.code = append(o.code, opEnd)
+}
+
+// aroundLoop is how many blocks stand around each loop of the watched form. A loop with a call in it would have an engine keep all that lives there in memory, round after
+// round, though the call is hardly ever made. So it stands outside:
+//
+//	block                  of the loop's type
+//	  loop                 of the loop's type
+//	    block              of what the loop takes
+//	      loop             the program's
+//	        left -= cost
+//	        left < 0; br_if 1
+//	        ...
+//	      end
+//	      br 2
+//	    end
+//	    call passed
+//	    left += cost       as it is charged once more now
+//	    br 0
+//	  end
+//	end
+const aroundLoop = 3
+
+// around begins those blocks; head are the first bytes of the loop.
+func (o *writer) around(head []byte) {
+	o.code = append(append(o.code, opBlock), head[1:]...)
+	o.code = append(o.code, head...)
+	o.code = append(o.code, opBlock)
+	r := &reader{b: head, p: 1, work: &work{}}
+	if t := r.signed(33); t >= 0 && len(o.m.types[t].in) > 0 {
+		in := o.m.types[t].in
+		o.code = appendSigned(o.code, int64(o.typeFor(signature{in: in, out: in})))
+	} else {
+		o.code = append(o.code, emptyBlock)
+	}
+}
+
+// again ends them.
+func (o *writer) again(cost int64) {
+	o.op(opBr, 2)
+	o.code = append(o.code, opEnd)
+	o.op(opCall, o.passed)
+	o.add(o.left, opI64Add, cost)
+	o.op(opBr, 0)
+	o.code = append(o.code, opEnd, opEnd)
 }
 
 // sized charges for the size that was kept, shifted.
