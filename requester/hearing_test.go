@@ -320,8 +320,7 @@ func TestAJurorWhoCopiedIsAccused(t *testing.T) {
 	}{"mallory copies": {true, trust.Whole}, "everybody works": {false, trust.Whole}, "mallory copies rows": {true, trust.Whole - 50_000}, "everybody works on rows": {false, trust.Whole - 50_000}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				copies := row.copies
-				a := hold(t, row.rate, nil)
+				copies, a := row.copies, hold(t, row.rate, nil)
 				defer a.close(t)
 				a.stop()
 				a.c.canaries = 1
@@ -330,10 +329,8 @@ func TestAJurorWhoCopiedIsAccused(t *testing.T) {
 					a.mallory.lie = func(_ uint64, s *trust.Say) { s.State = trust.Digest{1} }
 				}
 				sit(t, a.r, a.panel(0), a.jack, a.mallory)
-				if !copies {
-					for n := uint64(1); n < trust.Panels(a.h.Draws); n++ {
-						sit(t, a.r, a.panel(n), a.jack, a.mallory)
-					}
+				for n := uint64(1); !copies && n < trust.Panels(a.h.Draws); n++ {
+					sit(t, a.r, a.panel(n), a.jack, a.mallory)
 				}
 				a.looks()
 				asked := a.c.asked()
