@@ -259,6 +259,7 @@ func TestRefused(t *testing.T) {
 		"atomics":                 {`(memory 1) (func (drop (i32.atomic.load (i32.const 0))))`, "not deterministic"},
 		"relaxed vectors":         {`(func (drop (f32x4.relaxed_min (v128.const i32x4 0 0 0 0) (v128.const i32x4 0 0 0 0))))`, "relaxed SIMD"},
 		"a table too large":       {`(table 2000000 funcref)`, "more than 1048576"},
+		"too many types":          {strings.Repeat(`(type (func))`, 1<<14+1), "16385 types, more than 16384"},
 		"too many tables":         {strings.Repeat(`(table 1 funcref)`, 17), "17 tables, more than 16"},
 		"too many parameters":     {wide, "more than 1000"},
 		"calls that need a stack": {chain, "slots without recursion"},
