@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -270,22 +271,15 @@ func (j *Juror) look(ctx context.Context, a Audit, m trust.Matter) (v verdict, e
 		return v, err
 	}
 	for i := 0; i < len(statements); {
-		same := sameAs(statements[i:]) // draws that fall on one result: it is run, and paid for, once
-		var others []Rule
-		for k := range same - 1 {
-			others = append(others, By(beta[:], first+uint64(i+k+1)))
-		}
+		same := sameAs(statements[i:]) // draws that fall on one result: it is run, paid for, and judged once
 		if v.work >= a.Budget {
 			return v, noAnswer("draw %d: %d instructions are all that is paid for", first+uint64(i), a.Budget)
 		}
-		f, err := j.deps.Examiner.Within(a.Budget-v.work).Examine(ctx, statements[i], By(beta[:], first+uint64(i)), others, from)
+		f, err := j.deps.Examiner.Within(a.Budget-v.work).Examine(ctx, statements[i], []Rule{By(beta[:], statements[i])}, from)
 		if err != nil {
 			return v, fmt.Errorf("draw %d: %w", first+uint64(i), err)
 		}
-		v.says = append(v.says, f.Say)
-		for _, state := range f.Others {
-			v.says = append(v.says, trust.Say{Answer: f.Say.Answer, State: state})
-		}
+		v.says = append(v.says, slices.Repeat([]trust.Say{{Answer: f.Answer, State: f.States[0]}}, same)...)
 		v.work += uint64(f.Result.Usage.Work)
 		i += same
 	}
@@ -333,11 +327,11 @@ func (j *Juror) judge(ctx context.Context, d Dispute) (v verdict, err error) {
 	if statements[0].Digest() != d.Statement {
 		return v, fmt.Errorf("dispute %d: the requester tells of another statement than the one that was paid for", d.ID)
 	}
-	f, err := j.deps.Examiner.Within(d.Budget).Examine(ctx, statements[0], By(beta[:], 0), d.points(), from)
+	f, err := j.deps.Examiner.Within(d.Budget).Examine(ctx, statements[0], d.rules(By(beta[:], statements[0])), from)
 	if err != nil {
 		return v, fmt.Errorf("dispute %d: %w", d.ID, err)
 	}
-	v.voice = trust.Voice{Result: d.Answer(f), State: f.Say.State}
+	v.voice = trust.Voice{Result: d.answer(f), State: f.States[0]}
 	v.salt, err = j.salt(d.Matter)
 	return v, err
 }
