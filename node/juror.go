@@ -41,6 +41,10 @@ func (b bar) budget(denom string, amount uint64) uint64 {
 	return q
 }
 
+// fastest is how many instructions a nanosecond of a core executes at most, as spec/meter counts them: most of those that a compiler takes together cost nothing, and a loop of seven runs
+// twenty-five. Whoever did such work and was paid for its time has paid for a second look, too.
+const fastest = 100
+
 // workUnit is what rates of work are for, in instructions (spec/voucher.Rates).
 const workUnit = 3_600_000_000_000
 
