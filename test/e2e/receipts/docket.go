@@ -8,9 +8,11 @@ import (
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
+	"github.com/cosmos/cosmos-sdk/types/tx"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 
 	"github.com/hpips/hpips/ledger"
+	"github.com/hpips/hpips/proto/gen/auditv1"
 )
 
 // Docket is what blocks tell of audits, disputes and what was taken from whom. Nodes are named as in ledger.NodeText, amounts are uhpips.
@@ -23,6 +25,7 @@ type Docket struct {
 	Paid      map[string]uint64 // for work, by node
 	Lost      map[string]uint64 // pay that went back, by node
 	Juries    map[string]uint64 // pay of jurors, by node
+	Panels    [][]string        // jurors of the panels that were attested
 	Pending   int               // redemptions that are neither final nor lost
 	Escrow    int64             // what has to lie in the account of the deposits
 	Bonds     int64             // and in that of the bonds
@@ -43,9 +46,17 @@ func ReadDocket(ctx context.Context, c Chain, from, to int64) (*Docket, error) {
 	d := &Docket{Audits: map[string]int{}, Disputes: map[string]*Trial{}, Fines: map[string]int{}, Convicted: map[string]int{}, Slashed: map[string]uint64{}, Paid: map[string]uint64{}, Lost: map[string]uint64{},
 		Juries: map[string]uint64{}}
 	for at := from; at <= to; at++ {
-		results, err := c.BlockResults(ctx, &at)
-		if err != nil {
-			return nil, fmt.Errorf("results of block %d: %w", at, err)
+		results, err1 := c.BlockResults(ctx, &at)
+		block, err2 := c.Block(ctx, &at)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, fmt.Errorf("block %d: %w", at, err)
+		}
+		for i, raw := range block.Block.Txs {
+			if results.TxsResults[i].Code == 0 {
+				if err := d.attested(raw); err != nil {
+					return nil, fmt.Errorf("block %d: transaction %d: %w", at, i, err)
+				}
+			}
 		}
 		events := results.FinalizeBlockEvents
 		for _, tx := range results.TxsResults {
@@ -143,6 +154,31 @@ func (d *Docket) dispute(v map[string]string, at int64) error {
 		t.Revealed = append(t.Revealed, juror)
 	}
 	return err
+}
+
+// attested notes whose word a transaction attests.
+func (d *Docket) attested(raw []byte) error {
+	var t tx.Tx
+	if err := t.Unmarshal(raw); err != nil {
+		return err
+	}
+	for _, m := range t.Body.Messages {
+		if m.TypeUrl != "/hpips.audit.v1.MsgAttest" {
+			continue
+		}
+		var a auditv1.MsgAttest
+		if err := a.Unmarshal(m.Value); err != nil {
+			return err
+		}
+		for _, p := range a.Panels {
+			var jurors []string
+			for _, v := range p.Voices {
+				jurors = append(jurors, ledger.NodeText(v.Juror))
+			}
+			d.Panels = append(d.Panels, jurors)
+		}
+	}
+	return nil
 }
 
 // Longest is the most blocks that a dispute took; false while one is open.
