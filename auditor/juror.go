@@ -47,8 +47,11 @@ type Requester interface {
 	Reveal(ctx context.Context, m trust.Matter, p sortition.Proof, says []trust.Say, salt [32]byte) error
 }
 
-// ErrRefused is for what the chain or a requester will not take, whenever it is sent: the panel has its jurors, the round is over.
+// ErrRefused is for what the chain or a requester will not take, whenever it is sent: the round is over, say.
 var ErrRefused = errors.New("refused")
+
+// ErrFull is for a panel that has its jurors: whose place is lost makes room for another, so it is asked again later.
+var ErrFull = errors.New("the panel has its jurors")
 
 // Vote is a juror's commitment, with all that shows its right to make it.
 type Vote struct {
@@ -67,12 +70,13 @@ type Deps struct {
 	Examiner *Examiner
 }
 
-// JurorConfig says how often a juror looks at the chain, and how long it waits for a requester, and with it for the other jurors of a panel.
-type JurorConfig struct{ Every, Patience time.Duration }
+// JurorConfig says how often a juror looks at the chain, how long it waits for a requester, and with it for the other jurors of a panel, and after how long it asks again for a place in a
+// panel that was full.
+type JurorConfig struct{ Every, Patience, Again time.Duration }
 
-// DefaultJuror returns the configuration of a node: every five seconds, and ten minutes.
+// DefaultJuror returns the configuration of a node: every five seconds, ten minutes, and five.
 func DefaultJuror() JurorConfig {
-	return JurorConfig{Every: 5 * time.Second, Patience: 10 * time.Minute}
+	return JurorConfig{Every: 5 * time.Second, Patience: 10 * time.Minute, Again: 5 * time.Minute}
 }
 
 // Juror comes to matters that it was drawn for. It keeps nothing on disk: whoever starts it again finds the same, and reveals what it committed itself to before.
@@ -82,7 +86,7 @@ type Juror struct {
 	cfg  JurorConfig
 
 	mu    sync.Mutex
-	over  map[trust.Matter]bool // that it has done, or cannot do
+	over  map[trust.Matter]time.Time // that it has done, or cannot do, until then; the zero time: for good
 	found map[trust.Matter]verdict
 }
 
@@ -96,7 +100,7 @@ type verdict struct {
 
 // NewJuror makes a juror.
 func NewJuror(log *slog.Logger, d Deps, cfg JurorConfig) *Juror {
-	return &Juror{log: log, deps: d, cfg: cfg, over: map[trust.Matter]bool{}, found: map[trust.Matter]verdict{}}
+	return &Juror{log: log, deps: d, cfg: cfg, over: map[trust.Matter]time.Time{}, found: map[trust.Matter]verdict{}}
 }
 
 // Serve looks until ctx ends. What is revealed does not wait for what is examined, nor a dispute, which has a time, for an audit.
@@ -186,7 +190,7 @@ func (j *Juror) Panels(ctx context.Context) error {
 func (j *Juror) forget(closed func(trust.Matter) bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	maps.DeleteFunc(j.over, func(m trust.Matter, _ bool) bool { return closed(m) })
+	maps.DeleteFunc(j.over, func(m trust.Matter, _ time.Time) bool { return closed(m) })
 	maps.DeleteFunc(j.found, func(m trust.Matter, _ verdict) bool { return closed(m) })
 }
 
@@ -210,9 +214,9 @@ func (j *Juror) prove(m trust.Matter) (p sortition.Proof, beta sortition.Beta, e
 // is refused for good, is not.
 func (j *Juror) attempt(ctx context.Context, m trust.Matter, do func() error) {
 	j.mu.Lock()
-	over := j.over[m]
+	until, over := j.over[m]
 	j.mu.Unlock()
-	if over || ctx.Err() != nil {
+	if over && (until.IsZero() || time.Now().Before(until)) || ctx.Err() != nil {
 		return
 	}
 	err := do()
@@ -220,14 +224,20 @@ func (j *Juror) attempt(ctx context.Context, m trust.Matter, do func() error) {
 		return
 	}
 	log := j.log.With("provider", fmt.Sprintf("%x", m.Node[:4]), "redemption", m.Sequence, "place", m.Place, "round", m.Round, "err", err)
-	if !errors.Is(err, ErrNoAnswer) && !errors.Is(err, ErrRefused) {
+	switch {
+	case errors.Is(err, ErrFull):
+		log.Debug("A result is judged by others")
+		until = time.Now().Add(j.cfg.Again)
+	case errors.Is(err, ErrNoAnswer), errors.Is(err, ErrRefused):
+		log.Warn("A result is not judged")
+		until = time.Time{}
+	default:
 		log.Debug("A result is not judged yet")
 		return
 	}
-	log.Warn("A result is not judged")
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.over[m] = true
+	j.over[m] = until
 }
 
 // sit is a juror's part in a panel of an audit.

@@ -216,7 +216,7 @@ func (h *hearing) Peer() peer.ID { return h.peers[0] }
 func (h *hearing) Statements(ctx context.Context, m trust.Matter, p sortition.Proof) ([]lease.Statement, error) {
 	heard, err := h.ask(ctx, question(m, p))
 	if err == nil && heard.Stage == lease.StageFilled {
-		err = auditor.ErrRefused
+		err = auditor.ErrFull
 	}
 	return heard.Statements, err
 }
@@ -233,7 +233,7 @@ func (h *hearing) Commit(ctx context.Context, m trust.Matter, v auditor.Vote) er
 	case err != nil:
 		return err
 	case heard.Stage == lease.StageFilled:
-		return auditor.ErrRefused
+		return auditor.ErrFull
 	case heard.Stage == lease.StageWaiting:
 		return errOthers
 	}

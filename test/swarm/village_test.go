@@ -46,7 +46,7 @@ type village struct {
 	api    *client.Client
 	rpc    *rpchttp.HTTP
 	window *ledger.Ledger
-	cheap  string // programs, by content address: of three million instructions, and of seven hundred
+	cheap  string // programs, by content address: of three million instructions, and of a hundred and seventy
 	dear   string
 }
 
@@ -186,7 +186,7 @@ func (v *village) open(ctx context.Context) {
 	for _, program := range []struct {
 		to    *string
 		turns int
-	}{{&v.cheap, 400_000}, {&v.dear, 100_000_000}} {
+	}{{&v.cheap, 400_000}, {&v.dear, 25_000_000}} {
 		e, err := v.api.PutBytes(ctx, strings.NewReader(string(spin(program.turns))))
 		v.must(err)
 		*program.to = e.CID
