@@ -389,7 +389,8 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		"dave was not called":             {func(d *dave) { d.town.standing.Since = 50 }, func(d *dave) { d.town.standing.Since = 1 }, 2},
 		"the round waits for its seed":    {func(d *dave) { d.town.disputes[0].Phase = Waiting }, func(d *dave) { d.town.disputes[0].Phase = Committing }, 2},
 		"dave's sandboxes broke":          {func(d *dave) { d.machine.open = errors.New("no child") }, func(d *dave) { d.machine.open = nil }, 0},
-		"there are jurors enough":         {func(d *dave) { d.town.refuses = ErrRefused }, func(d *dave) { d.town.refuses = nil }, 0},
+		"the round is over":               {func(d *dave) { d.town.refuses = ErrRefused }, func(d *dave) { d.town.refuses = nil }, 0},
+		"there are jurors enough":         {func(d *dave) { d.town.refuses = ErrFull }, func(d *dave) { d.town.refuses = nil }, 0},
 		"the chain did not take it yet":   {func(d *dave) { d.town.refuses = errors.New("full mempool") }, func(d *dave) { d.town.refuses = nil }, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -420,6 +421,26 @@ func TestWhatIsTriedAgain(t *testing.T) {
 	if d.Reveals(t.Context()) == nil || d.Rounds(t.Context()) == nil || d.Panels(t.Context()) == nil {
 		t.Error("a chain that is away is not told of")
 	}
+}
+
+// One of a panel's jurors is silent and loses its place: dave, who was told that it is full, comes again.
+func TestAPlaceIsFreeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := founds(t)
+		d.audit(2, 0)
+		look := func(want int) {
+			t.Helper()
+			if err := d.Panels(t.Context()); err != nil || len(d.town.said) != want {
+				t.Fatalf("dave spoke in %d panels, want %d, %v", len(d.town.said), want, err)
+			}
+		}
+		d.town.refuses = ErrFull
+		look(0)
+		d.town.refuses = nil
+		look(0) // it asks seldom
+		time.Sleep(DefaultJuror().Again)
+		look(1)
+	})
 }
 
 // A panel whose other juror does not come, and a program that runs for an hour, hold up no dispute that has a time.

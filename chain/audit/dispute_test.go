@@ -245,6 +245,44 @@ func TestUndecidedPunishesNobody(t *testing.T) {
 	}
 }
 
+// The program asks a clock, or adds up in the order in which threads come: the jurors of the panel, and ten fresh ones, each find something else than bob and than one another. Nobody was
+// wrong: all are paid, bob as well.
+func TestAProgramOfChancePunishesNobody(t *testing.T) {
+	s, j, q := lied(t, 120)
+	a := s.audit(q)
+	place := j.hit(a, 7)
+	var all []person
+	var witnesses []auditv1.Witness
+	for _, p := range s.called(PanelMatter(chainID, a, 0), 2)[:2] {
+		says, work := s.says(j, a, 0, p)
+		says[7].Answer = sha256.Sum256([]byte("what " + p + " found"))
+		w := auditv1.Witness{Voice: s.speaks(a, 0, p, says, work)}
+		for _, say := range says {
+			w.Answers, w.States = append(w.Answers, slices.Clone(say.Answer[:])), append(w.States, slices.Clone(say.State[:]))
+		}
+		all, witnesses = append(all, p), append(witnesses, w)
+	}
+	m := s.question(j, q, place, witnesses...)
+	m.Draw, m.PanelWork = 7, 1000
+	signDispute(s.t, chainID, m, person("alice").vouchers())
+	s.must(s.send(m))
+	each := func(_ int, p person) *trust.Digest {
+		d := trust.Digest(sha256.Sum256([]byte("what " + p + " found")))
+		return &d
+	}
+	all = append(all, s.answers(j, 1, 3, each)...)
+	all = append(all, s.answers(j, 1, 7, each)...)
+	s.blocks(1)
+	if !slices.Equal(s.final, []uint64{q}) || len(s.lost) > 0 || s.bonds["bob"] != 1000 {
+		t.Fatalf("final %v, lost %v, bob's bond %d, %q", s.final, s.lost, s.bonds["bob"], s.events)
+	}
+	for _, p := range all {
+		if s.bonds[p] != 1000 || s.paid[p] != 10 {
+			t.Errorf("%s got %d and has a bond of %d", p, s.paid[p], s.bonds[p])
+		}
+	}
+}
+
 // With too few jurors there is no jury: as if nobody had asked; who looked is paid.
 func TestTooFewJurors(t *testing.T) {
 	s, j, q := lied(t, 60)
