@@ -542,7 +542,8 @@ func TestAJurorOfADispute(t *testing.T) {
 	})
 }
 
-// Mallory binds herself and is never heard of again. She keeps no panel from its end: another takes her place; and when she does it once more she has none any more.
+// Mallory binds herself and is never heard of again. She keeps no panel from its end: another takes her place; and when she does it once more she has none any more. It is no help to her if she binds
+// herself again and again, once the others wait for what she found.
 func TestASilentJurorLosesItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := hold(t, trust.Whole, nil)
@@ -555,11 +556,16 @@ func TestASilentJurorLosesItsPlace(t *testing.T) {
 				t.Errorf("%s is %q, %v; wanted %q", j.owner, h.Stage, err, want)
 			}
 		}
-		for range 2 {
-			bind(a.mallory, lease.StageWaiting)
-			time.Sleep(a.r.cfg.Silence)
-			a.looks()
+		bind(a.mallory, lease.StageWaiting)
+		time.Sleep(a.r.cfg.Silence)
+		a.looks()
+		bind(a.mallory, lease.StageWaiting)
+		bind(a.jack, lease.StageCommitted)
+		for range 4 {
+			bind(a.mallory, lease.StageCommitted)
+			time.Sleep(a.r.cfg.Silence / 4)
 		}
+		a.looks()
 		bind(a.mallory, lease.StageFilled)
 		sit(t, a.r, m, a.jack, a.jill)
 		a.looks()

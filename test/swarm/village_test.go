@@ -226,16 +226,30 @@ func (v *village) until(ctx context.Context, what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			for _, p := range v.folk {
-				if text, err := node.LogEnd(p.home, 8); err == nil {
-					v.t.Logf("%s:\n%s", p.name, text)
-				}
-			}
-			if v.rpc != nil {
-				v.t.Logf("%+v", v.docket(context.Background()))
-			}
+			v.tell()
 			v.t.Fatalf("after %v this has not come: %s", time.Since(began).Round(time.Second), what)
 		}
+	}
+}
+
+// tell logs what is known of a village that does not come to an end.
+func (v *village) tell() {
+	v.t.Helper()
+	for _, p := range v.folk {
+		text, err := node.LogEnd(p.home, 1_000)
+		if err != nil {
+			continue
+		}
+		lines := slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.Contains(line, `"room":"chain"`) })
+		v.t.Logf("%s, %s:\n%s", p.name, p.id, strings.Join(lines[max(0, len(lines)-40):], "\n"))
+	}
+	if v.rpc == nil {
+		return
+	}
+	d := v.docket(context.Background())
+	v.t.Logf("%+v", d)
+	for id, trial := range d.Disputes {
+		v.t.Logf("dispute %s: %+v", id, *trial)
 	}
 }
 
