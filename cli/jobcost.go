@@ -57,11 +57,12 @@ func (s *shell) priced(ctx context.Context, api *client.Client, spec job.Spec) {
 	if err != nil || why.Estimate == nil || why.Estimate.Most == 0 {
 		return // whether it can run at all is for Submit to say
 	}
+	e := *why.Estimate
 	juries := ""
-	if n := why.Estimate.Juries; n > 0 {
-		juries = fmt.Sprintf(", and up to %s for juries", money.Amount(n))
+	if e.Juries > 0 {
+		juries = ", and for juries up to twice that"
 	}
-	s.note("price: likely %s HPIPS%s, at most %s (--price sets a ceiling)", money.Amount(why.Estimate.Likely), juries, money.Amount(why.Estimate.Most))
+	s.note("price: about %s HPIPS for a minute of each task%s; at most %s in all (--price sets a ceiling)", money.Amount(e.Likely/max(e.Tasks, 1)), juries, money.Amount(e.Most))
 }
 
 // paid tells people what a job has cost, where it cost anything.

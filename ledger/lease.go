@@ -159,7 +159,7 @@ type Addition struct {
 func TopUp(payer string, additions []Addition) Message {
 	m := &escrowv1.MsgTopUp{Payer: payer}
 	for _, a := range additions {
-		m.Additions = append(m.Additions, escrowv1.Addition{Lease: a.Lease[:], Amount: sdkmath.NewIntFromUint64(a.Amount), Until: a.Until.Unix()})
+		m.Additions = append(m.Additions, escrowv1.Addition{Lease: a.Lease[:], Denom: a.Denom, Amount: sdkmath.NewIntFromUint64(a.Amount), Until: a.Until.Unix()})
 	}
 	return m
 }

@@ -221,11 +221,11 @@ func voices(all []requester.Testimony) []ledger.Voice {
 // examine lets an examiner of this node look after jurors.
 func examine(e *auditor.Examiner) requester.Examine {
 	return func(ctx context.Context, s lease.Statement, points []uint64) (trust.Digest, []trust.Digest, error) {
-		var others []auditor.Rule
+		var rules []auditor.Rule
 		for _, p := range points {
-			others = append(others, auditor.At(p))
+			rules = append(rules, auditor.At(p))
 		}
-		f, err := e.Examine(ctx, s, auditor.At(0), others)
-		return f.Say.Answer, f.Others, err
+		f, err := e.Examine(ctx, s, rules)
+		return f.Answer, f.States, err
 	}
 }

@@ -277,7 +277,7 @@ func (j *juror) finds(m trust.Matter, all []lease.Statement) (says []trust.Say, 
 			work += took
 		}
 		draw := m.Place*trust.PanelSize + uint64(i)
-		say := trust.Say{Answer: answer, State: at(s, trust.Point(beta[:], draw, took))}
+		say := trust.Say{Answer: answer, State: at(s, trust.Point(beta[:], s.Digest(), took))}
 		if j.lie != nil {
 			j.lie(draw, &say)
 		}

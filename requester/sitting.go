@@ -251,10 +251,9 @@ func (r *Requester) canary(ctx context.Context, p *panel, leaves []placed, words
 	if err != nil {
 		return err
 	}
-	draw := p.first() + uint64(i)
 	points := make([]uint64, len(p.seats))
 	for n, s := range p.seats {
-		points[n] = trust.Point(s.juror.Beta[:], draw, l.Leaf.Work)
+		points[n] = trust.Point(s.juror.Beta[:], l.Leaf.Statement, l.Leaf.Work)
 	}
 	answer, states, err := r.deps.Examine(ctx, s, points)
 	if err != nil || answer != l.Leaf.Answer() {
@@ -262,7 +261,7 @@ func (r *Requester) canary(ctx context.Context, p *panel, leaves []placed, words
 	}
 	for n, w := range words {
 		if w.Says[i].State != states[n] {
-			q := Question{Hearing: p.hearing, Place: l.place, Shown: l.Shown, Draw: draw, Work: work, Witnesses: words, Accused: n + 1}
+			q := Question{Hearing: p.hearing, Place: l.place, Shown: l.Shown, Draw: p.first() + uint64(i), Work: work, Witnesses: words, Accused: n + 1}
 			r.log.Warn("A juror made up what it found", "juror", fmt.Sprintf("%x", w.Juror), "lease", l.lease)
 			return r.deps.Court.Dispute(ctx, q)
 		}
