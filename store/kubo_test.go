@@ -1,152 +1,30 @@
 package store
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ipfs/go-cid"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-multiaddr"
+
+	"github.com/hpips/hpips/store/storetest"
 )
 
-const kuboVersion = "0.38.2"
-
-// kuboProgram builds the real Kubo from the module proxy once per machine. Go's current
-// compiler needs the newer pebble and swiss that testdata/kubo/go.mod names.
-func kuboProgram(tb testing.TB) string {
-	tb.Helper()
-	if testing.Short() {
-		tb.Skip("-short: the comparison with Kubo " + kuboVersion + " builds it, which takes minutes the first time")
-	}
-	cache, err := os.UserCacheDir()
-	must(tb, err)
-	dir := filepath.Join(cache, "hpips-test", "kubo-"+kuboVersion)
-	program := filepath.Join(dir, "ipfs")
-	if out, err := exec.Command(program, "version", "-n").Output(); err == nil && strings.TrimSpace(string(out)) == kuboVersion {
-		return program
-	}
-	must(tb, os.MkdirAll(dir, 0o755))
-	work := tb.TempDir()
-	for _, name := range []string{"go.mod", "go.sum", "tools.go"} {
-		data, err := os.ReadFile(filepath.Join("testdata", "kubo", name))
-		must(tb, err)
-		must(tb, os.WriteFile(filepath.Join(work, name), data, 0o644))
-	}
-	tb.Logf("building Kubo %s, once, into %s", kuboVersion, dir)
-	made := filepath.Join(dir, fmt.Sprintf("ipfs-%d", os.Getpid()))
-	cmd := exec.Command("go", "build", "-mod=mod", "-o", made, "github.com/ipfs/kubo/cmd/ipfs")
-	cmd.Dir, cmd.Env = work, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		tb.Fatalf("building Kubo %s: %v\n%s", kuboVersion, err, out)
-	}
-	must(tb, os.Rename(made, program)) // whole or not at all, also with several tests at once
-	return program
-}
-
-// kubo is one Kubo node with a repository of its own, on loopback, asking nobody.
-type kubo struct {
-	tb      testing.TB
-	program string
-	repo    string
-	daemon  *exec.Cmd
-}
-
-func newKubo(tb testing.TB) *kubo {
-	tb.Helper()
-	k := &kubo{tb: tb, program: kuboProgram(tb), repo: tb.TempDir()}
-	k.run("init", "--profile=test")
-	k.run("bootstrap", "rm", "--all")
-	for key, value := range map[string]string{
-		"AutoConf.Enabled": "false", "AutoTLS.Enabled": "false", "Provide.Enabled": "false", "Discovery.MDNS.Enabled": "false",
-		"Routing.Type": `"none"`, "Routing.DelegatedRouters": "[]", "Ipns.DelegatedPublishers": "[]", "DNS.Resolvers": "{}",
-		"Addresses.Swarm": `["/ip4/127.0.0.1/tcp/0"]`, "Addresses.API": `"/ip4/127.0.0.1/tcp/0"`, "Addresses.Gateway": `""`,
-	} {
-		k.run("config", "--json", key, value)
-	}
-	return k
-}
-
-func (k *kubo) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(k.program, args...)
-	cmd.Env = append(os.Environ(), "IPFS_PATH="+k.repo, "IPFS_TELEMETRY=off")
-	return cmd
-}
-
-func (k *kubo) run(args ...string) string {
-	k.tb.Helper()
-	var errs bytes.Buffer
-	cmd := k.command(args...)
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		k.tb.Fatalf("ipfs %s: %v\n%s%s", strings.Join(args, " "), err, out, &errs)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// start runs the daemon until the test ends and returns when it is ready.
-func (k *kubo) start() {
-	k.tb.Helper()
-	k.daemon = k.command("daemon")
-	out, err := k.daemon.StdoutPipe()
-	must(k.tb, err)
-	k.daemon.Stderr = k.daemon.Stdout
-	must(k.tb, k.daemon.Start())
-	k.tb.Cleanup(func() {
-		_ = k.daemon.Process.Signal(os.Interrupt)
-		_ = k.daemon.Wait()
-	})
-	var seen strings.Builder
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		fmt.Fprintln(&seen, lines.Text())
-		if strings.Contains(lines.Text(), "Daemon is ready") {
-			go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the process
-			return
-		}
-	}
-	k.tb.Fatalf("the daemon ended before it was ready:\n%s", &seen)
-}
-
-// add imports with the flags that make up our profile in this version of Kubo.
-func (k *kubo) add(path string) string {
-	return k.run("add", "-Q", "-r", "-H", "--pin=false", "--cid-version=1", "--raw-leaves", "--chunker=size-1048576", "--max-file-links=1024", path)
-}
-
-// info is where the daemon listens.
-func (k *kubo) info() peer.AddrInfo {
-	k.tb.Helper()
-	for _, line := range strings.Fields(k.run("id", "-f", "<addrs>")) {
-		addr, err := multiaddr.NewMultiaddr(line)
-		must(k.tb, err)
-		info, err := peer.AddrInfoFromP2pAddr(addr)
-		must(k.tb, err)
-		return *info
-	}
-	k.tb.Fatal("Kubo listens nowhere")
-	return peer.AddrInfo{}
-}
-
 // connected opens a store whose host is connected to the daemon.
-func (k *kubo) connected() *Store {
-	k.tb.Helper()
-	h := newHost(k.tb)
-	s := openStore(k.tb, k.tb.TempDir(), h)
-	must(k.tb, h.Connect(k.tb.Context(), k.info()))
+func connected(tb testing.TB, k *storetest.Kubo) *Store {
+	tb.Helper()
+	h := newHost(tb)
+	s := openStore(tb, tb.TempDir(), h)
+	must(tb, h.Connect(tb.Context(), k.Info()))
 	return s
 }
 
 func TestKuboSameCID(t *testing.T) {
-	k, s, dir := newKubo(t), alone(t), t.TempDir()
+	k, s, dir := storetest.NewKubo(t), alone(t), t.TempDir()
 	for name, size := range map[string]int{"empty": 0, "one": 1, "almost": 1<<20 - 1, "chunk": 1 << 20, "over": 1<<20 + 1, "three": 3 << 20} {
 		must(t, os.WriteFile(filepath.Join(dir, name), random(size, uint64(size)), 0o644))
 	}
@@ -167,7 +45,7 @@ func TestKuboSameCID(t *testing.T) {
 		path := filepath.Join(dir, entry.Name())
 		got, err := s.AddPath(t.Context(), path, nil)
 		must(t, err)
-		if want := k.add(path); got.CID.String() != want {
+		if want := k.Add(path); got.CID.String() != want {
 			t.Errorf("%s: %s, Kubo says %s", entry.Name(), got.CID, want)
 		}
 	}
@@ -175,27 +53,27 @@ func TestKuboSameCID(t *testing.T) {
 
 // Blocks go both ways between our store and a running Kubo.
 func TestKuboExchange(t *testing.T) {
-	ctx, k, dir := t.Context(), newKubo(t), t.TempDir()
-	k.start()
-	s := k.connected()
+	ctx, k, dir := t.Context(), storetest.NewKubo(t), t.TempDir()
+	k.Start()
+	s := connected(t, k)
 	big := random(8<<20+5, 1)
 	plant(t, dir, map[string]string{"big": string(big), "a/b/c": "deep", "a/link": "->b/c"})
 	manyFiles(t, filepath.Join(dir, "many"), 6_000, 10)
 
 	ours, err := s.AddPath(ctx, dir, nil)
 	must(t, err)
-	if got := k.run("cat", ours.CID.String()+"/big"); got != strings.TrimSpace(string(big)) {
+	if got := k.Run("cat", ours.CID.String()+"/big"); got != strings.TrimSpace(string(big)) {
 		t.Errorf("Kubo read %d bytes of ours", len(got))
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	k.run("pin", "add", ours.CID.String()) // many wants at a time; get alone asks for one file after the other
-	k.run("get", "-o", out, ours.CID.String())
+	k.Run("pin", "add", ours.CID.String()) // many wants at a time; get alone asks for one file after the other
+	k.Run("get", "-o", out, ours.CID.String())
 	same(t, snapshot(t, out), snapshot(t, dir))
 
 	must(t, os.WriteFile(filepath.Join(dir, "later"), random(3<<20, 2), 0o644))
-	theirs, err := cid.Decode(k.add(dir))
+	theirs, err := cid.Decode(k.Add(dir))
 	must(t, err)
-	fresh := k.connected()
+	fresh := connected(t, k)
 	_, err = fresh.Fetch(ctx, theirs, nil)
 	must(t, err)
 	must(t, fresh.Export(ctx, theirs, out+"2", 0, nil))
@@ -207,15 +85,15 @@ func TestKuboExchange(t *testing.T) {
 func BenchmarkKubo(b *testing.B) {
 	file := gibibyte(b)
 	for b.Loop() {
-		first, second := newKubo(b), newKubo(b)
-		first.start()
-		second.start()
-		first.run("swarm", "connect", second.info().Addrs[0].String()+"/p2p/"+second.info().ID.String())
+		first, second := storetest.NewKubo(b), storetest.NewKubo(b)
+		first.Start()
+		second.Start()
+		first.Run("swarm", "connect", second.Info().Addrs[0].String()+"/p2p/"+second.Info().ID.String())
 		start := time.Now()
-		c := first.add(file)
+		c := first.Add(file)
 		put := time.Since(start)
 		start = time.Now()
-		second.run("get", "-o", filepath.Join(b.TempDir(), "out"), c)
+		second.Run("get", "-o", filepath.Join(b.TempDir(), "out"), c)
 		b.ReportMetric(1024/put.Seconds(), "put-MiB/s")
 		b.ReportMetric(1024/time.Since(start).Seconds(), "get-MiB/s")
 	}
