@@ -34,6 +34,11 @@ const (
 // error is ErrNotFound and tells how many peers were asked. It may be called again and
 // goes on where it stopped.
 func (s *Store) Fetch(ctx context.Context, c cid.Cid, progress func(Progress), from ...peer.ID) (int64, error) {
+	return s.FetchWithin(ctx, c, s.cfg.MaxFetch, progress, from...)
+}
+
+// FetchWithin is Fetch of a DAG of most bytes of blocks, those already here too; 0 is no limit. More is ErrTooLarge; what came stays until GC.
+func (s *Store) FetchWithin(ctx context.Context, c cid.Cid, most int64, progress func(Progress), from ...peer.ID) (int64, error) {
 	release, err := s.gate.enter(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("fetch %s: %w", c, err)
@@ -44,7 +49,7 @@ func (s *Store) Fetch(ctx context.Context, c cid.Cid, progress func(Progress), f
 	}
 	s.connect(ctx, from)
 	mark := s.blocks.mark()
-	n, err := s.pull(ctx, c, progress, from)
+	n, err := s.pull(ctx, c, most, progress, from)
 	if flushErr := s.blocks.flushSince(ctx, mark); err == nil && flushErr != nil {
 		return n, fmt.Errorf("fetch %s: %w", c, flushErr)
 	}
@@ -84,6 +89,7 @@ type pull struct {
 	flying  int // batches on the wire
 	bytes   uint64
 	total   int64 // bytes of blocks seen, those already here too
+	most    int64 // that total may be; 0 is no limit
 	landed  chan landing
 }
 
@@ -96,9 +102,9 @@ type landing struct {
 	err    error
 }
 
-func (s *Store) pull(ctx context.Context, root cid.Cid, progress func(Progress), from []peer.ID) (int64, error) {
+func (s *Store) pull(ctx context.Context, root cid.Cid, most int64, progress func(Progress), from []peer.ID) (int64, error) {
 	p := &pull{s: s, meter: newMeter(progress, 0), seen: cid.NewSet(), landed: make(chan landing, maxBatches),
-		todo: []want{{cid: root}}, from: from}
+		todo: []want{{cid: root}}, from: from, most: most}
 	mark := s.whole.mark()
 	p.begin(ctx)
 	err := p.run(ctx)
@@ -179,8 +185,8 @@ func (p *pull) land(ctx context.Context, l landing) error {
 	}
 	p.todo = append(append(p.todo, l.below...), l.absent...)
 	p.total += l.bytes
-	if most := p.s.cfg.MaxFetch; most > 0 && p.total > most {
-		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, most)
+	if p.most > 0 && p.total > p.most {
+		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, p.most)
 	}
 	return nil
 }

@@ -94,6 +94,12 @@ func (c Config) listen() (address string, loopback bool, err error) {
 	return net.JoinHostPort(host, port), isLoopback(host), nil
 }
 
+// Private reports whether a secret may travel to the gateway: by HTTPS, or within this machine.
+func (c Config) Private() bool {
+	_, loopback, err := c.listen()
+	return err == nil && (loopback || c.Certificate != "")
+}
+
 // isLoopback reports whether only this machine reaches a host part of an address.
 func isLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
@@ -137,7 +143,7 @@ func New(log *slog.Logger, blocks *store.Store, parts Parts, cfg Config) (*Gatew
 		secure = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"h2", "http/1.1"}}
 	}
 	g.shelf = newShelf(blocks, cfg)
-	handler, err := g.routes(parts, secure != nil)
+	handler, err := g.routes(parts)
 	if err != nil {
 		return nil, err
 	}

@@ -446,3 +446,8 @@ func TestConfigIsChecked(t *testing.T) {
 		t.Errorf("a busy port: %v", err)
 	}
 }
+
+func plantFile(t testing.TB, name string, data []byte) {
+	t.Helper()
+	must(t, os.WriteFile(name, data, 0o644))
+}

@@ -26,7 +26,7 @@ const (
 )
 
 // routes builds what answers, given the address that is listened on.
-func (g *Gateway) routes(parts Parts, secure bool) (func(net.Addr) http.Handler, error) {
+func (g *Gateway) routes(parts Parts) (func(net.Addr) http.Handler, error) {
 	var from exchange.Interface
 	if peers := g.shelf.store.Elsewhere(); g.cfg.Fetch && peers != nil {
 		from = afar{peers, g.cfg.Quiet}
@@ -40,7 +40,7 @@ func (g *Gateway) routes(parts Parts, secure bool) (func(net.Addr) http.Handler,
 	if parts.Guide != nil {
 		d.routing = routing(parts.Guide)
 	}
-	if parts.Pins != nil && (secure || g.loopback) {
+	if parts.Pins != nil && g.cfg.Private() {
 		d.pins = parts.Pins
 	}
 	return func(at net.Addr) http.Handler {
