@@ -61,6 +61,7 @@ It stays in the foreground and prints one line, "ready", once it can take a job.
 	f.StringArrayVar(&given.Join, "join", nil, "address of a node of the network to join (repeatable)")
 	f.StringVar(&given.API, "api", "", "host:port of the API, loopback only; port 0 is any free one (default 127.0.0.1:4712)")
 	f.StringVar(&given.Gateway, "gateway", "", "host:port to serve content at over HTTP; without a host loopback, port 0 is any free one (default: none)")
+	f.BoolVar(&given.Pins, "pins", false, "the gateway takes requests of the IPFS Pinning Service API; the token stands in pins.token in the home")
 	f.StringArrayVar(&given.Listen, "listen", nil, "address to listen on for other nodes (repeatable; default /ip4/0.0.0.0/tcp/4711 and QUIC beside it)")
 	f.IntVar(&given.Slots, "slots", 0, "tasks to run at once (default one per core)")
 	f.StringVar(&given.Price, "price", "", "HPIPS for an hour of one core, on a network with a chain; 0 gives work away, auto lets it follow the demand (default 3.6)")

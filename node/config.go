@@ -47,6 +47,8 @@ type Config struct {
 	API string // host:port of this machine's loopback
 
 	Gateway gateway.Config // of content over HTTP; without an address there is none
+	Pins    bool           // the gateway takes requests to pin from whoever has the token in pins.token
+	PinSize int64          // bytes of the content of one such request; 0 is no limit
 
 	Provide bool     // run tasks for others and for itself
 	Slots   int      // tasks at once; 0: one per core
@@ -124,6 +126,8 @@ type file struct {
 		Origins     []string `toml:"origins"`
 		Rate        float64  `toml:"rate"`
 		PerClient   int      `toml:"per_client"`
+		Pins        bool     `toml:"pins"`
+		PinSize     string   `toml:"pin_size"`
 	} `toml:"gateway"`
 	Work struct {
 		Provide *bool  `toml:"provide"`
@@ -188,6 +192,8 @@ version = 1
 # origins = []       # of pages that may ask at a loopback address, such as "https://site.example", or "*"
 # rate = 500.0       # requests a second of one client
 # per_client = 256   # connections of one client
+# pins = false       # hold what is asked for by the IPFS Pinning Service API, with the token in pins.token; on loopback or with HTTPS
+# pin_size = ""      # of the content of one such request, such as "100GiB"; empty = no limit
 
 [work]
 # provide = true     # run tasks
@@ -323,6 +329,14 @@ func (c *Config) readGateway(f file) error {
 		}
 		to.Cache = int64(size)
 	}
+	c.Pins = from.Pins
+	if from.PinSize != "" {
+		size, err := job.ParseSize(from.PinSize)
+		if err != nil {
+			return fmt.Errorf("gateway.pin_size: %w", err)
+		}
+		c.PinSize = int64(size)
+	}
 	for _, text := range from.Deny {
 		id, err := cid.Decode(text)
 		if err != nil {
@@ -352,6 +366,7 @@ type Flags struct {
 	Join       []string
 	API        string
 	Gateway    string
+	Pins       bool
 	Listen     []string
 	Slots      int
 	NoProvider bool
@@ -373,6 +388,9 @@ func (f Flags) Over(c Config) Config {
 	}
 	if f.Changed("gateway") {
 		c.Gateway.Address = f.Gateway
+	}
+	if f.Changed("pins") {
+		c.Pins = f.Pins
 	}
 	if f.Changed("listen") {
 		c.Listen = f.Listen
@@ -440,6 +458,11 @@ func (c Config) Check() error {
 		if err := c.Gateway.Check(); err != nil {
 			return wrong(err.Error(), "write --gateway 127.0.0.1:4713, or see [gateway] in "+ConfigFile)
 		}
+		if c.Pins && !c.Gateway.Private() {
+			return wrong("the token of the pinning service would travel in the clear to "+c.Gateway.Address, "name a certificate and its key in [gateway] of "+ConfigFile+", or listen on loopback")
+		}
+	} else if c.Pins {
+		return wrong("the pinning service needs a gateway", "add --gateway 127.0.0.1:4713")
 	}
 	if err := c.checkLists(); err != nil {
 		return err

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -14,7 +16,8 @@ import (
 )
 
 // open opens what tells others who serves what, and the gateway if the owner wants one.
-func (m *member) open(cfg gateway.Config) error {
+func (m *member) open(all Config) error {
+	cfg := all.Gateway
 	around := surroundings{m.host}
 	m.guide = gateway.NewNeighbours(around, m.store, func(near bool) []string {
 		if m.gateway == nil {
@@ -25,7 +28,12 @@ func (m *member) open(cfg gateway.Config) error {
 	})
 	if cfg.Address != "" {
 		m.served = prometheus.NewRegistry()
-		g, err := gateway.New(m.log.With("room", "gateway"), m.store, gateway.Parts{Guide: m.guide, Metrics: m.served}, cfg)
+		if all.Pins {
+			if err := m.openPins(all); err != nil {
+				return err
+			}
+		}
+		g, err := gateway.New(m.log.With("room", "gateway"), m.store, gateway.Parts{Guide: m.guide, Pins: m.pins, Metrics: m.served}, cfg)
 		if err != nil {
 			return asUsage(err, "choose another address with --gateway, such as --gateway 127.0.0.1:0")
 		}
@@ -33,6 +41,25 @@ func (m *member) open(cfg gateway.Config) error {
 		m.opened(g.Close)
 	}
 	return m.host.Handle(gateway.ServingProtocol, gateway.MaxQuestion, m.guide.Answer)
+}
+
+// pinsTokenFile is what clients of the pinning service show.
+const pinsTokenFile = "pins.token"
+
+// openPins opens the pinning service of the gateway.
+func (m *member) openPins(all Config) error {
+	token, err := secret(filepath.Join(m.dir, pinsTokenFile))
+	if err != nil {
+		return fmt.Errorf("pins token: %w", err)
+	}
+	cfg := gateway.DefaultPins(filepath.Join(m.dir, "pins.db"), token)
+	cfg.Bytes = all.PinSize
+	m.pins, err = gateway.OpenPins(m.log.With("room", "pins"), m.store, m.host.Addrs, cfg)
+	if err != nil {
+		return err
+	}
+	m.opened(m.pins.Close)
+	return nil
 }
 
 // GatewayURL is where content is served over HTTP; empty: nowhere.

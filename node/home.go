@@ -24,7 +24,7 @@ const tokenBytes = 64
 
 // home is a node's folder, held by this process alone:
 //
-//	config.toml  keys/{node,owner,consensus,vrf,spend}.key  node.db  blocks/  tasks/  cache/  chain/  logs/  api.token  api.addr  chain.addr  lock
+//	config.toml  keys/{node,owner,consensus,vrf,spend}.key  node.db  blocks/  tasks/  cache/  chain/  logs/  api.token  api.addr  chain.addr  pins.db  pins.token  edges.json  lock
 type home struct {
 	dir  string
 	lock *flock.Flock
@@ -100,13 +100,21 @@ func (h *home) publish(addr string) error {
 
 // token reads the API token, or makes one.
 func (h *home) token() (string, error) {
-	name := h.path(client.TokenFile)
+	token, err := secret(h.path(client.TokenFile))
+	if err != nil {
+		return "", fmt.Errorf("api token: %w", err)
+	}
+	return token, nil
+}
+
+// secret reads a token from a file, or makes one.
+func secret(name string) (string, error) {
 	text, err := os.ReadFile(name)
 	if err == nil && len(strings.TrimSpace(string(text))) == tokenBytes {
 		return strings.TrimSpace(string(text)), os.Chmod(name, 0o600)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("api token: %w", err)
+		return "", err
 	}
 	raw := make([]byte, tokenBytes/2)
 	_, _ = rand.Read(raw) // never fails since Go 1.24

@@ -51,6 +51,7 @@ type member struct {
 	lists     *lists
 	guide     *gateway.Neighbours  // who has what
 	gateway   *gateway.Gateway     // nil: it serves no content over HTTP
+	pins      *gateway.Pins        // nil: it takes no requests to pin
 	served    *prometheus.Registry // the gateway's figures
 	full      chan struct{}        // told when an import did not fit on the disk
 	closers   []func() error       // in the order of opening
@@ -103,7 +104,7 @@ func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member,
 	} else {
 		cfg.Gateway.Address = "" // people speak to the first node
 	}
-	return m, m.open(cfg.Gateway)
+	return m, m.open(cfg)
 }
 
 // role is what a node of a house does besides working.

@@ -54,6 +54,9 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		if m.gateway != nil {
 			add(label+"gateway", m.gateway.Serve)
 		}
+		if m.pins != nil {
+			add(label+"pins", m.pins.Serve)
+		}
 	}
 	add("api", h.api.Serve)
 	add("trimming", h.trimming)

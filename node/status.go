@@ -25,7 +25,7 @@ func (h *House) Status(ctx context.Context) (client.Status, error) {
 		}
 	}
 	if g := m.gateway; g != nil {
-		s.Gateway = &client.Gateway{Address: g.Addr(), URL: g.URL(), Trustless: g.Trustless(), Fetch: h.cfg.Gateway.Fetch}
+		s.Gateway = &client.Gateway{Address: g.Addr(), URL: g.URL(), Trustless: g.Trustless(), Fetch: h.cfg.Gateway.Fetch, Pins: m.pins != nil}
 	}
 	if m.chain != nil {
 		s.Chain = m.chain.status(ctx)

@@ -41,6 +41,7 @@ type Gateway struct {
 	URL       string `json:"url"`       // by which it is reached, without a path
 	Trustless bool   `json:"trustless"` // blocks and CARs alone, since other machines can ask
 	Fetch     bool   `json:"fetch"`     // what is not here is brought from other nodes
+	Pins      bool   `json:"pins"`      // it takes requests to pin, by the token in pins.token
 }
 
 // Jobs counts the jobs asked for at this node.

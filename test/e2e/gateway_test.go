@@ -135,6 +135,9 @@ func TestGatewayThatCannotBe(t *testing.T) {
 		"address = \"127.0.0.1:0\"\ndeny = [\"x\"]":             "gateway.deny",
 		"address = \"127.0.0.1:0\"\ncache = \"much\"":           "gateway.cache",
 		"adress = \"127.0.0.1:0\"":                              "unknown field",
+		"address = \"127.0.0.1:0\"\npin_size = \"x\"":           "gateway.pin_size",
+		"address = \"0.0.0.0:0\"\npins = true":                  "in the clear",
+		"pins = true":                                           "needs a gateway",
 		"address = \"127.0.0.1:0\"\nurl = \"cdn.example\"":      "URL",
 	} {
 		plant(t, config, "version = 1\n[gateway]\n"+text+"\n")
