@@ -71,7 +71,7 @@ func (r router) FindPeers(ctx context.Context, id peer.ID, _ int) (iter.ResultIt
 }
 
 // ProvideBitswap is refused.
-func (router) ProvideBitswap(context.Context, *server.BitswapWriteProvideRequest) (time.Duration, error) {
+func (router) ProvideBitswap(context.Context, *server.BitswapWriteProvideRequest) (time.Duration, error) { //nolint:staticcheck // boxo's interface has it still
 	return 0, rt.ErrNotSupported
 }
 

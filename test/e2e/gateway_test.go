@@ -134,7 +134,7 @@ func TestGatewayThatCannotBe(t *testing.T) {
 		"address = \"127.0.0.1:0\"\ncertificate = \"cert.pem\"": "belong together",
 		"address = \"127.0.0.1:0\"\ndeny = [\"x\"]":             "gateway.deny",
 		"address = \"127.0.0.1:0\"\ncache = \"much\"":           "gateway.cache",
-		"adress = \"127.0.0.1:0\"":                              "unknown field",
+		"host = \"127.0.0.1:0\"":                                "unknown field",
 		"address = \"127.0.0.1:0\"\npin_size = \"x\"":           "gateway.pin_size",
 		"address = \"0.0.0.0:0\"\npins = true":                  "in the clear",
 		"pins = true":                                           "needs a gateway",
