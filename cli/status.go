@@ -67,7 +67,7 @@ func statusTable(w io.Writer, st client.Status) {
 func chainText(c *client.ChainStatus) string {
 	switch {
 	case c == nil:
-		return "none: join a node that follows one (hpips up --join), or found one (hpips chain init)"
+		return "none: " + toFollow
 	case c.Height == 0 && !c.CatchingUp:
 		return c.ID + ", waits for its first block"
 	case c.CatchingUp:
