@@ -310,7 +310,7 @@ func (s *shell) preview(ctx context.Context, api *client.Client, spec job.Spec) 
 	if p.Likely != "" {
 		fmt.Fprintf(s.out, "# likely: %s\n", p.Likely)
 	}
-	fmt.Fprintf(s.out, "# could run it: %d of %d nodes\n", p.Nodes, p.Asked)
+	fmt.Fprintf(s.out, "# could run it: %d of %s\n", p.Nodes, job.Several(p.Asked, "node"))
 	for _, r := range p.Rejected {
 		fmt.Fprintf(s.out, "#   %d: %s\n", r.Count, r.Reason)
 	}

@@ -58,8 +58,8 @@ func statusTable(w io.Writer, st client.Status) {
 		ready = "no"
 	}
 	fmt.Fprintf(w, "node\t%s\nversion\t%s\nnetwork\t%s\nready\t%s\nhome\t%s\napi\t%s\n", st.Node, st.Version, st.Network, ready, st.Home, st.API)
-	fmt.Fprintf(w, "peers\t%d\nslots\t%d, %d running\njobs\t%d, %d active\nstore\t%d blocks, %s\n",
-		st.Peers, st.Slots, st.Running, st.Jobs.Total, st.Jobs.Active, st.Store.Blocks, bytesText(st.Store.Bytes))
+	fmt.Fprintf(w, "peers\t%d\nslots\t%d, %d running\njobs\t%d, %d active\nstore\t%s, %s\n",
+		st.Peers, st.Slots, st.Running, st.Jobs.Total, st.Jobs.Active, job.Several(st.Store.Blocks, "block"), bytesText(st.Store.Bytes))
 	fmt.Fprintf(w, "chain\t%s\n", chainText(st.Chain))
 	fmt.Fprintf(w, "join by\t%s\n", strings.Join(st.Addresses, "\n\t"))
 }
@@ -72,8 +72,10 @@ func chainText(c *client.ChainStatus) string {
 		return c.ID + ", waits for its first block"
 	case c.CatchingUp:
 		return fmt.Sprintf("%s, catching up at block %d", c.ID, c.Height)
+	case c.Seated && c.Seats == 1:
+		return fmt.Sprintf("%s, block %d, the only seat", c.ID, c.Height)
 	case c.Seated:
 		return fmt.Sprintf("%s, block %d, one of %d seats", c.ID, c.Height, c.Seats)
 	}
-	return fmt.Sprintf("%s, block %d, %d seats", c.ID, c.Height, c.Seats)
+	return fmt.Sprintf("%s, block %d, %s", c.ID, c.Height, job.Several(c.Seats, "seat"))
 }

@@ -364,7 +364,7 @@ func (p *purse) wrote(file string, text []byte, all []ledger.Account) error {
 		Accounts []ledger.Account `json:"accounts"`
 	}{file, all}
 	return p.show(told, file, func(w io.Writer) {
-		fmt.Fprintf(w, "%s holds %d accounts, encrypted. Keep it and its passphrase apart.\n", file, len(all))
+		fmt.Fprintf(w, "%s holds %s, encrypted. Keep it and its passphrase apart.\n", file, job.Several(len(all), "account"))
 	})
 }
 

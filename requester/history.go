@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/hpips/hpips/spec/job"
@@ -32,7 +31,7 @@ func (g *gathering) tellLeases(ctx context.Context, hires []*hire) {
 	}
 	if len(who) > 0 {
 		slices.Sort(who)
-		g.r.note(ctx, g.e, fmt.Sprintf("leased from %s with %s: %s", several(len(who), "provider"), several(slots, "slot"), some(who)))
+		g.r.note(ctx, g.e, fmt.Sprintf("leased from %s with %s: %s", job.Several(len(who), "provider"), job.Several(slots, "slot"), some(who)))
 	}
 }
 
@@ -40,8 +39,8 @@ func (g *gathering) tellLeases(ctx context.Context, hires []*hire) {
 func (g *gathering) tellResumed(ctx context.Context) {
 	if len(g.hires) > 0 {
 		g.e.enter(job.Running)
-		g.r.note(ctx, g.e, fmt.Sprintf("goes on after a restart of this node with %s: %d of %s done", several(len(g.hires), "lease"), g.e.snapshot().Tasks.Done,
-			several(g.e.snapshot().Tasks.Total, "task")))
+		g.r.note(ctx, g.e, fmt.Sprintf("goes on after a restart of this node with %s: %d of %s done", job.Several(len(g.hires), "lease"), g.e.snapshot().Tasks.Done,
+			job.Several(g.e.snapshot().Tasks.Total, "task")))
 	}
 }
 
@@ -54,9 +53,9 @@ func (g *gathering) running(ctx context.Context, h *hire) {
 
 // tellLoss says that executions ended with their provider, and how many of their tasks nobody else has.
 func (g *gathering) tellLoss(ctx context.Context, h *hire, how string, lost, rerun int) {
-	text := fmt.Sprintf("provider %s %s: %s lost", short(h.node), how, several(lost, "execution"))
+	text := fmt.Sprintf("provider %s %s: %s lost", short(h.node), how, job.Several(lost, "execution"))
 	if rerun > 0 {
-		text += fmt.Sprintf(", %s run again", several(rerun, "task"))
+		text += fmt.Sprintf(", %s run again", job.Several(rerun, "task"))
 	}
 	g.r.note(ctx, g.e, text)
 }
@@ -73,7 +72,7 @@ func (g *gathering) tellTurned(ctx context.Context, h *hire, reason string, reru
 	}
 	g.told[line] = true
 	if rerun > 0 {
-		line += fmt.Sprintf("; %s run again", several(rerun, "task"))
+		line += fmt.Sprintf("; %s run again", job.Several(rerun, "task"))
 	}
 	g.r.note(ctx, g.e, line)
 }
@@ -86,14 +85,6 @@ func (g *gathering) tellOdd(ctx context.Context, index uint64, v verdict) {
 			g.r.note(ctx, g.e, fmt.Sprintf("the result of %s from provider %s is not the one that others agree on", describe(index, g.e.spec.Kind), short(node)))
 		}
 	}
-}
-
-// several is a number of things in words.
-func several(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return strconv.Itoa(n) + " " + what
 }
 
 // some lists the first few of many.
