@@ -171,7 +171,7 @@ func (s *shell) cdnRemoveCommand() *cobra.Command {
 			if err := s.keep(left); err != nil {
 				return err
 			}
-			return s.show(map[string]any{"gateways": len(left)}, "", func(w io.Writer) { fmt.Fprintf(w, "%d gateways are left\n", len(left)) })
+			return s.show(map[string]any{"gateways": len(left)}, "", func(w io.Writer) { fmt.Fprintf(w, "left: %s\n", job.Several(len(left), "gateway")) })
 		},
 	}
 }
@@ -209,7 +209,7 @@ those that do not hold it yet.`,
 			case len(edges) == 0:
 				return &job.Failure{Code: job.CodeUsage, Message: "this home knows no gateway that would hold it", Hint: "name one: hpips cdn add https://cdn.example < token"}
 			case copies < 1 || copies > len(edges):
-				return usage(c, fmt.Sprintf("--copies %d: this home knows %d gateways", copies, len(edges)))
+				return usage(c, fmt.Sprintf("--copies %d: this home knows %s", copies, job.Several(len(edges), "gateway")))
 			case timeout <= 0:
 				return usage(c, "--timeout is a time, such as 10m")
 			}
@@ -295,7 +295,7 @@ func (s *shell) tellPublished(ctx context.Context, told published, copies int) e
 		return ctx.Err()
 	}
 	if serving < copies {
-		return &job.Failure{Code: job.CodeUnavailable, Message: fmt.Sprintf("%d of %d gateways serve %s: %s", serving, len(told.Gateways), told.CID, why),
+		return &job.Failure{Code: job.CodeUnavailable, Message: fmt.Sprintf("%s is served by %d of %s: %s", told.CID, serving, job.Several(len(told.Gateways), "gateway"), why),
 			Hint: "publish again to go on: a gateway has to reach this node, so join its pool or listen where it can dial"}
 	}
 	return s.show(told, told.URL, func(w io.Writer) {
@@ -335,7 +335,7 @@ own copy stays.`,
 			if err != nil {
 				return &job.Failure{Code: job.CodeUnavailable, Message: err.Error(), Hint: "withdraw it again when the gateway answers"}
 			}
-			return s.show(map[string]any{"cid": root.String(), "gateways": let}, "", func(w io.Writer) { fmt.Fprintf(w, "%s\t%d gateways let go of it\n", root, let) })
+			return s.show(map[string]any{"cid": root.String(), "gateways": let}, "", func(w io.Writer) { fmt.Fprintf(w, "%s\tlet go of by %s\n", root, job.Several(let, "gateway")) })
 		},
 	}
 }

@@ -202,7 +202,7 @@ func (p *purse) ticketCommand() *cobra.Command {
 				yes := map[bool]string{true: "yes", false: "no"}
 				fmt.Fprintf(w, "node\t%s\nticket\t%s\n", t.Node, yes[t.Held])
 				if t.Held {
-					fmt.Fprintf(w, "since block\t%d\nuntil day\t%d\nnetwork\t%s, %d tickets\nowner\t%s\n", t.Since, t.UntilDay, t.Network, t.NetworkTickets, t.Owner)
+					fmt.Fprintf(w, "since block\t%d\nuntil day\t%d\nnetwork\t%s, %s\nowner\t%s\n", t.Since, t.UntilDay, t.Network, job.Several(t.NetworkTickets, "ticket"), t.Owner)
 				}
 				fmt.Fprintf(w, "waits for the lot\t%s\nclaimed\t%s\nseated\t%s\n", yes[t.Waiting], yes[t.Claimed], yes[t.Seated])
 				fmt.Fprintf(w, "the chain asks for\t%s\n", t.Asks)
@@ -356,7 +356,8 @@ func (p *purse) verified(v ledger.Verified) error {
 		}
 		fmt.Fprintf(w, "OK\tblocks %d to %d of %s\n", v.From, v.To, v.ChainID)
 		fmt.Fprintf(w, "first\t%s\nlast\t%s\n", v.FirstHash, v.LastHash)
-		fmt.Fprintf(w, "checked\t%d signatures, %d transactions, %d seeds, %d claims, %d changes of seats, %d double signatures\n", v.Signatures, v.Transactions, v.Seeds, v.Claims, v.Changes, v.Offences)
+		fmt.Fprintf(w, "checked\t%s, %s, %s, %s, seats that changed: %d, %s\n", job.Several(v.Signatures, "signature"), job.Several(v.Transactions, "transaction"), job.Several(v.Seeds, "seed"),
+			job.Several(v.Claims, "claim"), v.Changes, job.Several(v.Offences, "double signature"))
 		switch {
 		case v.SeedsFrom == 0:
 			fmt.Fprintln(w, "\tthe node keeps no state that old: seeds and claims were not checked")

@@ -163,7 +163,8 @@ func (p *purse) stepDownCommand() *cobra.Command {
 		Use:   "step-down",
 		Short: "Give up the seat of this home's node, before the PC goes away for long",
 		Long: `Give up the seat of this home's node, before the PC goes away for long. It costs nothing. A substitute takes the seat at once; without one it is
-left empty as long as two thirds stay, else the node is asked for votes until the committee turns. The ticket stays, and may win again.`,
+left empty as long as two thirds stay, else the node is asked for votes until the committee turns. The ticket stays, and may win again.
+A chain without any seat would stand still: where all seats are this home's and nobody stands by, it is refused.`,
 		Args:    noArgs,
 		Example: "  hpips chain step-down",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -174,6 +175,9 @@ left empty as long as two thirds stay, else the node is asked for votes until th
 			defer api.Close()
 			st, err := api.Status(c.Context())
 			if err != nil {
+				return err
+			}
+			if err := p.heirs(c.Context(), st); err != nil {
 				return err
 			}
 			if err := api.StepDown(c.Context()); err != nil {
@@ -192,4 +196,31 @@ left empty as long as two thirds stay, else the node is asked for votes until th
 			})
 		},
 	}
+}
+
+// heirs makes sure that a chain goes on when the nodes of this home leave it: somebody else sits, or stands by.
+func (p *purse) heirs(ctx context.Context, st client.Status) error {
+	window, err := p.window()
+	if err != nil {
+		return err
+	}
+	defer window.Close()
+	k, err := window.Committee(ctx)
+	if err != nil {
+		return err
+	}
+	others := slices.ContainsFunc(k.Seats, func(s ledger.Seat) bool { return s.Node != st.Node && !slices.Contains(st.Dev, s.Node) })
+	if others || len(k.Seats) == 0 || len(k.Substitutes) > 0 {
+		return nil
+	}
+	whose := "the only seat"
+	if len(k.Seats) > 1 {
+		whose = fmt.Sprintf("all %d seats", len(k.Seats))
+	}
+	chain := "its chain"
+	if st.Chain != nil {
+		chain = st.Chain.ID
+	}
+	return &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("this home holds %s of %s, which makes no block without: nobody stands by to take over", whose, chain),
+		Hint: "wait until another node has a seat (hpips chain committee): it joins with hpips up --join, hpips chain register, and draws with its ticket; to end the chain, end hpips up"}
 }

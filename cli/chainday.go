@@ -113,7 +113,7 @@ func spread(w io.Writer, d ledger.Day) {
 	if h := d.Holders; h == nil {
 		fmt.Fprintln(w, "largest holders\t-")
 	} else {
-		fmt.Fprintf(w, "largest holders\t%d of %d accounts hold %s of what circulates, after block %d\n", len(h.Holders), h.Accounts, percent(h.Share), h.Height)
+		fmt.Fprintf(w, "largest holders\t%d of %s, with %s of what circulates, after block %d\n", len(h.Holders), job.Several(h.Accounts, "account"), percent(h.Share), h.Height)
 	}
 	sum, many := 0.0, 0
 	for _, one := range d.Pairs {
@@ -129,15 +129,8 @@ func spread(w io.Writer, d ledger.Day) {
 	if n := d.Networks; n == nil {
 		fmt.Fprintln(w, "committee\t-")
 	} else {
-		fmt.Fprintf(w, "committee\t%s in %s, after block %d\n", count(n.Seats, "seat"), count(len(n.Networks), "network"), n.Height)
+		fmt.Fprintf(w, "committee\t%s in %s, after block %d\n", job.Several(n.Seats, "seat"), job.Several(len(n.Networks), "network"), n.Height)
 	}
-}
-
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return strconv.Itoa(n) + " " + what
 }
 
 func percent(share float64) string { return strconv.FormatFloat(share*100, 'f', 2, 64) + " %" }
@@ -223,7 +216,7 @@ func (p *purse) settled(d ledger.Day, v ledger.Settlement) error {
 			return
 		}
 		fmt.Fprintf(w, "OK\tday %d\npayments\t%d, %s HPIPS earned\nredeemed\t%s, each paid when it was due or waiting\nfrom the fund\t%d payments of bonus and duty\nblocks\t%d to %d\n",
-			v.Day, v.Payments, hpips(d.Gross), count(v.Redeemed, "claim"), v.FundPayments, v.From, v.To)
+			v.Day, v.Payments, hpips(d.Gross), job.Several(v.Redeemed, "claim"), v.FundPayments, v.From, v.To)
 		for _, what := range v.NotReckoned {
 			fmt.Fprintf(w, "not reckoned\t%s\n", what)
 		}

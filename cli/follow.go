@@ -176,7 +176,7 @@ func (s *shell) progress() (step func(job.Status), end func()) {
 }
 
 func progressLine(st job.Status) string {
-	line := fmt.Sprintf("job %s  %s  %d/%d tasks  %d nodes  %.1f s", st.Job, st.State, st.Tasks.Done, st.Tasks.Total, len(st.Nodes), st.Seconds)
+	line := fmt.Sprintf("job %s  %s  %d/%s  %s  %.1f s", st.Job, st.State, st.Tasks.Done, job.Several(st.Tasks.Total, "task"), job.Several(len(st.Nodes), "node"), st.Seconds)
 	if st.Tasks.Lost > 0 {
 		line += fmt.Sprintf("  %d lost", st.Tasks.Lost)
 	}
@@ -185,7 +185,7 @@ func progressLine(st job.Status) string {
 
 // summary is the last line about a job, for people.
 func summary(st job.Status) string {
-	line := fmt.Sprintf("job %s %s: %d of %d tasks on %d nodes in %.1f s", st.Job, st.State, st.Tasks.Done, st.Tasks.Total, len(st.Nodes), st.Seconds)
+	line := fmt.Sprintf("job %s %s: %d of %s on %s in %.1f s", st.Job, st.State, st.Tasks.Done, job.Several(st.Tasks.Total, "task"), job.Several(len(st.Nodes), "node"), st.Seconds)
 	if st.Verified > 0 {
 		line += fmt.Sprintf(", %d checked", st.Verified)
 	}
@@ -193,7 +193,7 @@ func summary(st job.Status) string {
 		line += fmt.Sprintf(", %d lost, %d run again", st.Tasks.Lost, st.Tasks.Rerun)
 	}
 	if len(st.Odd) > 0 {
-		line += fmt.Sprintf(", %d nodes gave a wrong result", len(st.Odd))
+		line += fmt.Sprintf(", %s gave a wrong result", job.Several(len(st.Odd), "node"))
 	}
 	return line
 }

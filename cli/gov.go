@@ -113,7 +113,7 @@ func proposalTable(w io.Writer, one ledger.Proposal) {
 	}
 	if t := one.Tally; t != nil {
 		fmt.Fprintln(w, "\nHOUSE\tALL\tYES\tNO\tABSTAIN\tPASSES")
-		fmt.Fprintf(w, "tickets\t%s\t%s\t%s\t%s\t%v\n", t.Tickets.All, t.Tickets.Yes, t.Tickets.No, t.Tickets.Abstain, t.Tickets.Passes)
+		fmt.Fprintf(w, "tickets\t%d\t%d\t%d\t%d\t%v\n", t.Tickets.All, t.Tickets.Yes, t.Tickets.No, t.Tickets.Abstain, t.Tickets.Passes)
 		fmt.Fprintf(w, "holdings\t%s\t%s\t%s\t%s\t%v\n", t.Holdings.All, t.Holdings.Yes, t.Holdings.No, t.Holdings.Abstain, t.Holdings.Passes)
 	}
 }

@@ -168,7 +168,7 @@ func (s *shell) showStatus(st job.Status) error {
 		fmt.Fprintf(w, "tasks\t%d of %d done, %d lost, %d run again\nexecutions\t%d\nverified\t%d\nseconds\t%.1f\n",
 			st.Tasks.Done, st.Tasks.Total, st.Tasks.Lost, st.Tasks.Rerun, st.Executions, st.Verified, st.Seconds)
 		for _, n := range st.Nodes {
-			fmt.Fprintf(w, "node\t%s  %d tasks  %.0f %%\n", n.Node, n.Tasks, 100*n.Share)
+			fmt.Fprintf(w, "node\t%s  %s  %.0f %%\n", n.Node, job.Several(n.Tasks, "task"), 100*n.Share)
 		}
 		for _, n := range st.Odd {
 			fmt.Fprintf(w, "wrong result\t%s\n", n)
@@ -200,7 +200,7 @@ func (s *shell) jobWhyCommand() *cobra.Command {
 		return s.show(why, why.Job, func(w io.Writer) {
 			fmt.Fprintf(w, "%s: %s\n", why.State, why.Summary)
 			if why.Asked > 0 {
-				fmt.Fprintf(w, "asked %d nodes, %d accepted\n", why.Asked, why.Accepted)
+				fmt.Fprintf(w, "asked %s, %d accepted\n", job.Several(why.Asked, "node"), why.Accepted)
 			}
 			for _, r := range why.Rejected {
 				fmt.Fprintf(w, "  %d\t%s\n", r.Count, r.Reason)
@@ -246,7 +246,7 @@ func workText(n int64) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %d instructions", n)
+	return fmt.Sprintf(", %s", job.Several(n, "instruction"))
 }
 
 func (s *shell) jobResultsCommand() *cobra.Command {

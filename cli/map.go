@@ -49,7 +49,7 @@ the result; it gets the same arguments unless --reduce-arg is given.`,
 			} else if c.Flags().Changed("reduce-arg") {
 				return usage(c, "--reduce-arg needs --reduce")
 			}
-			return s.submit(c.Context(), &a, ".")
+			return s.submit(c.Context(), &a, "")
 		},
 	}
 	a.flags(c)

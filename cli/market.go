@@ -104,14 +104,14 @@ func quoteTable(w io.Writer, all []client.Offer) {
 		}
 	}
 	if slots > 0 {
-		fmt.Fprintf(w, "yours\tfree, %d slots\n", slots)
+		fmt.Fprintf(w, "yours\tfree, %s\n", job.Several(slots, "slot"))
 	}
 	if len(good) == 0 && slots > 0 {
 		fmt.Fprintln(w, "nobody else sells that now: see hpips market offers")
 		return
 	}
 	if len(good) == 0 {
-		fmt.Fprintf(w, "nobody sells that now; %d nodes were asked: see hpips market offers\n", len(all))
+		fmt.Fprintf(w, "nobody sells that now (asked: %s): see hpips market offers\n", job.Several(len(all), "node"))
 		return
 	}
 	fmt.Fprintf(w, "cheapest\t%s HPIPS an hour\nmiddle\t%s HPIPS an hour\ndearest\t%s HPIPS an hour\nproviders\t%d of %d\n", money.Amount(good[0].Hour), money.Amount(good[len(good)/2].Hour),

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/money"
 )
 
@@ -109,8 +110,8 @@ of the providers have a record here, the best and the worst of them by score, wh
 const shown = 5
 
 func reportPage(w io.Writer, r marketReport) {
-	fmt.Fprintf(w, "offers\t%d, %d slots; %d sell nothing now\n", r.Sum.Offers, r.Sum.Slots, r.Sum.Refusals)
-	fmt.Fprintf(w, "records\tof %d of %d providers here; %d nodes are known in all\n", r.Sum.Recorded, r.Sum.Asked, r.Sum.Known)
+	fmt.Fprintf(w, "offers\t%d, %s; nothing to sell now: %s\n", r.Sum.Offers, job.Several(r.Sum.Slots, "slot"), job.Several(r.Sum.Refusals, "node"))
+	fmt.Fprintf(w, "records\tof %d of %s here; known in all: %s\n", r.Sum.Recorded, job.Several(r.Sum.Asked, "provider"), job.Several(r.Sum.Known, "node"))
 	convicted := strconv.Itoa(len(r.Convicted))
 	if r.Convicted == nil {
 		convicted = "not known: no chain tells"

@@ -37,7 +37,7 @@ func TestTheMarketOnOnePage(t *testing.T) {
 	}
 	var page strings.Builder
 	reportPage(&page, r)
-	for _, line := range []string{"offers\t4, 18 slots; 1 sell nothing now", "records\tof 1 of 5 providers here; 4 nodes are known in all", "convicted\t1\n\teve\n",
+	for _, line := range []string{"offers\t4, 18 slots; nothing to sell now: 1 node", "records\tof 1 of 5 providers here; known in all: 4 nodes", "convicted\t1\n\teve\n",
 		"amd64\t3\t16\t3.000000\t5.000000\t9.000000\n", "arm64\t1\t2\tfree: yours", "bob\t0.990\t99\t0\t1\t4\t", "cools off until"} {
 		if !strings.Contains(page.String(), line) {
 			t.Errorf("the page does not say %q:\n%s", line, page.String())

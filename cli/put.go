@@ -184,7 +184,10 @@ func (s *shell) lsCommand() *cobra.Command {
 				for _, e := range rows {
 					size, name := bytesText(e.Size), e.Name
 					if e.Kind == "directory" {
-						size, name = "-", name+"/" // what is below is not looked up
+						name += "/"
+						if e.Size == 0 { // or not all of it is here
+							size = "-"
+						}
 					}
 					fmt.Fprintf(w, "%s\t%s\t%s\n", e.CID, size, name)
 				}

@@ -49,7 +49,7 @@ Ctrl-C detaches: the job goes on.`,
 				return err
 			}
 			a.spec.Stdin = a.stdin
-			return s.submit(c.Context(), &a, ".")
+			return s.submit(c.Context(), &a, "")
 		},
 	}
 	a.flags(c)
@@ -57,7 +57,7 @@ Ctrl-C detaches: the job goes on.`,
 	return c
 }
 
-// submit carries a job out from its typed form on: check, upload, hand in, follow, fetch results. dir is what relative paths begin at.
+// submit carries a job out from its typed form on: check, upload, hand in, follow, fetch results. dir is the folder of the job file, "" for what was typed.
 func (s *shell) submit(ctx context.Context, a *asked, dir string) error {
 	live := a.spec.Stdin == "-"
 	if live {
@@ -310,7 +310,7 @@ func (s *shell) preview(ctx context.Context, api *client.Client, spec job.Spec) 
 	if p.Likely != "" {
 		fmt.Fprintf(s.out, "# likely: %s\n", p.Likely)
 	}
-	fmt.Fprintf(s.out, "# could run it: %d of %d nodes\n", p.Nodes, p.Asked)
+	fmt.Fprintf(s.out, "# could run it: %d of %s\n", p.Nodes, job.Several(p.Asked, "node"))
 	for _, r := range p.Rejected {
 		fmt.Fprintf(s.out, "#   %d: %s\n", r.Count, r.Reason)
 	}

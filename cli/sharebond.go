@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpips/hpips/ledger"
+	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/money"
 )
 
@@ -83,7 +84,7 @@ func bondLines(w io.Writer, b ledger.Bond) {
 // days writes a time that is counted in days where it is.
 func days(d time.Duration) string {
 	if d >= 24*time.Hour && d%(24*time.Hour) == 0 {
-		return count(int(d/(24*time.Hour)), "day")
+		return job.Several(int(d/(24*time.Hour)), "day")
 	}
 	return d.String()
 }

@@ -224,32 +224,34 @@ func parseMatrix(text string) (job.OrderedMap, error) {
 // place is one field of a specification that may hold a path of this PC.
 type place struct {
 	ref    *string
-	field  string
+	field  string // in a job file
+	flag   string // on the command line; "": the program, which stands there without one
 	module bool
 }
 
 // places lists the fields of a specification that may hold paths.
 func places(s *job.Spec) []place {
-	list := []place{{&s.Run.WASM, "run.wasm", true}}
+	list := []place{{&s.Run.WASM, "run.wasm", "", true}}
 	if s.Reduce != nil {
-		list = append(list, place{&s.Reduce.Run.WASM, "reduce.run.wasm", true})
+		list = append(list, place{&s.Reduce.Run.WASM, "reduce.run.wasm", "--reduce", true})
 	}
 	if s.Verify.Check != nil {
-		list = append(list, place{&s.Verify.Check.WASM, "verify.check.wasm", true})
+		list = append(list, place{&s.Verify.Check.WASM, "verify.check.wasm", "--check", true})
 	}
 	if s.Stdin != "" {
-		list = append(list, place{&s.Stdin, "stdin", false})
+		list = append(list, place{&s.Stdin, "stdin", "--stdin", false})
 	}
 	for i := range s.Inputs {
-		list = append(list, place{&s.Inputs[i].From, fmt.Sprintf("inputs[%d].from", i), false})
+		list = append(list, place{&s.Inputs[i].From, fmt.Sprintf("inputs[%d].from", i), "-i", false})
 	}
 	if s.Over != nil && s.Over.From != "" {
-		list = append(list, place{&s.Over.From, "over.from", false})
+		list = append(list, place{&s.Over.From, "over.from", "--over", false})
 	}
 	return list
 }
 
-// located turns the paths of a specification into absolute ones and checks what is there; addresses stay. dir is what relative paths begin at.
+// located turns the paths of a specification into absolute ones and checks what is there; addresses stay. dir is the folder of the job file, at which relative paths
+// begin; "": they were typed, and begin where the person is.
 func located(s *job.Spec, dir string) error {
 	for _, p := range places(s) {
 		if isAddress(*p.ref) {
@@ -263,9 +265,7 @@ func located(s *job.Spec, dir string) error {
 			if looksLikeCID(*p.ref) {
 				continue
 			}
-			f := cannotRead(*p.ref, err)
-			f.Message = p.field + ": " + f.Message
-			return f
+			return p.unread(dir, err)
 		}
 		if p.module {
 			if err := checkModule(*p.ref, name); err != nil {
@@ -275,6 +275,25 @@ func located(s *job.Spec, dir string) error {
 		*p.ref = name
 	}
 	return nil
+}
+
+// unread tells of a path that leads to nothing that can be read: as the field of a job file, or as it was typed.
+func (p place) unread(dir string, err error) error {
+	f := cannotRead(*p.ref, err)
+	what := "file or folder"
+	if p.module {
+		what = "program"
+	}
+	begin := dir
+	if dir != "" {
+		f.Message = p.field + ": " + f.Message
+	} else if begin = workingDir(); p.flag != "" {
+		f.Message = p.flag + ": " + f.Message
+	}
+	if f.Code == job.CodeNotFound {
+		f.Hint = fmt.Sprintf("name a %s that is there (relative paths begin at %s), or a content address, which hpips put prints", what, absolute(begin, workingDir()))
+	}
+	return f
 }
 
 // upload brings the absolute paths of a specification into the store and puts their addresses in their place.

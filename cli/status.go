@@ -61,8 +61,8 @@ func statusTable(w io.Writer, st client.Status) {
 	if g := st.Gateway; g != nil {
 		fmt.Fprintf(w, "gateway\t%s%s\n", g.URL, map[bool]string{true: ", blocks and CARs alone", false: ""}[g.Trustless])
 	}
-	fmt.Fprintf(w, "peers\t%d\nslots\t%d, %d running\njobs\t%d, %d active\nstore\t%d blocks, %s\n",
-		st.Peers, st.Slots, st.Running, st.Jobs.Total, st.Jobs.Active, st.Store.Blocks, bytesText(st.Store.Bytes))
+	fmt.Fprintf(w, "peers\t%d\nslots\t%d, %d running\njobs\t%d, %d active\nstore\t%s, %s\n",
+		st.Peers, st.Slots, st.Running, st.Jobs.Total, st.Jobs.Active, job.Several(st.Store.Blocks, "block"), bytesText(st.Store.Bytes))
 	fmt.Fprintf(w, "chain\t%s\n", chainText(st.Chain))
 	fmt.Fprintf(w, "join by\t%s\n", strings.Join(st.Addresses, "\n\t"))
 }
@@ -70,13 +70,15 @@ func statusTable(w io.Writer, st client.Status) {
 func chainText(c *client.ChainStatus) string {
 	switch {
 	case c == nil:
-		return "none: join a node that follows one (hpips up --join), or found one (hpips chain init)"
+		return "none: " + toFollow
 	case c.Height == 0 && !c.CatchingUp:
 		return c.ID + ", waits for its first block"
 	case c.CatchingUp:
 		return fmt.Sprintf("%s, catching up at block %d", c.ID, c.Height)
+	case c.Seated && c.Seats == 1:
+		return fmt.Sprintf("%s, block %d, the only seat", c.ID, c.Height)
 	case c.Seated:
 		return fmt.Sprintf("%s, block %d, one of %d seats", c.ID, c.Height, c.Seats)
 	}
-	return fmt.Sprintf("%s, block %d, %d seats", c.ID, c.Height, c.Seats)
+	return fmt.Sprintf("%s, block %d, %s", c.ID, c.Height, job.Several(c.Seats, "seat"))
 }

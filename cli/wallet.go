@@ -208,11 +208,16 @@ func (p *purse) named(who string) ([]ledger.Account, error) {
 	if i := slices.IndexFunc(all, func(a ledger.Account) bool { return a.Name == who }); i >= 0 {
 		return all[i : i+1], nil
 	}
-	if err := ledger.CheckAddress(who); len(who) > 32 {
-		return nil, err
+	if meantAsAddress(who) {
+		return nil, ledger.CheckAddress(who)
 	}
 	_, err = ring.Signer(who)
 	return nil, err
+}
+
+// meantAsAddress tells whether a word that is no account's name is meant as an address: one of this network or of another, perhaps a wrong one.
+func meantAsAddress(who string) bool {
+	return strings.HasPrefix(who, ledger.Prefix+"1") || ledger.Foreign(who) != "" || len(who) > 32
 }
 
 func (p *purse) historyCommand() *cobra.Command {
@@ -359,7 +364,7 @@ func (p *purse) wrote(file string, text []byte, all []ledger.Account) error {
 		Accounts []ledger.Account `json:"accounts"`
 	}{file, all}
 	return p.show(told, file, func(w io.Writer) {
-		fmt.Fprintf(w, "%s holds %d accounts, encrypted. Keep it and its passphrase apart.\n", file, len(all))
+		fmt.Fprintf(w, "%s holds %s, encrypted. Keep it and its passphrase apart.\n", file, job.Several(len(all), "account"))
 	})
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -49,7 +51,7 @@ func (p *purse) window() (*ledger.Ledger, error) {
 	if address == "" {
 		text, err := os.ReadFile(filepath.Join(p.home, node.ChainAddressFile))
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, &job.Failure{Code: job.CodeUnavailable, Message: "no chain node runs on " + p.home, Hint: "start one with hpips up, or name another with --chain URL"}
+			return nil, p.noChain()
 		}
 		if err != nil {
 			return nil, err
@@ -57,6 +59,30 @@ func (p *purse) window() (*ledger.Ledger, error) {
 		address = strings.TrimSpace(string(text))
 	}
 	return ledger.Open(address, ledger.Default())
+}
+
+// toFollow says how a node comes to a chain.
+const toFollow = "join a node that follows one (hpips up --join), or found one (hpips chain init)"
+
+// noChain tells why the home has no chain node: its node does not run, follows no chain, or has not started one yet.
+func (p *purse) noChain() error {
+	const other = ", or name another node's chain with --chain URL"
+	f := &job.Failure{Code: job.CodeUnavailable, Message: "no node runs on " + p.home, Hint: "start it in another terminal, hpips up --home " + p.home + other}
+	api, err := p.open()
+	if err != nil {
+		return f
+	}
+	defer api.Close()
+	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
+	defer stop()
+	switch st, err := api.Status(ctx); {
+	case err != nil:
+	case st.Chain == nil:
+		f.Message, f.Hint = "the node of "+p.home+" follows no chain", toFollow+other
+	default:
+		f.Message, f.Hint = "the chain node of "+p.home+" does not run yet", "wait a moment; hpips node logs tells what keeps it"
+	}
+	return f
 }
 
 // keys opens the ring of this home.

@@ -43,11 +43,12 @@ c_example() {
 
 rust_example() {
 	stale hello-rust/hello-rust.wasm hello-rust/hello.rs || return 0
-	local rustc target linker
+	local rustc sysroot target linker
+	export RUSTUP_AUTO_INSTALL=0 # rustup's rustc may be there without a toolchain: to look is not to fetch one
 	for rustc in rustc /usr/bin/rustc; do
-		command -v "$rustc" >/dev/null || continue
+		sysroot=$("$rustc" --print sysroot 2>/dev/null) || continue
 		for target in wasm32-wasip1 wasm32-wasi; do
-			ls "$("$rustc" --print sysroot)/lib/rustlib/$target/lib"/libstd-* >/dev/null 2>&1 || continue
+			ls "$sysroot/lib/rustlib/$target/lib"/libstd-* >/dev/null 2>&1 || continue
 			for linker in rust-lld wasm-ld; do # rustup brings its own linker, Debian's is lld's
 				"$rustc" --edition 2021 --target "$target" -C opt-level=2 -C strip=symbols -C linker="$linker" \
 					-o hello-rust/hello-rust.wasm hello-rust/hello.rs 2>/dev/null && return 0

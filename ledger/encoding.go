@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -128,19 +129,40 @@ func CheckAddress(text string) error {
 	return err
 }
 
+// Foreign is what a word begins with that is written as an address of another network is: cosmos of cosmos1…; "": it is not.
+func Foreign(text string) string {
+	m := shaped.FindStringSubmatch(text)
+	if m == nil || m[1] == Prefix {
+		return ""
+	}
+	return m[1]
+}
+
+var shaped = regexp.MustCompile(`^([a-z]{2,})1[0-9a-z]{3,}$`)
+
+// looks says what a right address looks like.
+const looks = "an address of HPIPS has 44 letters and begins with " + Prefix + "1; hpips wallet show prints those of a wallet"
+
 func addressBytes(text string) ([]byte, error) {
-	const looks = "an address begins with " + Prefix + "1; see hpips wallet show"
+	bad := func(format string, args ...any) error {
+		return &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf(format, args...), Hint: looks}
+	}
 	if len(text) > 90 {
-		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("an address of %d letters is none", len(text)), Hint: looks}
+		return nil, bad("an address of %d letters is none", len(text))
 	}
 	prefix, b, err := bech32.DecodeAndConvert(text)
-	switch {
+	switch other := Foreign(text); {
+	case err == nil && prefix != Prefix:
+		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s is an address of another network: it begins with %s1, those of HPIPS with %s1", text, prefix, Prefix),
+			Hint: "ask for an address of HPIPS, what is sent to another network's is lost; " + looks}
+	case other != "":
+		return nil, bad("%q is no address of HPIPS: it begins with %s1, as those of another network do", text, other)
+	case err != nil && strings.HasPrefix(text, Prefix+"1"):
+		return nil, bad("%q is no address: letters are wrong, missing or too many", text)
 	case err != nil:
-		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%q is no address", text), Hint: looks}
-	case prefix != Prefix:
-		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s is an address of another chain: this one's begin with %s1", text, Prefix), Hint: "ask for an address of the HPIPS chain; what is sent to another one's is lost"}
+		return nil, bad("%q is no address", text)
 	case len(b) != 20 && len(b) != 32:
-		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%q is no address: %d bytes instead of 20", text, len(b)), Hint: looks}
+		return nil, bad("%q is no address: %d bytes instead of 20", text, len(b))
 	}
 	return b, nil
 }

@@ -205,7 +205,8 @@ func FuzzImport(f *testing.F) {
 
 func TestAddressesAndNodesAsTyped(t *testing.T) {
 	for text, want := range map[string]string{
-		oldAddress: "", "cosmos1r5v5srda7xfth3hn2s26txvrcrntldjumt8mhl": "another chain", "hpips1r5v5srda7xfth3hn2s26txvrcrntldju6ssgrx": "no address", "alice": "no address",
+		oldAddress: "", "cosmos1r5v5srda7xfth3hn2s26txvrcrntldjumt8mhl": "another network: it begins with cosmos1, those of HPIPS with hpips1",
+		"hpips1r5v5srda7xfth3hn2s26txvrcrntldju6ssgrx": "letters are wrong", "hpips1abc": "letters are wrong", "alice": "no address", "cosmos1abc": "begins with cosmos1, as those of another network do",
 		"": "no address", strings.Repeat("hpips1", 50): "is none",
 	} {
 		err := CheckAddress(text)

@@ -47,18 +47,22 @@ type Proposal struct {
 
 // Tally is the count of both houses; a proposal needs both.
 type Tally struct {
-	Open     bool  `json:"open"`
-	Tickets  House `json:"tickets"`
-	Holdings House `json:"holdings"`
+	Open     bool                `json:"open"`
+	Tickets  House[uint64]       `json:"tickets"`
+	Holdings House[money.Amount] `json:"holdings"`
 }
 
 // House is the count of one house: tickets as whole numbers, holdings in HPIPS.
-type House struct {
-	All     string `json:"all"`
-	Yes     string `json:"yes"`
-	No      string `json:"no"`
-	Abstain string `json:"abstain"`
-	Passes  bool   `json:"passes"`
+type House[T any] struct {
+	All     T    `json:"all"`
+	Yes     T    `json:"yes"`
+	No      T    `json:"no"`
+	Abstain T    `json:"abstain"`
+	Passes  bool `json:"passes"`
+}
+
+func house[T any](h governancev1.House, as func(sdkmath.Int) T) House[T] {
+	return House[T]{as(h.All), as(h.Yes), as(h.No), as(h.Abstain), h.Passes}
 }
 
 var states = map[govv1.ProposalStatus]string{govv1.StatusDepositPeriod: "deposit", govv1.StatusVotingPeriod: "voting", govv1.StatusPassed: "passed",
@@ -113,17 +117,13 @@ func (l *Ledger) Tally(ctx context.Context, id uint64) (Tally, error) {
 	if err != nil {
 		return Tally{}, err
 	}
-	whole := func(i sdkmath.Int) string {
-		if i.IsNil() {
-			return "0"
+	whole := func(i sdkmath.Int) uint64 {
+		if i.IsNil() || !i.IsUint64() {
+			return 0
 		}
-		return i.String()
+		return i.Uint64()
 	}
-	hpips := func(i sdkmath.Int) string { return amount(i).String() }
-	house := func(h governancev1.House, text func(sdkmath.Int) string) House {
-		return House{text(h.All), text(h.Yes), text(h.No), text(h.Abstain), h.Passes}
-	}
-	return Tally{r.Open, house(r.Result.Tickets, whole), house(r.Result.Holdings, hpips)}, nil
+	return Tally{r.Open, house(r.Result.Tickets, whole), house(r.Result.Holdings, amount)}, nil
 }
 
 func (l *Ledger) proposal(p *govv1.Proposal) Proposal {

@@ -326,3 +326,9 @@ func IsNotFound(err error) bool {
 	var f *job.Failure
 	return errors.As(err, &f) && f.Code == job.CodeNotFound
 }
+
+// IsAway tells whether a question has no answer because the chain node is away just now: nothing answers there, it has no block yet, or it is behind.
+func IsAway(err error) bool {
+	var f *job.Failure
+	return errors.As(err, &f) && f.Code == job.CodeUnavailable
+}

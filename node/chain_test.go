@@ -98,6 +98,16 @@ func TestADevelopmentNetworkHasItsChain(t *testing.T) {
 	if second.Genesis != first.Genesis {
 		t.Error("a second start founds a second chain")
 	}
+	_ = again.stop()
+	text, err := os.ReadFile(filepath.Join(cfg.Home, "logs", "hpips.log"))
+	if err != nil || !strings.Contains(string(text), "Node is up") {
+		t.Fatalf("%v: %s", err, text)
+	}
+	for line := range strings.Lines(string(text)) { // until the first block nobody can ask, which is no fault
+		if strings.Contains(line, "level=WARN") && (strings.Contains(line, "Audits cannot") || strings.Contains(line, "Pay cannot")) {
+			t.Error(line)
+		}
+	}
 }
 
 // Alice has a chain. Bob joins her, follows it, registers with her help, and draws in time.

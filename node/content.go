@@ -75,19 +75,21 @@ func (c *content) Export(ctx context.Context, address string, to client.Export, 
 	if to.Force {
 		write = c.m.store.Replace
 	}
-	var size int64
-	err = write(ctx, id, to.Path, 0, func(p store.Progress) { size = p.Bytes; progress(told(p)) })
+	if err := write(ctx, id, to.Path, 0, func(p store.Progress) { progress(told(p)) }); err != nil {
+		return client.Entry{}, failure(err)
+	}
+	size, err := c.m.store.Size(ctx, id)
 	if err != nil {
 		return client.Entry{}, failure(err)
 	}
-	e := client.Entry{CID: id.String(), Name: filepath.Base(to.Path), Size: size, Kind: string(store.Regular)}
+	e := client.Entry{CID: id.String(), Name: filepath.Base(to.Path), Size: int64(size), Kind: string(store.Regular)}
 	if fi, err := os.Lstat(to.Path); err == nil && fi.IsDir() {
 		e.Kind = string(store.Directory)
 	}
 	return e, nil
 }
 
-// List tells what an address leads to.
+// List tells what an address leads to. A folder's size is that of all below it if all of that is on this disk, else 0: nothing is fetched to find out.
 func (c *content) List(ctx context.Context, address string, idle time.Duration) (client.Listing, error) {
 	wait := newWait(ctx, idle)
 	defer wait.stop()
@@ -103,11 +105,17 @@ func (c *content) List(ctx context.Context, address string, idle time.Duration) 
 		return client.Listing{Entry: entry(rows[0]), Entries: []client.Entry{}}, nil
 	}
 	l := client.Listing{Entry: client.Entry{CID: id.String(), Kind: string(store.Directory)}, Entries: []client.Entry{}}
+	wait.end() // the rest is this disk's
 	for _, e := range rows {
-		l.Size += int64(e.Size)
+		if e.Kind == store.Directory {
+			e.Size, _ = c.m.store.Size(ctx, e.CID)
+		}
 		l.Entries = append(l.Entries, entry(e))
 	}
-	return l, nil
+	if whole, err := c.m.store.Size(ctx, id); err == nil {
+		l.Size = int64(whole)
+	}
+	return l, ctx.Err()
 }
 
 // Read opens a file; the wait begins again with every read that brings something.

@@ -8,13 +8,14 @@ import (
 
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/machine"
+	"github.com/hpips/hpips/spec/job"
 )
 
 // leastDisk is the free space below which work stops making sense, in bytes.
 const leastDisk = 1 << 30
 
 func examineMachine(v machine.Inventory) client.Finding {
-	f := client.Finding{Name: "machine", State: fine, Text: fmt.Sprintf("%d cores, %s/%s %s %s", v.CPUs, v.OS, v.Arch, v.Kernel, v.CPU)}
+	f := client.Finding{Name: "machine", State: fine, Text: fmt.Sprintf("%s, %s/%s %s %s", job.Several(v.CPUs, "core"), v.OS, v.Arch, v.Kernel, v.CPU)}
 	if v.MemoryTotal > 0 {
 		f.Text += fmt.Sprintf(", %d MiB of %d MiB memory available", v.MemoryAvailable>>20, v.MemoryTotal>>20)
 	}
@@ -72,7 +73,7 @@ func (h *House) examineChain(ctx context.Context) client.Finding {
 	case s.Down != "":
 		f.State, f.Text, f.Remedy = warn, s.Down, "stop the other node with this home's keys; the seat signs again after an epoch"
 	default:
-		f.Text = fmt.Sprintf("%s, block %d, %d seats", s.ID, s.Height, s.Seats)
+		f.Text = fmt.Sprintf("%s, block %d, %s", s.ID, s.Height, job.Several(s.Seats, "seat"))
 	}
 	return f
 }
@@ -82,7 +83,7 @@ func (h *House) examineJoins() []client.Finding {
 	for _, j := range h.first().host.Joins() {
 		f := client.Finding{Name: "join", State: fine, Text: j.Addr}
 		if !j.Connected {
-			f.State, f.Text = warn, fmt.Sprintf("%s does not answer after %d attempts: %s", j.Addr, j.Tries, j.Error)
+			f.State, f.Text = warn, fmt.Sprintf("%s does not answer after %s: %s", j.Addr, job.Several(j.Tries, "attempt"), j.Error)
 			f.Remedy = "is that node up, its port open in its firewall, and the address the one that hpips status prints there?"
 		}
 		all = append(all, f)

@@ -82,7 +82,7 @@ func (b bar) Standing(ctx context.Context) (auditor.Standing, error) {
 	}
 	id := b.Node()
 	s, err := w.Standing(ctx, id[:])
-	return standing(s), err
+	return standing(s), absent(auditor.ErrAway, err)
 }
 
 // Audits are those that are open.
@@ -93,14 +93,14 @@ func (b bar) Audits(ctx context.Context) ([]auditor.Audit, error) {
 	}
 	all, err := w.Audits(ctx)
 	if err != nil {
-		return nil, err
+		return nil, absent(auditor.ErrAway, err)
 	}
 	ask := standings{w: w, known: map[sortition.Key]ledger.Standing{}}
 	var out []auditor.Audit
 	for _, a := range all {
 		call, err := ask.summon(ctx, a.Matter, a.Jurors, a.Height, a.Payer)
 		if err != nil {
-			return nil, err
+			return nil, absent(auditor.ErrAway, err)
 		}
 		out = append(out, auditor.Audit{Call: call, Lease: a.Lease, Draws: a.Draws, Panels: a.Attested, Budget: b.budget(a.Denom, a.Amount)})
 	}
@@ -117,7 +117,7 @@ func (b bar) Disputes(ctx context.Context) ([]auditor.Dispute, error) {
 	}
 	all, err := w.Disputes(ctx)
 	if err != nil {
-		return nil, err
+		return nil, absent(auditor.ErrAway, err)
 	}
 	id, ask := sortition.Key(b.Node()), standings{w: w, known: map[sortition.Key]ledger.Standing{}}
 	var out []auditor.Dispute
@@ -128,12 +128,12 @@ func (b bar) Disputes(ctx context.Context) ([]auditor.Dispute, error) {
 		}
 		call, err := ask.summon(ctx, d.Matter, places, d.Height, d.Payer)
 		if err != nil {
-			return nil, err
+			return nil, absent(auditor.ErrAway, err)
 		}
 		for _, juror := range d.Spoken {
 			s, err := ask.of(ctx, juror)
 			if err != nil {
-				return nil, err
+				return nil, absent(auditor.ErrAway, err)
 			}
 			call.Owners = append(call.Owners, s.Owner)
 		}

@@ -1,11 +1,47 @@
 package node
 
 import (
+	"crypto/ed25519"
+	"errors"
 	"math"
 	"testing"
 
+	"github.com/hpips/hpips/auditor"
+	"github.com/hpips/hpips/ledger"
+	"github.com/hpips/hpips/pay"
+	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/money"
 )
+
+// A chain node that is not up yet, has no block yet or is behind tells of that itself: neither a juror nor a payee calls it a fault of its own.
+func TestAChainNodeThatIsAwayIsNoFault(t *testing.T) {
+	for _, row := range []struct {
+		err  error
+		away bool
+	}{
+		{nil, false},
+		{&ledger.Refused{Codespace: "sdk", Code: 26, Log: "testchain is not ready; please wait for first block: invalid height"}, true},
+		{&ledger.Refused{Codespace: "sdk", Code: 26, Log: "failed to load state at height 7"}, false},
+		{&job.Failure{Code: job.CodeUnavailable, Message: "no chain node answers"}, true},
+		{errors.New("a bad answer"), false},
+	} {
+		if err := absent(auditor.ErrAway, row.err); errors.Is(err, auditor.ErrAway) != row.away || !errors.Is(err, row.err) {
+			t.Errorf("%v: %v", row.err, err)
+		}
+	}
+	b, p := bar{c: &chaining{keys: ChainKeys{Node: make(ed25519.PrivateKey, ed25519.PrivateKeySize)}}}, &purse{window: func() *ledger.Ledger { return nil }}
+	_, err1 := b.Standing(t.Context())
+	_, err2 := b.Audits(t.Context())
+	_, err3 := b.Disputes(t.Context())
+	for i, err := range []error{err1, err2, err3} {
+		if !errors.Is(err, auditor.ErrAway) {
+			t.Errorf("question %d of a juror without a chain node: %v", i, err)
+		}
+	}
+	if _, err := p.Now(t.Context()); !errors.Is(err, pay.ErrAway) {
+		t.Errorf("a question of a payee without a chain node: %v", err)
+	}
+}
 
 // What is run again costs its juror no more than a multiple of what is paid for it, whoever asks.
 func TestWhatIsPaidForBoundsWhatIsRun(t *testing.T) {

@@ -16,6 +16,14 @@ type onChain struct{ c *chaining }
 
 var errNoChainNode = errors.New("the chain node does not run")
 
+// absent marks, in a room's own word, the error of a question that has no answer because the chain node is away just now, as it is until its first block.
+func absent(word, err error) error {
+	if ledger.IsAway(err) {
+		return fmt.Errorf("%w: %w", word, err)
+	}
+	return err
+}
+
 // Head asks for the newest block and what it says about a node.
 func (o onChain) Head(ctx context.Context, node sortition.Key) (seat.Head, error) {
 	life := o.c.running()

@@ -32,7 +32,7 @@ func (p *purse) open() (*ledger.Ledger, error) {
 	if w := p.window(); w != nil {
 		return w, nil
 	}
-	return nil, &job.Failure{Code: job.CodeUnavailable, Message: "the chain node does not run", Hint: "see hpips chain status"}
+	return nil, fmt.Errorf("%w: %w", pay.ErrAway, &job.Failure{Code: job.CodeUnavailable, Message: "the chain node does not run", Hint: "see hpips chain status"})
 }
 
 // Now is the newest block.
@@ -42,7 +42,7 @@ func (p *purse) Now(ctx context.Context) (pay.Head, error) {
 		return pay.Head{}, err
 	}
 	st, err := w.Status(ctx)
-	return pay.Head{Time: st.Time, Height: st.Height}, err
+	return pay.Head{Time: st.Time, Height: st.Height}, absent(pay.ErrAway, err)
 }
 
 // Rules are those of leases.
@@ -52,7 +52,7 @@ func (p *purse) Rules(ctx context.Context) (pay.Rules, error) {
 		return pay.Rules{}, err
 	}
 	r, err := w.LeaseRules(ctx)
-	return pay.Rules{Fee: r.Fee, Least: r.Least, Batch: r.Batch, Grace: r.Grace}, err
+	return pay.Rules{Fee: r.Fee, Least: r.Least, Batch: r.Batch, Grace: r.Grace}, absent(pay.ErrAway, err)
 }
 
 var phases = map[string]pay.Phase{"open": pay.Open, "closing": pay.Closing, "closed": pay.Closed}
@@ -68,7 +68,7 @@ func (p *purse) Lease(ctx context.Context, id voucher.ID) (pay.Account, bool, er
 		return pay.Account{}, false, nil
 	}
 	if err != nil {
-		return pay.Account{}, false, err
+		return pay.Account{}, false, absent(pay.ErrAway, err)
 	}
 	a := pay.Account{Payer: l.Payer, Key: l.VoucherKey, Node: l.NodeKey, Payee: l.Payee, Denom: l.Denom, Deposit: l.Deposit, Redeemed: l.Redeemed, Final: l.Final,
 		Phase: phases[l.Phase], Until: l.Until.Unix()}

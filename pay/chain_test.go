@@ -212,7 +212,7 @@ func (d *door) ID() string { return d.id }
 
 func (d *door) reach() error {
 	if d.down {
-		return &job.Failure{Code: job.CodeUnavailable, Message: "the chain cannot be reached"}
+		return fmt.Errorf("%w: %w", ErrAway, &job.Failure{Code: job.CodeUnavailable, Message: "it cannot be reached"})
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 
 // Chain is what paying asks of the chain. Every method may be called from several goroutines. Open, TopUp, Close and Redeem return when a block
 // holds what they did; their errors are ErrUnknown, ErrFunds or ErrBudget where these fit, a *job.Failure with CodeUnavailable where the chain
-// cannot be reached, and anything else where the chain refused.
+// cannot be reached, and anything else where the chain refused. A question that the node cannot ask yet, or not any more, is answered with ErrAway too.
 type Chain interface {
 	// ID is the chain's name, which vouchers carry.
 	ID() string
@@ -99,6 +99,7 @@ var (
 	ErrUnknown = errors.New("it is not known whether the chain took it")
 	ErrFunds   = errors.New("the account has not enough")
 	ErrBudget  = errors.New("the spending key's budget of the day is used up")
+	ErrAway    = errors.New("the chain cannot be asked")
 )
 
 // The reasons for which paying does not go on.

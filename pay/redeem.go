@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -29,7 +30,11 @@ func (p *Payee) Serve(ctx context.Context) error {
 			next, news = wait, nil // what is new can wait as well
 			if text := err.Error(); text != failed {
 				failed = text // once, not at every try
-				p.log.Warn("Pay cannot be redeemed now and is tried again", "err", err)
+				level := slog.LevelWarn
+				if errors.Is(err, ErrAway) { // the room of the chain tells of that
+					level = slog.LevelDebug
+				}
+				p.log.Log(ctx, level, "Pay cannot be redeemed now and is tried again", "err", err)
 			}
 		}
 		timer := time.NewTimer(next)

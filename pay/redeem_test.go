@@ -1,8 +1,11 @@
 package pay
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -238,6 +241,34 @@ func TestTheChainIsAwayForADay(t *testing.T) {
 			t.Errorf("bob has %d by %d redemptions", s.got(), s.chain.count("redeem"))
 		}
 	})
+}
+
+// The owner of a PC is told of what goes wrong with pay. That its chain node is not up yet, or not any more, is told elsewhere.
+func TestAChainThatIsAwayIsNoFaultOfPay(t *testing.T) {
+	for name, row := range map[string]struct {
+		fault func(c *ledger)
+		warns bool
+	}{
+		"the chain is away":     {func(c *ledger) { c.down = true }, false},
+		"a transaction is lost": {func(c *ledger) { c.lost = func(op string) bool { return op == "redeem" } }, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := opened(t)
+			l := s.long(hpips)
+			s.works(l, time.Second)
+			s.chain.change(func() { row.fault(s.chain) })
+			s.stop()
+			var said bytes.Buffer
+			s.bob = s.payee("bob") // after a restart
+			s.bob.log = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			s.open()
+			time.Sleep(time.Hour)
+			s.stop()
+			if text := said.String(); !strings.Contains(text, "Pay cannot be redeemed now") || strings.Contains(text, "level=WARN") != row.warns {
+				t.Errorf("%s: %s", name, text)
+			}
+		})
+	}
 }
 
 // The answer to a redemption is lost, and so is another transaction whole: the chain is asked before anything is sent again.

@@ -126,11 +126,3 @@ func (e *errand) streamed(o lease.Output) {
 		s.write(o.Offset, o.Data)
 	}
 }
-
-// note writes one line of a job's history.
-func (r *Requester) note(ctx context.Context, e *errand, text string) {
-	ev := job.Event{Time: r.now(), State: e.snapshot().State, Text: text}
-	if err := r.journal.addEvent(context.WithoutCancel(ctx), e.id, ev); err != nil {
-		r.log.Warn("History line is not in the journal", "job", e.id, "text", text, "err", err)
-	}
-}

@@ -48,7 +48,9 @@ func (e *errand) task(ctx context.Context, j *journal, i uint64) (job.Task, erro
 
 // partsDir makes the directory of all parts' standard outputs. sorted pads their names with zeros, as the reduce sees them.
 func (r *Requester) partsDir(ctx context.Context, e *errand, count uint64, sorted bool) (job.Content, error) {
-	e.enter(job.Verifying)
+	if e.enter(job.Verifying) {
+		r.note(ctx, e, "all parts are done, their results are put together")
+	}
 	name := func(index uint64) string {
 		if sorted {
 			return plan.SortedPartName(index, count)

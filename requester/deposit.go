@@ -222,7 +222,7 @@ func (g *gathering) noMoney() error {
 		}
 	}
 	s := g.e.snapshot()
-	state := fmt.Sprintf("%s HPIPS were spent on %d of %d tasks", money.Amount(spent), s.Tasks.Done, s.Tasks.Total)
+	state := fmt.Sprintf("%s HPIPS were spent on %d of %s", money.Amount(spent), s.Tasks.Done, job.Several(s.Tasks.Total, "task"))
 	if g.scarce != nil {
 		return &job.Failure{Code: job.CodeFunds, Message: g.scarce.Message + "; " + state, Hint: g.scarce.Hint}
 	}

@@ -101,6 +101,9 @@ func (g *gathering) assign(ctx context.Context, h *hire, given []uint64) {
 		}
 	}
 	flush()
+	if len(h.held) > 0 {
+		g.running(ctx, h)
+	}
 	g.feed(ctx, h, given[0]+g.p.base)
 }
 
@@ -335,9 +338,10 @@ func (g *gathering) tend(ctx context.Context) error {
 func (g *gathering) vanished(ctx context.Context, h *hire) {
 	held, rerun := g.board.lost(h)
 	g.r.log.Info("Provider is lost", "job", g.e.id, "provider", h.node, "tasks", len(held))
-	g.r.note(ctx, g.e, fmt.Sprintf("provider %s is lost with %d tasks; they are run elsewhere", short(h.node), max(len(held), h.down)))
-	g.e.lost(max(len(held), h.down))
-	g.missed(h, max(len(held), h.down))
+	lost := max(len(held), h.down)
+	g.tellLoss(ctx, h, "is lost", lost, rerun)
+	g.e.lost(lost)
+	g.missed(h, lost)
 	g.e.rerun(rerun)
 	g.drop(ctx, h)
 }

@@ -72,11 +72,12 @@ func (e *errand) change(f func(*job.Status)) {
 	e.changed = make(chan struct{})
 }
 
-// enter moves the job forward to a state; a job never moves back.
-func (e *errand) enter(s job.State) {
-	if order[e.snapshot().State] < order[s] {
+// enter moves the job forward to a state; a job never moves back. It tells whether it did.
+func (e *errand) enter(s job.State) (changed bool) {
+	if changed = order[e.snapshot().State] < order[s]; changed {
 		e.change(func(st *job.Status) { st.State = s })
 	}
+	return changed
 }
 
 var order = map[job.State]int{job.Pending: 0, job.Planned: 1, job.Leased: 2, job.Running: 3, job.Verifying: 4, job.Settled: 5, job.Failed: 5, job.Cancelled: 5}

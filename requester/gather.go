@@ -61,6 +61,7 @@ type gathering struct {
 	retries    map[uint64]int
 	breaks     map[uint64]int
 	spurned    map[peer.ID]time.Time   // providers that refused, and until when they are not asked
+	told       map[string]bool         // what the job's history says of them
 	accused    map[string]bool         // owners that say the program is at fault
 	accusation error                   // what they say
 	mean       time.Duration           // of the tasks' wall time, smoothed
@@ -114,7 +115,7 @@ const (
 func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 	g := &gathering{r: r, e: e, p: p, board: newBoard(p.count, p.rules), inbox: make(chan delivery), room: make(chan struct{}, 1),
 		gone: make(chan struct{}), searches: make(chan search), fetched: make(chan fetched), commits: make(chan batch, 1), results: make(chan committed, 1),
-		longer: make(chan extended, 16), topped: make(chan topped), ahead: r.cfg.Ahead, fetching: map[*arrival]struct{}{}, retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{},
+		longer: make(chan extended, 16), topped: make(chan topped), ahead: r.cfg.Ahead, fetching: map[*arrival]struct{}{}, retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{}, told: map[string]bool{},
 		accused: map[string]bool{}, progress: r.now(), pause: time.NewTimer(0), tallies: tallies{}}
 	defer g.pause.Stop()
 	if g.compared() {
@@ -200,6 +201,7 @@ func (g *gathering) restore(ctx context.Context) error {
 		}
 	}
 	g.refund(ctx)
+	g.tellResumed(ctx)
 	return nil
 }
 
@@ -365,6 +367,7 @@ func (g *gathering) hired(ctx context.Context, s search) error {
 	}
 	if len(s.hires) > 0 {
 		g.e.enter(job.Leased)
+		g.tellLeases(ctx, s.hires)
 	}
 	if len(g.hires) == 0 && g.accusation != nil {
 		return g.accusation
@@ -401,6 +404,9 @@ func (g *gathering) dismiss(ctx context.Context) {
 		if !h.up {
 			g.e.lost(h.down)
 			g.missed(h, h.down)
+			if h.down > 0 {
+				g.tellLoss(ctx, h, "is away as the leases end", h.down, 0)
+			}
 		}
 		g.part(ctx, h)
 	}

@@ -181,7 +181,7 @@ func unplaceable(asked int, rejected []job.Rejection, waited time.Duration) *job
 	if len(texts) == 0 {
 		texts = []string{"too few of them for this verify policy"}
 	}
-	f.Message = fmt.Sprintf("none of %d providers took the job for %v: %s", asked, waited.Round(time.Second), strings.Join(texts, "; "))
+	f.Message = fmt.Sprintf("none of %s took the job for %v: %s", job.Several(asked, "provider"), waited.Round(time.Second), strings.Join(texts, "; "))
 	return f
 }
 

@@ -201,18 +201,18 @@ func (r *Requester) Why(ctx context.Context, id string) (job.Why, error) {
 
 // summary says in one sentence where a job stands.
 func summary(s job.Status, w job.Why) string {
-	done := fmt.Sprintf("%d of %d tasks are done", s.Tasks.Done, s.Tasks.Total)
+	done := fmt.Sprintf("done: %d of %s", s.Tasks.Done, job.Several(s.Tasks.Total, "task"))
 	switch {
 	case s.Error != nil:
 		return s.Error.Message
 	case s.State == job.Settled:
-		return fmt.Sprintf("all %d tasks are done, on %d nodes", s.Tasks.Done, len(s.Nodes))
+		return fmt.Sprintf("all is done: %s, on %s", job.Several(s.Tasks.Done, "task"), job.Several(len(s.Nodes), "node"))
 	case s.State == job.Pending:
 		return "its input is being found and cut into tasks"
 	case s.State == job.Planned && w.Asked == 0:
 		return "no provider is known to this node yet: join a network with hpips up --join"
 	case s.State == job.Planned:
-		return fmt.Sprintf("%d providers were asked, none has taken it yet", w.Asked)
+		return fmt.Sprintf("asked: %s; none has taken it yet", job.Several(w.Asked, "provider"))
 	case s.State == job.Verifying:
 		return "its result is being put together"
 	}
@@ -245,7 +245,7 @@ func (r *Requester) Preview(ctx context.Context, spec job.Spec) (job.Why, error)
 	load := market.Load{Tasks: tasks(spec), Copies: uint64(max(spec.Verify.Copies, 1)), Resources: spec.Resources, Limits: spec.Limits, Jury: r.cfg.Jury && spec.Verify.Mode == job.Jury}
 	estimate := market.EstimateOf(load, answers, whole)
 	w.Estimate = &estimate
-	w.Summary = fmt.Sprintf("%d of %d providers could run it", w.Accepted, w.Asked)
+	w.Summary = fmt.Sprintf("%d of %s could run it", w.Accepted, job.Several(w.Asked, "provider"))
 	return w, nil
 }
 

@@ -147,7 +147,7 @@ func (r *Requester) recheckOne(ctx context.Context, h Hearing) error {
 		}
 	}
 	if wrong > 0 {
-		text := fmt.Sprintf("%d results of a node that was convicted since were wrong: what is left of its bond is asked for; run the job again (hpips job rerun %s)", wrong, jobID)
+		text := fmt.Sprintf("%s of a node that was convicted since found wrong: what is left of its bond is asked for; run the job again (hpips job rerun %s)", job.Several(wrong, "result"), jobID)
 		r.log.Warn("Results of a job were wrong", "job", jobID, "results", wrong)
 		return r.journal.addEvent(ctx, jobID, job.Event{Time: r.now(), State: job.Settled, Text: text})
 	}

@@ -47,7 +47,7 @@ func TestWhatAConvictedNodeDidIsLookedAtAgain(t *testing.T) {
 		}
 		why, err := a.r.Why(t.Context(), a.job)
 		if err != nil || !slices.ContainsFunc(why.Events, func(e job.Event) bool {
-			return strings.Contains(e.Text, "2 results of a node that was convicted since were wrong")
+			return strings.Contains(e.Text, "2 results of a node that was convicted since found wrong")
 		}) {
 			t.Errorf("%+v, %v", why.Events, err)
 		}

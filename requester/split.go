@@ -57,7 +57,7 @@ func (r *Requester) plan(ctx context.Context, e *errand) (count uint64, err erro
 		}
 		s.State = job.Planned
 	})
-	r.note(ctx, e, fmt.Sprintf("planned %d tasks", e.snapshot().Tasks.Total))
+	r.note(ctx, e, "planned "+job.Several(e.snapshot().Tasks.Total, "task"))
 	return count, r.journal.saveStatus(ctx, e.snapshot())
 }
 

@@ -44,7 +44,7 @@ func (g *gathering) take(ctx context.Context, d delivery) error {
 		return nil
 	}
 	if d.event != p2p.EventNone {
-		g.event(h, d.event)
+		g.event(ctx, h, d.event)
 		return nil
 	}
 	switch m := d.msg; {
@@ -80,7 +80,7 @@ func (g *gathering) hire(id string) *hire {
 // clampCredit keeps a provider's wish within what this node is willing to have out with it.
 func clampCredit(n int) int { return max(1, min(n, maxCredit)) }
 
-func (g *gathering) event(h *hire, e p2p.Event) {
+func (g *gathering) event(ctx context.Context, h *hire, e p2p.Event) {
 	now := g.r.now()
 	switch e {
 	case p2p.EventUp:
@@ -99,6 +99,9 @@ func (g *gathering) event(h *hire, e p2p.Event) {
 		h.starve()
 		g.e.lost(len(held))
 		g.e.rerun(rerun)
+		if len(held) > 0 {
+			g.tellLoss(ctx, h, "began anew", len(held), rerun)
+		}
 		g.begin(h)
 	}
 }
@@ -163,7 +166,7 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 			continue
 		}
 		h.heard, g.progress = now, now
-		g.e.enter(job.Running)
+		g.running(ctx, h)
 		left++
 		a := arrival{hire: h, result: result, done: one, used: used}
 		if again, err := g.unfinished(ctx, a); err != nil || again {
@@ -310,6 +313,7 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 		return &job.Failure{Code: job.CodeVerification, Message: fmt.Sprintf("%s: %d executions gave no majority", describe(index, g.e.spec.Kind), g.p.rules.policy.Limit),
 			Hint: "is the program deterministic? hpips job logs " + g.e.id + " shows each execution"}
 	}
+	g.tellOdd(ctx, index, v)
 	g.e.ruled(v)
 	promote := entry{promote: true, checked: v.checked, digest: v.digest, result: job.Result{Index: index}, right: v.right, odd: v.odd}
 	node, accepted, err := g.r.journal.vote(ctx, g.e.id, index, v.digest)
@@ -365,5 +369,6 @@ func (g *gathering) turnAway(ctx context.Context, h *hire, reason string) {
 	g.spurned[h.peer] = g.r.now().Add(spurn)
 	_, rerun := g.board.lost(h)
 	g.e.rerun(rerun)
+	g.tellTurned(ctx, h, reason, rerun)
 	g.drop(ctx, h)
 }

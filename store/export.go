@@ -100,7 +100,7 @@ const entryCost = 4 << 10 // bytes of disk that an entry takes, however small it
 func (e *exporting) run(ctx context.Context, all []node, hostPath string, over bool) (err error) {
 	hostPath = filepath.Clean(hostPath)
 	if all[0].kind == Symlink {
-		return fmt.Errorf("%w: a symbolic link alone", ErrUnsafe)
+		return hint(fmt.Errorf("%w: a symbolic link alone", ErrUnsafe), "get the folder that it stands in, or what it leads to")
 	}
 	temp, err := os.MkdirTemp(filepath.Dir(hostPath), ".hpips-export-")
 	if err != nil {
@@ -217,7 +217,10 @@ func (e *exporting) charge(n int64) error {
 // allowed, and no more than the link is deep: "a/../.." is safe as a text but not when "a"
 // is itself a link.
 func checkTarget(at, target string) error {
-	bad := func() error { return fmt.Errorf("%w: symbolic link %q to %q", ErrUnsafe, at, target) }
+	bad := func() error {
+		return hint(fmt.Errorf("%w: symbolic link %q to %q", ErrUnsafe, at, target),
+			"a link may lead to what is in the folder, and nowhere else; hpips ls prints the addresses of the other entries, which can be had one by one")
+	}
 	if target == "" || len(target) > maxPath || strings.ContainsRune(target, 0) ||
 		strings.HasPrefix(target, "/") || filepath.IsAbs(target) || filepath.VolumeName(target) != "" ||
 		filepath.Separator == '\\' && strings.ContainsRune(target, '\\') {

@@ -141,6 +141,9 @@ func TestExportRefuses(t *testing.T) {
 	if err := s.Export(ctx, alone.cid, out+"2", 0, nil); !errors.Is(err, ErrUnsafe) {
 		t.Errorf("a symbolic link alone: %v", err)
 	}
+	if _, err := s.Open(ctx, alone.cid); err == nil || !strings.Contains(err.Error(), "is a symbolic link (name what it leads to") {
+		t.Errorf("a symbolic link is read: %v", err)
+	}
 }
 
 // A few blocks of carol's claim 2^60 folders; alice's node ends early.

@@ -42,6 +42,9 @@ func (s *Store) Open(ctx context.Context, c cid.Cid) (Reader, error) {
 	if errors.Is(err, uio.ErrIsDir) {
 		return nil, hint(fmt.Errorf("open %s: is a directory", c), "name a file in it: CID/path")
 	}
+	if errors.Is(err, uio.ErrCantReadSymlinks) {
+		return nil, hint(fmt.Errorf("open %s: is a symbolic link", c), "name what it leads to: CID/path")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", c, err)
 	}

@@ -80,7 +80,7 @@ type Finding struct {
 type Entry struct {
 	CID  string `json:"cid"`
 	Name string `json:"name,omitempty"`
-	Size int64  `json:"size"` // bytes of content
+	Size int64  `json:"size"` // bytes of content: of a file its length, of a symbolic link that of its target's path, of a folder the sum below; 0 where that is not here
 	Kind string `json:"kind"` // file | directory | symlink
 }
 

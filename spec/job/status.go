@@ -1,6 +1,9 @@
 package job
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Status is what a person or a program is told about a job; its JSON names are a contract (docs/cli.md).
 type Status struct {
@@ -129,4 +132,12 @@ type Chunk struct {
 	FD     int    `json:"fd"`
 	Offset int64  `json:"offset"`
 	Data   []byte `json:"data"`
+}
+
+// Several is a number of things in a sentence: 1 task, 2 tasks.
+func Several[N ~int | ~int64 | ~uint32 | ~uint64](n N, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprint(n) + " " + what
 }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -101,11 +102,13 @@ func (l *load) count() int {
 	return len(l.stood)
 }
 
+// soon is how long a PC that was killed may need to be at the head again, from the start of its process on.
+const soon = 10 * time.Second
+
 // Each of four PCs in turn loses its power at any moment, while payments are made. No payment is lost, all come to the same state, each is back
-// soon, and what each has signed it remembers.
+// soon, and what each has signed it remembers. Two cores carry that much: it runs before the tests that run side by side, so that its times are its own.
 func TestSoakChainIsKilled(t *testing.T) {
-	t.Parallel()
-	v := newVillage(t, plan{names: []string{"alice", "bob", "carol", "dave"}, payers: 6, tune: lasting(4)})
+	v := newVillage(t, plan{names: []string{"alice", "bob", "carol", "dave"}, payers: 3, tune: lasting(4)})
 	v.start()
 	v.goesOn(2, v.folk...)
 	l := v.load(v.folk...)
@@ -120,21 +123,22 @@ func TestSoakChainIsKilled(t *testing.T) {
 		c.Kill(t)
 		votes += v.remembers(c, rest)
 		v.goesOn(2, rest...)
-		back = append(back, v.returns(c, rest))
+		took := v.returns(c, rest)
+		if back = append(back, took); took >= soon {
+			t.Errorf("kill %d: %s is at the head %.1f s after its start, %v is the most (load average %s)", i+1, c.Name, took.Seconds(), soon,
+				strings.TrimSpace(read(t, "/proc/loadavg")))
+		}
 	}
 	l.end(v.folk...)
 	last := v.agree(1, v.folk...)
 	slices.Sort(back)
 	t.Logf("seed %d: %d kills in %.0f s: %d payments stood in blocks and stand there, %d were given up; all agree up to block %d; %d votes seen, none forgotten; back at the head in %.1f s (median), %.1f s (worst)",
 		*seed, kills, time.Since(began).Seconds(), len(l.stood), l.failed, last, votes, back[len(back)/2].Seconds(), back[len(back)-1].Seconds())
-	if median := back[len(back)/2]; median > 10*time.Second {
-		t.Errorf("a PC that was killed is back at the head after %v (median)", median)
-	}
 }
 
 func (v *village) pause(most time.Duration) { <-time.After(time.Duration(v.rng.Int64N(int64(most)))) }
 
-// returns starts a PC and tells how long it took to be at the head of the others.
+// returns starts a PC and tells how long it took to be at the head of the others, from before its process was there.
 func (v *village) returns(c *citizen, rest []*citizen) time.Duration {
 	v.t.Helper()
 	began := time.Now()

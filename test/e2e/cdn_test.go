@@ -86,7 +86,7 @@ func TestPublish(t *testing.T) {
 		{[]string{"cdn", "add", "http://cdn.example"}, "in the clear"},
 		{[]string{"cdn", "add", urls[0], "--token-file", "none"}, "not there"},
 		{[]string{"cdn", "rm", urls[0]}, "hpips cdn ls"},
-		{[]string{"cdn", "publish", file, "--copies", "2"}, "knows 1 gateways"},
+		{[]string{"cdn", "publish", file, "--copies", "2"}, "knows 1 gateway"},
 		{[]string{"cdn", "publish", filepath.Join(p.Home, "none")}, "not there"},
 		{[]string{"cdn", "withdraw", "x"}, "no content address"},
 	} {
