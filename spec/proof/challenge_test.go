@@ -161,12 +161,12 @@ func TestAnAnswerIsForOneHolderAndDay(t *testing.T) {
 		}
 		return other
 	}
-	tomorrow, carol, fewer := c, c, pieces
+	tomorrow, carol := c, c
 	tomorrow.Day++
 	carol.Holder[0] ^= 1
 	later := c
 	later.Seed[0] ^= 1
-	fewer, err = NewPieces(pieces.list[:2])
+	fewer, err := NewPieces(pieces.list[:2])
 	if err != nil {
 		t.Fatal(err)
 	}
