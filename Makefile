@@ -30,6 +30,7 @@ bench: setup build ## measure; the figures of docs/performance.md and docs/trust
 
 soak: setup build ## run the long tests with their full counts
 	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test -p 1 ./test/chaos ./test/swarm ./test/e2e -count=1 -v -timeout 180m -args -soak
+	$(GO) test -tags lies ./test/swarm -run 'TestSoak(Liars|Jurors|Fellows|WithoutAJury)' -count=1 -v -timeout 600m -args -soak
 
 lint: go ## look for faults and for arrows between rooms that point up
 	$(GO) tool -modfile=etc/tools/go.mod golangci-lint run ./...

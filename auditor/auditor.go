@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -25,11 +26,11 @@ import (
 // Config says what an examination may take of this machine.
 type Config struct {
 	Dir    string        // its own folder, emptied at start
-	Time   time.Duration // of the clock, for each execution
+	Time   time.Duration // of the clock
 	Memory int64         // bytes that a program may have
 	Disk   int64         // bytes of inputs, and of what a program may write besides
 	Stall  time.Duration // without progress, before content is given up
-	Work   uint64        // instructions of each execution at most; 0: what the statement says
+	Work   uint64        // instructions at most; 0: what the statement says
 }
 
 // Default returns the configuration for a folder: an hour, 4 GiB of memory and 20 GiB of disk.
@@ -61,21 +62,19 @@ func noAnswer(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrNoAnswer, fmt.Errorf(format, args...))
 }
 
-// Rule picks the point at which a state is taken down, by the work of the whole execution; trust.Point is where it comes from.
-type Rule func(work uint64) uint64
+// Rule are the points at which states are taken down, ascending; which one counts, the work picks that the whole execution took (spec/trust.Pick).
+type Rule []uint64
 
-// By is the rule of a juror: the output of its own proof, and the number of the draw.
-func By(beta []byte, draw uint64) Rule {
-	return func(work uint64) uint64 { return trust.Point(beta, draw, work) }
-}
+// By is the rule of a juror for a statement: that of the output of its own proof.
+func By(beta []byte, s lease.Statement) Rule { return trust.Points(beta, s.Digest()) }
 
-// At is the rule that picks one point always: that of somebody else.
-func At(point uint64) Rule { return func(uint64) uint64 { return point } }
+// At is the rule of one point, which counts always: that of somebody else.
+func At(point uint64) Rule { return Rule{point} }
 
 // Finding is what came of a statement.
 type Finding struct {
-	Say    trust.Say      // the answer, and the state at the examiner's own point
-	Others []trust.Digest // states at the other points that were asked for
+	Answer trust.Digest
+	States []trust.Digest // by each of the rules that were asked for
 	Result job.Result
 }
 
@@ -98,32 +97,32 @@ func New(log *slog.Logger, s Store, e engine.Engine, cfg Config) (*Examiner, err
 	return &Examiner{log: log, store: s, engine: e, cfg: cfg}, nil
 }
 
-// Examine runs a statement to its end, and then once more up to each point, as the work that the points are picked by is known only now. from are nodes that
-// have its contents. Several may be under way at once. An error is ErrNoAnswer or the end of ctx.
-func (e *Examiner) Examine(ctx context.Context, s lease.Statement, own Rule, others []Rule, from ...peer.ID) (Finding, error) {
+// Examine runs a statement once, takes down the states at all points of the rules on the way, and keeps of each rule the one that counts. from are nodes that have its
+// contents. Several may be under way at once. An error is ErrNoAnswer or the end of ctx.
+func (e *Examiner) Examine(ctx context.Context, s lease.Statement, rules []Rule, from ...peer.ID) (Finding, error) {
+	points := slices.Concat(rules...)
+	slices.Sort(points)
+	points = slices.Compact(points)
+	if len(points) > engine.MaxPoints {
+		return Finding{}, noAnswer("%d points are too many for one execution", len(points))
+	}
 	if err := e.admit(s); err != nil {
 		return Finding{}, err
 	}
-	b, err := e.prepare(ctx, s, from)
+	b, err := e.prepare(ctx, s, len(points) > 0, from)
 	if err != nil {
 		return Finding{}, err
 	}
 	defer b.close()
-	r, err := b.whole(ctx)
+	r, states, err := b.run(ctx, points)
 	if err != nil {
 		return Finding{}, err
 	}
 	work := uint64(r.Usage.Work)
-	f := Finding{Result: r, Say: trust.Say{Answer: trust.Answer(r.Digest(), work)}}
-	if f.Say.State, err = b.state(ctx, own(work), work); err != nil {
-		return Finding{}, err
-	}
-	for _, rule := range others {
-		d, err := b.state(ctx, rule(work), work)
-		if err != nil {
-			return Finding{}, err
-		}
-		f.Others = append(f.Others, d)
+	f := Finding{Answer: trust.Answer(r.Digest(), work), Result: r}
+	for _, rule := range rules {
+		i, _ := slices.BinarySearch(points, trust.Pick(rule, work))
+		f.States = append(f.States, states[i])
 	}
 	return f, nil
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/spec/meter"
 	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/store"
 )
@@ -144,12 +146,8 @@ func (b *box) Close() error {
 // honest plays a program of a thousand instructions that prints its index.
 func honest(task engine.Task, _ engine.Program) engine.Outcome {
 	o := engine.Outcome{End: engine.Exited, Stdout: engine.Blob{Inline: []byte(task.Env[0])}, Usage: engine.Usage{Work: 1000}}
-	if task.Point == nil {
-		return o
-	}
-	sum := sha256.Sum256(fmt.Append(nil, *task.Point))
-	if o.State = &sum; *task.Point < 1000 {
-		o.End, o.Exit, o.Usage.Work = engine.AtPoint, -1, int64(*task.Point)+1
+	for _, p := range task.Points {
+		o.States = append(o.States, sha256.Sum256(fmt.Append(nil, p)))
 	}
 	return o
 }
@@ -190,25 +188,39 @@ func (c *carol) leavesNothing() {
 	}
 }
 
-// Carol runs a task to its end, sees what it took, and then looks at the points that follow from that.
+// Carol runs a task once, has its states taken down wherever they may count, and sees from the work which do.
 func TestPointsFollowFromTheWork(t *testing.T) {
 	c := sits(t)
-	var asked []uint64
-	mine := func(work uint64) uint64 { asked = append(asked, work); return 17 }
-	f, err := c.Examine(t.Context(), c.statement(), mine, []Rule{At(18), At(17)})
+	var asked [][]uint64
+	c.machine.play = func(task engine.Task, p engine.Program) engine.Outcome {
+		asked = append(asked, task.Points)
+		if p.Watched != (len(task.Points) > 0) {
+			t.Errorf("watched %t, points %d", p.Watched, task.Points)
+		}
+		return honest(task, p)
+	}
+	f, err := c.Examine(t.Context(), c.statement(), []Rule{{0, 17, 999, 1000, 1 << 40}, At(5000), At(17), {1000}, {0, 17}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := job.Result{Index: 3, End: job.Exited, Stdout: job.Content{Inline: []byte("HPIPS_INDEX=3"), Size: 13}}
-	if f.Result.Digest() != want.Digest() || f.Say.Answer != (trust.Leaf{Result: want.Digest(), Work: 1000}).Answer() {
+	if f.Result.Digest() != want.Digest() || f.Answer != (trust.Leaf{Result: want.Digest(), Work: 1000}).Answer() {
 		t.Errorf("found %+v", f.Result)
 	}
-	if len(asked) != 1 || asked[0] != 1000 || len(f.Others) != 2 || f.Say.State == f.Others[0] || f.Say.State != f.Others[1] {
-		t.Errorf("asked for %v, states %x and %x", asked, f.Say.State, f.Others)
+	if len(asked) != 1 || !slices.Equal(asked[0], []uint64{0, 17, 999, 1000, 5000, 1 << 40}) {
+		t.Errorf("asked for %v", asked)
 	}
-	beta := bytes.Repeat([]byte{5}, 64)
-	if By(beta, 2)(1000) != trust.Point(beta, 2, 1000) {
-		t.Error("a juror's rule is not that of spec/trust")
+	for i, point := range []uint64{999, 5000, 17, 1000, 17} {
+		if f.States[i] != sha256.Sum256(fmt.Append(nil, point)) {
+			t.Errorf("rule %d does not pick %d", i, point)
+		}
+	}
+	beta, s := bytes.Repeat([]byte{5}, 64), c.statement()
+	if f, err = c.Examine(t.Context(), s, []Rule{By(beta, s)}); err != nil || f.States[0] != sha256.Sum256(fmt.Append(nil, trust.Point(beta, s.Digest(), 1000))) {
+		t.Errorf("a juror's rule is not that of spec/trust: %v", err)
+	}
+	if f, err = c.Examine(t.Context(), s, nil); err != nil || f.States != nil {
+		t.Errorf("without a rule: states %x, %v", f.States, err)
 	}
 	c.leavesNothing()
 }
@@ -239,11 +251,11 @@ func TestAProgramGetsWhatTheStatementSays(t *testing.T) {
 		}
 		return honest(task, p)
 	}
-	if _, err := c.Examine(t.Context(), s, At(1), nil); err != nil || runs != 2 {
+	if _, err := c.Examine(t.Context(), s, []Rule{At(1)}); err != nil || runs != 1 {
 		t.Errorf("%d runs, %v", runs, err)
 	}
 	s.Task.Input = &job.Content{Inline: []byte("own"), Size: 3}
-	if _, err := c.Examine(t.Context(), s, At(1), nil); err != nil || runs != 4 {
+	if _, err := c.Examine(t.Context(), s, []Rule{At(1)}); err != nil || runs != 2 {
 		t.Errorf("with an input that came along: %d runs, %v", runs, err)
 	}
 	c.leavesNothing()
@@ -254,8 +266,8 @@ func TestTooLargeAnInputIsAnAnswer(t *testing.T) {
 	c := sits(t)
 	s := c.statement()
 	s.Task.Path, s.Task.Input = "/in/part", &job.Content{CID: c.shelf.put(make([]byte, 2<<20)), Size: 2 << 20}
-	f, err := c.Examine(t.Context(), s, By(make([]byte, 64), 0), []Rule{At(9)})
-	if err != nil || f.Result.End != job.DiskFull || f.Say.Answer != trust.Answer((job.Result{End: job.DiskFull}).Digest(), 0) || f.Say.State != f.Others[0] {
+	f, err := c.Examine(t.Context(), s, []Rule{By(make([]byte, 64), s), At(9)})
+	if err != nil || f.Result.End != job.DiskFull || f.Answer != trust.Answer((job.Result{End: job.DiskFull}).Digest(), 0) || f.States[0] != (meter.State{}).Sum() || f.States[1] != f.States[0] {
 		t.Errorf("%+v, %v", f, err)
 	}
 	if len(c.machine.opened) > 0 {
@@ -271,17 +283,6 @@ func TestWhatIsNoAnswer(t *testing.T) {
 			c.machine.play = func(engine.Task, engine.Program) engine.Outcome { return o }
 		}
 	}
-	atPoint := func(o engine.Outcome) func(c *carol, s *lease.Statement) {
-		return func(c *carol, _ *lease.Statement) {
-			c.machine.play = func(task engine.Task, p engine.Program) engine.Outcome {
-				if task.Point != nil {
-					return o
-				}
-				return honest(task, p)
-			}
-		}
-	}
-	sum := [32]byte{1}
 	for name, row := range map[string]struct {
 		says string
 		do   func(c *carol, s *lease.Statement)
@@ -300,9 +301,13 @@ func TestWhatIsNoAnswer(t *testing.T) {
 		"no sandbox":               {"no child process", func(c *carol, _ *lease.Statement) { c.machine.fail = errors.New("no child process can be started") }},
 		"carol's clock":            {"time limit", always(engine.Outcome{End: engine.TimedOut, Exit: -1, Message: "time passed"})},
 		"a sandbox that broke":     {"broken: it died", always(engine.Outcome{End: engine.Broken, Exit: -1, Message: "it died"})},
-		"an engine without states": {"state at 500", atPoint(engine.Outcome{End: engine.Exited, Usage: engine.Usage{Work: 1000}})},
-		"another end at the point": {"memory sound", atPoint(engine.Outcome{End: engine.Exited, State: &sum, Usage: engine.Usage{Work: 400}})},
-		"more work at the point":   {"memory sound", atPoint(engine.Outcome{End: engine.AtPoint, State: &sum, Usage: engine.Usage{Work: 1001}})},
+		"an engine without states": {"0 states at 1 points", always(engine.Outcome{End: engine.Exited, Usage: engine.Usage{Work: 1000}})},
+		"more than is paid for": {"which is what is paid for", func(c *carol, _ *lease.Statement) {
+			c.cfg.Work = 999
+			c.machine.play = func(_ engine.Task, p engine.Program) engine.Outcome {
+				return engine.Outcome{End: engine.WorkFull, Exit: -1, States: make([][32]byte, 1), Usage: engine.Usage{Work: p.Limits.Work + 1}}
+			}
+		}},
 		"a full store": {"no space left", func(c *carol, _ *lease.Statement) {
 			c.shelf.full = true
 			c.machine.play = func(task engine.Task, p engine.Program) engine.Outcome {
@@ -323,13 +328,29 @@ func TestWhatIsNoAnswer(t *testing.T) {
 			c := sits(t)
 			s := c.statement()
 			row.do(c, &s)
-			f, err := c.Examine(t.Context(), s, At(500), nil)
+			f, err := c.Examine(t.Context(), s, []Rule{At(500)})
 			if !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), row.says) {
 				t.Errorf("%+v, %v", f, err)
 			}
 			c.leavesNothing()
 		})
 	}
+}
+
+// Too many points for one execution are refused before anything is brought.
+func TestTooManyPoints(t *testing.T) {
+	c := sits(t)
+	var rules []Rule
+	for i := range uint64(engine.MaxPoints + 1) {
+		rules = append(rules, At(i))
+	}
+	if _, err := c.Examine(t.Context(), c.statement(), rules); !errors.Is(err, ErrNoAnswer) || len(c.machine.opened) > 0 {
+		t.Errorf("%v, %d opened", err, len(c.machine.opened))
+	}
+	if f, err := c.Examine(t.Context(), c.statement(), rules[1:]); err != nil || len(f.States) != engine.MaxPoints {
+		t.Errorf("%d states, %v", len(f.States), err)
+	}
+	c.leavesNothing()
 }
 
 // Content that nobody sends is given up after a while; who is told to stop stops at once, and says so.
@@ -339,12 +360,12 @@ func TestGivingUp(t *testing.T) {
 		s := c.statement()
 		s.Work.Stdin = "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
 		began := time.Now()
-		if _, err := c.Examine(t.Context(), s, At(0), nil); !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "nobody sent any of it in time") || time.Since(began) != c.cfg.Stall {
+		if _, err := c.Examine(t.Context(), s, []Rule{At(0)}); !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "nobody sent any of it in time") || time.Since(began) != c.cfg.Stall {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 		short, end := context.WithTimeout(t.Context(), time.Second)
 		defer end()
-		if _, err := c.Examine(short, s, At(0), nil); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrNoAnswer) {
+		if _, err := c.Examine(short, s, []Rule{At(0)}); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrNoAnswer) {
 			t.Errorf("told to stop: %v", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -352,7 +373,7 @@ func TestGivingUp(t *testing.T) {
 			cancel()
 			return engine.Outcome{End: engine.Cancelled, Exit: -1}
 		}
-		if _, err := c.Examine(ctx, c.statement(), At(0), nil); !errors.Is(err, context.Canceled) || errors.Is(err, ErrNoAnswer) {
+		if _, err := c.Examine(ctx, c.statement(), []Rule{At(0)}); !errors.Is(err, context.Canceled) || errors.Is(err, ErrNoAnswer) {
 			t.Errorf("stopped in the middle: %v", err)
 		}
 		c.leavesNothing()

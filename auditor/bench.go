@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -31,19 +32,18 @@ type bench struct {
 	kept    int64 // bytes that were brought
 	large   bool  // the task's own input is past its limit: it is not begun
 	box     engine.Sandbox
-	runs    uint64
 	bounded bool // its work ends before the statement says
 }
 
-// prepare brings all that a statement needs, and opens its sandbox. What has no provider that could begin it has no answer.
-func (e *Examiner) prepare(ctx context.Context, s lease.Statement, from []peer.ID) (*bench, error) {
+// prepare brings all that a statement needs, and opens its sandbox, which is watched if states are asked for. What has no provider that could begin it has no answer.
+func (e *Examiner) prepare(ctx context.Context, s lease.Statement, watched bool, from []peer.ID) (*bench, error) {
 	dir, err := os.MkdirTemp(e.cfg.Dir, "examination-")
 	if err != nil {
 		return nil, noAnswer("folder: %w", err)
 	}
 	b := &bench{e: e, s: s, from: from, dir: dir, program: execution.Program(s.Work)}
 	b.program.Lease, b.program.Inputs, b.program.Dir = filepath.Base(dir), filepath.Join(dir, "in"), filepath.Join(dir, "box")
-	b.program.Limits.Time = e.cfg.Time
+	b.program.Limits.Time, b.program.Watched = e.cfg.Time, watched
 	if most := int64(min(e.cfg.Work, 1<<62)); most > 0 && (b.program.Limits.Work == 0 || b.program.Limits.Work > most) {
 		b.program.Limits.Work, b.bounded = most, true
 	}
@@ -123,62 +123,39 @@ func (b *bench) fetch(ctx context.Context, what, ref, host string, limit int64) 
 	return nil
 }
 
-// whole runs the task to its end and tells what came of it.
-func (b *bench) whole(ctx context.Context) (job.Result, error) {
+// run runs the task to its end, and tells what came of it and its states at points, which ascend. It errs when ctx has ended, or this machine has no answer.
+func (b *bench) run(ctx context.Context, points []uint64) (job.Result, []trust.Digest, error) {
 	if b.large {
-		return execution.TooLarge(b.s.Task, b.program.Limits.Disk), nil
+		return execution.TooLarge(b.s.Task, b.program.Limits.Disk), slices.Repeat([]trust.Digest{meter.State{}.Sum()}, len(points)), nil
 	}
-	o, err := b.run(ctx, nil)
-	if err != nil {
-		return job.Result{}, err
-	}
-	r, err := execution.Result(b.s.Task.Index, &o, b.e.put(ctx))
-	switch {
-	case ctx.Err() != nil:
-		return job.Result{}, ctx.Err()
-	case err != nil:
-		return job.Result{}, noAnswer("result: %w", err)
-	case r.End == job.WorkFull && b.bounded:
-		return job.Result{}, noAnswer("it takes more than %d instructions, which is what is paid for", b.program.Limits.Work)
-	case r.End == job.TimedOut || r.End == job.Stopped || r.End == job.Broken:
-		return job.Result{}, noAnswer("%s: %s", r.End, r.Message)
-	}
-	b.box.Release(o.ID)
-	return r, nil
-}
-
-// state runs the task up to a point and tells its state there. work is what the whole of it took.
-func (b *bench) state(ctx context.Context, point, work uint64) (trust.Digest, error) {
-	if b.large {
-		return meter.State{}.Sum(), nil
-	}
-	o, err := b.run(ctx, &point)
-	switch {
-	case err != nil:
-		return trust.Digest{}, err
-	case o.State == nil:
-		return trust.Digest{}, noAnswer("state at %d: %s: %s", point, o.End, o.Message)
-	case work > 0 && ((o.End == engine.AtPoint) != (point < work) || uint64(o.Usage.Work) > work):
-		return trust.Digest{}, noAnswer("state at %d of %d: the second execution ended otherwise (%s at %d); is this machine's memory sound?", point, work, o.End, o.Usage.Work)
-	}
-	b.box.Release(o.ID)
-	return *o.State, nil
-}
-
-// run runs the task once. It errs when ctx has ended, or this machine cannot run it.
-func (b *bench) run(ctx context.Context, point *uint64) (engine.Outcome, error) {
-	b.runs++
 	task := execution.Task(b.s.Work, b.s.Task, b.stdin, b.input)
-	task.ID, task.Stream, task.Point = b.runs, false, point
+	task.ID, task.Stream, task.Points = 1, false, points
 	var only outcome
 	err := b.box.Run(ctx, []engine.Task{task}, &only)
 	switch {
 	case ctx.Err() != nil:
-		return engine.Outcome{}, ctx.Err()
+		return job.Result{}, nil, ctx.Err()
 	case err != nil:
-		return engine.Outcome{}, noAnswer("sandbox: %w", err)
+		return job.Result{}, nil, noAnswer("sandbox: %w", err)
 	}
-	return only.Outcome, nil
+	r, err := execution.Result(b.s.Task.Index, &only.Outcome, b.e.put(ctx))
+	switch {
+	case ctx.Err() != nil:
+		return job.Result{}, nil, ctx.Err()
+	case err != nil:
+		return job.Result{}, nil, noAnswer("result: %w", err)
+	case r.End == job.WorkFull && b.bounded:
+		return job.Result{}, nil, noAnswer("it takes more than %d instructions, which is what is paid for", b.program.Limits.Work)
+	case r.End == job.TimedOut || r.End == job.Stopped || r.End == job.Broken:
+		return job.Result{}, nil, noAnswer("%s: %s", r.End, r.Message)
+	case len(only.States) != len(points):
+		return job.Result{}, nil, noAnswer("the engine tells %d states at %d points", len(only.States), len(points))
+	}
+	var states []trust.Digest
+	for _, s := range only.States {
+		states = append(states, s)
+	}
+	return r, states, nil
 }
 
 // close removes all of it.

@@ -86,18 +86,18 @@ type Dispute struct {
 	Revealed  bool
 }
 
-// Answer is what a juror says to the question, having found f. Of a juror that is accused f has the state at its point.
-func (d Dispute) Answer(f Finding) trust.Digest {
+// rules are the juror's own, and the point of the one that is accused.
+func (d Dispute) rules(own Rule) []Rule {
 	if d.Point == nil {
-		return f.Say.Answer
+		return []Rule{own}
 	}
-	return trust.WithState(f.Say.Answer, f.Others[0])
+	return []Rule{own, At(*d.Point)}
 }
 
-// points are those at which the state is asked for, besides the juror's own.
-func (d Dispute) points() []Rule {
+// answer is what a juror says to the question, having found f by those rules.
+func (d Dispute) answer(f Finding) trust.Digest {
 	if d.Point == nil {
-		return nil
+		return f.Answer
 	}
-	return []Rule{At(*d.Point)}
+	return trust.WithState(f.Answer, f.States[1])
 }

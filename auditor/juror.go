@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,8 +48,14 @@ type Requester interface {
 	Reveal(ctx context.Context, m trust.Matter, p sortition.Proof, says []trust.Say, salt [32]byte) error
 }
 
-// ErrRefused is for what the chain or a requester will not take, whenever it is sent: the panel has its jurors, the round is over.
+// ErrAway is for a chain that cannot be asked just now.
+var ErrAway = errors.New("the chain cannot be asked")
+
+// ErrRefused is for what the chain or a requester will not take, whenever it is sent: the round is over, say.
 var ErrRefused = errors.New("refused")
+
+// ErrFull is for a panel that has its jurors: whose place is lost makes room for another, so it is asked again later.
+var ErrFull = errors.New("the panel has its jurors")
 
 // Vote is a juror's commitment, with all that shows its right to make it.
 type Vote struct {
@@ -67,12 +74,13 @@ type Deps struct {
 	Examiner *Examiner
 }
 
-// JurorConfig says how often a juror looks at the chain, and how long it waits for a requester, and with it for the other jurors of a panel.
-type JurorConfig struct{ Every, Patience time.Duration }
+// JurorConfig says how often a juror looks at the chain, how long it waits for a requester, and with it for the other jurors of a panel, and after how long it asks again for a place in a
+// panel that was full.
+type JurorConfig struct{ Every, Patience, Again time.Duration }
 
-// DefaultJuror returns the configuration of a node: every five seconds, and ten minutes.
+// DefaultJuror returns the configuration of a node: every two seconds, ten minutes, and five.
 func DefaultJuror() JurorConfig {
-	return JurorConfig{Every: 5 * time.Second, Patience: 10 * time.Minute}
+	return JurorConfig{Every: 2 * time.Second, Patience: 10 * time.Minute, Again: 5 * time.Minute}
 }
 
 // Juror comes to matters that it was drawn for. It keeps nothing on disk: whoever starts it again finds the same, and reveals what it committed itself to before.
@@ -82,7 +90,7 @@ type Juror struct {
 	cfg  JurorConfig
 
 	mu    sync.Mutex
-	over  map[trust.Matter]bool // that it has done, or cannot do
+	over  map[trust.Matter]time.Time // that it has done, or cannot do, until then; the zero time: for good
 	found map[trust.Matter]verdict
 }
 
@@ -96,7 +104,7 @@ type verdict struct {
 
 // NewJuror makes a juror.
 func NewJuror(log *slog.Logger, d Deps, cfg JurorConfig) *Juror {
-	return &Juror{log: log, deps: d, cfg: cfg, over: map[trust.Matter]bool{}, found: map[trust.Matter]verdict{}}
+	return &Juror{log: log, deps: d, cfg: cfg, over: map[trust.Matter]time.Time{}, found: map[trust.Matter]verdict{}}
 }
 
 // Serve looks until ctx ends. What is revealed does not wait for what is examined, nor a dispute, which has a time, for an audit.
@@ -113,7 +121,11 @@ func (j *Juror) repeat(ctx context.Context, look func(context.Context) error) {
 	tick := time.NewTicker(j.cfg.Every)
 	defer tick.Stop()
 	for {
-		if err := look(ctx); err != nil && ctx.Err() == nil {
+		switch err := look(ctx); {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, ErrAway): // the room of the chain tells of that
+			j.log.Debug("Audits cannot be looked at", "err", err)
+		default:
 			j.log.Warn("Audits cannot be looked at", "err", err)
 		}
 		select {
@@ -186,7 +198,7 @@ func (j *Juror) Panels(ctx context.Context) error {
 func (j *Juror) forget(closed func(trust.Matter) bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	maps.DeleteFunc(j.over, func(m trust.Matter, _ bool) bool { return closed(m) })
+	maps.DeleteFunc(j.over, func(m trust.Matter, _ time.Time) bool { return closed(m) })
 	maps.DeleteFunc(j.found, func(m trust.Matter, _ verdict) bool { return closed(m) })
 }
 
@@ -210,9 +222,9 @@ func (j *Juror) prove(m trust.Matter) (p sortition.Proof, beta sortition.Beta, e
 // is refused for good, is not.
 func (j *Juror) attempt(ctx context.Context, m trust.Matter, do func() error) {
 	j.mu.Lock()
-	over := j.over[m]
+	until, over := j.over[m]
 	j.mu.Unlock()
-	if over || ctx.Err() != nil {
+	if over && (until.IsZero() || time.Now().Before(until)) || ctx.Err() != nil {
 		return
 	}
 	err := do()
@@ -220,14 +232,20 @@ func (j *Juror) attempt(ctx context.Context, m trust.Matter, do func() error) {
 		return
 	}
 	log := j.log.With("provider", fmt.Sprintf("%x", m.Node[:4]), "redemption", m.Sequence, "place", m.Place, "round", m.Round, "err", err)
-	if !errors.Is(err, ErrNoAnswer) && !errors.Is(err, ErrRefused) {
+	switch {
+	case errors.Is(err, ErrFull):
+		log.Debug("A result is judged by others")
+		until = time.Now().Add(j.cfg.Again)
+	case errors.Is(err, ErrNoAnswer), errors.Is(err, ErrRefused):
+		log.Warn("A result is not judged")
+		until = time.Time{}
+	default:
 		log.Debug("A result is not judged yet")
 		return
 	}
-	log.Warn("A result is not judged")
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.over[m] = true
+	j.over[m] = until
 }
 
 // sit is a juror's part in a panel of an audit.
@@ -263,22 +281,15 @@ func (j *Juror) look(ctx context.Context, a Audit, m trust.Matter) (v verdict, e
 		return v, err
 	}
 	for i := 0; i < len(statements); {
-		same := sameAs(statements[i:]) // draws that fall on one result: it is run, and paid for, once
-		var others []Rule
-		for k := range same - 1 {
-			others = append(others, By(beta[:], first+uint64(i+k+1)))
-		}
+		same := sameAs(statements[i:]) // draws that fall on one result: it is run, paid for, and judged once
 		if v.work >= a.Budget {
 			return v, noAnswer("draw %d: %d instructions are all that is paid for", first+uint64(i), a.Budget)
 		}
-		f, err := j.deps.Examiner.Within(a.Budget-v.work).Examine(ctx, statements[i], By(beta[:], first+uint64(i)), others, from)
+		f, err := j.deps.Examiner.Within(a.Budget-v.work).Examine(ctx, statements[i], []Rule{By(beta[:], statements[i])}, from)
 		if err != nil {
 			return v, fmt.Errorf("draw %d: %w", first+uint64(i), err)
 		}
-		v.says = append(v.says, f.Say)
-		for _, state := range f.Others {
-			v.says = append(v.says, trust.Say{Answer: f.Say.Answer, State: state})
-		}
+		v.says = append(v.says, slices.Repeat([]trust.Say{{Answer: f.Answer, State: f.States[0]}}, same)...)
 		v.work += uint64(f.Result.Usage.Work)
 		i += same
 	}
@@ -326,11 +337,11 @@ func (j *Juror) judge(ctx context.Context, d Dispute) (v verdict, err error) {
 	if statements[0].Digest() != d.Statement {
 		return v, fmt.Errorf("dispute %d: the requester tells of another statement than the one that was paid for", d.ID)
 	}
-	f, err := j.deps.Examiner.Within(d.Budget).Examine(ctx, statements[0], By(beta[:], 0), d.points(), from)
+	f, err := j.deps.Examiner.Within(d.Budget).Examine(ctx, statements[0], d.rules(By(beta[:], statements[0])), from)
 	if err != nil {
 		return v, fmt.Errorf("dispute %d: %w", d.ID, err)
 	}
-	v.voice = trust.Voice{Result: d.Answer(f), State: f.Say.State}
+	v.voice = trust.Voice{Result: d.answer(f), State: f.States[0]}
 	v.salt, err = j.salt(d.Matter)
 	return v, err
 }

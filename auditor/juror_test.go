@@ -275,12 +275,12 @@ func (d *dave) disputed(id uint64, phase Phase, point *uint64) Dispute {
 }
 
 // say is what dave should say about a task of the program of a thousand instructions.
-func (d *dave) say(index, draw uint64, beta sortition.Beta) trust.Say {
-	r := job.Result{End: job.Exited, Stdout: job.Content{Inline: fmt.Append(nil, "HPIPS_INDEX=", index)}}
-	return trust.Say{Answer: trust.Answer(r.Digest(), 1000), State: sha256.Sum256(fmt.Append(nil, trust.Point(beta[:], draw, 1000)))}
+func (d *dave) say(s lease.Statement, beta sortition.Beta) trust.Say {
+	r := job.Result{End: job.Exited, Stdout: job.Content{Inline: fmt.Append(nil, "HPIPS_INDEX=", s.Task.Index)}}
+	return trust.Say{Answer: trust.Answer(r.Digest(), 1000), State: sha256.Sum256(fmt.Append(nil, trust.Point(beta[:], s.Digest(), 1000)))}
 }
 
-// Dave runs the draws of the panels that nobody has looked at, each with the point of its own number, and tells alice alone. Once is enough.
+// Dave runs the draws of the panels that nobody has looked at, each with the point of its statement, and tells alice alone. Once is enough.
 func TestAPanelIsJudged(t *testing.T) {
 	d := founds(t)
 	a := d.audit(67, 1)
@@ -291,13 +291,40 @@ func TestAPanelIsJudged(t *testing.T) {
 	}
 	m := a.Open()[0].Matter
 	beta := d.keys.beta(t, m)
-	want := []trust.Say{d.say(1064, 64, beta), d.say(1065, 65, beta), d.say(1066, 66, beta)}
+	var want []trust.Say
+	for _, s := range d.town.statements[m] {
+		want = append(want, d.say(s, beta))
+	}
 	if !slices.Equal(d.town.said[m], want) || d.town.panels[m].Work != 3000 || d.town.panels[m].Juror != d.keys.Node() || d.town.asked != 1 || len(d.town.said) != 1 {
 		t.Errorf("said %x with work %d, asked %d times", d.town.said[m], d.town.panels[m].Work, d.town.asked)
 	}
 	d.town.audits = nil
 	if err := d.Panels(t.Context()); err != nil || len(d.over)+len(d.found) > 0 {
 		t.Errorf("of closed audits %d and %d are remembered, %v", len(d.over), len(d.found), err)
+	}
+}
+
+// Draws that fall on one result, or on copies of one that were paid for one after the other, are run once, and dave says the same of each.
+func TestARowIsRunOnce(t *testing.T) {
+	d := founds(t)
+	m := d.audit(6, 0).Open()[0].Matter
+	all := d.town.statements[m]
+	all[1], all[2], all[5] = all[0], all[0], all[0]
+	runs := 0
+	d.machine.play = func(task engine.Task, p engine.Program) engine.Outcome {
+		runs++
+		return honest(task, p)
+	}
+	if err := d.Panels(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	beta := d.keys.beta(t, m)
+	var want []trust.Say
+	for _, s := range all {
+		want = append(want, d.say(s, beta))
+	}
+	if said := d.town.said[m]; runs != 4 || d.town.panels[m].Work != 4000 || !slices.Equal(said, want) || said[0] != said[5] {
+		t.Errorf("%d runs, work %d, said %x", runs, d.town.panels[m].Work, said)
 	}
 }
 
@@ -329,7 +356,7 @@ func TestADisputeIsJudged(t *testing.T) {
 			d.town.disputes[0].Phase = Revealing
 			step()
 			step()
-			say := d.say(3, 0, d.keys.beta(t, q.Matter))
+			say := d.say(d.town.statements[q.Matter][0], d.keys.beta(t, q.Matter))
 			want := trust.Voice{Result: say.Answer, State: say.State}
 			if row.point != nil {
 				want.Result = trust.WithState(say.Answer, sha256.Sum256(fmt.Append(nil, point)))
@@ -362,7 +389,8 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		"dave was not called":             {func(d *dave) { d.town.standing.Since = 50 }, func(d *dave) { d.town.standing.Since = 1 }, 2},
 		"the round waits for its seed":    {func(d *dave) { d.town.disputes[0].Phase = Waiting }, func(d *dave) { d.town.disputes[0].Phase = Committing }, 2},
 		"dave's sandboxes broke":          {func(d *dave) { d.machine.open = errors.New("no child") }, func(d *dave) { d.machine.open = nil }, 0},
-		"there are jurors enough":         {func(d *dave) { d.town.refuses = ErrRefused }, func(d *dave) { d.town.refuses = nil }, 0},
+		"the round is over":               {func(d *dave) { d.town.refuses = ErrRefused }, func(d *dave) { d.town.refuses = nil }, 0},
+		"there are jurors enough":         {func(d *dave) { d.town.refuses = ErrFull }, func(d *dave) { d.town.refuses = nil }, 0},
 		"the chain did not take it yet":   {func(d *dave) { d.town.refuses = errors.New("full mempool") }, func(d *dave) { d.town.refuses = nil }, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -395,6 +423,26 @@ func TestWhatIsTriedAgain(t *testing.T) {
 	}
 }
 
+// One of a panel's jurors is silent and loses its place: dave, who was told that it is full, comes again.
+func TestAPlaceIsFreeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := founds(t)
+		d.audit(2, 0)
+		look := func(want int) {
+			t.Helper()
+			if err := d.Panels(t.Context()); err != nil || len(d.town.said) != want {
+				t.Fatalf("dave spoke in %d panels, want %d, %v", len(d.town.said), want, err)
+			}
+		}
+		d.town.refuses = ErrFull
+		look(0)
+		d.town.refuses = nil
+		look(0) // it asks seldom
+		time.Sleep(DefaultJuror().Again)
+		look(1)
+	})
+}
+
 // A panel whose other juror does not come, and a program that runs for an hour, hold up no dispute that has a time.
 func TestDisputesDoNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -424,7 +472,7 @@ func TestDisputesDoNotWait(t *testing.T) {
 			t.Errorf("%d told, %d panels", len(d.town.told), len(d.town.panels))
 		}
 		d.town.mu.Unlock()
-		time.Sleep(2*time.Hour + 15*time.Minute) // two executions, and the patience with alice
+		time.Sleep(time.Hour + 15*time.Minute) // the execution, and the patience with alice
 		d.town.mu.Lock()
 		if len(d.town.panels) != 1 || len(d.town.said) != 0 {
 			t.Errorf("%d panels, %d said", len(d.town.panels), len(d.town.said))

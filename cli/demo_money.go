@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -17,6 +18,7 @@ const paidWithin = 2 * time.Minute
 // demoMoney is what the demo's jobs cost, and where that went.
 type demoMoney struct {
 	Promised  money.Amount `json:"promised"` // by the requester, for both jobs
+	Juries    money.Amount `json:"juries"`   // it paid besides to those who ran results again
 	Gross     money.Amount `json:"gross"`    // of it redeemed, less the chain's fees
 	Paid      money.Amount `json:"paid"`
 	Held      money.Amount `json:"held"` // of what is paid, as the providers' bonds
@@ -50,7 +52,7 @@ func (d *demo) settle(ctx context.Context) (demoMoney, error) {
 		if err == nil && whole {
 			supply, err := d.chain.ledger.Supply(ctx)
 			m.Supply = supply.Total
-			return m, err
+			return m, errors.Join(err, d.judged(ctx, &m))
 		}
 		select {
 		case <-tick.C:
@@ -97,6 +99,28 @@ func (d *demo) promised(ctx context.Context, m *demoMoney) (map[string]money.Amo
 		}
 	}
 	return want, nil
+}
+
+// judged asks how many results were checked, now that juries have looked at them, and what those were paid.
+func (d *demo) judged(ctx context.Context, m *demoMoney) error {
+	api, err := client.Open(d.net.requester().home)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	for k := range d.report.Jobs {
+		st, err := api.Job(ctx, d.report.Jobs[k].Job)
+		if err != nil {
+			return err
+		}
+		cost, err := api.Cost(ctx, d.report.Jobs[k].Job)
+		if err != nil {
+			return err
+		}
+		d.report.Jobs[k].Verified = st.Verified
+		m.Juries += money.Amount(cost.Juries)
+	}
+	return nil
 }
 
 // collect sums up the chain's closed days, and tells whether each provider has what it wants.
@@ -164,5 +188,5 @@ func (m demoMoney) tell(w io.Writer, killed string) {
 		}
 		fmt.Fprintf(w, "  %s\t%s\t%s\t%s%s\n", p.Name, p.Promised, p.Gross, p.Paid, note)
 	}
-	fmt.Fprintf(w, "the requester promised\t%s\nthe providers have\t%s, %s of it held as their bonds\nlevied, and flowing to all holders\t%s\nsupply\t%s\n", m.Promised, m.Paid, m.Held, m.Levied, m.Supply)
+	fmt.Fprintf(w, "the requester promised\t%s, and paid %s to who ran results again\nthe providers have\t%s, %s of it held as their bonds\nlevied, and flowing to all holders\t%s\nsupply\t%s\n", m.Promised, m.Juries, m.Paid, m.Held, m.Levied, m.Supply)
 }

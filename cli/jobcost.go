@@ -28,18 +28,18 @@ func costTable(w io.Writer, c job.Cost) {
 	if c.Ceiling != "" {
 		fmt.Fprintf(w, "ceiling\t%s\n", c.Ceiling)
 	}
-	fmt.Fprintf(w, "paid\t%s HPIPS\ndeposited\t%s HPIPS; what is not paid returns\n", money.Amount(c.Promised), money.Amount(c.Deposited))
+	fmt.Fprintf(w, "paid\t%s HPIPS\nto juries\t%s HPIPS so far\ndeposited\t%s HPIPS; what is not paid returns\n", money.Amount(c.Promised), money.Amount(c.Juries), money.Amount(c.Deposited))
 	if len(c.Leases) == 0 {
 		fmt.Fprintln(w, "\tall of its work was given away, or done here")
 		return
 	}
-	fmt.Fprintln(w, "\nPROVIDER\tPAID\tDEPOSITED\tTASKS\tCPU\tSTATE")
+	fmt.Fprintln(w, "\nPROVIDER\tPAID\tJURIES\tDEPOSITED\tTASKS\tCPU\tSTATE")
 	for _, l := range c.Leases {
 		state := "open"
 		if l.Closed {
 			state = "closed"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", l.Node, money.Amount(l.Promised), money.Amount(l.Deposited), l.Usage.Tasks, time.Duration(l.Usage.CPU).Round(time.Millisecond), state)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", l.Node, money.Amount(l.Promised), money.Amount(l.Juries), money.Amount(l.Deposited), l.Usage.Tasks, time.Duration(l.Usage.CPU).Round(time.Millisecond), state)
 	}
 }
 
@@ -57,7 +57,12 @@ func (s *shell) priced(ctx context.Context, api *client.Client, spec job.Spec) {
 	if err != nil || why.Estimate == nil || why.Estimate.Most == 0 {
 		return // whether it can run at all is for Submit to say
 	}
-	s.note("price: likely %s HPIPS, at most %s (--price sets a ceiling)", money.Amount(why.Estimate.Likely), money.Amount(why.Estimate.Most))
+	e := *why.Estimate
+	juries := ""
+	if e.Juries > 0 {
+		juries = ", and for juries up to twice that"
+	}
+	s.note("price: about %s HPIPS for a minute of each task%s; at most %s in all (--price sets a ceiling)", money.Amount(e.Likely/max(e.Tasks, 1)), juries, money.Amount(e.Most))
 }
 
 // paid tells people what a job has cost, where it cost anything.

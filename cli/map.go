@@ -58,7 +58,7 @@ the result; it gets the same arguments unless --reduce-arg is given.`,
 	f.StringVar(&a.split, "split", "", "how to cut it: file, bytes:N, lines:N or parts:N (default file)")
 	f.StringVar(&a.reduce, "reduce", "", "program that makes one result of all outputs")
 	f.StringArrayVar(&a.reduceArgs, "reduce-arg", nil, "argument of the reduce (repeatable; default: those of the program)")
-	f.Float64Var(&a.spec.Verify.Rate, "rate", 0, "share of tasks that is checked by one more copy, with --verify auto or jury (default 0.05)")
+	f.Float64Var(&a.spec.Verify.Rate, "rate", 0, "share of tasks that is checked by one more copy, with --verify jury (default 0.05)")
 	return c
 }
 

@@ -36,6 +36,8 @@ type Program struct {
 	Inputs string
 	// Limits hold for each task on its own.
 	Limits Limits
+	// Watched says that tasks may ask for states at points; they run somewhat slower then.
+	Watched bool
 	// Seed is the root of every random byte a task may read.
 	Seed [32]byte
 	// Dir is a private work folder on the host. It exists, is empty, and is owned by this sandbox alone until Close.
@@ -75,9 +77,13 @@ type Task struct {
 	Outputs []string
 	// Stream asks for standard output and error through Sink.Output as they come, besides the Outcome.
 	Stream bool
-	// Point ends the task once it was charged more than that, and asks for its state there (spec/meter); nil is none. Engines that do not count ignore it.
-	Point *uint64
+	// Points asks for the states at counts of work (spec/meter), which ascend, MaxPoints of them at most, of a program that is Watched. The task runs to its end as it
+	// does without any. Engines that do not count ignore them.
+	Points []uint64
 }
+
+// MaxPoints is for how many states one task can be asked.
+const MaxPoints = 128
 
 // End says how a task came to its end.
 type End string
@@ -91,7 +97,6 @@ const (
 	MemoryFull End = "memory-full" // Limits.Memory refused growth, and the program gave up
 	DiskFull   End = "disk-full"   // Limits.Disk refused a write, and the program gave up
 	WorkFull   End = "work-full"   // Limits.Work passed
-	AtPoint    End = "at-point"    // Task.Point passed
 	Cancelled  End = "cancelled"   // Cancel, or the end of Run's ctx
 	Broken     End = "broken"      // the sandbox died or the host failed; the program is not known to be at fault
 )
@@ -111,9 +116,9 @@ type Outcome struct {
 	// for a task that never started or had to be killed. Only regular files and folders are in it.
 	Outputs map[string]string
 	Usage   Usage
-	// State is the sum of spec/meter.State where Task.Point asked for it: at the point if End is AtPoint, else at the end of a program that did not come so
-	// far. It is the same for the same task on every machine. nil for a task that was killed or broke.
-	State *[32]byte
+	// States are the sums of spec/meter.State at Task.Points: where the task had passed each, or at the end of one that did not come so far. They are the same for
+	// the same task on every machine. nil for a task that was killed or broke.
+	States [][32]byte
 }
 
 // Blob is what a task wrote: held inline up to 64 KiB, else in a file of Program.Dir that stays until Release or Close.

@@ -37,6 +37,7 @@ type Lease struct {
 	Deposit  uint64    `json:"deposit"`
 	Redeemed uint64    `json:"redeemed"`
 	Final    uint64    `json:"final"`
+	Jury     uint64    `json:"jury"`  // paid to jurors out of the deposit
 	Phase    string    `json:"phase"` // open, closing or closed
 	Opened   int64     `json:"openedHeight"`
 	Until    time.Time `json:"until"`
@@ -51,7 +52,7 @@ var phases = map[escrowv1.Phase]string{escrowv1.PHASE_OPEN: "open", escrowv1.PHA
 
 func leaseOf(l escrowv1.Lease) Lease {
 	one := Lease{ID: hex.EncodeToString(l.Id), Payer: l.Payer, Node: NodeText(l.Node), Payee: l.Payee, Denom: l.Denom, Deposit: whole(l.Deposit), Redeemed: whole(l.Redeemed),
-		Final: whole(l.Final), Phase: phases[l.Phase], Opened: l.OpenedHeight, Until: time.Unix(l.Until, 0).UTC(), NodeKey: l.Node, VoucherKey: l.VoucherKey}
+		Final: whole(l.Final), Jury: whole(l.Jury), Phase: phases[l.Phase], Opened: l.OpenedHeight, Until: time.Unix(l.Until, 0).UTC(), NodeKey: l.Node, VoucherKey: l.VoucherKey}
 	copy(one.Key[:], l.Id)
 	if l.ClosingTime > 0 {
 		one.Closing = time.Unix(l.ClosingTime, 0).UTC()
@@ -158,7 +159,7 @@ type Addition struct {
 func TopUp(payer string, additions []Addition) Message {
 	m := &escrowv1.MsgTopUp{Payer: payer}
 	for _, a := range additions {
-		m.Additions = append(m.Additions, escrowv1.Addition{Lease: a.Lease[:], Amount: sdkmath.NewIntFromUint64(a.Amount), Until: a.Until.Unix()})
+		m.Additions = append(m.Additions, escrowv1.Addition{Lease: a.Lease[:], Denom: a.Denom, Amount: sdkmath.NewIntFromUint64(a.Amount), Until: a.Until.Unix()})
 	}
 	return m
 }

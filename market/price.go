@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -154,6 +155,7 @@ type Load struct {
 	Resources job.Resources
 	Limits    job.Limits
 	Each      time.Duration // that a task takes; 0 is not known
+	Jury      bool          // jurors may run all of it again
 }
 
 // unknown is what a task is thought to take of which nothing is known: no more than it may.
@@ -177,8 +179,13 @@ func EstimateOf(l Load, answers []Answer, ceiling uint64) job.Estimate {
 	}
 	slices.Sort(likely)
 	runs := times(l.Tasks, max(l.Copies, 1))
-	e := job.Estimate{Tasks: l.Tasks, Most: min(ceiling, times(runs, slices.Max(most)))}
-	e.Likely = min(e.Most, times(runs, likely[len(likely)/2]))
+	e := job.Estimate{Tasks: l.Tasks, Most: times(runs, slices.Max(most)), Likely: times(runs, likely[len(likely)/2])}
+	if l.Jury {
+		e.Most = trust.Deposit(e.Most)
+		e.Juries = times(trust.Fellows, e.Likely)
+	}
+	e.Most = min(ceiling, e.Most)
+	e.Likely, e.Juries = min(e.Most, e.Likely), min(e.Most-min(e.Most, e.Likely), e.Juries)
 	return e
 }
 

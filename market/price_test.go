@@ -192,6 +192,14 @@ func TestWhatAJobMayCost(t *testing.T) {
 	if e := EstimateOf(load, offers, Any); e.Likely != 20*20 {
 		t.Errorf("tasks of ten seconds: %+v", e)
 	}
+	load.Jury = true
+	if e := EstimateOf(load, offers, Any); e.Likely != 20*20 || e.Juries != 2*e.Likely || e.Most < e.Likely+e.Juries {
+		t.Errorf("with juries: %+v", e)
+	}
+	if e := EstimateOf(load, offers, 500); e.Most != 500 || e.Likely != 400 || e.Juries != 100 {
+		t.Errorf("with juries and a ceiling of 500: %+v", e)
+	}
+	load.Jury = false
 	if e := EstimateOf(load, nil, Any); e != (job.Estimate{Tasks: 10}) {
 		t.Errorf("nobody offers: %+v", e)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/sortition"
 	"github.com/hpips/hpips/spec/trust"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 // court is the chain as a requester wants it whose paid results are audited.
@@ -67,16 +68,16 @@ func hearingOf(a ledger.Audit) requester.Hearing {
 }
 
 // Recent are a node's redemptions that can still be disputed if it was convicted.
-func (c *court) Recent(ctx context.Context, node [32]byte) (all []requester.Hearing, convicted bool, err error) {
+func (c *court) Recent(ctx context.Context, node [32]byte) (all []requester.Hearing, until time.Time, err error) {
 	w := c.t.window()
 	if w == nil {
-		return nil, false, errNoChainNode
+		return nil, until, errNoChainNode
 	}
 	recent, until, err := w.Recent(ctx, node[:])
 	for _, a := range recent {
 		all = append(all, hearingOf(a))
 	}
-	return all, !until.IsZero(), err
+	return all, until, err
 }
 
 // Rounds are the disputes about them.
@@ -89,6 +90,19 @@ func (c *court) Rounds(ctx context.Context) ([]requester.Round, error) {
 		}
 	}
 	return ours, err
+}
+
+// Paid is what jurors have from a lease.
+func (c *court) Paid(ctx context.Context, of voucher.ID) (uint64, error) {
+	w := c.t.window()
+	if w == nil {
+		return 0, errNoChainNode
+	}
+	l, err := w.Lease(ctx, of)
+	if ledger.IsNotFound(err) {
+		return 0, nil
+	}
+	return l.Jury, err
 }
 
 // Admit asks the chain who a juror is, and whether it was drawn.
@@ -207,11 +221,11 @@ func voices(all []requester.Testimony) []ledger.Voice {
 // examine lets an examiner of this node look after jurors.
 func examine(e *auditor.Examiner) requester.Examine {
 	return func(ctx context.Context, s lease.Statement, points []uint64) (trust.Digest, []trust.Digest, error) {
-		var others []auditor.Rule
+		var rules []auditor.Rule
 		for _, p := range points {
-			others = append(others, auditor.At(p))
+			rules = append(rules, auditor.At(p))
 		}
-		f, err := e.Examine(ctx, s, auditor.At(0), others)
-		return f.Say.Answer, f.Others, err
+		f, err := e.Examine(ctx, s, rules)
+		return f.Answer, f.States, err
 	}
 }

@@ -41,6 +41,10 @@ func (b bar) budget(denom string, amount uint64) uint64 {
 	return q
 }
 
+// fastest is how many instructions a nanosecond of a core executes at most, as spec/meter counts them: most of those that a compiler takes together cost nothing, and a loop of seven runs
+// twenty-five. Whoever did such work and was paid for its time has paid for a second look, too.
+const fastest = 100
+
 // workUnit is what rates of work are for, in instructions (spec/voucher.Rates).
 const workUnit = 3_600_000_000_000
 
@@ -65,7 +69,7 @@ func (b bar) Sign(m trust.Matter, commitment [32]byte, work uint64) ([]byte, err
 func (b bar) window() (*ledger.Ledger, error) {
 	life := b.c.running()
 	if life == nil {
-		return nil, errNoChainNode
+		return nil, fmt.Errorf("%w: %w", auditor.ErrAway, errNoChainNode)
 	}
 	return life.ledger, nil
 }
@@ -212,7 +216,7 @@ func (h *hearing) Peer() peer.ID { return h.peers[0] }
 func (h *hearing) Statements(ctx context.Context, m trust.Matter, p sortition.Proof) ([]lease.Statement, error) {
 	heard, err := h.ask(ctx, question(m, p))
 	if err == nil && heard.Stage == lease.StageFilled {
-		err = auditor.ErrRefused
+		err = auditor.ErrFull
 	}
 	return heard.Statements, err
 }
@@ -229,7 +233,7 @@ func (h *hearing) Commit(ctx context.Context, m trust.Matter, v auditor.Vote) er
 	case err != nil:
 		return err
 	case heard.Stage == lease.StageFilled:
-		return auditor.ErrRefused
+		return auditor.ErrFull
 	case heard.Stage == lease.StageWaiting:
 		return errOthers
 	}

@@ -241,7 +241,7 @@ func (m *member) request() error {
 			}
 		},
 	}
-	cfg := requester.Default(m.dir)
+	cfg := hasty(m.dir, requester.Default(m.dir))
 	if m.till != nil {
 		deps.Payer = paying{m.till}
 		deps.Court, cfg.Jury = &court{t: m.till}, true
@@ -260,7 +260,7 @@ func (m *member) request() error {
 
 // examining builds what runs results of others again: a juror of a node that takes part in the chain and works for others.
 func (m *member) examining(cfg Config) (err error) {
-	m.examiner, err = auditor.New(m.log.With("room", "auditor"), m.store, m.engine, auditor.Default(filepath.Join(m.dir, "audits")))
+	m.examiner, err = auditor.New(m.log.With("room", "auditor"), m.store, guessing(m.dir, m.engine), auditor.Default(filepath.Join(m.dir, "audits")))
 	if err != nil || m.chain == nil || !cfg.Provide {
 		return err
 	}
@@ -268,8 +268,9 @@ func (m *member) examining(cfg Config) (err error) {
 	if price == 0 {
 		price = market.DefaultRates.CPU
 	}
-	b := bar{m.chain, m.host, max(1, price/20)} // a machine executes a few instructions a nanosecond
-	m.juror = auditor.NewJuror(m.log.With("room", "auditor"), auditor.Deps{Keys: b, Chain: b, Dial: b.dial, Examiner: m.examiner}, auditor.DefaultJuror())
+	b := bar{m.chain, m.host, max(1, price/fastest)}
+	deps, juror := perjured(m.dir, b, auditor.Deps{Keys: b, Chain: b, Dial: b.dial, Examiner: m.examiner}, auditor.DefaultJuror())
+	m.juror = auditor.NewJuror(m.log.With("room", "auditor"), deps, juror)
 	return nil
 }
 

@@ -8,11 +8,13 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/thejerf/suture/v4"
 
+	"github.com/hpips/hpips/machine"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -51,6 +53,7 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		}
 	}
 	add("api", h.api.Serve)
+	add("trimming", h.trimming)
 	if err := h.home.publish(h.api.Addr()); err != nil {
 		return err
 	}
@@ -104,6 +107,30 @@ func (h *House) event(e suture.Event) {
 		level = slog.LevelDebug
 	}
 	h.log.Log(context.Background(), level, "Supervisor", "event", e.String())
+}
+
+// The times after which an idle node gives back what of its program is in memory.
+const (
+	trimFirst = 10 * time.Second
+	trimEvery = 5 * time.Minute
+)
+
+// trimming keeps the node a small guest: most of its program is used at the start alone.
+func (h *House) trimming(ctx context.Context) error {
+	next := time.NewTimer(trimFirst)
+	defer next.Stop()
+	for {
+		select {
+		case <-next.C:
+			debug.FreeOSMemory()
+			if _, err := machine.Trim(); err != nil {
+				h.log.Debug("The program's memory is not given back", "err", err)
+			}
+			next.Reset(trimEvery)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // awaitReady waits until a job can be placed; false when ctx ended first.

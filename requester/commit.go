@@ -34,6 +34,21 @@ type entry struct {
 
 // commit writes entries, what is paid for them, and what they say of their providers in one transaction and syncs it to the disk: all of them count, or none.
 func (j *journal) commit(ctx context.Context, id string, b batch, status job.Status) error {
+	return j.transact(ctx, id, func(w *commitment) error {
+		maps.Copy(w.seen, b.tallies)
+		if err := w.write(b.entries); err != nil {
+			return err
+		}
+		if err := writePayments(ctx, w.tx, b.payments, time.Now()); err != nil {
+			return err
+		}
+		_, err := w.tx.ExecContext(ctx, `UPDATE job SET status = ? WHERE id = ?`, mustJSON(status), id)
+		return err
+	})
+}
+
+// transact fills one transaction about a job, writes what it has seen of nodes into their records, and syncs it.
+func (j *journal) transact(ctx context.Context, id string, fill func(*commitment) error) error {
 	j.committing.Lock()
 	defer j.committing.Unlock()
 	tx, err := j.w.BeginTx(ctx, nil)
@@ -42,19 +57,11 @@ func (j *journal) commit(ctx context.Context, id string, b batch, status job.Sta
 	}
 	defer tx.Rollback()
 	w := commitment{ctx: ctx, tx: tx, job: id, nodes: map[string]int64{}, seen: tallies{}}
-	maps.Copy(w.seen, b.tallies)
-	if err := w.write(b.entries); err != nil {
+	if err := fill(&w); err != nil {
 		return j.wrap("commit", err)
 	}
-	now := time.Now()
-	if err := writePayments(ctx, tx, b.payments, now); err != nil {
-		return j.wrap("commit", err)
-	}
-	changed, gone, err := w.remember(&j.known, now)
+	changed, gone, err := w.remember(&j.known, time.Now())
 	if err != nil {
-		return j.wrap("commit", err)
-	}
-	if _, err := tx.ExecContext(ctx, `UPDATE job SET status = ? WHERE id = ?`, mustJSON(status), id); err != nil {
 		return j.wrap("commit", err)
 	}
 	if err := tx.Commit(); err != nil {

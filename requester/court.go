@@ -81,8 +81,10 @@ type Court interface {
 	// Hearings are the audits of this node's leases that are open, and Rounds the disputes.
 	Hearings(ctx context.Context) ([]Hearing, error)
 	Rounds(ctx context.Context) ([]Round, error)
-	// Recent are a node's redemptions whose pay is final and can be disputed all the same if the node was convicted, of this node's leases and of others.
-	Recent(ctx context.Context, node [32]byte) (all []Hearing, convicted bool, err error)
+	// Recent are a node's redemptions whose pay is final, of this node's leases and of others, and until when they can be disputed all the same: zero where the node was not convicted.
+	Recent(ctx context.Context, node [32]byte) (all []Hearing, until time.Time, err error)
+	// Paid is what jurors were paid from a lease so far; 0 for one that the chain does not know.
+	Paid(ctx context.Context, of voucher.ID) (uint64, error)
 	// Admit tells who a juror is that the chain would hear in a matter with so many places, or why not.
 	Admit(ctx context.Context, m trust.Matter, places int, juror [32]byte, proof sortition.Proof) (Juror, error)
 	// Attest tells of panels that follow one another, and Dispute of a leaf, both signed as the lease's vouchers are. An error of either may mean that it was done before.

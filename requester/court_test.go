@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -21,20 +22,23 @@ import (
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/sortition"
 	"github.com/hpips/hpips/spec/trust"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 // court is a chain of audits in one process. It takes nothing that the chain's rules refuse, and keeps what it was told.
 type court struct {
-	mu       sync.Mutex
-	hearings []Hearing
-	rounds   []Round
-	people   map[[32]byte]*juror
-	lost     bool // what it answers to an attestation is lost
-	attested [][]Attestation
-	disputes []Question
-	refused  []error
-	canaries float64
-	examine  Examine
+	mu        sync.Mutex
+	hearings  []Hearing
+	rounds    []Round
+	recent    []Hearing
+	convicted time.Time
+	people    map[[32]byte]*juror
+	lost      bool // what it answers to an attestation is lost
+	attested  [][]Attestation
+	disputes  []Question
+	refused   []error
+	canaries  float64
+	examine   Examine
 }
 
 var _ Court = (*court)(nil)
@@ -45,7 +49,23 @@ func (c *court) Hearings(context.Context) ([]Hearing, error) {
 	return slices.Clone(c.hearings), nil
 }
 
-func (c *court) Recent(context.Context, [32]byte) ([]Hearing, bool, error) { return nil, false, nil }
+func (c *court) Recent(context.Context, [32]byte) ([]Hearing, time.Time, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.recent), c.convicted, nil
+}
+
+// Paid is one for each juror of an attested panel, whichever lease it was of.
+func (c *court) Paid(context.Context, voucher.ID) (paid uint64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, panels := range c.attested {
+		for _, p := range panels {
+			paid += uint64(len(p.Voices))
+		}
+	}
+	return paid, nil
+}
 
 func (c *court) Rounds(context.Context) ([]Round, error) {
 	c.mu.Lock()
@@ -257,7 +277,7 @@ func (j *juror) finds(m trust.Matter, all []lease.Statement) (says []trust.Say, 
 			work += took
 		}
 		draw := m.Place*trust.PanelSize + uint64(i)
-		say := trust.Say{Answer: answer, State: at(s, trust.Point(beta[:], draw, took))}
+		say := trust.Say{Answer: answer, State: at(s, trust.Point(beta[:], s.Digest(), took))}
 		if j.lie != nil {
 			j.lie(draw, &say)
 		}

@@ -122,7 +122,7 @@ func (e *errand) rules() rules {
 	v := e.spec.Verify
 	p := verify.Policy{Copies: 1, Limit: 1}
 	switch v.Mode {
-	case job.Auto, job.Jury, job.Quorum:
+	case job.Jury, job.Quorum:
 		p = verify.Policy{Copies: v.Copies, Limit: v.Limit, Same: verify.NewComparator(v)}
 	case job.Check:
 		p.Limit = v.Limit

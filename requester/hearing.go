@@ -110,7 +110,7 @@ func (r *Requester) bind(p *panel, j Juror, proof sortition.Proof, v lease.Vote)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := p.of(j.Node)
+	s, waiting := p.of(j.Node), !p.full()
 	switch {
 	case s == nil && !p.takes(j):
 		return lease.StageFilled, nil
@@ -122,7 +122,9 @@ func (r *Requester) bind(p *panel, j Juror, proof sortition.Proof, v lease.Vote)
 	case s.spoken:
 		return lease.StageHeard, nil
 	}
-	s.heard = r.now()
+	if waiting { // from when all are bound it is heard of by what it reveals
+		s.heard = r.now()
+	}
 	if p.full() {
 		return lease.StageCommitted, nil
 	}

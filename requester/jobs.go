@@ -242,7 +242,7 @@ func (r *Requester) Preview(ctx context.Context, spec job.Spec) (job.Why, error)
 		w.Rejected = append(w.Rejected, job.Rejection{Reason: text, Count: n})
 	}
 	whole, _ := spec.Limits.Ceilings()
-	load := market.Load{Tasks: tasks(spec), Copies: uint64(max(spec.Verify.Copies, 1)), Resources: spec.Resources, Limits: spec.Limits}
+	load := market.Load{Tasks: tasks(spec), Copies: uint64(max(spec.Verify.Copies, 1)), Resources: spec.Resources, Limits: spec.Limits, Jury: r.cfg.Jury && spec.Verify.Mode == job.Jury}
 	estimate := market.EstimateOf(load, answers, whole)
 	w.Estimate = &estimate
 	w.Summary = fmt.Sprintf("%d of %d providers could run it", w.Accepted, w.Asked)

@@ -43,6 +43,7 @@ CREATE INDEX IF NOT EXISTS purse_job ON purse (job);
 CREATE TABLE IF NOT EXISTS leaf (lease TEXT NOT NULL, place INTEGER NOT NULL, before INTEGER NOT NULL, peaks BLOB NOT NULL, body BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (lease, place));
 CREATE INDEX IF NOT EXISTS leaf_at ON leaf (at);
 CREATE TABLE IF NOT EXISTS work (job TEXT NOT NULL, phase INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (job, phase)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS conviction (node TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (node, until)) WITHOUT ROWID;
 PRAGMA user_version = 1;`
 
 // journal keeps jobs, results and leases in SQLite, so that whatever is in it survives a kill at any instant.

@@ -179,9 +179,15 @@ func (r *Requester) Cost(ctx context.Context, id string) (job.Cost, error) {
 		if p.State == purseClosed && p.promised() == 0 {
 			continue // it cost nothing: its deposit returned, or was never made
 		}
-		c.Deposited, c.Promised = c.Deposited+p.Deposit, c.Promised+p.promised()
-		c.Leases = append(c.Leases, job.LeaseCost{Node: t.Quote.Provider, Owner: t.Quote.Owner, Lease: p.Lease.ID(), Denom: t.Pay.Denom,
-			Deposited: p.Deposit, Promised: p.promised(), Rates: t.Quote.Rates, Usage: p.Used, Closed: p.State == purseClosed})
+		l := job.LeaseCost{Node: t.Quote.Provider, Owner: t.Quote.Owner, Lease: p.Lease.ID(), Denom: t.Pay.Denom,
+			Deposited: p.Deposit, Promised: p.promised(), Rates: t.Quote.Rates, Usage: p.Used, Closed: p.State == purseClosed}
+		if r.deps.Court != nil && t.Pay.Jury {
+			if l.Juries, err = r.deps.Court.Paid(ctx, t.Key()); err != nil {
+				return job.Cost{}, fmt.Errorf("cost of job %s: %w", rec.ID, err)
+			}
+		}
+		c.Deposited, c.Promised, c.Juries = c.Deposited+l.Deposited, c.Promised+l.Promised, c.Juries+l.Juries
+		c.Leases = append(c.Leases, l)
 	}
 	return c, nil
 }

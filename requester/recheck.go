@@ -44,13 +44,19 @@ func (r *Requester) recheckAll(ctx context.Context, done map[trust.Matter]bool) 
 	if err != nil {
 		return err
 	}
-	for _, node := range nodes {
-		recent, convicted, err := r.deps.Court.Recent(ctx, node)
+	for node, by := range nodes {
+		recent, until, err := r.deps.Court.Recent(ctx, node)
 		if err != nil {
 			return err
 		}
+		if until.IsZero() {
+			continue
+		}
+		if err := r.journal.convicted(ctx, by, until); err != nil {
+			return err
+		}
 		for _, h := range recent {
-			if !convicted || done[h.Matter] {
+			if done[h.Matter] {
 				continue
 			}
 			if err := r.recheckOne(ctx, h); err != nil {
@@ -62,12 +68,12 @@ func (r *Requester) recheckAll(ctx context.Context, done map[trust.Matter]bool) 
 	return nil
 }
 
-// sworeTo are the keys of the providers whom this node has leases with that juries look at.
-func (r *Requester) sworeTo(ctx context.Context) (keys [][32]byte, err error) {
+// sworeTo are the providers whom this node has leases with that juries look at, by their keys.
+func (r *Requester) sworeTo(ctx context.Context) (map[[32]byte]hardware, error) {
 	if _, _, err := r.known(ctx, [32]byte{}); err != nil && !errors.Is(err, errNoHearing) { // reads them all
 		return nil, err
 	}
-	seen := map[[32]byte]bool{}
+	nodes := map[[32]byte]hardware{}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range r.sworn {
@@ -75,12 +81,28 @@ func (r *Requester) sworeTo(ctx context.Context) (keys [][32]byte, err error) {
 		if err != nil {
 			continue
 		}
-		if key, err := nodeKey(p); err == nil && !seen[key] {
-			seen[key] = true
-			keys = append(keys, key)
+		if key, err := nodeKey(p); err == nil {
+			nodes[key] = hardware{l.Terms.Quote.Provider, l.Terms.Quote.Class}
 		}
 	}
-	return keys, nil
+	return nodes, nil
+}
+
+// conviction is how many wrong results a conviction counts as: enough for the node to rest.
+const conviction = 2
+
+// convicted counts a conviction that ends at a time in the record of a node, once.
+func (j *journal) convicted(ctx context.Context, by hardware, until time.Time) error {
+	var known bool
+	err := j.r.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM conviction WHERE node = ? AND until = ?)`, by.node, nanos(until)).Scan(&known)
+	if err != nil || known {
+		return j.wrap("find convictions", err)
+	}
+	return j.transact(ctx, "", func(w *commitment) error {
+		w.seen.add(by, wronged, conviction)
+		_, err := w.tx.ExecContext(ctx, `INSERT INTO conviction VALUES (?, ?)`, by.node, nanos(until))
+		return err
+	})
 }
 
 // recheckOne runs the results of one redemption again, but those that a jury has looked at, and disputes the wrong ones.

@@ -251,10 +251,9 @@ func (r *Requester) canary(ctx context.Context, p *panel, leaves []placed, words
 	if err != nil {
 		return err
 	}
-	draw := p.first() + uint64(i)
 	points := make([]uint64, len(p.seats))
 	for n, s := range p.seats {
-		points[n] = trust.Point(s.juror.Beta[:], draw, l.Leaf.Work)
+		points[n] = trust.Point(s.juror.Beta[:], l.Leaf.Statement, l.Leaf.Work)
 	}
 	answer, states, err := r.deps.Examine(ctx, s, points)
 	if err != nil || answer != l.Leaf.Answer() {
@@ -262,7 +261,7 @@ func (r *Requester) canary(ctx context.Context, p *panel, leaves []placed, words
 	}
 	for n, w := range words {
 		if w.Says[i].State != states[n] {
-			q := Question{Hearing: p.hearing, Place: l.place, Shown: l.Shown, Draw: draw, Work: work, Witnesses: words, Accused: n + 1}
+			q := Question{Hearing: p.hearing, Place: l.place, Shown: l.Shown, Draw: p.first() + uint64(i), Work: work, Witnesses: words, Accused: n + 1}
 			r.log.Warn("A juror made up what it found", "juror", fmt.Sprintf("%x", w.Juror), "lease", l.lease)
 			return r.deps.Court.Dispute(ctx, q)
 		}
@@ -312,11 +311,11 @@ func (r *Requester) verified(ctx context.Context, p *panel) error {
 	if err != nil {
 		return err
 	}
-	_, jobID, _, err := r.journal.sworn(ctx, leaves[0].lease)
+	l, jobID, _, err := r.journal.sworn(ctx, leaves[0].lease)
 	if err != nil {
 		return err
 	}
-	n, err := r.journal.looked(ctx, jobID, leaves)
+	n, err := r.journal.looked(ctx, jobID, hardware{l.Terms.Quote.Provider, l.Terms.Quote.Class}, leaves)
 	if err != nil {
 		return err
 	}
@@ -332,12 +331,24 @@ func (r *Requester) verified(ctx context.Context, p *panel) error {
 	return r.journal.saveStatus(ctx, rec.Status)
 }
 
-// looked notes the tasks of a job that jurors looked at, and tells how many were checked in all.
-func (j *journal) looked(ctx context.Context, id string, leaves []placed) (int, error) {
-	for _, l := range leaves {
-		if _, err := j.w.ExecContext(ctx, `INSERT OR IGNORE INTO checked VALUES (?, ?)`, id, int64(l.Index)); err != nil {
-			return 0, j.wrap("note what was checked", err)
+// looked notes the tasks of a job that jurors looked at and found right, the first time in the record of who did them, and tells how many were checked in all.
+func (j *journal) looked(ctx context.Context, id string, by hardware, leaves []placed) (int, error) {
+	err := j.transact(ctx, id, func(w *commitment) error {
+		for _, l := range leaves {
+			done, err := w.tx.ExecContext(ctx, `INSERT OR IGNORE INTO checked VALUES (?, ?)`, id, int64(l.Index))
+			if err != nil {
+				return err
+			}
+			n, err := done.RowsAffected()
+			if err != nil {
+				return err
+			}
+			w.seen.add(by, right, int(n))
 		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
 	}
 	return j.verified(ctx, id)
 }

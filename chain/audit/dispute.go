@@ -173,7 +173,7 @@ func (k Keeper) witnesses(ctx sdk.Context, a auditv1.Audit, m *auditv1.MsgDisput
 				return ErrLeaf.Wrapf("witness %d says something else about the result: ask about that", i+1)
 			}
 			claim := trust.WithState(say.Answer, say.State)
-			d.Accused, d.Juror, d.Claim, d.Point = j.node[:], true, claim[:], trust.Point(j.beta[:], m.Draw, l.Work)
+			d.Accused, d.Juror, d.Claim, d.Point = j.node[:], true, claim[:], trust.Point(j.beta[:], l.Statement, l.Work)
 		}
 	}
 	if !differ {

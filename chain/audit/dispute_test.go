@@ -119,13 +119,66 @@ func TestACopycatIsFound(t *testing.T) {
 	signDispute(s.t, chainID, m, person("alice").vouchers())
 	s.must(s.send(m))
 	_, beta := lazy.proof(PanelMatter(chainID, a, 0))
-	if d := s.dispute(1); !d.Juror || d.Point != trust.Point(beta[:], 5, 100) {
+	if d := s.dispute(1); !d.Juror || d.Point != trust.Point(beta[:], j.leaves[place].Statement, 100) {
 		t.Fatalf("%+v", d)
 	}
 	found := trust.WithState(j.truth[place], right)
 	s.answers(j, 1, 3, func(int, person) *trust.Digest { return &found })
 	if s.bonds[lazy] != 990 || s.paid[lazy] != 0 || s.bonds["bob"] != 1000 || len(s.lost) > 0 || s.back[person("alice").address()] != 10 {
 		t.Errorf("the copycat has %d and got %d, bob %d, lost %v, alice has back %d", s.bonds[lazy], s.paid[lazy], s.bonds["bob"], s.lost, s.back[person("alice").address()])
+	}
+}
+
+// A large result is drawn several times in a row, and copies of one are paid for one after the other. Whichever of the draws alice names when she accuses an honest
+// juror, it is judged at the point where it took its state down, so that three who find the same acquit it.
+func TestARowHasOnePoint(t *testing.T) {
+	s := founded(t, 60, nil)
+	s.bonds["bob"] = 6
+	j := s.hires("lease", 10_000)
+	for _, work := range []uint64{100, 5000, 100, 1500, 1500, 1500, 100} {
+		j.does(work, false)
+	}
+	for _, copied := range []int{4, 5} {
+		j.leaves[copied].Statement, j.leaves[copied].Result, j.truth[copied] = j.leaves[3].Statement, j.leaves[3].Result, j.truth[3]
+	}
+	q := s.redeems(j, 70)
+	s.blocks(2)
+	a := s.audit(q)
+	p := s.called(PanelMatter(chainID, a, 0), int(a.Jurors))[0]
+	says, work := s.says(j, a, 0, p)
+	w := auditv1.Witness{Voice: s.speaks(a, 0, p, says, work)}
+	for _, say := range says {
+		w.Answers, w.States = append(w.Answers, slices.Clone(say.Answer[:])), append(w.States, slices.Clone(say.State[:]))
+	}
+	_, beta := p.proof(PanelMatter(chainID, a, 0))
+	drawn, last := map[int]int{}, (*auditv1.MsgDispute)(nil)
+	for i := range a.Draws {
+		place := j.hit(a, i)
+		m := s.question(j, q, place, w)
+		m.Draw, m.PanelWork, m.Accused = i, work, 1
+		signDispute(s.t, chainID, m, person("alice").vouchers())
+		aside, _ := s.ctx.CacheContext()
+		id, err := s.keeper.dispute(aside, m)
+		s.must(err)
+		d, err := s.keeper.disputes.Get(aside, id)
+		s.must(err)
+		l := j.leaves[place]
+		point := trust.Point(beta[:], l.Statement, l.Work)
+		if found := trust.WithState(j.truth[place], state(l, point)); d.Point != point || string(d.Claim) != string(found[:]) {
+			t.Errorf("draw %d of place %d: at %d it should have found %x; it is judged at %d by %x", i, place, point, found, d.Point, d.Claim)
+		}
+		if drawn[place]++; place == 1 && drawn[1] == 2 {
+			last = m
+		}
+	}
+	if copies := min(1, drawn[3]) + min(1, drawn[4]) + min(1, drawn[5]); drawn[1] < 2 || copies < 2 {
+		t.Fatalf("drawn are %v: no row", drawn)
+	}
+	s.must(s.send(last))
+	found := trust.WithState(j.truth[1], state(j.leaves[1], s.dispute(1).Point))
+	s.answers(j, 1, 3, func(int, person) *trust.Digest { return &found })
+	if s.bonds[p] != 1000 || !slices.Contains(s.events, "hpips_verdict right 1") {
+		t.Errorf("%s has a bond of %d; %q", p, s.bonds[p], s.events)
 	}
 }
 
@@ -189,6 +242,44 @@ func TestUndecidedPunishesNobody(t *testing.T) {
 	}
 	if free := s.free[string(j.lease)]; free != 900 {
 		t.Errorf("%d are left of 1000", free)
+	}
+}
+
+// The program asks a clock, or adds up in the order in which threads come: the jurors of the panel, and ten fresh ones, each find something else than bob and than one another. Nobody was
+// wrong: all are paid, bob as well.
+func TestAProgramOfChancePunishesNobody(t *testing.T) {
+	s, j, q := lied(t, 120)
+	a := s.audit(q)
+	place := j.hit(a, 7)
+	var all []person
+	var witnesses []auditv1.Witness
+	for _, p := range s.called(PanelMatter(chainID, a, 0), 2)[:2] {
+		says, work := s.says(j, a, 0, p)
+		says[7].Answer = sha256.Sum256([]byte("what " + p + " found"))
+		w := auditv1.Witness{Voice: s.speaks(a, 0, p, says, work)}
+		for _, say := range says {
+			w.Answers, w.States = append(w.Answers, slices.Clone(say.Answer[:])), append(w.States, slices.Clone(say.State[:]))
+		}
+		all, witnesses = append(all, p), append(witnesses, w)
+	}
+	m := s.question(j, q, place, witnesses...)
+	m.Draw, m.PanelWork = 7, 1000
+	signDispute(s.t, chainID, m, person("alice").vouchers())
+	s.must(s.send(m))
+	each := func(_ int, p person) *trust.Digest {
+		d := trust.Digest(sha256.Sum256([]byte("what " + p + " found")))
+		return &d
+	}
+	all = append(all, s.answers(j, 1, 3, each)...)
+	all = append(all, s.answers(j, 1, 7, each)...)
+	s.blocks(1)
+	if !slices.Equal(s.final, []uint64{q}) || len(s.lost) > 0 || s.bonds["bob"] != 1000 {
+		t.Fatalf("final %v, lost %v, bob's bond %d, %q", s.final, s.lost, s.bonds["bob"], s.events)
+	}
+	for _, p := range all {
+		if s.bonds[p] != 1000 || s.paid[p] != 10 {
+			t.Errorf("%s got %d and has a bond of %d", p, s.paid[p], s.bonds[p])
+		}
 	}
 }
 

@@ -447,7 +447,7 @@ func (s *town) says(j *job, a auditv1.Audit, panel uint64, p person) (says []tru
 	_, beta := p.proof(PanelMatter(chainID, a, panel))
 	for i := panel * trust.PanelSize; i < panel*trust.PanelSize+size(a, panel); i++ {
 		n := j.hit(a, i)
-		says = append(says, trust.Say{Answer: j.truth[n], State: state(j.leaves[n], trust.Point(beta[:], i, j.leaves[n].Work))})
+		says = append(says, trust.Say{Answer: j.truth[n], State: state(j.leaves[n], trust.Point(beta[:], j.leaves[n].Statement, j.leaves[n].Work))})
 		work += j.leaves[n].Work
 	}
 	return says, work

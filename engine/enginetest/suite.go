@@ -57,7 +57,7 @@ func Suite(t *testing.T, kit Kit) {
 		{"growing input", growingInput}, {"stream", streams}, {"files", files}, {"read-only mounts", readOnly}, {"missing input", missingInput},
 		{"cancel one of fifty", cancelOneOfFifty}, {"cancel the running one", cancelRunning}, {"context ends", contextEnds},
 		{"time limit", timeLimit}, {"crash", crash}, {"pause", pause}, {"close", closes}, {"bad program", badProgram}, {"two leases", twoLeases},
-		{"point", point},
+		{"points", points},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, kit) })
@@ -160,23 +160,33 @@ func (l *Ledger) check(t *testing.T, tasks []engine.Task) {
 	}
 }
 
-// point ends a task where its work passes a point, and another, the same, where it ends. Who does not count does as if nothing was asked for.
-func point(t *testing.T, kit Kit) {
-	s := open(t, kit, nil)
-	far, near := uint64(1)<<62, uint64(1)
-	tasks := []engine.Task{index(1), index(2), index(3)}
-	tasks[1].Point, tasks[2].Point = &far, &near
+// points asks for states of a task at its start, within it and behind its end, and for none: it runs to its end each time. Who does not count tells none.
+func points(t *testing.T, kit Kit) {
+	s := open(t, kit, func(p *engine.Program) { p.Watched = true })
+	tasks := []engine.Task{index(1), index(2), index(2)}
+	tasks[1].Points = []uint64{0, 1 << 61, 1 << 62}
+	tasks[2].Points = []uint64{1 << 62}
+	tasks[2].ID = 3
 	l := NewLedger()
 	run(t, s, l, tasks...)
 	a, b, c := l.Of[1], l.Of[2], l.Of[3]
-	if a.State != nil || !right(a) || !right(b) {
-		t.Errorf("without a point %+v, with one beyond the end %+v", a, b)
+	if a.States != nil || !right(a) || !right(b) || c.End != engine.Exited {
+		t.Errorf("without points %+v, with three %+v, with one %+v", a, b, c)
 	}
-	switch {
-	case !kit.Counts && (b.State != nil || c.State != nil || !right(c)):
-		t.Errorf("work is not counted: %+v, %+v", b, c)
-	case kit.Counts && (b.State == nil || c.State == nil || c.End != engine.AtPoint || c.Usage.Work <= 1 || c.Usage.Work > b.Usage.Work || *b.State == *c.State):
-		t.Errorf("beyond the end %+v, near the start %+v", b, c)
+	if b.Usage.Work != c.Usage.Work {
+		t.Errorf("the same task takes %d and %d", b.Usage.Work, c.Usage.Work)
+	}
+	if !kit.Counts {
+		if len(b.States)+len(c.States) > 0 {
+			t.Errorf("work is not counted, and states are told: %x, %x", b.States, c.States)
+		}
+		return
+	}
+	if len(b.States) != 3 || len(c.States) != 1 {
+		t.Fatalf("states %x and %x", b.States, c.States)
+	}
+	if b.States[0] == b.States[1] || b.States[1] != b.States[2] || b.States[2] != c.States[0] {
+		t.Errorf("states at the start and at the end %x, and of the same task at its end %x", b.States, c.States)
 	}
 }
 

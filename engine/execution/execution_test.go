@@ -92,7 +92,7 @@ func TestOutcomesBecomeResults(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	for is, want := range map[engine.End]job.End{engine.Trapped: job.Trapped, engine.TimedOut: job.TimedOut, engine.OutputFull: job.OutputFull, engine.MemoryFull: job.MemoryFull,
-		engine.DiskFull: job.DiskFull, engine.Cancelled: job.Stopped, engine.Broken: job.Broken, engine.AtPoint: job.Broken} {
+		engine.DiskFull: job.DiskFull, engine.Cancelled: job.Stopped, engine.Broken: job.Broken} {
 		if r, err := Result(1, &engine.Outcome{End: is, Exit: -1}, keep); err != nil || r.End != want || r.Exit != 0 {
 			t.Errorf("%s: %+v, %v", is, r, err)
 		}

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"os"
@@ -205,12 +206,14 @@ func (b *batch) fill(p *process) {
 			continue
 		}
 		if b.size[i] = taskSize(t); b.size[i] > maxTask {
-			b.s.mu.Lock()
-			b.end(i, engine.Outcome{ID: t.ID, End: engine.Broken, Exit: -1, Message: "arguments and environment pass " + engine.Bytes(maxTask) + "; put them into a file"})
-			b.s.mu.Unlock()
+			b.refuse(i, "arguments and environment pass "+engine.Bytes(maxTask)+"; put them into a file")
 			continue
 		}
-		o.Tasks = append(o.Tasks, taskOrder{ID: t.ID, Args: t.Args, Env: t.Env, Mounts: t.Mounts, Stdin: t.Stdin, Open: t.StdinOpen, Outputs: t.Outputs, Stream: t.Stream, Point: t.Point})
+		if err := wellPointed(t.Points, b.s.prog.Watched); err != nil {
+			b.refuse(i, "states cannot be told: "+err.Error())
+			continue
+		}
+		o.Tasks = append(o.Tasks, taskOrder{ID: t.ID, Args: t.Args, Env: t.Env, Mounts: t.Mounts, Stdin: t.Stdin, Open: t.StdinOpen, Outputs: t.Outputs, Stream: t.Stream, Points: t.Points})
 		if len(b.sent) == 0 {
 			b.first(time.Now())
 		}
@@ -226,6 +229,13 @@ func (b *batch) fill(p *process) {
 	flush()
 }
 
+// refuse breaks a task that the child does not get.
+func (b *batch) refuse(i int, why string) {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	b.end(i, broken(b.tasks[i].ID, why))
+}
+
 // fedBefore gives what was told of a task's input before the child had it.
 func (b *batch) fedBefore(i int) (feedOrder, bool) {
 	if !b.tasks[i].StdinOpen {
@@ -239,7 +249,7 @@ func (b *batch) fedBefore(i int) (feedOrder, bool) {
 }
 
 func taskSize(t *engine.Task) int {
-	n := 64 + len(t.Stdin)
+	n := 64 + len(t.Stdin) + 9*len(t.Points)
 	for _, list := range [][]string{t.Args, t.Env, t.Outputs} {
 		for _, s := range list {
 			n += 5 + len(s)
@@ -337,12 +347,9 @@ func (b *batch) outcome(i int, o *outcome) (engine.Outcome, error) {
 		Stderr: engine.Blob{Inline: o.Stderr.Inline, Size: o.Stderr.Size},
 		Usage:  engine.Usage{CPU: time.Duration(o.CPU), Wall: time.Duration(o.Wall), Memory: o.Memory, Work: o.Work},
 	}
-	asked := t.Point != nil && o.End != engine.Broken && o.End != engine.Cancelled
-	switch told := len(o.State) > 0; {
-	case told != asked || o.End == engine.AtPoint && !asked:
-		return out, fmt.Errorf("the state of task %d: asked for it %t, told it %t", o.ID, asked, told)
-	case told:
-		out.State = (*[32]byte)(o.State)
+	var err error
+	if out.States, err = states(t.Points, o); err != nil {
+		return out, fmt.Errorf("the states of task %d: %w", o.ID, err)
 	}
 	if o.Stdout.Spilled {
 		out.Stdout = engine.Blob{Path: stdoutFile(dir, t.ID), Size: o.Stdout.Size}
@@ -362,6 +369,24 @@ func (b *batch) outcome(i int, o *outcome) (engine.Outcome, error) {
 		out.Outputs[guest] = host
 	}
 	return out, nil
+}
+
+// states are those that the child tells. A task that is killed has none; at all points that it did not come past it is that at its end.
+func states(points []uint64, o *outcome) ([][32]byte, error) {
+	if o.End == engine.Broken || o.End == engine.Cancelled {
+		points = nil
+	}
+	if len(o.States) != len(points)*sha256.Size {
+		return nil, fmt.Errorf("%d were asked for, %d bytes told", len(points), len(o.States))
+	}
+	var all [][32]byte
+	for i, point := range points {
+		all = append(all, [32]byte(o.States[i*sha256.Size:]))
+		if i > 0 && points[i-1] >= uint64(o.Work) && all[i] != all[i-1] {
+			return nil, fmt.Errorf("another one at %d than at %d, and it ended at %d", point, points[i-1], o.Work)
+		}
+	}
+	return all, nil
 }
 
 func broken(id uint64, why string) engine.Outcome {

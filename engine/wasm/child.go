@@ -37,9 +37,10 @@ func Child() int {
 
 // child is the process's state: what was ordered and what is said back.
 type child struct {
-	coder *coder
-	in    io.Reader
-	out   *outbox
+	coder   *coder
+	in      io.Reader
+	out     *outbox
+	watched bool // states may be asked for
 
 	mu     sync.Mutex
 	cond   *sync.Cond
@@ -70,6 +71,7 @@ func (c *child) serve() error {
 		}
 		return c.out.send(report{Ready: &ready{Checks: checks, Module: info}})
 	case modeRun:
+		c.watched = set.Watched
 		return c.work(set, checks)
 	}
 	return fmt.Errorf("unknown mode %q", set.Mode)
@@ -139,6 +141,12 @@ func (c *child) hear() {
 		case err != nil:
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
+		}
+		for _, t := range o.Tasks {
+			if err := wellPointed(t.Points, c.watched); err != nil {
+				fmt.Fprintln(os.Stderr, "task", t.ID, err)
+				os.Exit(1)
+			}
 		}
 		c.take(o)
 	}

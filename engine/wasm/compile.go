@@ -27,25 +27,29 @@ const features = api.CoreFeaturesV2
 // meteredFile is the metered form of a program's module, beside the compiled code.
 const meteredFile = "metered.wasm"
 
-// open makes a runtime over a cache folder, and compiles a module, which is quick when the cache has it.
-func open(ctx context.Context, module []byte, cache string) (wazero.Runtime, wazero.CompiledModule, error) {
-	dir, err := wazero.NewCompilationCacheWithDir(cache)
+// open makes a runtime over a cache folder, and compiles a module, which is quick when the cache has it. Of a watched program r hears.
+func open(ctx context.Context, module []byte, set *setup, r *runner) (wazero.Runtime, wazero.CompiledModule, error) {
+	dir, err := wazero.NewCompilationCacheWithDir(set.Cache)
 	if err != nil {
 		return nil, nil, fmt.Errorf("compiled code: %w", err)
 	}
 	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features).WithCompilationCache(dir).
 		WithDebugInfoEnabled(false))
-	code, err := rt.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), module)
+	ctx = experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0))
+	if set.Watched {
+		ctx = experimental.WithFunctionListenerFactory(ctx, lookout{r})
+	}
+	code, err := rt.CompileModule(ctx, module)
 	return rt, code, err
 }
 
-// load makes a runtime that can run the metered module of a cache folder many times.
-func load(ctx context.Context, cache string) (wazero.Runtime, wazero.CompiledModule, error) {
-	module, err := os.ReadFile(filepath.Join(cache, meteredFile))
+// load makes a runtime in which r can run the metered module of a cache folder many times.
+func load(ctx context.Context, set *setup, r *runner) (wazero.Runtime, wazero.CompiledModule, error) {
+	module, err := os.ReadFile(filepath.Join(set.Cache, meteredFile))
 	if err != nil {
 		return nil, nil, fmt.Errorf("metered module: %w", err)
 	}
-	rt, code, err := open(ctx, module, cache)
+	rt, code, err := open(ctx, module, set, r)
 	if err != nil {
 		return nil, nil, fmt.Errorf("compiled code: %w", err)
 	}
@@ -73,14 +77,18 @@ func compile(set *setup) (moduleInfo, *fault) {
 	if !strings.HasPrefix(string(binary), wasmMagic) {
 		return moduleInfo{}, bad("it is not WASM: it does not begin with \\0asm and version 1", "give a module built for wasm32-wasi, such as by GOOS=wasip1 GOARCH=wasm go build")
 	}
-	metered, err := meter.Rewrite(binary)
+	rewrite := meter.Rewrite
+	if set.Watched {
+		rewrite = meter.RewriteWatched
+	}
+	metered, err := rewrite(binary)
 	if err != nil {
 		return moduleInfo{}, invalid(err)
 	}
 	if err := os.WriteFile(filepath.Join(set.Cache, meteredFile), metered, 0o600); err != nil {
 		return moduleInfo{}, &fault{Message: fmt.Sprintf("metered module: %v", err)}
 	}
-	_, code, err := open(context.Background(), metered, set.Cache)
+	_, code, err := open(context.Background(), metered, set, nil)
 	if err != nil {
 		return moduleInfo{}, invalid(err)
 	}

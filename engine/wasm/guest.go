@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -52,11 +53,12 @@ type runner struct {
 	clock      int64 // nanoseconds since the task's start, as the task sees it
 	random     *rand.ChaCha8
 	index      string
-	most       int64 // instructions that it may be charged
+	limit      int64 // instructions that it may be charged
+	most       int64 // up to where it is looked at next
 	work       int64 // that it was charged
-	point      int64 // at which its state is wanted, -1 for none
-	state      [32]byte
-	deep       bool // its calls were nested too deep
+	points     []uint64
+	states     []byte // at the first of them, so far
+	deep       bool   // its calls were nested too deep
 }
 
 // view is the file system that instances are given; what is behind it changes from task to task.
@@ -73,7 +75,7 @@ func newRunner(set *setup, out *outbox) (*runner, error) {
 		return nil, err
 	}
 	r.ctx = experimental.WithMemoryAllocator(context.Background(), r.mem)
-	if r.rt, r.code, err = load(r.ctx, set.Cache); err != nil {
+	if r.rt, r.code, err = load(r.ctx, set, r); err != nil {
 		return nil, err
 	}
 	_, r.first = r.code.ExportedFunctions()[meter.Start]
@@ -132,8 +134,9 @@ func (r *runner) run(t *taskOrder, in *inlet) *outcome {
 		o.End, o.Exit, o.Message = engine.Broken, -1, clip("output cannot be kept: "+cause(err).Error())
 	}
 	o.CPU, o.Wall, o.Memory, o.Work = int64(threadCPU()-cpu), int64(time.Since(start)), int64(r.mem.peak), r.work
-	if r.point >= 0 && o.End != engine.Broken {
-		o.State = append([]byte(nil), r.state[:]...)
+	if len(r.points) > 0 && o.End != engine.Broken {
+		r.fill(meter.State{}, len(r.points)) // of a program that did not even begin
+		o.States = bytes.Clone(r.states)
 	}
 	return o
 }
@@ -306,9 +309,7 @@ func (r *runner) end(err error) (engine.End, int, string) {
 		return engine.Broken, -1, clip("this machine's disk failed the task: " + r.files.fault.Error())
 	case err != nil && strings.Contains(err.Error(), engineOverflow):
 		return engine.Broken, -1, "the stack of this machine's engine ended before the program's"
-	case r.point >= 0 && r.work > r.point:
-		return engine.AtPoint, -1, "stopped at the point that was asked for"
-	case r.work > r.most:
+	case r.work > r.limit:
 		return engine.WorkFull, -1, limits.Excess(engine.WorkFull)
 	case r.stopped == engine.OutputFull:
 		return engine.OutputFull, -1, limits.Excess(engine.OutputFull)

@@ -59,7 +59,7 @@ func (s *sandbox) start(ctx context.Context, also []string) error {
 	})
 	p, err := s.eng.launch(ctx, &setup{
 		Mode: modeRun, Module: s.prog.Module, Cache: s.cache, Dir: s.prog.Dir, Args: s.prog.Args, Env: s.prog.Env, Mounts: s.prog.Mounts,
-		Read: read, Limits: s.prog.Limits, Seed: s.prog.Seed, Nice: s.eng.cfg.Nice,
+		Read: read, Limits: s.prog.Limits, Seed: s.prog.Seed, Nice: s.eng.cfg.Nice, Watched: s.prog.Watched,
 	})
 	if err != nil {
 		return fmt.Errorf("sandbox: %w", err)

@@ -135,7 +135,11 @@ func (e *Engine) admit(p engine.Program) error {
 
 // prepare gives the cache entry of a program, compiling it first if there is none. Each module is compiled once, however many ask.
 func (e *Engine) prepare(ctx context.Context, p engine.Program) (string, error) {
-	entry := filepath.Join(e.cfg.Cache, fmt.Sprintf("%s-meter-%d-%s-%s", p.Key, meter.Version, engineVersion, e.cpu))
+	form := "meter"
+	if p.Watched {
+		form = "watched"
+	}
+	entry := filepath.Join(e.cfg.Cache, fmt.Sprintf("%s-%s-%d-%s-%s", p.Key, form, meter.Version, engineVersion, e.cpu))
 	for {
 		e.mu.Lock()
 		busy := e.compiling[entry]
@@ -201,7 +205,7 @@ func (e *Engine) compile(ctx context.Context, p engine.Program, entry string) (m
 	defer os.RemoveAll(work)
 	timed, cancel := context.WithTimeout(ctx, e.cfg.CompileTime)
 	defer cancel()
-	set := setup{Mode: modeCompile, Module: p.Module, Cache: work, Read: []string{p.Module}, Nice: e.cfg.Nice}
+	set := setup{Mode: modeCompile, Module: p.Module, Cache: work, Read: []string{p.Module}, Nice: e.cfg.Nice, Watched: p.Watched}
 	r, err := e.ask(timed, set)
 	var f *fault
 	name := filepath.Base(p.Module)

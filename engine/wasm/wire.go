@@ -41,17 +41,18 @@ type order struct {
 }
 
 type setup struct {
-	Mode   string         `cbor:"1,keyasint"`
-	Module string         `cbor:"2,keyasint"`
-	Cache  string         `cbor:"3,keyasint"`
-	Dir    string         `cbor:"4,keyasint"`
-	Args   []string       `cbor:"5,keyasint,omitempty"`
-	Env    []string       `cbor:"6,keyasint,omitempty"`
-	Mounts []engine.Mount `cbor:"7,keyasint,omitempty"`
-	Read   []string       `cbor:"8,keyasint,omitempty"`
-	Limits engine.Limits  `cbor:"9,keyasint"`
-	Seed   [32]byte       `cbor:"10,keyasint"`
-	Nice   int            `cbor:"11,keyasint,omitempty"`
+	Mode    string         `cbor:"1,keyasint"`
+	Module  string         `cbor:"2,keyasint"`
+	Cache   string         `cbor:"3,keyasint"`
+	Dir     string         `cbor:"4,keyasint"`
+	Args    []string       `cbor:"5,keyasint,omitempty"`
+	Env     []string       `cbor:"6,keyasint,omitempty"`
+	Mounts  []engine.Mount `cbor:"7,keyasint,omitempty"`
+	Read    []string       `cbor:"8,keyasint,omitempty"`
+	Limits  engine.Limits  `cbor:"9,keyasint"`
+	Seed    [32]byte       `cbor:"10,keyasint"`
+	Nice    int            `cbor:"11,keyasint,omitempty"`
+	Watched bool           `cbor:"12,keyasint,omitempty"`
 }
 
 type taskOrder struct {
@@ -64,7 +65,7 @@ type taskOrder struct {
 	Open    bool
 	Outputs []string
 	Stream  bool
-	Point   *uint64
+	Points  []uint64
 }
 
 type feedOrder struct {
@@ -111,7 +112,7 @@ type outcome struct {
 	Wall    int64
 	Memory  int64
 	Work    int64
-	State   []byte // of a task with a point
+	States  []byte // of a task with points, 32 bytes for each
 }
 
 // stream is one of a task's two outputs; Spilled says that the bytes are in the task's folder.
@@ -206,7 +207,7 @@ func (r *report) check() error {
 
 func (o *outcome) check() error {
 	switch o.End {
-	case engine.Exited, engine.Trapped, engine.OutputFull, engine.MemoryFull, engine.DiskFull, engine.WorkFull, engine.AtPoint, engine.Cancelled, engine.Broken:
+	case engine.Exited, engine.Trapped, engine.OutputFull, engine.MemoryFull, engine.DiskFull, engine.WorkFull, engine.Cancelled, engine.Broken:
 	default:
 		return fmt.Errorf("report: task %d ends with %q", o.ID, o.End)
 	}
@@ -215,8 +216,8 @@ func (o *outcome) check() error {
 			return fmt.Errorf("report: bad output of task %d", o.ID)
 		}
 	}
-	if len(o.State) != 0 && len(o.State) != sha256.Size {
-		return fmt.Errorf("report: bad state of task %d", o.ID)
+	if len(o.States)%sha256.Size != 0 || len(o.States) > engine.MaxPoints*sha256.Size {
+		return fmt.Errorf("report: bad states of task %d", o.ID)
 	}
 	if len(o.Message) > maxText || o.CPU < 0 || o.Wall < 0 || o.Memory < 0 || o.Work < 0 {
 		return fmt.Errorf("report: bad outcome of task %d", o.ID)

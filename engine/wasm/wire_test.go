@@ -28,7 +28,7 @@ func TestFrames(t *testing.T) {
 	c := mustCoder(t)
 	sent := order{
 		Setup: &setup{Mode: modeRun, Module: "/m", Env: []string{"A=1"}, Mounts: []engine.Mount{{Guest: "/in", Host: "/h"}}, Seed: [32]byte{1}},
-		Tasks: []taskOrder{{ID: 7, Args: []string{"x"}, Outputs: []string{"/out"}, Open: true, Point: at(0)}}, Feeds: []feedOrder{{ID: 7, Size: 3, EOF: true}}, Drop: []uint64{1},
+		Tasks: []taskOrder{{ID: 7, Args: []string{"x"}, Outputs: []string{"/out"}, Open: true, Points: []uint64{0, 9}}}, Feeds: []feedOrder{{ID: 7, Size: 3, EOF: true}}, Drop: []uint64{1},
 	}
 	b, err := c.frame(sent)
 	if err != nil {
@@ -89,7 +89,7 @@ func FuzzReport(f *testing.F) {
 		report{Fault: &fault{Program: true, Message: "m", Hint: "h"}},
 		report{Events: []event{
 			{Outcome: &outcome{ID: 1, End: engine.Exited, Stdout: stream{Inline: []byte("x"), Size: 1}}},
-			{Outcome: &outcome{ID: 2, End: engine.Trapped, State: make([]byte, 32)}},
+			{Outcome: &outcome{ID: 2, End: engine.Trapped, States: make([]byte, 64)}},
 			{Chunk: &chunk{ID: 1, FD: 2, Offset: 3, Data: []byte("y")}},
 		}},
 	}, func() any { return &report{} }, func(v any) error { return v.(*report).check() })
@@ -99,7 +99,7 @@ func FuzzReport(f *testing.F) {
 func FuzzOrder(f *testing.F) {
 	fuzzFrames(f, maxOrder, []any{
 		order{Setup: &setup{Mode: modeRun, Limits: engine.DefaultLimits()}},
-		order{Tasks: []taskOrder{{ID: 1, Mounts: []engine.Mount{{Guest: "/a", Host: "/b"}}, Point: at(7)}}, Feeds: []feedOrder{{ID: 1}}, Drop: []uint64{2}},
+		order{Tasks: []taskOrder{{ID: 1, Mounts: []engine.Mount{{Guest: "/a", Host: "/b"}}, Points: []uint64{7}}}, Feeds: []feedOrder{{ID: 1}}, Drop: []uint64{2}},
 	}, func() any { return &order{} }, func(any) error { return nil })
 }
 
@@ -149,14 +149,24 @@ var lies = map[string]func(c *coder, id uint64) []byte{
 		return told(c, outcome{ID: id, End: engine.Exited, Stdout: stream{Spilled: true, Size: 9}})
 	},
 	"a state that nobody asked for": func(c *coder, id uint64) []byte {
-		return told(c, outcome{ID: id, End: engine.Exited, State: make([]byte, 32)})
+		return told(c, outcome{ID: id, End: engine.Exited, States: make([]byte, 32)})
 	},
-	"a point that was not asked for": func(c *coder, id uint64) []byte {
-		return told(c, outcome{ID: id, End: engine.AtPoint})
+	"an end that is no more": func(c *coder, id uint64) []byte { return told(c, outcome{ID: id, End: "at-point"}) },
+	"no states":              func(c *coder, id uint64) []byte { return told(c, outcome{ID: id, End: engine.Exited}) },
+	"too few states": func(c *coder, id uint64) []byte {
+		return told(c, outcome{ID: id, End: engine.Exited, States: make([]byte, 64)})
 	},
-	"nothing of a state": func(c *coder, id uint64) []byte { return told(c, outcome{ID: id, End: engine.Exited}) },
 	"half a state": func(c *coder, id uint64) []byte {
-		return told(c, outcome{ID: id, End: engine.Exited, State: make([]byte, 16)})
+		return told(c, outcome{ID: id, End: engine.Exited, States: make([]byte, 80)})
+	},
+	"endless states": func(c *coder, id uint64) []byte {
+		return told(c, outcome{ID: id, End: engine.Exited, States: make([]byte, 32*(engine.MaxPoints+1))})
+	},
+	"two states at one end": func(c *coder, id uint64) []byte {
+		return told(c, outcome{ID: id, End: engine.Exited, Work: 5, States: bytes.Join([][]byte{make([]byte, 64), bytes.Repeat([]byte{1}, 32)}, nil)})
+	},
+	"states of the killed": func(c *coder, id uint64) []byte {
+		return told(c, outcome{ID: id, End: engine.Cancelled, States: make([]byte, 96)})
 	},
 	"noise":               func(*coder, uint64) []byte { return bytes.Repeat([]byte{0, 0, 0, 9, 'n'}, 100) },
 	"an endless frame":    func(*coder, uint64) []byte { return []byte{0xff, 0xff, 0xff, 0xff, 1, 2, 3} },
@@ -203,6 +213,7 @@ func TestLiars(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			e := newEngine(t)
 			p := program(t, assemble(t, tinyWat))
+			p.Watched = true
 			honest, err := e.Open(t.Context(), p) // so that the compiled code is there
 			if err != nil {
 				t.Fatal(err)
@@ -215,12 +226,13 @@ func TestLiars(t *testing.T) {
 			}
 			defer s.Close()
 			first := indexed(1, "a")
-			if what == "nothing of a state" {
-				first.Point = at(0)
+			asks := strings.Contains(what, "states")
+			if asks {
+				first.Points = []uint64{0, 5, 6}
 			}
 			l := runAll(t, s, first, indexed(2, "b"), indexed(3, "c"))
 			for id, o := range l.byID {
-				if o.End != engine.Broken && what != "twice" && (what != "nothing of a state" || id == 1) {
+				if o.End != engine.Broken && what != "twice" && (!asks || id == 1) {
 					t.Errorf("task %d: %s %q", id, o.End, o.Message)
 				}
 			}

@@ -26,7 +26,8 @@ func ceiling(price string) uint64 {
 type Estimate struct {
 	Tasks  uint64 `json:"tasks"`         // it was reckoned for; 1 where the input is not cut yet
 	Likely uint64 `json:"likely,string"` // each task as long as is known or usual, at the middle price offered
-	Most   uint64 `json:"most,string"`   // each task to all its limits, at the highest price offered, never more than the job's own ceiling
+	Juries uint64 `json:"juries,string"` // what juries may cost besides, where they run all of it again, as that of providers without a bond; 0: there are none
+	Most   uint64 `json:"most,string"`   // each task to all its limits, at the highest price offered, and its juries, never more than the job's own ceiling
 }
 
 // Cost is what a job has cost so far, in base units of its assets; its JSON names are a contract (docs/cli.md).
@@ -35,6 +36,7 @@ type Cost struct {
 	Ceiling   string      `json:"ceiling,omitempty"` // as it was given
 	Deposited uint64      `json:"deposited,string"`  // in all; what is not promised returns
 	Promised  uint64      `json:"promised,string"`   // in all: the most that providers can redeem
+	Juries    uint64      `json:"juries,string"`     // in all: what those were paid so far who ran results again
 	Leases    []LeaseCost `json:"leases"`
 }
 
@@ -46,6 +48,7 @@ type LeaseCost struct {
 	Denom     string        `json:"denom"`
 	Deposited uint64        `json:"deposited,string"`
 	Promised  uint64        `json:"promised,string"`
+	Juries    uint64        `json:"juries,string"`
 	Rates     voucher.Rates `json:"rates"`
 	Usage     voucher.Usage `json:"usage"`  // of results that count
 	Closed    bool          `json:"closed"` // the chain knows that it is over

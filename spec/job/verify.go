@@ -12,7 +12,7 @@ import (
 // Mode is how results are checked.
 type Mode string
 
-// The modes of hpips/v1. Filled replaces auto by check or quorum where one of them fits; else it stays.
+// The modes of hpips/v1. Filled replaces auto by the one that it stands for.
 const (
 	Auto   Mode = "auto"
 	Jury   Mode = "jury"
@@ -71,11 +71,11 @@ func (v Verify) filled(s Spec) Verify {
 			v.Mode = Auto
 		}
 	}
-	if picked := v.pick(s.Run); v.Mode == Auto && picked != Jury {
-		v.Mode = picked
+	if v.Mode == Auto {
+		v.Mode = v.pick(s.Run)
 	}
 	switch v.Mode {
-	case Auto, Jury:
+	case Jury:
 		if v.Copies == 0 {
 			v.Copies, v.Rate = 1, orElse(v.Rate, DefaultRate)
 		}

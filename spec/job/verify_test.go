@@ -9,7 +9,7 @@ import (
 
 func TestDefaultsOfVerify(t *testing.T) {
 	judge := &Run{WASM: "judge"}
-	spot := Verify{Mode: Auto, Copies: 1, Rate: 0.05, Limit: 7}
+	spot := Verify{Mode: Jury, Copies: 1, Rate: 0.05, Limit: 7}
 	rows := []struct {
 		spec Spec
 		want Verify
@@ -18,8 +18,8 @@ func TestDefaultsOfVerify(t *testing.T) {
 		{Spec{Kind: Map}, spot},
 		{Spec{Kind: Map, Verify: Verify{Mode: Auto}}, spot},
 		{Spec{Kind: Batch, Verify: Verify{Mode: Auto}}, spot},
-		{Spec{Kind: Batch, Verify: Verify{Rate: 1}}, Verify{Mode: Auto, Copies: 1, Rate: 1, Limit: 7}},
-		{Spec{Kind: Map, Verify: Verify{Copies: 1}}, Verify{Mode: Auto, Copies: 1, Limit: 7}},
+		{Spec{Kind: Batch, Verify: Verify{Rate: 1}}, Verify{Mode: Jury, Copies: 1, Rate: 1, Limit: 7}},
+		{Spec{Kind: Map, Verify: Verify{Copies: 1}}, Verify{Mode: Jury, Copies: 1, Limit: 7}},
 		{Spec{Kind: Batch, Verify: Verify{Mode: Jury}}, Verify{Mode: Jury, Copies: 1, Rate: 0.05, Limit: 7}},
 		{Spec{Kind: Map, Run: Run{Native: "solver"}}, Verify{Mode: Quorum, Copies: 2, Compare: Bytes, Limit: 7}},
 		{Spec{Kind: Map, Run: Run{Image: "solver"}}, Verify{Mode: Quorum, Copies: 2, Compare: Bytes, Limit: 7}},

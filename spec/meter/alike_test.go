@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	_ "unsafe" // for go:linkname
@@ -69,23 +70,84 @@ type told struct {
 }
 
 // run runs a metered program with a limit.
-func run(ctx context.Context, rt wazero.Runtime, module []byte, limit int64, args ...string) told {
+func run(ctx context.Context, rt wazero.Runtime, module []byte, limit int64, args ...string) (t told) {
+	t.out, t.end = begin(ctx, rt, module, limit, args, func(mod api.Module, left int64) {
+		t.left, t.room = left, spareRoom(mod)
+		t.sum = state(mod, limit-left, left < 0).Sum()
+	})
+	return t
+}
+
+// runWatched runs the watched form with a limit, and gives its states at points, which ascend, from the one execution.
+func runWatched(ctx context.Context, rt wazero.Runtime, module []byte, limit int64, points []int64, args ...string) (t told, states [][32]byte) {
+	w := &watcher{limit: limit, points: points}
+	w.allow()
+	t.out, t.end = begin(experimental.WithFunctionListenerFactory(ctx, w), rt, module, w.most, args, func(mod api.Module, left int64) {
+		count := w.most - left
+		t.left, t.room = limit-count, spareRoom(mod)
+		t.sum = state(mod, count, t.left < 0).Sum()
+		for _, point := range w.points[len(w.states):] {
+			w.states = append(w.states, state(mod, count, count > point).Sum())
+		}
+	})
+	return t, w.states
+}
+
+// watcher is a host that takes down states on the way.
+type watcher struct {
+	limit, most int64
+	points      []int64
+	states      [][32]byte
+}
+
+// allow sets how far the program may come before it is looked at again.
+func (w *watcher) allow() {
+	if w.most = w.limit; len(w.states) < len(w.points) {
+		w.most = min(w.most, w.points[len(w.states)])
+	}
+}
+
+// NewFunctionListener wants to be told of one function.
+func (w *watcher) NewFunctionListener(f api.FunctionDefinition) experimental.FunctionListener {
+	if slices.Contains(f.ExportNames(), meter.Passed) {
+		return w
+	}
+	return nil
+}
+
+// Before takes down the state at the points that were passed.
+func (w *watcher) Before(_ context.Context, mod api.Module, _ api.FunctionDefinition, _ []uint64, _ experimental.StackIterator) {
+	left := mod.ExportedGlobal(meter.Left).(api.MutableGlobal)
+	count := w.most - int64(left.Get())
+	for len(w.states) < len(w.points) && w.points[len(w.states)] < count {
+		w.states = append(w.states, state(mod, count, true).Sum())
+	}
+	w.allow()
+	left.Set(uint64(w.most - count))
+}
+
+func (w *watcher) After(context.Context, api.Module, api.FunctionDefinition, []uint64) {}
+
+func (w *watcher) Abort(context.Context, api.Module, api.FunctionDefinition, error) {}
+
+// begin runs a metered program with a limit, and has it looked at when it has ended.
+func begin(ctx context.Context, rt wazero.Runtime, module []byte, limit int64, args []string, look func(mod api.Module, left int64)) (said, end string) {
 	var out bytes.Buffer
 	code, err := rt.CompileModule(ctx, module)
 	if err != nil {
-		return told{end: "compile: " + err.Error()}
+		return "", "compile: " + err.Error()
 	}
 	defer code.Close(ctx)
 	mod, err := rt.InstantiateModule(ctx, code, wazero.NewModuleConfig().WithName("").WithStartFunctions().WithStdout(&out).WithArgs(args...))
 	if err != nil {
-		return told{end: "instantiate: " + line(err)}
+		return "", "instantiate: " + line(err)
 	}
 	defer mod.Close(ctx)
 	left := supply(mod, limit)
 	if left != nil {
 		if start := mod.ExportedFunction(meter.Start); start != nil {
 			if _, err := start.Call(ctx); err != nil {
-				return told{end: "start: " + line(err)}
+				return "", "start: " + line(err)
 			}
 		}
 	}
@@ -94,12 +156,10 @@ func run(ctx context.Context, rt wazero.Runtime, module []byte, limit int64, arg
 	if errors.As(err, &exit) && exit.ExitCode() == 0 {
 		err = nil
 	}
-	t := told{out: out.String(), end: line(err)}
 	if left != nil {
-		t.left, t.room = int64(left.Get()), spareRoom(mod)
-		t.sum = state(mod, limit-t.left, t.left < 0).Sum()
+		look(mod, int64(left.Get()))
 	}
-	return t
+	return out.String(), line(err)
 }
 
 // state is what a program has come to that has ended, or was stopped.
@@ -121,10 +181,15 @@ func state(mod api.Module, count int64, passed bool) meter.State {
 	return s
 }
 
-// somewhere is a point within an execution, drawn by the name of its program.
-func somewhere(name string, of told) int64 {
-	sum := sha256.Sum256([]byte(name))
-	return int64(binary.BigEndian.Uint64(sum[:]) % uint64(limit-of.left+1))
+// somewhere are points within an execution and one behind it, drawn by the name of its program; the second is looked at on every engine and in both processes.
+func somewhere(name string, of told) []int64 {
+	sum, work := sha256.Sum256([]byte(name)), limit-of.left
+	points := []int64{0}
+	for i := range 3 {
+		points = append(points, int64(binary.BigEndian.Uint64(sum[8*i:])%uint64(work+1)))
+	}
+	slices.Sort(points)
+	return append(slices.Compact(points), work+1)
 }
 
 // supply sets the counts of a module, and gives the one of work; nil if it is not metered.
@@ -192,20 +257,82 @@ func tell() int {
 	ctx := context.Background()
 	rt := runtimes(ctx)["compiler"]
 	cast(func(name string, module []byte, args []string) {
-		metered, err := meter.Rewrite(module)
-		if err != nil {
+		metered, err1 := meter.Rewrite(module)
+		watched, err2 := meter.RewriteWatched(module)
+		if err := errors.Join(err1, err2); err != nil {
 			fmt.Println(name, err)
 			return
 		}
 		whole := run(ctx, rt, metered, limit, args...)
-		fmt.Println(name, whole.brief(), run(ctx, rt, metered, somewhere(name, whole), args...).brief())
+		_, states := runWatched(ctx, rt, watched, limit, somewhere(name, whole), args...)
+		fmt.Printf("%s %s %x\n", name, whole.brief(), states)
 	})
 	return 0
 }
 
-// TestAlike runs modules on two engines and in two processes, to their end and up to a point: each must give the same bytes, the same end, the same count and the
-// same state.
+// TestAlike runs modules on two engines and in two processes: each must give the same bytes, the same end, the same count and the same states at points,
+// in one execution that is watched as in one for each point that ends there.
 func TestAlike(t *testing.T) {
+	said := elsewhere(t)
+	ctx := context.Background()
+	engines := runtimes(ctx)
+	n, stopped, ends := 0, 0, map[string]int{}
+	cast(func(name string, module []byte, args []string) {
+		metered, err1 := meter.Rewrite(module)
+		watched, err2 := meter.RewriteWatched(module)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Errorf("%s: %v", name, err)
+			return
+		}
+		whole := run(ctx, engines["compiler"], metered, limit, args...)
+		points := somewhere(name, whole)
+		var first [][32]byte
+		for _, engine := range []string{"compiler", "interpreter"} {
+			if engine == "interpreter" {
+				if b := run(ctx, engines[engine], metered, limit, args...); b != whole {
+					t.Errorf("%s: compiler %s\ninterpreter %s", name, whole.brief(), b.brief())
+				}
+			}
+			b, states := runWatched(ctx, engines[engine], watched, limit, points, args...)
+			if b != whole {
+				t.Errorf("%s: compiler %s\n%s, watched, %s", name, whole.brief(), engine, b.brief())
+			}
+			if first == nil {
+				first = states
+			}
+			if !slices.Equal(first, states) {
+				t.Errorf("%s: %s gives other states: %x, not %x", name, engine, states, first)
+			}
+		}
+		for i, point := range points {
+			if engine := []string{"compiler", "interpreter"}[(n+i)%2]; i < len(points)-1 {
+				alone := run(ctx, engines[engine], metered, point, args...)
+				if alone.sum != first[i] {
+					t.Errorf("%s: %s, stopped at %d, has another state than what went on", name, engine, point)
+				}
+				if alone.left < 0 {
+					stopped++
+				}
+			}
+		}
+		if n >= len(said) || said[n] != fmt.Sprintf("%s %s %x", name, whole.brief(), first) {
+			t.Errorf("%s: another process gives other bytes, another count or another state", name)
+		}
+		n++
+		ends[whole.end]++
+	})
+	if n != len(said) || uint64(n) < amount() {
+		t.Errorf("%d modules here, %d there, %d wanted", n, len(said), amount())
+	}
+	if stopped < 2*n {
+		t.Errorf("%d states of %d modules are of one that was stopped", stopped, n)
+	}
+	t.Logf("%d modules alike, and %d states where they were stopped; they ended with %v", n, stopped, ends)
+}
+
+// elsewhere has another process tell what each module gives.
+func elsewhere(t *testing.T) []string {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -215,46 +342,9 @@ func TestAlike(t *testing.T) {
 	if *full {
 		other.Env = append(os.Environ(), "METER_TELL=full")
 	}
-	second, err := other.Output()
+	out, err := other.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := strings.Split(strings.TrimSpace(string(second)), "\n")
-	ctx := context.Background()
-	engines := runtimes(ctx)
-	n, stopped, ends := 0, 0, map[string]int{}
-	cast(func(name string, module []byte, args []string) {
-		metered, err := meter.Rewrite(module)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			return
-		}
-		a, b := run(ctx, engines["compiler"], metered, limit, args...), run(ctx, engines["interpreter"], metered, limit, args...)
-		if a != b {
-			t.Errorf("%s: compiler %s\ninterpreter %s", name, a.brief(), b.brief())
-		}
-		point := somewhere(name, a)
-		c, d := run(ctx, engines["compiler"], metered, point, args...), run(ctx, engines["interpreter"], metered, point, args...)
-		if c != d {
-			t.Errorf("%s up to %d: compiler %s\ninterpreter %s", name, point, c.brief(), d.brief())
-		}
-		if c.sum == a.sum && c.left != a.left-limit+point {
-			t.Errorf("%s: the state at %d is that at the end", name, point)
-		}
-		if n >= len(said) || said[n] != name+" "+a.brief()+" "+c.brief() {
-			t.Errorf("%s: another process gives other bytes, another count or another state", name)
-		}
-		if c.left < 0 {
-			stopped++
-		}
-		n++
-		ends[a.end]++
-	})
-	if n != len(said) || uint64(n) < amount() {
-		t.Errorf("%d modules here, %d there, %d wanted", n, len(said), amount())
-	}
-	if stopped < n/2 {
-		t.Errorf("%d of %d were stopped at a point", stopped, n)
-	}
-	t.Logf("%d modules alike, %d of them at a point; they ended with %v", n, stopped, ends)
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
 }

@@ -42,46 +42,51 @@ func kernelModule(t testing.TB) []byte {
 	return b
 }
 
-// BenchmarkKernels runs each kernel metered and unmetered in turn, on wazero's compiler, and reports how many times as much processor time
-// the metered one takes: the median of the rounds, and the geometric mean of all kernels. The figure of docs/performance.md.
+// BenchmarkKernels runs each kernel unmetered, metered and in the watched form in turn, on wazero's compiler, and reports how many times as much processor time
+// the others take: the median of the rounds, and the geometric mean of all kernels. The figures of docs/performance.md.
 func BenchmarkKernels(b *testing.B) {
 	module := kernelModule(b)
-	metered, err := Rewrite(module)
-	if err != nil {
+	metered, err1 := Rewrite(module)
+	watched, err2 := RewriteWatched(module)
+	if err := errors.Join(err1, err2); err != nil {
 		b.Fatal(err)
 	}
 	ctx := context.Background()
 	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler().WithCoreFeatures(api.CoreFeaturesV2))
 	defer rt.Close(ctx)
-	plainly, err := rt.InstantiateWithConfig(ctx, module, wazero.NewModuleConfig().WithName(""))
-	if err != nil {
-		b.Fatal(err)
-	}
-	counted, err := rt.InstantiateWithConfig(ctx, metered, wazero.NewModuleConfig().WithName(""))
-	if err != nil {
-		b.Fatal(err)
+	var forms [3]api.Module
+	for i, m := range [][]byte{module, metered, watched} {
+		var err error
+		if forms[i], err = rt.InstantiateWithConfig(ctx, m, wazero.NewModuleConfig().WithName("")); err != nil {
+			b.Fatal(err)
+		}
 	}
 	runtime.LockOSThread()
-	product, n := 0.0, 0
+	var product [3]float64
 	for _, k := range kernels {
-		var ratios, times []float64
+		var times, ratios [3][]float64
 		for range max(b.N, 15) {
-			t1, r1 := timed(b, plainly, k.name, k.size)
-			t2, r2 := timed(b, counted, k.name, k.size)
-			if r1 != r2 {
-				b.Fatalf("%s: %x and %x", k.name, r1, r2)
+			var plain uint64
+			for i, m := range forms {
+				took, r := timed(b, m, k.name, k.size)
+				if i == 0 {
+					plain = r
+				} else if r != plain {
+					b.Fatalf("%s: %x and %x", k.name, plain, r)
+				}
+				times[i] = append(times[i], took)
+				ratios[i] = append(ratios[i], took/times[0][len(times[0])-1])
 			}
-			ratios, times = append(ratios, t2/t1), append(times, t1)
 		}
-		slices.Sort(ratios)
-		slices.Sort(times)
-		r := ratios[len(ratios)/2]
-		product += math.Log(r)
-		n++
-		left := counted.ExportedGlobal(Left).Get()
-		b.Logf("%-10s %6.1f ms, metered %.2f x; %.2f ns for one that is counted", k.name, times[len(times)/2]*1e3, r, times[len(times)/2]*1e9/float64(Endless-left))
+		middle := func(all []float64) float64 { slices.Sort(all); return all[len(all)/2] }
+		for i := range product {
+			product[i] += math.Log(middle(ratios[i]))
+		}
+		left := forms[1].ExportedGlobal(Left).Get()
+		b.Logf("%-10s %6.1f ms, metered %.2f x, watched %.2f x; %.2f ns for one that is counted", k.name, middle(times[0])*1e3, middle(ratios[1]), middle(ratios[2]), middle(times[0])*1e9/float64(Endless-left))
 	}
-	b.ReportMetric(math.Exp(product/float64(n)), "x-unmetered")
+	b.ReportMetric(math.Exp(product[1]/float64(len(kernels))), "x-unmetered")
+	b.ReportMetric(math.Exp(product[2]/float64(len(kernels))), "watched-x-unmetered")
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(len(metered))/float64(len(module)), "x-size")
 }
@@ -137,13 +142,14 @@ func BenchmarkPrograms(b *testing.B) {
 			b.Logf("%s is not built: make examples", p.name)
 			continue
 		}
-		metered, err := Rewrite(module)
-		if err != nil {
+		metered, err1 := Rewrite(module)
+		watched, err2 := RewriteWatched(module)
+		if err := errors.Join(err1, err2); err != nil {
 			b.Fatal(err)
 		}
-		var codes [2]wazero.CompiledModule
-		var compiled [2]float64
-		for i, m := range [][]byte{module, metered} {
+		var codes [3]wazero.CompiledModule
+		var compiled [3]float64
+		for i, m := range [][]byte{module, metered, watched} {
 			start := clock(b)
 			if codes[i], err = rt.CompileModule(ctx, m); err != nil {
 				b.Fatal(err)
@@ -155,18 +161,19 @@ func BenchmarkPrograms(b *testing.B) {
 			b.Fatal(err)
 		}
 		rewriting := clock(b) - start
-		var ratios, times []float64
+		var ratios, examined, times []float64
 		for range max(b.N, 7) {
-			var took [2]float64
+			var took [3]float64
 			for i, code := range codes {
 				took[i] = program(b, rt, code, append([]string{p.name}, p.args...), p.env)
 			}
-			ratios, times = append(ratios, took[1]/took[0]), append(times, took[0])
+			ratios, examined, times = append(ratios, took[1]/took[0]), append(examined, took[2]/took[0]), append(times, took[0])
 		}
 		slices.Sort(ratios)
+		slices.Sort(examined)
 		slices.Sort(times)
-		b.Logf("%-10s %7.1f ms, metered %.2f x; %d to %d bytes, rewritten in %.0f ms, compiled in %.0f and %.0f ms", p.name, times[len(times)/2]*1e3, ratios[len(ratios)/2],
-			len(module), len(metered), rewriting*1e3, compiled[0]*1e3, compiled[1]*1e3)
+		b.Logf("%-10s %7.1f ms, metered %.2f x, watched %.2f x; %d to %d and %d bytes, rewritten in %.0f ms, compiled in %.0f, %.0f and %.0f ms", p.name, times[len(times)/2]*1e3,
+			ratios[len(ratios)/2], examined[len(examined)/2], len(module), len(metered), len(watched), rewriting*1e3, compiled[0]*1e3, compiled[1]*1e3, compiled[2]*1e3)
 		b.ReportMetric(ratios[len(ratios)/2], p.name+"-x")
 	}
 	b.ReportMetric(0, "ns/op")

@@ -16,6 +16,8 @@ type frame struct {
 	dead    bool // the rest of it is never reached
 	aimed   bool // a branch ends it
 	line    int  // the straight line in which it begins
+	head    int  // of a loop: its editAgain
+	loops   int  // among the blocks from the outermost to this one
 }
 
 // What the writer does to the bytes of a body.
@@ -28,6 +30,11 @@ const (
 	editSize          // charge for the size that is on the stack
 	editGrow          // keep the size that is on the stack
 	editGrown         // charge for the size that was kept, if it was granted
+
+	// Of the watched form alone.
+	editAgain // put blocks around the loop that begins, whose charge is the next edit
+	editDone  // end those that begin at the editAgain number to
+	editLabel // branch so many blocks out instead
 )
 
 // edit is one of these at a byte of the body.
@@ -35,7 +42,7 @@ type edit struct {
 	at   int
 	kind uint8
 	arg  uint8 // of sizes: how many bits are cut off (or, grown, added)
-	node int32 // editCanon: what; editReturn: how many blocks are left
+	node int32 // editCanon: what; editReturn, editLabel: how many blocks are left
 	to   int
 	cost int64
 
@@ -197,12 +204,18 @@ func (b *body) lookAll(list []valueType) {
 }
 
 func (b *body) push(f frame) {
-	if len(b.ctls) > maxNesting {
-		b.failf("more than %d blocks in one another", maxNesting)
+	if len(b.ctls) > b.m.nesting {
+		b.failf("more than %d blocks in one another", b.m.nesting)
 		return
 	}
 	f.height = len(b.vals)
 	f.line = b.open
+	if len(b.ctls) > 0 {
+		f.loops = b.ctls[len(b.ctls)-1].loops
+	}
+	if f.op == opLoop {
+		f.loops++
+	}
 	b.ctls = append(b.ctls, f)
 	b.giveAll(f.in)
 }
@@ -254,6 +267,18 @@ func (b *body) label(depth uint32) []valueType {
 		return f.in
 	}
 	return f.out
+}
+
+// target reads the label of a branch.
+func (b *body) target() (depth uint32) {
+	at := b.p
+	depth = b.unsigned()
+	if top := len(b.ctls) - 1; uint64(depth) <= uint64(top) {
+		if n := b.ctls[top].loops - b.ctls[top-int(depth)].loops; n > 0 {
+			b.edit(edit{at: at, kind: editLabel, to: b.p, node: int32(depth) + aroundLoop*int32(n)})
+		}
+	}
+	return depth
 }
 
 // blockType reads one (5.4.1).

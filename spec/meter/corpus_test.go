@@ -3,6 +3,7 @@ package meter_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/hpips/hpips/spec/meter"
 )
@@ -70,7 +72,8 @@ func TestCorpusValid(t *testing.T) {
 			continue
 		}
 		both++
-		if err := valid(metered); err != nil {
+		watched, err := meter.RewriteWatched(module)
+		if err := errors.Join(valid(metered), err, valid(watched)); err != nil {
 			t.Errorf("%s, metered: %v", filepath.Base(f), err)
 		}
 		if _, err := meter.Rewrite(metered); err == nil || !strings.Contains(err.Error(), "kept for its host") {
@@ -121,7 +124,7 @@ func (d datum) words() ([]uint64, bool) {
 	return out, true
 }
 
-// TestCorpusAlike makes the calls of the official tests to modules as they are and metered, on both engines: results differ in the bits of NaNs
+// TestCorpusAlike makes the calls of the official tests to modules as they are, metered and watched, on both engines: results differ in the bits of NaNs
 // that arithmetic made, and in nothing else, and those are canonical.
 func TestCorpusAlike(t *testing.T) {
 	scripts, err := filepath.Glob(filepath.Join(corpus(t), "*.json"))
@@ -139,8 +142,31 @@ func TestCorpusAlike(t *testing.T) {
 	t.Logf("%d calls alike, %d of them but for the bits of NaNs", calls, nans)
 }
 
-// trio is one module three times: as it is, metered, and metered on the interpreter.
-type trio [3]api.Module
+// forms is one module as it is, metered, metered on the interpreter, and watched on both by a host that gives little at a time.
+type forms [5]api.Module
+
+// miser is a host that gives a little more whenever nothing is left. It is one for all modules: wazero takes equal ones for one.
+type miser map[api.Module]int64
+
+func (m miser) NewFunctionListener(f api.FunctionDefinition) experimental.FunctionListener {
+	if slices.Contains(f.ExportNames(), meter.Passed) {
+		return m
+	}
+	return nil
+}
+
+func (m miser) Before(_ context.Context, mod api.Module, _ api.FunctionDefinition, _ []uint64, _ experimental.StackIterator) {
+	left := mod.ExportedGlobal(meter.Left).(api.MutableGlobal)
+	if have := int64(left.Get()); have < 0 {
+		give := 5 + m[mod]/64 - have
+		m[mod] += give
+		left.Set(uint64(have + give))
+	}
+}
+
+func (m miser) After(context.Context, api.Module, api.FunctionDefinition, []uint64) {}
+
+func (m miser) Abort(context.Context, api.Module, api.FunctionDefinition, error) {}
 
 func follow(t *testing.T, path string) (calls, nans int) {
 	b, err := os.ReadFile(path)
@@ -164,14 +190,15 @@ func follow(t *testing.T, path string) (calls, nans int) {
 			t.Fatal(err)
 		}
 	}
-	var at *trio
+	var at *forms
+	hosts := miser{}
 	for _, c := range s.Commands {
 		switch {
 		case c.Type == "module":
-			at = three(ctx, engines, filepath.Join(filepath.Dir(path), c.Filename))
+			at = all(ctx, engines, hosts, filepath.Join(filepath.Dir(path), c.Filename))
 		case at == nil || c.Action.Type != "invoke" || c.Action.Module != "" || c.Type == "assert_exhaustion":
 		default:
-			alike, nan := at.call(ctx, c.Action.Field, c.Action.Args)
+			alike, nan := at.call(ctx, hosts, c.Action.Field, c.Action.Args)
 			if alike != "" {
 				t.Errorf("%s line %d: %s", filepath.Base(path), c.Line, alike)
 				return calls, nans
@@ -185,21 +212,26 @@ func follow(t *testing.T, path string) (calls, nans int) {
 	return calls, nans
 }
 
-func three(ctx context.Context, engines map[string]wazero.Runtime, path string) *trio {
+func all(ctx context.Context, engines map[string]wazero.Runtime, hosts miser, path string) *forms {
 	module, err := os.ReadFile(path)
 	if err != nil {
 		return nil
 	}
-	metered, err := meter.Rewrite(module)
-	if err != nil {
+	metered, err1 := meter.Rewrite(module)
+	watched, err2 := meter.RewriteWatched(module)
+	if err1 != nil || err2 != nil {
 		return nil
 	}
-	var out trio
+	var out forms
 	for i, of := range []struct {
-		rt     wazero.Runtime
+		engine string
 		module []byte
-	}{{engines["compiler"], module}, {engines["compiler"], metered}, {engines["interpreter"], metered}} {
-		m, err := of.rt.InstantiateWithConfig(ctx, of.module, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	}{{"compiler", module}, {"compiler", metered}, {"interpreter", metered}, {"compiler", watched}, {"interpreter", watched}} {
+		ctx, given := ctx, int64(1<<40)
+		if i > 2 {
+			ctx, given = experimental.WithFunctionListenerFactory(ctx, hosts), 0
+		}
+		m, err := engines[of.engine].InstantiateWithConfig(ctx, of.module, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 		if err != nil {
 			return nil
 		}
@@ -207,7 +239,8 @@ func three(ctx context.Context, engines map[string]wazero.Runtime, path string) 
 		if i == 0 {
 			continue
 		}
-		supply(m, 1<<40)
+		supply(m, given)
+		hosts[m] = given
 		if f := m.ExportedFunction(meter.Start); f != nil {
 			if _, err := f.Call(ctx); err != nil {
 				return nil
@@ -217,8 +250,8 @@ func three(ctx context.Context, engines map[string]wazero.Runtime, path string) 
 	return &out
 }
 
-// call calls a function of all three, and says what differs; nan tells that it was the bits of a NaN.
-func (m *trio) call(ctx context.Context, name string, args []datum) (differs string, nan bool) {
+// call calls a function of all, and says what differs; nan tells that it was the bits of a NaN.
+func (m *forms) call(ctx context.Context, hosts miser, name string, args []datum) (differs string, nan bool) {
 	var in []uint64
 	for _, a := range args {
 		words, ok := a.words()
@@ -227,8 +260,8 @@ func (m *trio) call(ctx context.Context, name string, args []datum) (differs str
 		}
 		in = append(in, words...)
 	}
-	var outs [3][]uint64
-	var ends [3]string
+	var outs [5][]uint64
+	var ends [5]string
 	for i := range m {
 		f := m[i].ExportedFunction(name)
 		if f == nil {
@@ -237,15 +270,18 @@ func (m *trio) call(ctx context.Context, name string, args []datum) (differs str
 		out, err := f.Call(ctx, in...)
 		outs[i], ends[i] = tidy(out, f.Definition().ResultTypes()), line(err)
 	}
-	left := func(i int) uint64 { return m[i].ExportedGlobal(meter.Left).Get() }
-	switch {
-	case ends[0] != ends[1] || ends[1] != ends[2]:
-		return fmt.Sprintf("%s ends with %q", name, ends), false
-	case !slices.Equal(outs[1], outs[2]):
-		return fmt.Sprintf("%s gives %x and %x on two engines", name, outs[1], outs[2]), false
-	case left(1) != left(2):
-		return fmt.Sprintf("%s leaves %d and %d on two engines", name, left(1), left(2)), false
-	case slices.Equal(outs[0], outs[1]):
+	count := func(i int) int64 { return hosts[m[i]] - int64(m[i].ExportedGlobal(meter.Left).Get()) }
+	for i := 2; i < len(m); i++ {
+		switch {
+		case ends[0] != ends[1] || ends[1] != ends[i]:
+			return fmt.Sprintf("%s ends with %q", name, ends), false
+		case !slices.Equal(outs[1], outs[i]):
+			return fmt.Sprintf("%s gives %x, in form %d %x", name, outs[1], i, outs[i]), false
+		case count(1) != count(i):
+			return fmt.Sprintf("%s is charged %d, in form %d %d", name, count(1), i, count(i)), false
+		}
+	}
+	if slices.Equal(outs[0], outs[1]) {
 		return "", false
 	}
 	for i := range outs[0] {

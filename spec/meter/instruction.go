@@ -14,7 +14,7 @@ func (b *body) instruction() {
 		b.charge(1)
 		b.die()
 	case opBlock, opLoop, opIf:
-		b.enter(op)
+		b.enter(op, at)
 	case opElse, opEnd:
 		b.leave(op, at)
 	case opBr, opBrIf, opBrTable, opReturn:
@@ -52,7 +52,7 @@ func (b *body) instruction() {
 	}
 }
 
-func (b *body) enter(op byte) {
+func (b *body) enter(op byte, at int) {
 	t := b.blockType()
 	if op == opIf {
 		b.charge(1)
@@ -62,6 +62,8 @@ func (b *body) enter(op byte) {
 	b.push(frame{op: op, in: t.in, out: t.out})
 	switch op {
 	case opLoop:
+		b.ctls[len(b.ctls)-1].head = len(b.edits)
+		b.edit(edit{at: at, kind: editAgain, to: b.p})
 		b.segment(editLoop, -1)
 		b.charge(1)
 		b.loops = b.loops || b.reached()
@@ -94,6 +96,9 @@ func (b *body) leave(op byte, at int) {
 		return
 	}
 	b.giveAll(f.out)
+	if f.op == opLoop {
+		b.edit(edit{at: b.p, kind: editDone, to: f.head})
+	}
 	if revived || f.op == opIf || f.op == opElse || (f.aimed && f.op == opBlock) {
 		b.segment(editCharge, f.line)
 	}
@@ -115,14 +120,14 @@ func (b *body) branch(op byte, at int) {
 	b.charge(1)
 	switch op {
 	case opBr:
-		b.lookAll(b.label(b.unsigned()))
+		b.lookAll(b.label(b.target()))
 		b.die()
 	case opReturn:
-		b.edit(edit{at: at, kind: editReturn, node: int32(len(b.ctls) - 1)})
+		b.edit(edit{at: at, kind: editReturn, node: int32(len(b.ctls) - 1), to: b.ctls[len(b.ctls)-1].loops})
 		b.lookAll(b.ctls[0].out)
 		b.die()
 	case opBrIf:
-		depth := b.unsigned()
+		depth := b.target()
 		b.take(i32)
 		list := b.label(depth)
 		b.lookAll(list)
@@ -138,7 +143,7 @@ func (b *body) branchTable() {
 	b.take(i32)
 	var first []valueType
 	for i := range n + 1 {
-		list := b.label(b.unsigned())
+		list := b.label(b.target())
 		if b.err != nil {
 			return
 		}

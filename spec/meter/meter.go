@@ -10,7 +10,7 @@ import (
 )
 
 // Version is that of the rewriting. It changes with every byte that Rewrite would write otherwise, and with the costs.
-const Version = 1
+const Version = 2
 
 // What is added to a module's exports. The program cannot name them, and one that exports a name with this prefix is refused.
 const (
@@ -23,6 +23,9 @@ const (
 	Room = prefix + "room"
 	// Start is the function that the module wanted to run by itself when it is instantiated. The host calls it first, if it is there.
 	Start = prefix + "start"
+	// Passed is a function that the watched form calls where nothing is left; a host that is told when it is entered may set Left to more, and the program goes
+	// on. It is not in the plain form, and in none of a module without functions of its own.
+	Passed = prefix + "passed"
 )
 
 // Depth is how many slots calls may take; a slot is about eight bytes of the stack of compiled code.
@@ -46,7 +49,13 @@ const (
 var errLarge = errors.New("it is too large")
 
 // Rewrite gives the metered form of a module, which must be valid WebAssembly 2.0 and import functions only. An error says what is wrong with it.
-func Rewrite(module []byte) ([]byte, error) {
+func Rewrite(module []byte) ([]byte, error) { return rewrite(module, false) }
+
+// RewriteWatched gives the form for a host that takes down states on the way. It counts alike, and has the same memory and globals at each place where it is looked
+// whether anything is left, but is somewhat slower. It takes what Rewrite takes.
+func RewriteWatched(module []byte) ([]byte, error) { return rewrite(module, true) }
+
+func rewrite(module []byte, watched bool) ([]byte, error) {
 	if len(module) > MaxModule {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", errLarge, len(module), MaxModule)
 	}
@@ -62,23 +71,26 @@ func Rewrite(module []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := p.write(allowance(module))
+	out, err := p.write(allowance(module), watched)
 	if err != nil {
 		return nil, err
 	}
-	if err := Check(out); err != nil {
+	if err := check(out, (1+aroundLoop)*maxNesting+1); err != nil {
 		return nil, fmt.Errorf("after metering: %w", err)
 	}
 	return out, nil
 }
 
 // Check tells whether a module is valid, and what is wrong with it.
-func Check(module []byte) error {
+func Check(module []byte) error { return check(module, maxNesting) }
+
+func check(module []byte, nesting int) error {
 	w := allowance(module)
 	m, err := parse(module, w)
 	if err != nil {
 		return err
 	}
+	m.nesting = nesting
 	b := &body{m: m}
 	for f := range m.bodies {
 		if err := b.read(f, w); err != nil {

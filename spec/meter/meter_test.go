@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -258,6 +259,7 @@ func TestRefused(t *testing.T) {
 		"atomics":                 {`(memory 1) (func (drop (i32.atomic.load (i32.const 0))))`, "not deterministic"},
 		"relaxed vectors":         {`(func (drop (f32x4.relaxed_min (v128.const i32x4 0 0 0 0) (v128.const i32x4 0 0 0 0))))`, "relaxed SIMD"},
 		"a table too large":       {`(table 2000000 funcref)`, "more than 1048576"},
+		"too many types":          {strings.Repeat(`(type (func))`, 1<<14+1), "16385 types, more than 16384"},
 		"too many tables":         {strings.Repeat(`(table 1 funcref)`, 17), "17 tables, more than 16"},
 		"too many parameters":     {wide, "more than 1000"},
 		"calls that need a stack": {chain, "slots without recursion"},
@@ -319,11 +321,19 @@ func TestHostileSize(t *testing.T) {
 		"a chain of locals":              module(plain, locals),
 		"constants":                      module(plain, append(append(append([]byte{0}, bytes.Repeat([]byte{0x41, 0}, n)...), bytes.Repeat([]byte{0x1a}, n)...), 0x0b)),
 	} {
-		start := time.Now()
-		out, err := meter.Rewrite(b)
-		t.Logf("%s: %d bytes to %d in %v, %v", name, len(b), len(out), time.Since(start), err)
-		if d := time.Since(start); d > 20*time.Second {
-			t.Errorf("%s: %v", name, d)
+		var said []string
+		for form, rewrite := range []func([]byte) ([]byte, error){meter.Rewrite, meter.RewriteWatched} {
+			start := time.Now()
+			out, err := rewrite(b)
+			took := time.Since(start)
+			t.Logf("%s, form %d: %d bytes to %d in %v, %v", name, form, len(b), len(out), took, err)
+			if took > 20*time.Second {
+				t.Errorf("%s: %v", name, took)
+			}
+			said = append(said, fmt.Sprint(err))
+		}
+		if said[0] != said[1] {
+			t.Errorf("%s: %s, watched %s", name, said[0], said[1])
 		}
 	}
 }
@@ -364,7 +374,11 @@ func FuzzRewrite(f *testing.F) {
 			}
 			return
 		}
-		for _, m := range [][]byte{b, metered} {
+		watched, err := meter.RewriteWatched(b)
+		if err != nil {
+			t.Fatal("only not watched:", err)
+		}
+		for _, m := range [][]byte{b, metered, watched} {
 			code, err := rt.CompileModule(ctx, m)
 			if err != nil {
 				t.Fatal(err)
@@ -383,16 +397,30 @@ func FuzzAlike(f *testing.F) {
 	ctx := context.Background()
 	engines := runtimes(ctx)
 	f.Fuzz(func(t *testing.T, seed uint64, limit uint16) {
-		metered, err := meter.Rewrite(metertest.Program(seed, metertest.Mixed))
-		if err != nil {
+		metered, err1 := meter.Rewrite(metertest.Program(seed, metertest.Mixed))
+		watched, err2 := meter.RewriteWatched(metertest.Program(seed, metertest.Mixed))
+		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
 		}
 		most := int64(limit)
 		if most == 0 {
 			most = 1 << 30
 		}
-		if a, b := run(ctx, engines["compiler"], metered, most), run(ctx, engines["interpreter"], metered, most); a != b {
+		a, b := run(ctx, engines["compiler"], metered, most), run(ctx, engines["interpreter"], metered, most)
+		if a != b {
 			t.Fatalf("%s\n%s", a.brief(), b.brief())
+		}
+		points := []int64{most / 64, most / 8, most / 7}
+		for _, engine := range engines {
+			c, states := runWatched(ctx, engine, watched, most, points)
+			if c != a {
+				t.Fatalf("watched %s\n%s", c.brief(), a.brief())
+			}
+			for i, point := range points {
+				if d := run(ctx, engine, metered, point); d.sum != states[i] {
+					t.Fatalf("the state at %d is %x, stopped there %x", point, states[i], d.sum)
+				}
+			}
 		}
 	})
 }

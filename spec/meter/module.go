@@ -11,8 +11,8 @@ import (
 const (
 	MaxModule   = 64 << 20 // bytes before
 	MaxMetered  = 4 * MaxModule
-	maxTypes    = 1 << 20
-	maxArity    = 1000 // parameters of one type, and results
+	maxTypes    = 1 << 14 // an engine that is told of calls may do something for each, at the start
+	maxArity    = 1000    // parameters of one type, and results
 	maxFuncs    = 1 << 20
 	maxTables   = 16
 	maxElements = 1 << 20 // of one table, at the start and ever
@@ -80,6 +80,7 @@ type module struct {
 	globals   []global
 	exports   []export
 	start     int // a function, or -1
+	nesting   int // blocks that may be in one another
 	elems     []valueType
 	datas     int // -1 without a count
 	bodies    [][]byte
@@ -92,7 +93,7 @@ func parse(b []byte, w *work) (*module, error) {
 	if !bytes.HasPrefix(b, []byte(header)) {
 		return nil, fmt.Errorf("it does not begin with \\0asm and version 1")
 	}
-	m := &module{start: -1, datas: -1}
+	m := &module{start: -1, datas: -1, nesting: maxNesting}
 	r := &reader{b: b, p: len(header), work: w}
 	last := 0
 	for !r.done() {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 
@@ -20,6 +21,7 @@ type vector struct {
 	Text    string `json:"text"`
 	Module  string `json:"module"`
 	Metered string `json:"metered,omitempty"`
+	Watched string `json:"watched,omitempty"`
 	Refused string `json:"refused,omitempty"`
 }
 
@@ -50,14 +52,18 @@ func TestVectors(t *testing.T) {
 			t.Fatal(err)
 		}
 		metered, err := meter.Rewrite(module)
-		got, says := hex.EncodeToString(metered), ""
+		watched, err2 := meter.RewriteWatched(module)
+		got, other, says := hex.EncodeToString(metered), hex.EncodeToString(watched), ""
 		if err != nil {
 			says = err.Error()
 		}
+		if fmt.Sprint(err) != fmt.Sprint(err2) {
+			t.Errorf("%s: %v, watched %v", v.Name, err, err2)
+		}
 		if *anew {
-			v.Metered, v.Refused = got, says
-		} else if got != v.Metered || (says != "") != (v.Refused != "") {
-			t.Errorf("%s: %s %s, want %s %s", v.Name, got, says, v.Metered, v.Refused)
+			v.Metered, v.Watched, v.Refused = got, other, says
+		} else if got != v.Metered || other != v.Watched || (says != "") != (v.Refused != "") {
+			t.Errorf("%s: %s, watched %s %s, want %s, watched %s %s", v.Name, got, other, says, v.Metered, v.Watched, v.Refused)
 		}
 	}
 	if *anew {

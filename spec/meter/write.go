@@ -10,6 +10,8 @@ type writer struct {
 	*plan
 	out        []byte
 	left, room uint64         // indices of the globals
+	watched    bool           // passed is called where nothing is left
+	passed     uint64         // index of that function
 	types      map[string]int // by key
 	extra      []byte         // types that are added
 	added      int
@@ -19,9 +21,9 @@ type writer struct {
 // recursive tells whether there is a function whose calls are counted.
 func (p *plan) recursive() bool { return slices.Contains(p.counted, true) }
 
-func (p *plan) write(w *work) ([]byte, error) {
+func (p *plan) write(w *work, watched bool) ([]byte, error) {
 	m := p.m
-	o := &writer{plan: p, left: uint64(len(m.globals)), room: uint64(len(m.globals) + 1), types: map[string]int{}}
+	o := &writer{plan: p, left: uint64(len(m.globals)), room: uint64(len(m.globals) + 1), types: map[string]int{}, watched: watched && len(m.bodies) > 0, passed: uint64(len(m.funcs))}
 	for i, t := range m.types {
 		if k := string(t.key()); m.same[i] == int32(i) {
 			o.types[k] = i
@@ -31,11 +33,14 @@ func (p *plan) write(w *work) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	functions := m.sections[secFunction]
+	if o.watched {
+		functions = extended(functions, 1, appendUnsigned(nil, uint64(o.typeFor(signature{}))))
+	}
 	o.out = append(o.out, header...)
 	o.section(secType, extended(m.sections[secType], o.added, o.extra))
-	for _, id := range []int{secImport, secFunction} {
-		o.section(id, m.sections[id])
-	}
+	o.section(secImport, m.sections[secImport])
+	o.section(secFunction, functions)
 	o.section(secTable, m.tableSection())
 	o.section(secMemory, m.sections[secMemory])
 	zero := []byte{byte(i64), 1, opI64Const, 0, opEnd}
@@ -108,6 +113,10 @@ func (o *writer) exportSection() []byte {
 		item(Room, 3, o.room)
 		n++
 	}
+	if o.watched {
+		item(Passed, 0, o.passed)
+		n++
+	}
 	if o.m.start >= 0 {
 		item(Start, 0, uint64(o.m.start))
 		n++
@@ -119,7 +128,11 @@ func (o *writer) bodies(w *work) ([]byte, error) {
 	if !o.m.present[secCode] {
 		return nil, nil
 	}
-	all := appendUnsigned(nil, uint64(len(o.m.bodies)))
+	n := len(o.m.bodies)
+	if o.watched {
+		n++
+	}
+	all := appendUnsigned(nil, uint64(n))
 	b := &body{m: o.m}
 	for f := range o.m.bodies {
 		if err := b.read(f, w); err != nil {
@@ -128,13 +141,27 @@ func (o *writer) bodies(w *work) ([]byte, error) {
 		b.flow.settle()
 		b.gather()
 		o.body(f, b)
-		all = appendUnsigned(all, uint64(len(o.code)))
-		all = append(all, o.code...)
+		all = append(appendUnsigned(all, uint64(len(o.code))), o.code...)
 		if len(all) > MaxMetered {
 			return nil, fmt.Errorf("after metering %w: more than %d bytes", errLarge, MaxMetered)
 		}
 	}
+	if o.watched {
+		o.pass()
+		all = append(appendUnsigned(all, uint64(len(o.code))), o.code...)
+	}
 	return all, nil
+}
+
+// pass writes the function that is called where nothing is left. It ends the program unless the host, which is told when it is entered, has given more.
+func (o *writer) pass() {
+	o.code = append(o.code[:0], 0) // groups of locals
+	o.op(opGlobalGet, o.left)
+	if o.recursive() {
+		o.op(opGlobalGet, o.room)
+		o.code = append(o.code, opI64Or)
+	}
+	o.code = append(o.code, opI64Const, 0, opI64LtS, opIf, emptyBlock, opUnreachable, opEnd, opEnd)
 }
 
 // spare are the locals that are added to a function.
@@ -171,14 +198,36 @@ func (o *writer) body(f int, b *body) {
 		case editCharge:
 			o.charge(e.cost, false)
 		case editLoop:
-			o.charge(e.cost, true)
+			o.charge(e.cost, !o.watched)
+			if o.watched {
+				o.op(opGlobalGet, o.left)
+				o.code = append(o.code, opI64Const, 0, opI64LtS)
+				o.op(opBrIf, 1)
+			}
+		case editAgain:
+			if o.watched {
+				o.around(b.b[e.at:e.to])
+			}
+		case editDone:
+			if o.watched {
+				o.again(b.edits[e.to+1].cost)
+			}
+		case editLabel:
+			if o.watched {
+				o.code = appendUnsigned(o.code, uint64(e.node))
+				at = e.to
+			}
 		case editCanon:
 			o.canonical(b.flow.canonical(e.node), s)
 		case editCut:
 			at = e.to
 		case editReturn:
 			if o.counted[f] {
-				o.op(opBr, uint64(e.node))
+				blocks := uint64(e.node)
+				if o.watched {
+					blocks += aroundLoop * uint64(e.to)
+				}
+				o.op(opBr, blocks)
 				at++
 			}
 		case editSize:
@@ -294,9 +343,59 @@ func (o *writer) charge(cost int64, look bool) {
 	}
 }
 
-// stop ends the program if the number on the stack is below zero.
+// stop ends the program if the number on the stack is below zero, or has the host told.
 func (o *writer) stop() {
-	o.code = append(o.code, opI64Const, 0, opI64LtS, opIf, emptyBlock, opUnreachable, opEnd)
+	o.code = append(o.code, opI64Const, 0, opI64LtS, opIf, emptyBlock)
+	if o.watched {
+		o.op(opCall, o.passed)
+	} else {
+		o.code = append(o.code, opUnreachable)
+	}
+	o.code = append(o.code, opEnd)
+}
+
+// aroundLoop is how many blocks stand around each loop of the watched form. A loop with a call in it would have an engine keep all that lives there in memory, round after
+// round, though the call is hardly ever made. So it stands outside:
+//
+//	block                  of the loop's type
+//	  loop                 of the loop's type
+//	    block              of what the loop takes
+//	      loop             the program's
+//	        left -= cost
+//	        left < 0; br_if 1
+//	        ...
+//	      end
+//	      br 2
+//	    end
+//	    call passed
+//	    left += cost       as it is charged once more now
+//	    br 0
+//	  end
+//	end
+const aroundLoop = 3
+
+// around begins those blocks; head are the first bytes of the loop.
+func (o *writer) around(head []byte) {
+	o.code = append(append(o.code, opBlock), head[1:]...)
+	o.code = append(o.code, head...)
+	o.code = append(o.code, opBlock)
+	r := &reader{b: head, p: 1, work: &work{}}
+	if t := r.signed(33); t >= 0 && len(o.m.types[t].in) > 0 {
+		in := o.m.types[t].in
+		o.code = appendSigned(o.code, int64(o.typeFor(signature{in: in, out: in})))
+	} else {
+		o.code = append(o.code, emptyBlock)
+	}
+}
+
+// again ends them.
+func (o *writer) again(cost int64) {
+	o.op(opBr, 2)
+	o.code = append(o.code, opEnd)
+	o.op(opCall, o.passed)
+	o.add(o.left, opI64Add, cost)
+	o.op(opBr, 0)
+	o.code = append(o.code, opEnd, opEnd)
 }
 
 // sized charges for the size that was kept, shifted.

@@ -6,12 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/big"
+	"slices"
 )
 
 const (
 	jurorPrefix = "hpips/juror/v1\x00"
-	pointPrefix = "hpips/point-of-state/v1\x00"
+	pointPrefix = "hpips/point-of-state/v2\x00"
 	voicePrefix = "hpips/voice/v1\x00"
 	wordsPrefix = "hpips/voices/v1\x00"
 )
@@ -59,18 +61,37 @@ func Threshold(tickets, called uint64) (t [32]byte) {
 	return t
 }
 
-// Point is the count of instructions at which a juror takes down the state of an execution that takes work of them: from the output of its own proof (64 bytes,
-// RFC 9381) and the number of the draw, so that no other juror's state is any use to it. It is below work; 0 where there is none.
-func Point(beta []byte, draw, work uint64) uint64 {
-	h := sha256.New()
-	h.Write([]byte(pointPrefix))
-	h.Write(beta)
-	h.Write(binary.BigEndian.AppendUint64(nil, draw))
-	if work == 0 {
-		return 0
+// pointScale is how many times as large the next point may be: a juror hashes its state about log16 of the work times.
+const pointScale = 16
+
+// Points are the counts of instructions, ascending, at one of which a juror takes down the state of an execution of a statement: 0, and one in each of [16^i, 16^(i+1)).
+// They follow from the output of its own proof (64 bytes, RFC 9381), so that no other juror's state is any use to it, and from nothing that is known only when
+// the execution has ended. All draws of a panel that fall on one statement have the same.
+func Points(beta []byte, statement Digest) []uint64 {
+	points := []uint64{0}
+	for i, low := uint64(0), uint64(1); ; i, low = i+1, low*pointScale {
+		h := sha256.New()
+		h.Write([]byte(pointPrefix))
+		h.Write(beta)
+		h.Write(statement[:])
+		h.Write(binary.BigEndian.AppendUint64(nil, i))
+		n := new(big.Int).SetBytes(h.Sum(nil)[:16])
+		points = append(points, low+n.Mod(n, new(big.Int).SetUint64((pointScale-1)*low)).Uint64())
+		if low > math.MaxUint64/pointScale {
+			return points
+		}
 	}
-	n := new(big.Int).SetBytes(h.Sum(nil)[:16])
-	return n.Mod(n, new(big.Int).SetUint64(work)).Uint64()
+}
+
+// Pick is the point among those that ascend, one at least, which counts for an execution that takes work: the last one below it, or else the first.
+func Pick(points []uint64, work uint64) uint64 {
+	i, _ := slices.BinarySearch(points, work)
+	return points[max(i, 1)-1]
+}
+
+// Point is the one that counts for an execution that takes work.
+func Point(beta []byte, statement Digest, work uint64) uint64 {
+	return Pick(Points(beta, statement), work)
 }
 
 // Say is a juror's word on one draw: the answer, and the state at its own point.

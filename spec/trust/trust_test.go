@@ -244,21 +244,42 @@ func TestHowManyMayBeJurors(t *testing.T) {
 	}
 }
 
+// Each juror's points are its own, one in each power of 16, and the one that counts is the last that its execution came past: it is known only at the end which
+// that is, and there is always one.
 func TestPointsOfState(t *testing.T) {
-	beta := slices.Repeat([]byte{5}, 64)
-	if Point(beta, 0, 0) != 0 || Point(beta, 3, 1) != 0 {
-		t.Error("a point outside of the work")
+	beta := make([]byte, 64)
+	all := Points(beta, Digest{})
+	if len(all) != 17 || all[0] != 0 {
+		t.Fatalf("points %d", all)
 	}
-	seen := map[uint64]bool{}
-	for draw := range uint64(1000) {
-		p := Point(beta, draw, 1<<40)
-		if p >= 1<<40 {
-			t.Fatalf("%d", p)
+	for i, low := 1, uint64(1); i < len(all); i, low = i+1, low*16 {
+		if all[i] < low || all[i] > low+15*low-1 {
+			t.Errorf("point %d is %d, not in %d to %d", i, all[i], low, low+15*low-1)
 		}
-		seen[p] = true
 	}
-	if len(seen) < 999 {
-		t.Errorf("only %d points", len(seen))
+	if p := Points(beta, Digest{1}); slices.Equal(p[3:], all[3:]) {
+		t.Error("another statement has the same points")
+	}
+	if beta[63] = 1; slices.Equal(Points(beta, Digest{})[3:], all[3:]) {
+		t.Error("another juror has the same points")
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		beta := rapid.SliceOfN(rapid.Byte(), 64, 64).Draw(t, "beta")
+		all, work := Points(beta, Digest{}), rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 300)).Draw(t, "work")
+		p := Point(beta, Digest{}, work)
+		if !slices.IsSorted(all) || p > 0 && p >= work || work > 256 && p < work/256 {
+			t.Errorf("of %d instructions the state at %d counts", work, p)
+		}
+		for _, other := range all {
+			if other < work && other > p {
+				t.Errorf("of %d instructions the state at %d counts, not that at %d", work, p, other)
+			}
+		}
+	})
+	for _, work := range []uint64{0, 7, 1 << 40} { // somebody else's
+		if Pick([]uint64{77}, work) != 77 {
+			t.Errorf("of one point another counts where the work is %d", work)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 )
 
@@ -116,20 +117,21 @@ func leafVectors() any {
 
 func jurorVectors() any {
 	type vector struct {
-		Chain     string `json:"chain"`
-		Node      octets `json:"node"`
-		Sequence  uint64 `json:"sequence"`
-		Place     uint64 `json:"place"`
-		Round     uint64 `json:"round"`
-		Seed      octets `json:"seed"`
-		Alpha     octets `json:"alpha"`
-		Key       octets `json:"key"`
-		Voice     octets `json:"commitment"`
-		Signature octets `json:"signature"`
-		Tickets   uint64 `json:"tickets"`
-		Called    uint64 `json:"called"`
-		Threshold octets `json:"threshold"`
-		Point     uint64 `json:"pointOfAMillion"`
+		Chain     string   `json:"chain"`
+		Node      octets   `json:"node"`
+		Sequence  uint64   `json:"sequence"`
+		Place     uint64   `json:"place"`
+		Round     uint64   `json:"round"`
+		Seed      octets   `json:"seed"`
+		Alpha     octets   `json:"alpha"`
+		Key       octets   `json:"key"`
+		Voice     octets   `json:"commitment"`
+		Signature octets   `json:"signature"`
+		Tickets   uint64   `json:"tickets"`
+		Called    uint64   `json:"called"`
+		Threshold octets   `json:"threshold"`
+		Points    []string `json:"points"`
+		Point     uint64   `json:"pointOfAMillion"`
 	}
 	secret := sha256.Sum256([]byte("bob"))
 	key := ed25519.NewKeyFromSeed(secret[:])
@@ -138,10 +140,15 @@ func jurorVectors() any {
 	for round := range uint64(3) {
 		m := Matter{"hpips-1", sha256.Sum256([]byte("a node")), 77, round, round, sha256.Sum256([]byte("a seed"))}
 		word := Commitment(Sum([]Say{{Digest{1}, Digest{2}}}), bob, [32]byte{byte(round)})
+		beta := bytes.Repeat([]byte{byte(round)}, 64)
+		var points []string
+		for _, p := range Points(beta, Digest{byte(round)}) {
+			points = append(points, strconv.FormatUint(p, 10))
+		}
 		called := Called([]int{Fellows, Second, Third}[round])
 		low := Threshold(1000, called)
 		all = append(all, vector{m.Chain, m.Node[:], m.Sequence, m.Place, m.Round, m.Seed[:], m.Alpha(), bob[:], word[:], m.SignVoice(word, 5, key), 1000, called, low[:],
-			Point(bytes.Repeat([]byte{byte(round)}, 64), round, 1_000_000)})
+			points, Pick(Points(beta, Digest{byte(round)}), 1_000_000)})
 	}
 	return all
 }

@@ -72,11 +72,11 @@ func TestAnAnswerIsAlike(t *testing.T) {
 		{name: "too large an input", program: hello, disk: 100 << 10, task: job.Task{Path: "/in/part", Input: file([]byte(long))}, end: job.DiskFull},
 	}
 	carol, dave := v.carol.examines(), v.dave.examines()
-	rule := func(name string, draw int) auditor.Rule {
-		return auditor.By([]byte(strings.Repeat(name, 16)[:64]), uint64(draw))
+	rule := func(name string, s lease.Statement) auditor.Rule {
+		return auditor.By([]byte(strings.Repeat(name, 16)[:64]), s)
 	}
 	states, far := 0, ""
-	for i, row := range rows {
+	for _, row := range rows {
 		w := row.work()
 		said := v.asks(ctx, w, row.task)[row.task.Index]
 		if said.End != row.end || said.Exit != row.exit || row.large != (said.Stdout.CID != "" || len(said.Outputs) > 0) {
@@ -88,21 +88,21 @@ func TestAnAnswerIsAlike(t *testing.T) {
 			t.Fatal(err)
 		}
 		leaf := trust.Leaf{Statement: s.Digest(), Result: said.Digest(), Work: uint64(said.Usage.Work)}
-		c, err := carol.Examine(ctx, s, rule("carol's proof", i), []auditor.Rule{rule("dave's proof", i)}, v.alice.id)
+		c, err := carol.Examine(ctx, s, []auditor.Rule{rule("carol's proof", s), rule("dave's proof", s)}, v.alice.id)
 		if err != nil {
 			t.Fatalf("%s: carol: %v", row.name, err)
 		}
-		d, err := dave.Examine(ctx, s, rule("dave's proof", i), nil, v.alice.id)
+		d, err := dave.Examine(ctx, s, []auditor.Rule{rule("dave's proof", s)}, v.alice.id)
 		if err != nil {
 			t.Fatalf("%s: dave: %v", row.name, err)
 		}
-		if c.Result.Digest() != said.Digest() || c.Result.Usage.Work != said.Usage.Work || c.Say.Answer != leaf.Answer() || d.Say.Answer != leaf.Answer() {
+		if c.Result.Digest() != said.Digest() || c.Result.Usage.Work != said.Usage.Work || c.Answer != leaf.Answer() || d.Answer != leaf.Answer() {
 			t.Errorf("%s: bob %s %d %q work %d; carol %s %d %q work %d", row.name, said.End, said.Exit, said.Message, said.Usage.Work, c.Result.End, c.Result.Exit, c.Result.Message, c.Result.Usage.Work)
 		}
-		if len(c.Others) != 1 || c.Others[0] != d.Say.State {
-			t.Errorf("%s: at dave's point carol comes to %x, dave to %x", row.name, c.Others, d.Say.State)
+		if c.States[1] != d.States[0] {
+			t.Errorf("%s: at dave's point carol comes to %x, dave to %x", row.name, c.States[1], d.States[0])
 		}
-		if c.Say.State != d.Say.State {
+		if c.States[0] != d.States[0] {
 			states++
 		}
 		if c.Result.Stdout.CID != "" {
@@ -130,12 +130,12 @@ func TestAnEndlessProgramHasNoAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := carol.examines(func(c *auditor.Config) { c.Time = 300 * time.Millisecond })
-	_, err = e.Examine(t.Context(), s, auditor.By(make([]byte, 64), 0), nil, alice.id)
+	_, err = e.Examine(t.Context(), s, []auditor.Rule{auditor.By(make([]byte, 64), s)}, alice.id)
 	if !errors.Is(err, auditor.ErrNoAnswer) || !strings.Contains(err.Error(), "time limit") {
 		t.Errorf("an endless program: %v", err)
 	}
 	e = carol.examines(func(c *auditor.Config) { c.Time = time.Minute }) // she runs no more than she is paid for
-	_, err = e.Within(10_000_000).Examine(t.Context(), s, auditor.By(make([]byte, 64), 0), nil, alice.id)
+	_, err = e.Within(10_000_000).Examine(t.Context(), s, []auditor.Rule{auditor.By(make([]byte, 64), s)}, alice.id)
 	if !errors.Is(err, auditor.ErrNoAnswer) || !strings.Contains(err.Error(), "what is paid for") {
 		t.Errorf("an endless program, within ten million instructions: %v", err)
 	}

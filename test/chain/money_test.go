@@ -82,7 +82,7 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 		return err == nil && uint64(has.Balance)+bonded >= want
 	}, func() string { return has.Balance.String() + last.Stdout + last.Stderr })
 	parts := len(earned.Redemptions)
-	if took := time.Since(began); took > time.Minute {
+	if took := time.Since(began); took > 3*time.Minute { // on a network of two there is nobody to be a juror: after a day of one minute it is paid all the same
 		t.Errorf("bob waited %v", took)
 	}
 	whole := uint64(has.Balance) + bonded
@@ -161,7 +161,7 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 	}
 	// A person sees a price before the work, and what it cost after it.
 	last = alice.Hpips(t, "map", primes, "--over", "count:4", "--", "1000000")
-	if last.Code != 0 || !regexp.MustCompile(`(?s)price: likely 0\.\d+ HPIPS, at most .*paid: 0\.\d+ HPIPS`).MatchString(last.Stderr) {
+	if last.Code != 0 || !regexp.MustCompile(`(?s)price: about 0\.\d+ HPIPS for a minute of each task, and for juries up to twice that; at most .*paid: 0\.\d+ HPIPS`).MatchString(last.Stderr) {
 		t.Errorf("exit %d: %s", last.Code, last.Stderr)
 	}
 }

@@ -21,9 +21,11 @@ import (
 	"github.com/cosmos/gogoproto/proto"
 
 	"github.com/hpips/hpips/chain"
+	"github.com/hpips/hpips/chain/audit"
 	"github.com/hpips/hpips/chain/reward"
 	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/node"
+	"github.com/hpips/hpips/proto/gen/auditv1"
 	"github.com/hpips/hpips/proto/gen/committeev1"
 	"github.com/hpips/hpips/seat"
 	"github.com/hpips/hpips/spec/money"
@@ -43,6 +45,7 @@ type plan struct {
 	tune   func(*committeev1.Params)
 	levy   uint64 // base units that a node's work must have brought before a ticket of it is renewed
 	trade  trade
+	jury   *auditv1.Params // how results are audited; nil: as on a development network
 }
 
 // trade is who works for whom in a village; the zero one is that nobody does.
@@ -52,6 +55,7 @@ type trade struct {
 	buys  string        // whose node the first payer allows to pay
 	keeps string        // who keeps all blocks
 	day   time.Duration // of the chain
+	price string        // in HPIPS for an hour; "": as usual
 	apart bool          // each PC has an owner of its own, and the buyer's is the first payer
 }
 
@@ -111,7 +115,14 @@ func newVillage(t *testing.T, p plan) *village {
 		t.Fatal(err)
 	}
 	if p.levy > 0 {
-		doc.AppState = asks(t, doc.AppState, p.levy)
+		rules := reward.Development()
+		rules.TicketLevy = p.levy
+		text, err := reward.Genesis(rules)
+		doc.AppState = ruled(t, doc.AppState, reward.Name, text, err)
+	}
+	if p.jury != nil {
+		text, err := audit.Genesis(*p.jury)
+		doc.AppState = ruled(t, doc.AppState, audit.Name, text, err)
 	}
 	if v.genesis, err = chain.GenesisBytes(doc); err != nil {
 		t.Fatal(err)
@@ -144,17 +155,14 @@ func (v *village) trades(g *chain.Genesis) {
 	}
 }
 
-// asks makes a genesis ask for a levy before it gives a ticket.
-func asks(t *testing.T, state json.RawMessage, levy uint64) json.RawMessage {
+// ruled gives a module of a genesis other parameters.
+func ruled(t *testing.T, state json.RawMessage, module string, text json.RawMessage, err error) json.RawMessage {
 	t.Helper()
-	p := reward.Development()
-	p.TicketLevy = levy
-	rewards, err1 := reward.Genesis(p)
 	var modules map[string]json.RawMessage
-	err2 := json.Unmarshal(state, &modules)
-	modules[reward.Name] = rewards
-	state, err3 := json.Marshal(modules)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	err1 := json.Unmarshal(state, &modules)
+	modules[module] = text
+	state, err2 := json.Marshal(modules)
+	if err := errors.Join(err, err1, err2); err != nil {
 		t.Fatal(err)
 	}
 	return state
@@ -179,6 +187,9 @@ func (v *village) settle(name string) *citizen {
 	flags := []string{"--slots", "1"}
 	if !slices.Contains(v.trade.sells, name) {
 		flags = append(flags, "--no-provider")
+	}
+	if v.trade.price != "" {
+		flags = append(flags, "--price", v.trade.price)
 	}
 	if v.trade.keeps == name {
 		flags = append(flags, "--archive")

@@ -153,6 +153,16 @@ func (p *PC) Kill(t testing.TB) {
 	<-p.ended
 }
 
+// Ended tells whether the process has come to its end.
+func (p *PC) Ended() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // Stop asks the process to end, as Ctrl-C does, and returns its exit code.
 func (p *PC) Stop(t testing.TB) int {
 	t.Helper()

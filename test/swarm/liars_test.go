@@ -1,0 +1,203 @@
+//go:build lies
+
+package swarm
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/test/e2e/receipts"
+)
+
+var fellowTasks = flag.Int("fellow-tasks", 2_000, "of the trial of fellows")
+
+// trial is how long one of these tests may take.
+func trial(t *testing.T) context.Context {
+	t.Helper()
+	long := 8 * time.Minute
+	if *soak {
+		long = 150 * time.Minute
+	}
+	ctx, stop := context.WithTimeout(t.Context(), long)
+	t.Cleanup(stop)
+	return ctx
+}
+
+// counted gives the reduced count, or with -soak the full one.
+func counted(reduced, full int) int {
+	if *soak {
+		return full
+	}
+	return reduced
+}
+
+// Bob says what comes to his mind, carol always the same, dave is wrong where it is dear, and erin once she is trusted. Each of them is convicted, none is paid for a lie, and the others, who
+// look as well, lose nothing.
+func TestSoakLiarsOfEachKind(t *testing.T) {
+	ctx := trial(t)
+	bob, carol, dave := &villager{name: "bob", lies: "garbage"}, &villager{name: "carol", lies: "constant"}, &villager{name: "dave", lies: "dear"}
+	erin := &villager{name: "erin", lies: "after 3"}
+	if *soak {
+		erin.lies = "after 1000"
+	}
+	liars := []*villager{bob, carol, dave, erin}
+	v := raise(ctx, t, 10*time.Minute, append(liars, &villager{name: "frank"}, &villager{name: "grace"}, &villager{name: "heidi"}, &villager{name: "ivan"})...)
+	if *soak { // until erin is trusted
+		v.wants(ctx, v.cheap, 9_000, job.Jury)
+	}
+	v.shared(ctx, v.cheap, 24, job.Jury)
+	v.shared(ctx, v.dear, counted(40, 2_000), job.Jury)
+	v.until(ctx, "all liars are convicted", func() bool { return len(v.docket(ctx).Convicted) >= len(liars) })
+	d := v.rests(ctx, v.folk[len(liars):len(v.folk)-1]...)
+	v.judged(ctx, d, liars...)
+	if len(d.Fines) > 0 {
+		t.Errorf("fined are %v", d.Fines)
+	}
+}
+
+// judged finds that exactly these providers were convicted, that they have less than work would have brought, that all others were paid for all, and that the books are in order.
+func (v *village) judged(ctx context.Context, d *receipts.Docket, liars ...*villager) {
+	v.t.Helper()
+	var guilty []string
+	for _, p := range liars {
+		guilty = append(guilty, p.id)
+	}
+	slices.Sort(guilty)
+	if got := slices.Sorted(maps.Keys(d.Convicted)); !slices.Equal(got, guilty) {
+		v.t.Errorf("convicted are %v, want %v", d.Convicted, guilty)
+	}
+	for _, p := range v.folk[:len(v.folk)-1] {
+		v.t.Logf("%-8s %-10s paid %d, lost %d, slashed %d, juror's pay %d, fined %d times", p.name, p.lies, d.Paid[p.id], d.Lost[p.id], d.Slashed[p.id], d.Juries[p.id], d.Fines[p.id])
+		lied := slices.Contains(guilty, p.id)
+		switch {
+		case lied && d.Lost[p.id] == 0:
+			v.t.Errorf("%s lost nothing", p.name)
+		case !lied && (d.Lost[p.id] > 0 || d.Slashed[p.id] > 0 && d.Fines[p.id] == 0):
+			v.t.Errorf("%s lost %d, and %d of its bond", p.name, d.Lost[p.id], d.Slashed[p.id])
+		case !lied && d.Paid[p.id] == 0:
+			v.t.Errorf("%s was not paid", p.name)
+		}
+	}
+	v.books(ctx, d)
+}
+
+// books finds that every dispute has ended within three epochs, as a development network counts them, that deposits and bonds hold what is owed, and that the chain is what its rules make it.
+func (v *village) books(ctx context.Context, d *receipts.Docket) {
+	v.t.Helper()
+	const epoch = 20 // blocks
+	longest, all := d.Longest()
+	if !all || longest > 3*epoch {
+		v.t.Errorf("the longest of %d disputes took %d blocks; all ended: %t", len(d.Disputes), longest, all)
+	}
+	v.t.Logf("audits %v, disputes %v, the longest %d blocks", d.Audits, d.Verdicts(), longest)
+	var unsound error
+	defer func() {
+		if unsound != nil {
+			v.t.Error(unsound)
+		}
+	}()
+	v.until(ctx, "deposits and bonds hold what is owed", func() bool {
+		unsound = v.docket(ctx).Sound(ctx, v.window)
+		return unsound == nil
+	})
+	seen, err := v.window.Verify(ctx, 0, 0, func(int64) {})
+	if err != nil || !seen.OK {
+		v.t.Errorf("verify: %+v, %v", seen, err)
+	}
+}
+
+// Jurors of each kind. Everybody works as it should but bob, so that there is something to dispute. Mute jurors lose their places, or are fined on the chain; who makes up what it says is found
+// wrong; who makes up a state is found by a canary. None of them is paid as much as who looks, nobody else is fined, and two nodes of one owner never have two places.
+func TestSoakJurorsOfEachKind(t *testing.T) {
+	ctx := trial(t)
+	bob := &villager{name: "bob", lies: "garbage"}
+	mute, parrot, lazy := &villager{name: "carol", lies: "mute"}, &villager{name: "dave", lies: "parrot"}, &villager{name: "erin", lies: "lazy"}
+	twin, other := &villager{name: "frank"}, &villager{name: "frances", owner: "frank"}
+	v := raise(ctx, t, 10*time.Minute, bob, mute, parrot, lazy, twin, other, &villager{name: "grace"}, &villager{name: "heidi"}, &villager{name: "ivan"}, &villager{name: "judy"})
+	v.shared(ctx, v.dear, counted(40, 600), job.Jury)
+	found := func() bool {
+		d := v.docket(ctx)
+		return d.Convicted[bob.id] > 0 && d.Fines[parrot.id] > 0 && d.Fines[lazy.id] > 0 && d.Fines[mute.id] > 0
+	}
+	v.until(ctx, "all of them are found", found)
+	d := v.rests(ctx, v.folk[1:len(v.folk)-1]...)
+	v.judged(ctx, d, bob)
+	for _, p := range v.folk {
+		wrong := slices.Contains([]string{"mute", "parrot", "lazy"}, p.lies)
+		switch {
+		case wrong && d.Fines[p.id] == 0:
+			t.Errorf("%s, who is %s, was not fined", p.name, p.lies)
+		case !wrong && d.Fines[p.id] > 0:
+			t.Errorf("%s was fined", p.name)
+		}
+	}
+	both := func(jurors []string) bool {
+		return slices.Contains(jurors, twin.id) && slices.Contains(jurors, other.id)
+	}
+	for id, one := range d.Disputes {
+		if both(one.Committed) {
+			t.Errorf("both twins are in dispute %s", id)
+		}
+	}
+	if slices.ContainsFunc(d.Panels, both) || len(d.Panels) == 0 {
+		t.Errorf("both twins are in a panel: %v", d.Panels)
+	}
+}
+
+// The same without a jury: what bob and carol make up is accepted and paid, so the trials above show what juries do.
+func TestSoakWithoutAJuryLiesArePaid(t *testing.T) {
+	ctx := trial(t)
+	bob, carol := &villager{name: "bob", lies: "garbage"}, &villager{name: "carol", lies: "constant"}
+	v := raise(ctx, t, time.Minute, bob, carol, &villager{name: "dave"}, &villager{name: "erin"})
+	st := v.shared(ctx, v.dear, counted(24, 2_000), job.None)
+	wrong := v.wrong(ctx, st) // of the last job
+	d := v.rests(ctx, v.folk[:len(v.folk)-1]...)
+	if d.Paid[bob.id] == 0 || d.Paid[carol.id] == 0 || len(d.Convicted) > 0 || len(d.Audits) > 0 {
+		t.Errorf("paid are %v, convicted %v, audits %v", d.Paid, d.Convicted, d.Audits)
+	}
+	t.Logf("%d of %d results are wrong, and all are paid: %v", wrong, st.Tasks.Total, d.Paid)
+}
+
+// Four of twenty lie together: each says the same of every task, and says it as a juror, too, where a fellow is looked at. With -soak alone: round after round of jurors who have not spoken needs
+// so many nodes.
+func TestSoakFellows(t *testing.T) {
+	if !*soak {
+		t.Skip("twenty nodes; run it with -args -soak")
+	}
+	ctx := trial(t)
+	var folk []*villager
+	for i := range 20 {
+		folk = append(folk, &villager{name: fmt.Sprintf("node%d", i)})
+	}
+	liars := folk[:4]
+	for _, p := range liars {
+		p.lies, p.fellows = "fellow", liars
+	}
+	v := raise(ctx, t, 2*time.Hour, folk...)
+	wrong, all := 0, 0
+	for range 10 {
+		st := v.wants(ctx, v.dear, *fellowTasks/10, job.Jury)
+		wrong, all = wrong+v.wrong(ctx, st), all+st.Tasks.Total
+	}
+	d := v.rests(ctx, folk[len(liars):]...)
+	v.judged(ctx, d, liars...)
+	for _, p := range folk[len(liars):] {
+		if d.Fines[p.id] > 0 {
+			t.Errorf("%s was fined", p.name)
+		}
+	}
+	var kept uint64
+	for _, p := range liars {
+		kept += d.Paid[p.id]
+	}
+	if kept > 0 { // all that they tell is wrong
+		t.Errorf("%d were paid for lies", kept)
+	}
+	t.Logf("%d of %d results were wrong; %d are paid for them", wrong, all, kept)
+}
