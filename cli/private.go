@@ -145,6 +145,36 @@ func unread(name string, err error) error {
 	return f
 }
 
+// keyPlace refuses a place for a key that would lose it, or hand it on with what it opens.
+func keyPlace(file, name string, private bool) error {
+	f := &job.Failure{Code: job.CodeUsage}
+	switch {
+	case !private:
+		f.Message, f.Hint = "--key-out is for --private: what is not private has no key", "add --private, or leave --key-out out"
+	case file == "" || file == "-":
+		f.Message, f.Hint = "--key-out wants a file", "name a new file for the key, or leave --key-out out to have it printed"
+	case within(file, name):
+		f.Message, f.Hint = fmt.Sprintf("%s lies in %s, and the key would go into the store with it", file, name), "choose another place for it"
+	default:
+		return nil
+	}
+	return f
+}
+
+// within tells whether a new file would lie in a folder, however both are named.
+func within(file, folder string) bool {
+	if folder == "-" {
+		return false
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Dir(absolute(file, workingDir())))
+	top, lost := filepath.EvalSymlinks(absolute(folder, workingDir()))
+	if err != nil || lost != nil { // told when the key is written, or the folder read
+		return false
+	}
+	below, err := filepath.Rel(top, parent)
+	return err == nil && filepath.IsLocal(below)
+}
+
 // writeKey makes a file for a key that its owner alone can read; one that is there is not touched.
 func writeKey(file string, key seal.Key) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -160,6 +190,9 @@ func writeKey(file string, key seal.Key) error {
 
 // readKey takes a key from a file, or from the standard input where that is -: typed unseen on a terminal.
 func (s *shell) readKey(file string) (seal.Key, error) {
+	if file == "" { // a variable that is not set: without this the sealed bytes would come out
+		return seal.Key{}, &job.Failure{Code: job.CodeUsage, Message: "--key wants a file", Hint: "name the file with the key, or - for standard input"}
+	}
 	if strings.HasPrefix(strings.ToUpper(file), "AGE-SECRET-KEY-") {
 		return seal.Key{}, &job.Failure{Code: job.CodeUsage, Message: "--key takes a file, not the key itself: other programs of this PC can read arguments, and the shell keeps them",
 			Hint: "write the key into a file, or give it on standard input with --key -"}
@@ -256,7 +289,7 @@ func unopened(address string, err error) error {
 	case errors.Is(err, store.ErrUnsafe), errors.Is(err, store.ErrTooLarge), errors.Is(err, store.ErrExists), errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrPermission):
 		f.Message = fmt.Sprintf("%s was not written: %v", address, err)
 	default:
-		return fmt.Errorf("get %s: %w", address, err)
+		return notWhole(address, err)
 	}
 	return f
 }

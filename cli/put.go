@@ -33,8 +33,10 @@ address and key can read it, and whoever lost the key cannot. --key-out writes t
   CID=$(hpips put -q prog.wasm)
   hpips put --private letters/ --key-out letters.key`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if keyFile != "" && !private {
-				return &job.Failure{Code: job.CodeUsage, Message: "--key-out is for --private: what is not private has no key", Hint: "add --private, or leave --key-out out"}
+			if c.Flags().Changed("key-out") {
+				if err := keyPlace(keyFile, args[0], private); err != nil {
+					return err
+				}
 			}
 			api, err := s.open()
 			if err != nil {
@@ -107,7 +109,7 @@ func (s *shell) getCommand() *cobra.Command {
 			if target == "" {
 				target = path.Base(strings.TrimSuffix(args[0], "/"))
 			}
-			if keyFile != "" {
+			if c.Flags().Changed("key") {
 				return s.getPrivate(c.Context(), api, args[0], target, keyFile, force, timeout)
 			}
 			if target == "-" {
@@ -174,9 +176,17 @@ func (s *shell) cat(ctx context.Context, api *client.Client, address string, idl
 	}
 	defer r.Close()
 	if _, err := io.Copy(s.out, r); err != nil {
-		return fmt.Errorf("get %s: %w", address, err)
+		return notWhole(address, err)
 	}
 	return nil
+}
+
+// notWhole is told of content whose bytes ended before they should: its holders went away, or the node did.
+func notWhole(address string, err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return &job.Failure{Code: job.CodeUnavailable, Message: address + ": its bytes stopped coming before the end", Hint: "see whether a node that has it is up (hpips node peers), and try again"}
+	}
+	return fmt.Errorf("get %s: %w", address, err)
 }
 
 func (s *shell) bothWantOutput() *job.Failure {

@@ -105,10 +105,14 @@ func TestAPointIsALeafOfAPiece(t *testing.T) {
 // bob holds three pieces and answers for the day.
 func bob(t testing.TB, day uint64) (ed25519.PrivateKey, Challenge, Pieces, Answer) {
 	t.Helper()
+	return bobWith(t, day, data("one", 40*LeafSize), data("two", 100), data("three", SpanSize+5))
+}
+
+func bobWith(t testing.TB, day uint64, held ...[]byte) (ed25519.PrivateKey, Challenge, Pieces, Answer) {
+	t.Helper()
 	secret := sha256.Sum256([]byte("bob"))
 	key := ed25519.NewKeyFromSeed(secret[:])
 	c := Challenge{sha256.Sum256([]byte("seed")), [32]byte(key.Public().(ed25519.PublicKey)), day}
-	held := [][]byte{data("one", 40*LeafSize), data("two", 100), data("three", SpanSize+5)}
 	var list []Piece
 	var outlines []Outline
 	for _, b := range held {
@@ -196,7 +200,7 @@ func TestAnAnswerIsForOneHolderAndDay(t *testing.T) {
 }
 
 func FuzzParseAnswer(f *testing.F) {
-	_, c, pieces, a := bob(f, 7)
+	_, c, pieces, a := bobWith(f, 7, []byte("a"), []byte("b"), []byte("c"), []byte("d"), data("e", LeafSize+1)) // small, for the fuzzer makes what it finds small first
 	b, err := a.Bytes()
 	if err != nil {
 		f.Fatal(err)

@@ -220,6 +220,30 @@ func TestAnArchiveStaysInItsFolder(t *testing.T) {
 	}
 }
 
+// A few bytes of an archive may say that a file is full of holes, which would fill bob's disk.
+func TestHolesAreRefused(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	records := map[string]string{"XXX.sparse.major": "0", "XXX.sparse.minor": "1", "XXX.sparse.numblocks": "1", "XXX.sparse.map": "0,0", "XXX.sparse.size": "1099511627776"}
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "holes", PAXRecords: records}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	holes := bytes.ReplaceAll(b.Bytes(), []byte("XXX."), []byte("GNU.")) // which the writer does not write
+	if h, err := tar.NewReader(bytes.NewReader(holes)).Next(); err != nil || h.Size != 1<<40 {
+		t.Fatalf("this is no archive of holes: %+v, %v", h, err)
+	}
+	to, k := t.TempDir(), key(t)
+	if _, err := unpack(t, k, sealed(t, k, Folder, holes), filepath.Join(to, "out"), false); !errors.Is(err, store.ErrUnsafe) {
+		t.Errorf("holes: %v", err)
+	}
+	if left, err := os.ReadDir(to); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 // FuzzUnpack: whatever a folder's archive is, nothing is written beside its target, and what breaks off leaves nothing.
 func FuzzUnpack(f *testing.F) {
 	var b bytes.Buffer
