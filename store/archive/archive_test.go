@@ -433,8 +433,8 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, made := bytes.Buffer{}, Segment{}
-		made, err = Make(t.Context(), later{blocks, s.From - 1}, s.From, Limits{MaxBytes, len(blocks)}, &again)
+		var again bytes.Buffer
+		made, err := Make(t.Context(), later{blocks, s.From - 1}, s.From, Limits{MaxBytes, len(blocks)}, &again)
 		if err != nil || made != s || !bytes.Equal(again.Bytes(), b) {
 			t.Fatalf("%x is read, and made as %x: %v", b, again.Bytes(), err)
 		}
