@@ -1,6 +1,10 @@
 package machine
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -16,6 +20,51 @@ func TestTrim(t *testing.T) {
 	}
 }
 
+// A program that a linker prepares at its start, as with cgo, calls foreign functions through addresses that were written into memory which is read-only from then on.
+func TestTrimLinked(t *testing.T) {
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip("no gcc")
+	}
+	dir := t.TempDir()
+	program := filepath.Join(dir, "linked")
+	build := exec.Command("go", "build", "-o", program, "-buildmode=pie", "-ldflags=-linkmode=external", "./testdata/linked")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if text, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	text, err := exec.Command(program).CombinedOutput()
+	if err != nil || string(text) != "before, after\n" {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+func TestUnwritten(t *testing.T) {
+	const file = "/opt/my programs/hpips"
+	text := `00400000-03aa9000 r-xp 00000000 fe:00 1234    /opt/my programs/hpips
+Size:              56996 kB
+Anonymous:             0 kB
+Swap:                  0 kB
+VmFlags: rd ex mr mw me sd
+03aa9000-08000000 r--p 036a9000 fe:00 1234    /opt/my programs/hpips
+Anonymous:             0 kB
+Swap:                  0 kB
+08000000-08001000 r--p 07c00000 fe:00 1234    /opt/my programs/hpips
+Anonymous:             4 kB
+Swap:                  0 kB
+08001000-08002000 r--p 07c01000 fe:00 1234    /opt/my programs/hpips
+Anonymous:             0 kB
+Swap:                  4 kB
+08002000-08200000 rw-p 07c02000 fe:00 1234    /opt/my programs/hpips
+Anonymous:             0 kB
+7f0000000000-7f0000001000 r-xp 00000000 fe:00 9  /usr/lib/libc.so
+Anonymous:             0 kB
+`
+	all, err := unwritten(strings.NewReader(text), file)
+	if want := []area{{0x400000, 0x3aa9000}, {0x3aa9000, 0x8000000}}; err != nil || !slices.Equal(all, want) {
+		t.Errorf("%x, %v", all, err)
+	}
+}
+
 func TestLinesOfMaps(t *testing.T) {
 	for line, want := range map[string]bool{
 		"00400000-03aa9000 r-xp 00000000 fe:00 1234    /opt/my programs/hpips":    true,
@@ -27,8 +76,8 @@ func TestLinesOfMaps(t *testing.T) {
 		"zz-01 r-xp 00000000 fe:00 1234    /opt/my programs/hpips":                false,
 		"": false,
 	} {
-		if first, last, got := readable(line, "/opt/my programs/hpips"); got != want || got && first >= last {
-			t.Errorf("%q: %v (%x to %x)", line, got, first, last)
+		if a, got := readable(line, "/opt/my programs/hpips"); got != want || got && a.first >= a.last {
+			t.Errorf("%q: %v (%x)", line, got, a)
 		}
 	}
 }

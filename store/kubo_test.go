@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,22 +38,29 @@ func newKubo(tb testing.TB) *kubo {
 		"AutoConf.Enabled": "false", "AutoTLS.Enabled": "false", "Provide.Enabled": "false", "Discovery.MDNS.Enabled": "false",
 		"Routing.Type": `"none"`, "Routing.DelegatedRouters": "[]", "Ipns.DelegatedPublishers": "[]", "DNS.Resolvers": "{}",
 		"Addresses.Swarm": `["/ip4/127.0.0.1/tcp/0"]`, "Addresses.API": `"/ip4/127.0.0.1/tcp/0"`, "Addresses.Gateway": `""`,
+		// A peer that was slow to answer once is asked again: there is no other, and no routing.
+		"Internal.Bitswap.BroadcastControl.Enable": "false",
 	} {
 		k.run("config", "--json", key, value)
 	}
 	return k
 }
 
-func (k *kubo) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(k.program, args...)
+func (k *kubo) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, k.program, args...)
 	cmd.Env = append(os.Environ(), "IPFS_PATH="+k.repo, "IPFS_TELEMETRY=off")
 	return cmd
 }
 
+// kuboTime is how long a command of Kubo's may take.
+const kuboTime = 4 * time.Minute
+
 func (k *kubo) run(args ...string) string {
 	k.tb.Helper()
 	var errs bytes.Buffer
-	cmd := k.command(args...)
+	ctx, stop := context.WithTimeout(k.tb.Context(), kuboTime)
+	defer stop()
+	cmd := k.command(ctx, args...)
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil {
@@ -64,7 +72,7 @@ func (k *kubo) run(args ...string) string {
 // start runs the daemon until the test ends and returns when it is ready.
 func (k *kubo) start() {
 	k.tb.Helper()
-	k.daemon = k.command("daemon")
+	k.daemon = k.command(context.Background(), "daemon")
 	out, err := k.daemon.StdoutPipe()
 	must(k.tb, err)
 	k.daemon.Stderr = k.daemon.Stdout
