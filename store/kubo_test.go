@@ -17,41 +17,9 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
+
+	"github.com/hpips/hpips/store/storetest"
 )
-
-const kuboVersion = "0.38.2"
-
-// kuboProgram builds the real Kubo from the module proxy once per machine. Go's current
-// compiler needs the newer pebble and swiss that testdata/kubo/go.mod names.
-func kuboProgram(tb testing.TB) string {
-	tb.Helper()
-	if testing.Short() {
-		tb.Skip("-short: the comparison with Kubo " + kuboVersion + " builds it, which takes minutes the first time")
-	}
-	cache, err := os.UserCacheDir()
-	must(tb, err)
-	dir := filepath.Join(cache, "hpips-test", "kubo-"+kuboVersion)
-	program := filepath.Join(dir, "ipfs")
-	if out, err := exec.Command(program, "version", "-n").Output(); err == nil && strings.TrimSpace(string(out)) == kuboVersion {
-		return program
-	}
-	must(tb, os.MkdirAll(dir, 0o755))
-	work := tb.TempDir()
-	for _, name := range []string{"go.mod", "go.sum", "tools.go"} {
-		data, err := os.ReadFile(filepath.Join("testdata", "kubo", name))
-		must(tb, err)
-		must(tb, os.WriteFile(filepath.Join(work, name), data, 0o644))
-	}
-	tb.Logf("building Kubo %s, once, into %s", kuboVersion, dir)
-	made := filepath.Join(dir, fmt.Sprintf("ipfs-%d", os.Getpid()))
-	cmd := exec.Command("go", "build", "-mod=mod", "-o", made, "github.com/ipfs/kubo/cmd/ipfs")
-	cmd.Dir, cmd.Env = work, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		tb.Fatalf("building Kubo %s: %v\n%s", kuboVersion, err, out)
-	}
-	must(tb, os.Rename(made, program)) // whole or not at all, also with several tests at once
-	return program
-}
 
 // kubo is one Kubo node with a repository of its own, on loopback, asking nobody.
 type kubo struct {
@@ -63,7 +31,7 @@ type kubo struct {
 
 func newKubo(tb testing.TB) *kubo {
 	tb.Helper()
-	k := &kubo{tb: tb, program: kuboProgram(tb), repo: tb.TempDir()}
+	k := &kubo{tb: tb, program: storetest.Kubo(tb, filepath.Join("testdata", "kubo")), repo: tb.TempDir()}
 	k.run("init", "--profile=test")
 	k.run("bootstrap", "rm", "--all")
 	for key, value := range map[string]string{
