@@ -19,19 +19,33 @@ import (
 )
 
 func (s *shell) putCommand() *cobra.Command {
-	return &cobra.Command{
+	var private bool
+	var keyFile string
+	c := &cobra.Command{
 		Use:   "put PATH",
 		Short: "Bring a file or folder into the store and print its content address",
-		Long:  "Bring a file or folder into the node's store and print its content address (CID). PATH - is the standard input.",
-		Args:  exactly(1, "one path"),
+		Long: `Bring a file or folder into the node's store and print its content address (CID). PATH - is the standard input.
+
+Whoever has the address can read what is behind it. With --private it is sealed here first, and a key for it is made and printed once: only who has
+address and key can read it, and whoever lost the key cannot. --key-out writes the key to a file instead.`,
+		Args: exactly(1, "one path"),
 		Example: `  hpips put photos/
-  CID=$(hpips put -q prog.wasm)`,
+  CID=$(hpips put -q prog.wasm)
+  hpips put --private letters/ --key-out letters.key`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("key-out") {
+				if err := keyPlace(keyFile, args[0], private); err != nil {
+					return err
+				}
+			}
 			api, err := s.open()
 			if err != nil {
 				return err
 			}
 			defer api.Close()
+			if private {
+				return s.putPrivate(c.Context(), api, args[0], keyFile)
+			}
 			var e client.Entry
 			if args[0] == "-" {
 				e, err = api.PutBytes(c.Context(), s.in)
@@ -44,6 +58,9 @@ func (s *shell) putCommand() *cobra.Command {
 			return s.show(e, e.CID, func(w io.Writer) { fmt.Fprintf(w, "%s\t%s\t%s\n", e.CID, bytesText(e.Size), args[0]) })
 		},
 	}
+	c.Flags().BoolVar(&private, "private", false, "seal it here before it goes in, with a key of its own")
+	c.Flags().StringVar(&keyFile, "key-out", "", "write the key of --private to this new file instead of printing it")
+	return c
 }
 
 // put brings one path into the store, with a bar.
@@ -72,27 +89,31 @@ func cannotRead(name string, err error) *job.Failure {
 }
 
 func (s *shell) getCommand() *cobra.Command {
-	var target string
+	var target, keyFile string
 	var force bool
 	timeout := time.Minute
 	c := &cobra.Command{
 		Use:   "get CID [-O PATH]",
 		Short: "Write content to this PC",
-		Long:  "Write the file or folder behind a content address (CID, ipfs://CID/path) to PATH; -O - writes a file to the standard output.",
+		Long:  "Write the file or folder behind a content address (CID, ipfs://CID/path) to PATH; -O - writes a file to the standard output.\n\nWhat was put with --private comes out with --key FILE, a file whose first line is the key; - reads it from the standard input.",
 		Args:  exactly(1, "one content address"),
 		Example: `  hpips get bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi -O photos
-  hpips get ipfs://bafy…/readme.txt -O -`,
+  hpips get ipfs://bafy…/readme.txt -O -
+  hpips get bafk… --key letters.key -O letters`,
 		RunE: func(c *cobra.Command, args []string) error {
 			api, err := s.open()
 			if err != nil {
 				return err
 			}
 			defer api.Close()
-			if target == "-" {
-				return s.cat(c.Context(), api, args[0], timeout)
-			}
 			if target == "" {
 				target = path.Base(strings.TrimSuffix(args[0], "/"))
+			}
+			if c.Flags().Changed("key") {
+				return s.getPrivate(c.Context(), api, args[0], target, keyFile, force, timeout)
+			}
+			if target == "-" {
+				return s.cat(c.Context(), api, args[0], timeout)
 			}
 			e, err := s.get(c.Context(), api, args[0], target, force, timeout)
 			if err != nil {
@@ -107,6 +128,7 @@ func (s *shell) getCommand() *cobra.Command {
 	}
 	c.Flags().StringVarP(&target, "out", "O", "", "where to write it (default ./CID); - is the standard output")
 	c.Flags().BoolVar(&force, "force", false, "replace what is there")
+	c.Flags().StringVar(&keyFile, "key", "", "file with the key of a private file, - for standard input")
 	c.Flags().DurationVar(&timeout, "timeout", timeout, "give up after so long without progress")
 	return c
 }
@@ -146,7 +168,7 @@ func free(target string, force bool) error {
 // cat copies a file of the store to the standard output, which then has no room for an object.
 func (s *shell) cat(ctx context.Context, api *client.Client, address string, idle time.Duration) error {
 	if s.formal() {
-		return &job.Failure{Code: job.CodeUsage, Message: "-O - and -o " + s.output.format + " both want standard output", Hint: "write to a path with -O PATH, or leave -o " + s.output.format + " out"}
+		return s.bothWantOutput()
 	}
 	r, err := api.Read(ctx, address, idle)
 	if err != nil {
@@ -154,9 +176,21 @@ func (s *shell) cat(ctx context.Context, api *client.Client, address string, idl
 	}
 	defer r.Close()
 	if _, err := io.Copy(s.out, r); err != nil {
-		return fmt.Errorf("get %s: %w", address, err)
+		return notWhole(address, err)
 	}
 	return nil
+}
+
+// notWhole is told of content whose bytes ended before they should: its holders went away, or the node did.
+func notWhole(address string, err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return &job.Failure{Code: job.CodeUnavailable, Message: address + ": its bytes stopped coming before the end", Hint: "see whether a node that has it is up (hpips node peers), and try again"}
+	}
+	return fmt.Errorf("get %s: %w", address, err)
+}
+
+func (s *shell) bothWantOutput() *job.Failure {
+	return &job.Failure{Code: job.CodeUsage, Message: "-O - and -o " + s.output.format + " both want standard output", Hint: "write to a path with -O PATH, or leave -o " + s.output.format + " out"}
 }
 
 func (s *shell) lsCommand() *cobra.Command {

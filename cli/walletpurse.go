@@ -140,21 +140,23 @@ func (p *purse) prompt(flag, what string, fresh bool) (string, error) {
 	if !terminal(p.in) {
 		return "", &job.Failure{Code: job.CodeUsage, Message: "nobody is there to ask for the " + what, Hint: fmt.Sprintf("name a file that holds it with %s FILE, - for standard input", flag)}
 	}
-	ask := func(words string) (string, error) {
-		fmt.Fprintf(p.err, "%s: ", words)
-		b, err := term.ReadPassword(int(p.in.Fd()))
-		fmt.Fprintln(p.err)
-		return string(b), err
-	}
-	text, err := ask(what)
+	text, err := p.unseen(what)
 	if err != nil || !fresh {
 		return text, err
 	}
-	again, err := ask("once more")
+	again, err := p.unseen("once more")
 	if err == nil && again != text {
 		err = &job.Failure{Code: job.CodeUsage, Message: "these are two different passphrases", Hint: "try again"}
 	}
 	return text, err
+}
+
+// unseen asks on the terminal for what is not shown there.
+func (s *shell) unseen(what string) (string, error) {
+	fmt.Fprintf(s.err, "%s: ", what)
+	b, err := term.ReadPassword(int(s.in.Fd()))
+	fmt.Fprintln(s.err)
+	return string(b), err
 }
 
 // longestSecret is more than a passphrase or the words of an account need.

@@ -120,12 +120,13 @@ func (e *exporting) run(ctx context.Context, all []node, hostPath string, over b
 	if err = errors.Join(err, root.Close()); err != nil {
 		return err
 	}
-	return place(filepath.Join(temp, top), hostPath, temp, over)
+	return Place(filepath.Join(temp, top), hostPath, temp, over)
 }
 
-// place renames the finished tree to its target; an old one is moved into temp first, and
-// back when the rename fails.
-func place(made, target, temp string, over bool) error {
+// Place renames a finished tree to its target; with over, an old one there is moved into temp,
+// a folder beside it that the caller removes, and back when the rename fails. Without it a
+// target that exists is ErrExists.
+func Place(made, target, temp string, over bool) error {
 	if !over {
 		if err := vacant(target); err != nil {
 			return err
@@ -160,8 +161,8 @@ func (e *exporting) write(ctx context.Context, root *os.Root, at string, n node)
 		}
 		return nil
 	case Symlink:
-		if err := checkTarget(n.path, n.target); err != nil {
-			return err
+		if err := CheckLink(n.path, n.target); err != nil {
+			return hint(err, "a link may lead to what is in the folder, and nowhere else; hpips ls prints the addresses of the other entries, which can be had one by one")
 		}
 		if err := root.Symlink(filepath.FromSlash(n.target), filepath.FromSlash(at)); err != nil {
 			return fmt.Errorf("symbolic link %q: %w", n.path, err)
@@ -213,14 +214,11 @@ func (e *exporting) charge(n int64) error {
 	return nil
 }
 
-// checkTarget refuses a symbolic link that could leave the tree. Only leading ".." are
-// allowed, and no more than the link is deep: "a/../.." is safe as a text but not when "a"
-// is itself a link.
-func checkTarget(at, target string) error {
-	bad := func() error {
-		return hint(fmt.Errorf("%w: symbolic link %q to %q", ErrUnsafe, at, target),
-			"a link may lead to what is in the folder, and nowhere else; hpips ls prints the addresses of the other entries, which can be had one by one")
-	}
+// CheckLink refuses, with ErrUnsafe, a symbolic link that could leave the tree: at is its path
+// below the top, with slashes. Only leading ".." are allowed, and no more than the link is
+// deep: "a/../.." is safe as a text but not when "a" is itself a link.
+func CheckLink(at, target string) error {
+	bad := func() error { return fmt.Errorf("%w: symbolic link %q to %q", ErrUnsafe, at, target) }
 	if target == "" || len(target) > maxPath || strings.ContainsRune(target, 0) ||
 		strings.HasPrefix(target, "/") || filepath.IsAbs(target) || filepath.VolumeName(target) != "" ||
 		filepath.Separator == '\\' && strings.ContainsRune(target, '\\') {

@@ -15,7 +15,7 @@ import (
 )
 
 // connected opens a store whose host is connected to the daemon.
-func connected(tb testing.TB, k *storetest.Kubo) *Store {
+func connected(tb testing.TB, k *storetest.Daemon) *Store {
 	tb.Helper()
 	h := newHost(tb)
 	s := openStore(tb, tb.TempDir(), h)
@@ -24,7 +24,7 @@ func connected(tb testing.TB, k *storetest.Kubo) *Store {
 }
 
 func TestKuboSameCID(t *testing.T) {
-	k, s, dir := storetest.NewKubo(t), alone(t), t.TempDir()
+	k, s, dir := storetest.NewDaemon(t, filepath.Join("testdata", "kubo")), alone(t), t.TempDir()
 	for name, size := range map[string]int{"empty": 0, "one": 1, "almost": 1<<20 - 1, "chunk": 1 << 20, "over": 1<<20 + 1, "three": 3 << 20} {
 		must(t, os.WriteFile(filepath.Join(dir, name), random(size, uint64(size)), 0o644))
 	}
@@ -53,7 +53,7 @@ func TestKuboSameCID(t *testing.T) {
 
 // Blocks go both ways between our store and a running Kubo.
 func TestKuboExchange(t *testing.T) {
-	ctx, k, dir := t.Context(), storetest.NewKubo(t), t.TempDir()
+	ctx, k, dir := t.Context(), storetest.NewDaemon(t, filepath.Join("testdata", "kubo")), t.TempDir()
 	k.Start()
 	s := connected(t, k)
 	big := random(8<<20+5, 1)
@@ -85,7 +85,7 @@ func TestKuboExchange(t *testing.T) {
 func BenchmarkKubo(b *testing.B) {
 	file := gibibyte(b)
 	for b.Loop() {
-		first, second := storetest.NewKubo(b), storetest.NewKubo(b)
+		first, second := storetest.NewDaemon(b, filepath.Join("testdata", "kubo")), storetest.NewDaemon(b, filepath.Join("testdata", "kubo"))
 		first.Start()
 		second.Start()
 		first.Run("swarm", "connect", second.Info().Addrs[0].String()+"/p2p/"+second.Info().ID.String())

@@ -21,12 +21,12 @@ type piece struct {
 
 // leaf hashes and puts one raw leaf.
 func (s *Store) leaf(ctx context.Context, data []byte) (piece, error) {
-	h, err := multihash.Sum(data, multihash.SHA2_256, -1)
+	c, err := LeafCID(data)
 	if err != nil {
 		return piece{}, err
 	}
 	n := uint64(len(data))
-	return piece{cid.NewCidV1(cid.Raw, h), n, n}, s.blocks.put(ctx, h, data)
+	return piece{c, n, n}, s.blocks.put(ctx, c.Hash(), data)
 }
 
 // stack builds the balanced tree over the leaves of a file and returns its root. It is the
@@ -49,25 +49,63 @@ func (s *Store) stack(ctx context.Context, level []*piece) (piece, error) {
 }
 
 func (s *Store) fileNode(ctx context.Context, children []*piece) (piece, error) {
-	node := new(merkledag.ProtoNode)
-	if err := node.SetCidBuilder(uio.UnixFS_v1_2025.CidBuilder()); err != nil {
-		return piece{}, err
+	parts := make([]Link, len(children))
+	for i, c := range children {
+		parts[i] = Link{CID: c.cid, Size: c.size, Total: c.total}
 	}
-	info := unixfs.NewFSNode(unixfs.TFile)
-	var size uint64
-	for _, child := range children {
-		if err := node.AddRawLink("", &ipld.Link{Cid: child.cid, Size: child.total}); err != nil {
-			return piece{}, err
-		}
-		info.AddBlockSize(child.size)
-		size += child.size
-	}
-	data, err := info.GetBytes()
+	node, size, err := FileNode(parts)
 	if err != nil {
 		return piece{}, err
 	}
-	node.SetData(data)
 	return s.node(ctx, node, size)
+}
+
+// LeafCID is the address of a file of 1 MiB at most, and of each such part of a larger one: that of the bytes themselves.
+func LeafCID(data []byte) (cid.Cid, error) {
+	h, err := multihash.Sum(data, multihash.SHA2_256, -1)
+	if err != nil {
+		return cid.Undef, err
+	}
+	return cid.NewCidV1(cid.Raw, h), nil
+}
+
+// FileNode is the node above the parts of a file, 1,024 at most, in order: leaves of 1 MiB of which the last may be shorter, or nodes above such. size is that of all. Nothing is put anywhere: with
+// LeafCID it tells the address of a file that is not in the store.
+func FileNode(parts []Link) (node *merkledag.ProtoNode, size uint64, err error) {
+	if len(parts) > fanOut {
+		return nil, 0, fmt.Errorf("file: a node above %d parts, at most %d", len(parts), fanOut)
+	}
+	node = new(merkledag.ProtoNode)
+	if err := node.SetCidBuilder(uio.UnixFS_v1_2025.CidBuilder()); err != nil {
+		return nil, 0, err
+	}
+	info := unixfs.NewFSNode(unixfs.TFile)
+	for _, p := range parts {
+		if err := node.AddRawLink("", &ipld.Link{Cid: p.CID, Size: p.Total}); err != nil {
+			return nil, 0, err
+		}
+		info.AddBlockSize(p.Size)
+		size += p.Size
+	}
+	data, err := info.GetBytes()
+	if err != nil {
+		return nil, 0, err
+	}
+	node.SetData(data)
+	return node, size, nil
+}
+
+// FolderNode is the node of a folder that needs no shards, or an error. Nothing is put anywhere.
+func FolderNode(links []Link) (*merkledag.ProtoNode, error) {
+	made := make([]*ipld.Link, len(links))
+	for i, l := range links {
+		made[i] = &ipld.Link{Name: l.Name, Cid: l.CID, Size: l.Total}
+	}
+	node, err := plainDir(made)
+	if err == nil && len(node.RawData()) > shardAt {
+		return nil, fmt.Errorf("folder: %d entries need shards", len(links))
+	}
+	return node, err
 }
 
 // node puts a node and makes a piece of it.

@@ -278,6 +278,9 @@ func (v *village) joiners(last int64) {
 	if base := synced.engine.node.BlockStore().Base(); base <= 1 {
 		t.Errorf("the snapshot's node holds blocks from %d: it replayed", base)
 	}
+	if _, err := synced.Blocks().Block(1); !errors.Is(err, ErrPruned) {
+		t.Errorf("a block of before the snapshot: %v", err)
+	}
 }
 
 func TestAnOldChainWantsATrustPoint(t *testing.T) {

@@ -1,171 +1,52 @@
 package trust
 
-import (
-	"crypto/sha256"
-	"errors"
-	"fmt"
-	"math/bits"
-	"slices"
-)
+import "github.com/hpips/hpips/spec/merkle"
 
-// Tree is the Merkle tree of RFC 6962, section 2.1, over a growing list of digests. It keeps the roots of its full subtrees alone, the largest first:
-// one for each bit that is set in the number of leaves. The zero Tree is empty.
-type Tree struct {
-	size  uint64
-	peaks [][32]byte
-}
-
-// Size is the number of leaves.
-func (t *Tree) Size() uint64 { return t.size }
-
-// Add appends a leaf.
-func (t *Tree) Add(digest [32]byte) {
-	var leaf [33]byte // 0x00 ‖ digest
-	copy(leaf[1:], digest[:])
-	t.push(sha256.Sum256(leaf[:]))
-}
-
-// push appends a leaf's hash and joins full subtrees of one size.
-func (t *Tree) push(h [32]byte) {
-	for n := t.size; n&1 == 1; n >>= 1 {
-		last := len(t.peaks) - 1
-		h = join(t.peaks[last], h)
-		t.peaks = t.peaks[:last]
-	}
-	t.peaks = append(t.peaks, h)
-	t.size++
-}
-
-// Root is the Merkle tree hash of all leaves so far.
-func (t *Tree) Root() [32]byte {
-	if t.size == 0 {
-		return sha256.Sum256(nil)
-	}
-	root := t.peaks[len(t.peaks)-1]
-	for i := len(t.peaks) - 2; i >= 0; i-- {
-		root = join(t.peaks[i], root)
-	}
-	return root
-}
-
-// join hashes two subtrees.
-func join(left, right [32]byte) [32]byte {
-	var b [65]byte
-	b[0] = 1
-	copy(b[1:], left[:])
-	copy(b[33:], right[:])
-	return sha256.Sum256(b[:])
-}
-
-// Clone is a tree that grows by itself.
-func (t *Tree) Clone() Tree { return Tree{t.size, slices.Clone(t.peaks)} }
-
-// Bytes writes the peaks, and ReadTree reads them back for a number of leaves.
-func (t *Tree) Bytes() []byte {
-	b := make([]byte, 0, 32*len(t.peaks))
-	for _, p := range t.peaks {
-		b = append(b, p[:]...)
-	}
-	return b
-}
-
-func ReadTree(size uint64, b []byte) (Tree, error) {
-	if len(b) != 32*bits.OnesCount64(size) {
-		return Tree{}, errors.New("results' tree: it does not fit its size")
-	}
-	t := Tree{size: size, peaks: make([][32]byte, len(b)/32)}
-	for i := range t.peaks {
-		copy(t.peaks[i][:], b[32*i:])
-	}
-	return t, nil
-}
+// Tree is the tree of spec/merkle over a growing list of digests: each is a leaf's 32 bytes. The zero Tree is empty.
+type Tree struct{ tree merkle.Tree }
 
 // ErrPath is returned for a path that does not lead to the root.
-var ErrPath = errors.New("results' tree: the leaf is not under this root")
+var ErrPath = merkle.ErrPath
 
-// Path is what proves that the place-th of these leaves is under their root (RFC 6962, section 2.1.1): the roots of the subtrees beside it, from below.
-func Path(leaves [][32]byte, place uint64) [][32]byte {
-	if len(leaves) < 2 {
-		return nil
-	}
-	k := uint64(1) << (bits.Len64(uint64(len(leaves)-1)) - 1)
-	if place < k {
-		return append(Path(leaves[:k], place), rootOf(leaves[k:]))
-	}
-	return append(Path(leaves[k:], place-k), rootOf(leaves[:k]))
+// ReadTree takes a tree of size leaves from exactly its Bytes.
+func ReadTree(size uint64, b []byte) (Tree, error) {
+	t, err := merkle.Read(size, b)
+	return Tree{t}, err
 }
 
-func rootOf(leaves [][32]byte) [32]byte {
-	var t Tree
-	for _, l := range leaves {
-		t.Add(l)
-	}
-	return t.Root()
-}
+// Add appends a leaf.
+func (t *Tree) Add(digest [32]byte) { t.tree.Push(merkle.Leaf(digest[:])) }
+
+// Size is the number of leaves.
+func (t *Tree) Size() uint64 { return t.tree.Size() }
+
+// Root is the Merkle tree hash of all leaves so far.
+func (t *Tree) Root() [32]byte { return t.tree.Root() }
+
+// Clone is a tree that grows by itself.
+func (t *Tree) Clone() Tree { return Tree{t.tree.Clone()} }
+
+// Bytes are what ReadTree reads.
+func (t *Tree) Bytes() []byte { return t.tree.Bytes() }
 
 // Path is what proves that the place-th leaf is under the root of t's leaves and those after them. The place must not be one of t's own, whose leaves are not
 // kept.
 func (t *Tree) Path(after [][32]byte, place uint64) ([][32]byte, error) {
-	size := t.size + uint64(len(after))
-	if place < t.size || place >= size {
-		return nil, fmt.Errorf("results' tree: place %d of %d is not there, the leaves before %d are not kept", place, size, t.size)
-	}
-	var path [][32]byte
-	for from, to := uint64(0), size; to-from > 1; {
-		middle := from + uint64(1)<<(bits.Len64(to-from-1)-1)
-		if place < middle {
-			path, to = append(path, t.span(after, middle, to)), middle
-		} else {
-			path, from = append(path, t.span(after, from, middle)), middle
-		}
-	}
-	slices.Reverse(path) // it was walked from above
-	return path, nil
+	return t.tree.Path(hashes(after), place)
 }
 
-// span is the root of a subtree on the way down. One that lies in t altogether is one of its peaks: its brother holds a later leaf.
-func (t *Tree) span(after [][32]byte, from, to uint64) [32]byte {
-	if from >= t.size {
-		return rootOf(after[from-t.size : to-t.size])
-	}
-	start := uint64(0)
-	for _, peak := range t.peaks {
-		if start == from && to <= t.size {
-			return peak
-		}
-		start += uint64(1) << (bits.Len64(t.size-start) - 1)
-	}
-	middle := from + uint64(1)<<(bits.Len64(to-from-1)-1)
-	return join(t.span(after, from, middle), t.span(after, middle, to))
-}
+// Path is what proves that the place-th of these leaves is under their root.
+func Path(leaves [][32]byte, place uint64) [][32]byte { return merkle.Path(hashes(leaves), place) }
 
 // CheckPath tells whether leaf is the place-th of size leaves under root.
 func CheckPath(root [32]byte, size, place uint64, leaf [32]byte, path [][32]byte) error {
-	if place >= size || len(path) > 64 {
-		return ErrPath
+	return merkle.Check(root, size, place, merkle.Leaf(leaf[:]), path)
+}
+
+func hashes(leaves [][32]byte) [][32]byte {
+	list := make([][32]byte, len(leaves))
+	for i := range leaves {
+		list[i] = merkle.Leaf(leaves[i][:])
 	}
-	var b [33]byte
-	copy(b[1:], leaf[:])
-	h := sha256.Sum256(b[:])
-	last := size - 1
-	for _, beside := range path {
-		switch {
-		case last == 0:
-			return ErrPath // longer than the tree is high
-		case place&1 == 1:
-			h = join(beside, h)
-		case place < last:
-			h = join(h, beside)
-		default: // the last of an uneven row goes up as it is, to where it has a partner on its left
-			for place&1 == 0 {
-				place, last = place>>1, last>>1
-			}
-			h = join(beside, h)
-		}
-		place, last = place>>1, last>>1
-	}
-	if last != 0 || h != root {
-		return ErrPath
-	}
-	return nil
+	return list
 }

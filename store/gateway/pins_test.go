@@ -422,7 +422,7 @@ func TestPinsManyAtOnce(t *testing.T) {
 
 // The real Kubo speaks to the service: add, in the background and not, ls and rm.
 func TestKuboPinsRemotely(t *testing.T) {
-	k := storetest.NewKubo(t)
+	k := storetest.NewDaemon(t, filepath.Join("..", "testdata", "kubo"))
 	k.Start()
 	_, bob, _ := homes(t)
 	url := pinning(t, bob, nil)

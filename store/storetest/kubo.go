@@ -1,47 +1,43 @@
 package storetest
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-multiaddr"
 )
 
-// KuboVersion is the one that store/testdata/kubo pins.
+// KuboVersion is the real Kubo that the house is compared with.
 const KuboVersion = "0.38.2"
 
-// kuboProgram builds the real Kubo from the module proxy once per machine. Go's current
-// compiler needs the newer pebble and swiss that testdata/kubo/go.mod names.
-func kuboProgram(tb testing.TB) string {
+// Kubo builds the real Kubo from the module proxy once per machine and gives its program. Go's current compiler needs the newer pebble and swiss that go.mod in
+// module names, a folder with tools.go.
+func Kubo(tb testing.TB, module string) string {
 	tb.Helper()
 	if testing.Short() {
 		tb.Skip("-short: the comparison with Kubo " + KuboVersion + " builds it, which takes minutes the first time")
 	}
+	must := func(err error) {
+		tb.Helper()
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
 	cache, err := os.UserCacheDir()
-	must(tb, err)
+	must(err)
 	dir := filepath.Join(cache, "hpips-test", "kubo-"+KuboVersion)
 	program := filepath.Join(dir, "ipfs")
 	if out, err := exec.Command(program, "version", "-n").Output(); err == nil && strings.TrimSpace(string(out)) == KuboVersion {
 		return program
 	}
-	must(tb, os.MkdirAll(dir, 0o755))
+	must(os.MkdirAll(dir, 0o755))
 	work := tb.TempDir()
-	from, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/hpips/hpips/store").Output()
-	must(tb, err)
 	for _, name := range []string{"go.mod", "go.sum", "tools.go"} {
-		data, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(from)), "testdata", "kubo", name))
-		must(tb, err)
-		must(tb, os.WriteFile(filepath.Join(work, name), data, 0o644))
+		data, err := os.ReadFile(filepath.Join(module, name))
+		must(err)
+		must(os.WriteFile(filepath.Join(work, name), data, 0o644))
 	}
 	tb.Logf("building Kubo %s, once, into %s", KuboVersion, dir)
 	made := filepath.Join(dir, fmt.Sprintf("ipfs-%d", os.Getpid()))
@@ -50,99 +46,6 @@ func kuboProgram(tb testing.TB) string {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		tb.Fatalf("building Kubo %s: %v\n%s", KuboVersion, err, out)
 	}
-	must(tb, os.Rename(made, program)) // whole or not at all, also with several tests at once
+	must(os.Rename(made, program)) // whole or not at all, also with several tests at once
 	return program
-}
-
-// Kubo is one Kubo node with a repository of its own, on loopback, asking nobody.
-type Kubo struct {
-	tb      testing.TB
-	program string
-	repo    string
-	daemon  *exec.Cmd
-}
-
-// NewKubo makes the repository.
-func NewKubo(tb testing.TB) *Kubo {
-	tb.Helper()
-	k := &Kubo{tb: tb, program: kuboProgram(tb), repo: tb.TempDir()}
-	k.Run("init", "--profile=test")
-	k.Run("bootstrap", "rm", "--all")
-	for key, value := range map[string]string{
-		"AutoConf.Enabled": "false", "AutoTLS.Enabled": "false", "Provide.Enabled": "false", "Discovery.MDNS.Enabled": "false",
-		"Routing.Type": `"none"`, "Routing.DelegatedRouters": "[]", "Ipns.DelegatedPublishers": "[]", "DNS.Resolvers": "{}",
-		"Addresses.Swarm": `["/ip4/127.0.0.1/tcp/0"]`, "Addresses.API": `"/ip4/127.0.0.1/tcp/0"`, "Addresses.Gateway": `""`,
-		// A peer that was slow to answer once is asked again: there is no other, and no routing.
-		"Internal.Bitswap.BroadcastControl.Enable": "false",
-	} {
-		k.Run("config", "--json", key, value)
-	}
-	return k
-}
-
-func (k *Kubo) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, k.program, args...)
-	cmd.Env = append(os.Environ(), "IPFS_PATH="+k.repo, "IPFS_TELEMETRY=off")
-	return cmd
-}
-
-// kuboTime is how long a command of Kubo's may take.
-const kuboTime = 4 * time.Minute
-
-// Run runs a command, which must succeed, and gives what it printed.
-func (k *Kubo) Run(args ...string) string {
-	k.tb.Helper()
-	var errs bytes.Buffer
-	ctx, stop := context.WithTimeout(k.tb.Context(), kuboTime)
-	defer stop()
-	cmd := k.command(ctx, args...)
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		k.tb.Fatalf("ipfs %s: %v\n%s%s", strings.Join(args, " "), err, out, &errs)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// Start runs the daemon until the test ends and returns when it is ready.
-func (k *Kubo) Start() {
-	k.tb.Helper()
-	k.daemon = k.command(context.Background(), "daemon")
-	out, err := k.daemon.StdoutPipe()
-	must(k.tb, err)
-	k.daemon.Stderr = k.daemon.Stdout
-	must(k.tb, k.daemon.Start())
-	k.tb.Cleanup(func() {
-		_ = k.daemon.Process.Signal(os.Interrupt)
-		_ = k.daemon.Wait()
-	})
-	var seen strings.Builder
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		fmt.Fprintln(&seen, lines.Text())
-		if strings.Contains(lines.Text(), "Daemon is ready") {
-			go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the process
-			return
-		}
-	}
-	k.tb.Fatalf("the daemon ended before it was ready:\n%s", &seen)
-}
-
-// Add imports with the flags that make up our profile in this version of Kubo.
-func (k *Kubo) Add(path string) string {
-	return k.Run("add", "-Q", "-r", "-H", "--pin=false", "--cid-version=1", "--raw-leaves", "--chunker=size-1048576", "--max-file-links=1024", path)
-}
-
-// Info is where the daemon listens.
-func (k *Kubo) Info() peer.AddrInfo {
-	k.tb.Helper()
-	for _, line := range strings.Fields(k.Run("id", "-f", "<addrs>")) {
-		addr, err := multiaddr.NewMultiaddr(line)
-		must(k.tb, err)
-		info, err := peer.AddrInfoFromP2pAddr(addr)
-		must(k.tb, err)
-		return *info
-	}
-	k.tb.Fatal("Kubo listens nowhere")
-	return peer.AddrInfo{}
 }

@@ -98,7 +98,7 @@ func TestPublish(t *testing.T) {
 
 // Whoever has Kubo has a node hold what is on it: the real command line, with a real node.
 func TestKuboPinsAtANode(t *testing.T) {
-	k := storetest.NewKubo(t)
+	k := storetest.NewDaemon(t, filepath.Join("..", "..", "store", "testdata", "kubo"))
 	k.Start()
 	bob, at := edge(t, "bob")
 	token, err := os.ReadFile(filepath.Join(bob.Home, "pins.token"))

@@ -1,0 +1,128 @@
+package placement
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the test vectors anew")
+
+// octets are written in hexadecimal digits.
+type octets []byte
+
+func (o octets) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, o), nil }
+
+// TestVectors holds what this package computes against testdata, so that another implementation can check itself.
+func TestVectors(t *testing.T) {
+	for name, vectors := range map[string]func(*testing.T) any{"logarithms": logVectors, "distances": farVectors, "holders": holderVectors, "parents": parentVectors} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join("testdata", name+".json")
+			got, err := json.MarshalIndent(vectors(t), "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, '\n')
+			if *rewrite {
+				if err := os.WriteFile(path, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want = bytes.ReplaceAll(want, []byte("\r"), nil); !bytes.Equal(got, want) {
+				t.Errorf("%s says otherwise:\n%s", path, got)
+			}
+		})
+	}
+}
+
+func logVectors(*testing.T) any {
+	type vector struct {
+		X   uint64 `json:"x,string"`
+		Log uint64 `json:"log2,string"` // in units of 2^-57
+	}
+	var all []vector
+	for _, x := range []uint64{1, 2, 3, 5, 10, 1e9, 1<<32 - 1, 1 << 32, 0xb504f333f9de6484, 0x123456789abcdef, 1<<63 - 1, 1 << 63, math.MaxUint64 - 1, math.MaxUint64} {
+		all = append(all, vector{x, log2(x)})
+	}
+	return all
+}
+
+func farVectors(*testing.T) any {
+	type vector struct {
+		Seed  octets `json:"seed"`
+		Node  octets `json:"node"`
+		Piece octets `json:"piece"`
+		At    octets `json:"nodePoint"`
+		Of    octets `json:"piecePoint"`
+		Far   uint64 `json:"far,string"`
+	}
+	var all []vector
+	for _, name := range []string{"alice", "bob", "carol"} {
+		seed, node, piece := digest("seed "+name), digest("node "+name), digest("piece "+name)
+		at, of := NodePoint(seed, node), PiecePoint(seed, piece)
+		all = append(all, vector{seed[:], node[:], piece[:], at[:], of[:], far(of, at)})
+	}
+	return all
+}
+
+func holderVectors(t *testing.T) any {
+	type node struct {
+		ID      octets `json:"id"`
+		Point   octets `json:"point"`
+		Owner   string `json:"owner"`
+		Network string `json:"network"`
+		Weight  uint64 `json:"weight"`
+	}
+	type drawn struct {
+		Piece   octets `json:"point"`
+		Rules   Rules  `json:"rules"`
+		Holders []int  `json:"holders"` // by their places among the nodes
+	}
+	list := nodes(24, func(i int) uint64 { return uint64(i % 6 * 100) })
+	var all struct {
+		Nodes  []node  `json:"nodes"`
+		Pieces []drawn `json:"pieces"`
+	}
+	for i := range list {
+		list[i].Owner, list[i].Network = fmt.Sprintf("owner %d", i/2), fmt.Sprintf("network %d", i%9)
+		n := list[i]
+		all.Nodes = append(all.Nodes, node{n.ID[:], n.Point[:], n.Owner, n.Network, n.Weight})
+	}
+	for i := range 4 {
+		for _, r := range []Rules{Archive(), {3, 1, 1}, {51, 0, 0}, {51, 2, 0}} {
+			p := piece(i)
+			d := drawn{p[:], r, []int{}}
+			for _, h := range holders(t, p, list, r) {
+				d.Holders = append(d.Holders, slices.IndexFunc(list, func(n Node) bool { return n.ID == h.ID }))
+			}
+			all.Pieces = append(all.Pieces, d)
+		}
+	}
+	return all
+}
+
+func parentVectors(*testing.T) any {
+	type vector struct {
+		Fan     int   `json:"fan"`
+		Holder  int   `json:"holder"`
+		Parents []int `json:"parents"`
+	}
+	var all []vector
+	for fan := MinFan; fan <= MaxFan; fan++ {
+		for i := range 14 {
+			all = append(all, vector{fan, i, slices.Collect(Parents(i, fan))})
+		}
+	}
+	return all
+}

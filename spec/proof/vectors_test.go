@@ -1,0 +1,131 @@
+package proof
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the test vectors anew")
+
+// octets are written in hexadecimal digits.
+type octets []byte
+
+func (o octets) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, o), nil }
+
+// TestVectors holds what this package computes against testdata, so that another implementation can check itself.
+func TestVectors(t *testing.T) {
+	for name, vectors := range map[string]func(*testing.T) any{"pieces": pieceVectors, "proofs": proofVectors, "challenges": challengeVectors, "answers": answerVectors} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join("testdata", name+".json")
+			got, err := json.MarshalIndent(vectors(t), "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, '\n')
+			if *rewrite {
+				if err := os.WriteFile(path, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want = bytes.ReplaceAll(want, []byte("\r"), nil); !bytes.Equal(got, want) {
+				t.Errorf("%s says otherwise:\n%s", path, got)
+			}
+		})
+	}
+}
+
+func pieceVectors(t *testing.T) any {
+	type vector struct {
+		Name   string `json:"name"`
+		Size   uint64 `json:"size"`
+		Leaves uint64 `json:"leaves"`
+		Root   octets `json:"root"`
+		ID     octets `json:"id"`
+		Spans  int    `json:"spans"`
+		First  octets `json:"firstSpan"`
+	}
+	var all []vector
+	for _, size := range sizes {
+		o := outline(t, data("alice", size))
+		p, id := o.Piece(), o.Piece().ID()
+		v := vector{"alice", p.Size, p.Leaves(), p.Root[:], id[:], len(o.spans), nil}
+		if len(o.spans) > 0 {
+			v.First = o.spans[0][:]
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+func proofVectors(t *testing.T) any {
+	type vector struct {
+		Name  string `json:"name"`
+		Size  uint64 `json:"size"`
+		Root  octets `json:"root"`
+		Place uint64 `json:"place"`
+		Proof octets `json:"proof"`
+	}
+	var all []vector
+	for _, row := range []struct {
+		size  int
+		place uint64
+	}{{1, 0}, {2*LeafSize + 1, 2}, {5 * LeafSize, 4}, {5 * LeafSize, 1}, {3*SpanSize + 3*LeafSize + 3, 2*SpanLeaves + 77}, {3*SpanSize + 3*LeafSize + 3, 3*SpanLeaves + 3}} {
+		b := data("bob", row.size)
+		o := outline(t, b)
+		p, err := o.Prove(bytes.NewReader(b), row.place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written, err := p.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := o.Piece().Root
+		all = append(all, vector{"bob", o.size, root[:], row.place, written})
+	}
+	return all
+}
+
+func challengeVectors(*testing.T) any {
+	type vector struct {
+		Seed   octets   `json:"seed"`
+		Holder octets   `json:"holder"`
+		Day    uint64   `json:"day"`
+		Leaves uint64   `json:"leaves,string"`
+		Points []uint64 `json:"points"`
+	}
+	var all []vector
+	for _, n := range []uint64{0, 1, 4, 5, 6, 103, 1 << 20, 1<<40 + 1, MaxHeld} {
+		for _, day := range []uint64{0, 400} {
+			c := challenge("seed", "bob", day)
+			all = append(all, vector{c.Seed[:], c.Holder[:], day, n, c.Points(n)})
+		}
+	}
+	return all
+}
+
+func answerVectors(t *testing.T) any {
+	type vector struct {
+		Chain  string  `json:"chain"`
+		Seed   octets  `json:"seed"`
+		Holder octets  `json:"holder"`
+		Day    uint64  `json:"day"`
+		Places []Place `json:"places"`
+		Answer octets  `json:"answer"`
+	}
+	_, c, pieces, a := bob(t, 7)
+	b, err := a.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []vector{{a.Chain, c.Seed[:], c.Holder[:], c.Day, c.Places(pieces), b}}
+}
