@@ -16,7 +16,6 @@ need_command wasm-ld lld
 need_command node nodejs # test/cosmjs: a wallet as others write them; with Debian's npm 355 small packages, 23 MB
 need_command npm npm
 need_command chromium chromium # test/sdk: pages that fetch from gateways
-need_command nginx nginx-light # test/bench: what the gateway is measured beside
 if command -v dpkg-query >/dev/null; then
 	need_package libc6-dev
 	need_package wasi-libc

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ipfs/go-cid"
@@ -26,8 +27,8 @@ type shelf struct {
 	kept map[cid.Cid][]byte
 	dirs map[cid.Cid][]store.Link
 
-	flood   cid.Cid // a content without end
-	flooded int64   // how much of it came
+	flood   cid.Cid      // a content without end
+	flooded atomic.Int64 // how much of it came
 }
 
 func newShelf() *shelf {
@@ -135,9 +136,12 @@ func (s *shelf) Export(_ context.Context, c cid.Cid, hostPath string, _ int64, _
 }
 
 func (s *shelf) Fetch(ctx context.Context, c cid.Cid, progress func(store.Progress), _ ...peer.ID) (int64, error) {
-	for c == s.flood && ctx.Err() == nil && s.flooded < 1<<30 {
-		s.flooded += 1 << 20
-		progress(store.Progress{Bytes: s.flooded})
+	for c == s.flood && ctx.Err() == nil {
+		sum := s.flooded.Add(1 << 20)
+		if sum > 1<<30 {
+			break
+		}
+		progress(store.Progress{Bytes: sum})
 	}
 	s.mu.Lock()
 	_, file := s.kept[c]

@@ -138,8 +138,8 @@ func TestContentThatNeverEnds(t *testing.T) {
 				spec := tn.unchecked(1)
 				spec.Over.Count, spec.Limits.Output = 8, 1<<20
 				s := finish(t, r, submit(t, r, spec))
-				if s.State != job.Settled || tn.shelf.flooded > 100<<20 {
-					t.Fatalf("status %+v, error %+v; %d bytes came", s, s.Error, tn.shelf.flooded)
+				if s.State != job.Settled || tn.shelf.flooded.Load() > 100<<20 {
+					t.Fatalf("status %+v, error %+v; %d bytes came", s, s.Error, tn.shelf.flooded.Load())
 				}
 			})
 		})

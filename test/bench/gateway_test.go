@@ -66,11 +66,7 @@ func TestGatewayBesideNginx(t *testing.T) {
 // nginx serves the folder of a file on loopback, on as many processes as there are cores, and gives its address.
 func nginx(t *testing.T, file string) string {
 	t.Helper()
-	program, err := exec.LookPath("nginx")
-	if err != nil {
-		program, err = exec.LookPath("/usr/sbin/nginx")
-	}
-	must(t, err)
+	program := nginxProgram(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	at := l.Addr().String()
@@ -119,6 +115,29 @@ server { listen %[2]s backlog=4096; root %[1]s/www; } }
 			t.Fatal("nginx does not answer")
 		}
 	}
+}
+
+// nginxProgram finds nginx, or takes it out of Debian's package: installed, it would serve this machine's port 80 from then on.
+func nginxProgram(t *testing.T) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	must(t, err)
+	dir := filepath.Join(cache, "hpips-test", "nginx")
+	kept := filepath.Join(dir, "usr", "sbin", "nginx")
+	for _, at := range []string{"nginx", "/usr/sbin/nginx", kept} {
+		if program, err := exec.LookPath(at); err == nil {
+			return program
+		}
+	}
+	work := t.TempDir()
+	for _, args := range [][]string{{"apt-get", "download", "-q", "nginx"}, {"sh", "-c", `dpkg-deb -x nginx_*.deb "$0"`, dir}} {
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Dir = work
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Skipf("nginx is not installed, and apt-get does not bring it: %v\n%s", err, text)
+		}
+	}
+	return kept
 }
 
 // audience has clients ask for one object for so long, and gives the MiB/s of all and the 99th percentile of a request in ms. A request that is under
