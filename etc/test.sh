@@ -40,7 +40,7 @@ go_test() { # go_test TIMEOUT FLAGS... -- PACKAGES...
 	shift
 	while [ "$1" != "--" ]; do flags+=("$1") && shift; done
 	shift
-	"$GO" test -p 2 -timeout "$limit" "${flags[@]}" "$@"
+	"$GO" test -p "${at_once:-2}" -timeout "$limit" "${flags[@]}" "$@"
 }
 
 # The tests of an example that was left out are skipped; what the set-up has a compiler for may not be.
@@ -66,7 +66,7 @@ CGO_ENABLED=1 step "a Ledger device made of software" go_test 10m -count=1 -race
 step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
 step "build for Windows" other_system windows
 step "build for macOS" other_system darwin
-step "end to end" go_test 30m -count=1 -- $(packages "test/e2e|test/swarm|test/chaos|test/chain|test/cosmjs|test/sdk|test/trade|test/money|test/audit")
+at_once=1 step "end to end" go_test 30m -count=1 -- $(packages "test/e2e|test/swarm|test/chaos|test/chain|test/cosmjs|test/sdk|test/trade|test/money|test/audit")
 step "nodes that lie" go_test 20m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
 step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench
 finish "all tests passed"

@@ -20,6 +20,7 @@ import (
 // and reveal, and that of a seat that has nothing to do with it. One more juror dies by itself when it has committed itself. All are started again. It ends as if nothing had happened: bob is
 // convicted, no juror is fined, all others are paid, every dispute has ended in time, and deposits and bonds are what the blocks say.
 func TestSoakACourtIsKilled(t *testing.T) {
+	longOnly(t)
 	sellers := []string{"bob", "carol", "dave", "erin", "frank", "grace", "heidi"}
 	rules := audit.Development()
 	rules.PassSeconds, rules.RecentSeconds, rules.CommitBlocks, rules.RevealBlocks = 1800, 5400, 25, 25

@@ -11,8 +11,17 @@ import (
 // trialTime is how long a stage of a trial takes at most: days of the chain, and on a busy machine more of them.
 const trialTime = 5 * time.Minute
 
+// longOnly skips a trial without -soak: it takes minutes, and longer where other tests run beside it. test/swarm convicts liars in the reduced run, too.
+func longOnly(t *testing.T) {
+	t.Helper()
+	if !*soak {
+		t.Skip("a trial of minutes; run it with -args -soak")
+	}
+}
+
 // Bob makes up what he is paid for. Alice, who believes all of it, is told by the jury: he is convicted and gets nothing, those who worked are paid, and so are those who looked.
 func TestSoakALiarIsConvicted(t *testing.T) {
+	longOnly(t)
 	sellers := []string{"bob", "carol", "dave", "erin", "frank", "grace"}
 	v := newVillage(t, plan{names: append(sellers, "alice"), seats: 6, payers: 1, tune: lasting(6),
 		trade: trade{known: 7, sells: sellers, buys: "alice", keeps: "carol", day: 3 * time.Minute, apart: true}})
