@@ -323,8 +323,9 @@ func (v *village) rests(ctx context.Context, paid ...*villager) (d *receipts.Doc
 		if err1 != nil || err2 != nil || len(audits)+len(disputes) > 0 {
 			return false
 		}
-		d = v.docket(ctx)
-		return d.Pending == 0 && !slices.ContainsFunc(paid, func(p *villager) bool { return d.Paid[p.id] == 0 })
+		d = v.docket(ctx) // the newest block, which may hold a verdict, is read with the next one
+		_, ended := d.Longest()
+		return ended && d.Pending == 0 && !slices.ContainsFunc(paid, func(p *villager) bool { return d.Paid[p.id] == 0 })
 	})
 	return d
 }
