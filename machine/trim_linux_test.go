@@ -22,9 +22,6 @@ func TestTrim(t *testing.T) {
 
 // A program that a linker prepares at its start, as with cgo, calls foreign functions through addresses that were written into memory which is read-only from then on.
 func TestTrimLinked(t *testing.T) {
-	if _, err := exec.LookPath("gcc"); err != nil {
-		t.Skip("no gcc")
-	}
 	dir := t.TempDir()
 	program := filepath.Join(dir, "linked")
 	build := exec.Command("go", "build", "-o", program, "-buildmode=pie", "-ldflags=-linkmode=external", "./testdata/linked")
