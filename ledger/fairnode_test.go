@@ -104,6 +104,25 @@ func (f *fair) TxSearch(_ context.Context, what string, _ bool, page, size *int,
 	return &ctypes.ResultTxSearch{Txs: found[from:to], TotalCount: len(found)}, nil
 }
 
+// BlockSearch finds by one attribute of one event that fell due.
+func (f *fair) BlockSearch(ctx context.Context, what string, page, size *int, _ string) (*ctypes.ResultBlockSearch, error) {
+	name, value, _ := strings.Cut(what, "=")
+	kind, key, _ := strings.Cut(name, ".")
+	var found []*ctypes.ResultBlock
+	for i, b := range f.blocks {
+		if slices.ContainsFunc(events(b.events), func(e Event) bool { return e.Type == kind && e.Attributes[key] == strings.Trim(value, "'") }) {
+			h := int64(i + 1)
+			one, err := f.Block(ctx, &h)
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, one)
+		}
+	}
+	from, to := min((*page-1)**size, len(found)), min(*page**size, len(found))
+	return &ctypes.ResultBlockSearch{Blocks: found[from:to], TotalCount: len(found)}, nil
+}
+
 func (f *fair) ABCIQueryWithOptions(_ context.Context, path string, data cmtbytes.HexBytes, o rpcclient.ABCIQueryOptions) (*ctypes.ResultABCIQuery, error) {
 	if o.Height > 0 && o.Height < f.kept {
 		return &ctypes.ResultABCIQuery{Response: abci.ResponseQuery{Code: codeRequest, Codespace: root, Log: "failed to load state: version does not exist"}}, nil
@@ -145,6 +164,8 @@ func (f *fair) ABCIQueryWithOptions(_ context.Context, path string, data cmtbyte
 			return nil, err
 		}
 		m = f.days[q.Day].providers(f.owners)
+	case "/hpips.escrow.v1.Query/Lease": // all are buried
+		return &ctypes.ResultABCIQuery{Response: abci.ResponseQuery{Code: codeRequest, Codespace: root, Log: "lease is not known: unknown request"}}, nil
 	case "/cosmos.gov.v1.Query/Proposals":
 		m = &govv1.QueryProposalsResponse{Proposals: f.votes}
 	default:

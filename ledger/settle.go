@@ -198,7 +198,7 @@ func (s *settler) block(ctx context.Context, w written) error {
 			return differ("block %d: lease %s is paid and nothing of it became final", height, told["lease"])
 		case e.Type == "hpips_paid":
 			told = e.Attributes
-		case e.Type == "hpips_juror_paid":
+		case e.Type == juryPaid:
 			if err := s.juror(height, told, e.Attributes, moved); err != nil {
 				return err
 			}

@@ -60,7 +60,7 @@ func (s *settler) saidJurors(w written) error {
 			switch e.Type {
 			case "hpips_paid":
 				told = e.Attributes
-			case "hpips_juror_paid":
+			case juryPaid:
 				if err := s.juror(w.height, told, e.Attributes, moved); err != nil {
 					return err
 				}

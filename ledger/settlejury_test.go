@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/hpips/hpips/proto/gen/auditv1"
 	"github.com/hpips/hpips/spec/money"
+	"github.com/hpips/hpips/spec/voucher"
 )
 
 // judged is a fair on whose day 0 bob's first redemption waits for a jury and is paid on day 1, with the one behind it, and on whose day 1 dave's goes back to alice. A juror is paid by a
@@ -101,6 +103,17 @@ func TestAForgedJuryIsNamed(t *testing.T) {
 		c.forge(f)
 		if got, err := settle(t, l, 1); err != nil || got.OK || !strings.Contains(got.Differs, c.differ) {
 			t.Errorf("%s: %+v, %v; want %q", what, got, err, c.differ)
+		}
+	}
+}
+
+// A lease that is buried still tells what its jurors cost, whoever paid them: a transaction or a verdict.
+func TestABuriedLeaseTellsItsJurors(t *testing.T) {
+	_, l := judged(t)
+	for name, want := range map[string]uint64{"jury": 7_000, "one": 0} {
+		terms := sha256.Sum256([]byte(name))
+		if got, err := l.JuryPay(t.Context(), voucher.LeaseID(fairAddress("alice"), terms)); err != nil || got != want {
+			t.Errorf("%s: %d, %v; want %d", name, got, err, want)
 		}
 	}
 }

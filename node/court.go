@@ -98,11 +98,7 @@ func (c *court) Paid(ctx context.Context, of voucher.ID) (uint64, error) {
 	if w == nil {
 		return 0, errNoChainNode
 	}
-	l, err := w.Lease(ctx, of)
-	if ledger.IsNotFound(err) {
-		return 0, nil
-	}
-	return l.Jury, err
+	return w.JuryPay(ctx, of)
 }
 
 // Admit asks the chain who a juror is, and whether it was drawn.

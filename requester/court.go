@@ -83,7 +83,7 @@ type Court interface {
 	Rounds(ctx context.Context) ([]Round, error)
 	// Recent are a node's redemptions whose pay is final, of this node's leases and of others, and until when they can be disputed all the same: zero where the node was not convicted.
 	Recent(ctx context.Context, node [32]byte) (all []Hearing, until time.Time, err error)
-	// Paid is what jurors were paid from a lease so far; 0 for one that the chain does not know.
+	// Paid is what jurors were paid from a lease so far; also if the chain has none of it any more.
 	Paid(ctx context.Context, of voucher.ID) (uint64, error)
 	// Admit tells who a juror is that the chain would hear in a matter with so many places, or why not.
 	Admit(ctx context.Context, m trust.Matter, places int, juror [32]byte, proof sortition.Proof) (Juror, error)
