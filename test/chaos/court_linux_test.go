@@ -25,7 +25,7 @@ func TestSoakACourtIsKilled(t *testing.T) {
 	rules := audit.Development()
 	rules.PassSeconds, rules.RecentSeconds, rules.CommitBlocks, rules.RevealBlocks = 1800, 5400, 25, 25
 	v := newVillage(t, plan{names: append(sellers, "alice"), seats: 7, payers: 1, tune: lasting(7), jury: &rules,
-		trade: trade{known: 8, sells: sellers, buys: "alice", keeps: "carol", day: 10 * time.Minute, price: "36", apart: true}})
+		trade: trade{known: 8, sells: sellers, buys: "alice", keeps: "carol", day: 10 * time.Minute, price: trialPrice, apart: true}})
 	bob, alice := v.folk[0], v.folk[7]
 	for _, c := range v.folk {
 		c.runs(built.liar)
@@ -38,7 +38,7 @@ func TestSoakACourtIsKilled(t *testing.T) {
 	v.sell(alice, len(sellers))
 	w := &town{t: t, rng: v.rng, alice: alice.PC, steps: "30000"}
 	began := time.Now()
-	alice.Hpips(t, "map", built.guest, "--over", fmt.Sprintf("count:%d", counted(28, 140)), "--verify", "jury", "-o", "json", "--", "squares", w.steps).Status(t)
+	v.hears(alice, w.steps, len(sellers), counted(42, 140))
 
 	killed := v.whileDisputed(w, bob, alice)
 	d := v.adjourned(t.Context(), bob)
