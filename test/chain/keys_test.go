@@ -16,6 +16,7 @@ import (
 // Bob's node is registered on alice's chain. He fears that somebody saw his keys and changes both; with the new ones he wins the second of two
 // seats, so that every further block has a vote of the new key. While he sits he cannot change keys again, and he gives up the seat.
 func TestBobChangesHisKeys(t *testing.T) {
+	t.Parallel()
 	program, alice := desk(t)
 	l := window(t, alice.Home)
 	bob := pc.New(t, program, "bob", "--join", alice.Address(t))
