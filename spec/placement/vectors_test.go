@@ -1,49 +1,17 @@
 package placement
 
 import (
-	"bytes"
-	"encoding/hex"
-	"encoding/json"
-	"flag"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/hpips/hpips/spec/spectest"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the test vectors anew")
-
-// octets are written in hexadecimal digits.
-type octets []byte
-
-func (o octets) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, o), nil }
 
 // TestVectors holds what this package computes against testdata, so that another implementation can check itself.
 func TestVectors(t *testing.T) {
-	for name, vectors := range map[string]func(*testing.T) any{"logarithms": logVectors, "distances": farVectors, "holders": holderVectors, "parents": parentVectors} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join("testdata", name+".json")
-			got, err := json.MarshalIndent(vectors(t), "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, '\n')
-			if *rewrite {
-				if err := os.WriteFile(path, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if want = bytes.ReplaceAll(want, []byte("\r"), nil); !bytes.Equal(got, want) {
-				t.Errorf("%s says otherwise:\n%s", path, got)
-			}
-		})
-	}
+	spectest.Vectors(t, map[string]func(*testing.T) any{"logarithms": logVectors, "distances": farVectors, "holders": holderVectors, "parents": parentVectors})
 }
 
 func logVectors(*testing.T) any {
@@ -60,12 +28,12 @@ func logVectors(*testing.T) any {
 
 func farVectors(*testing.T) any {
 	type vector struct {
-		Seed  octets `json:"seed"`
-		Node  octets `json:"node"`
-		Piece octets `json:"piece"`
-		At    octets `json:"nodePoint"`
-		Of    octets `json:"piecePoint"`
-		Far   uint64 `json:"far,string"`
+		Seed  spectest.Octets `json:"seed"`
+		Node  spectest.Octets `json:"node"`
+		Piece spectest.Octets `json:"piece"`
+		At    spectest.Octets `json:"nodePoint"`
+		Of    spectest.Octets `json:"piecePoint"`
+		Far   uint64          `json:"far,string"`
 	}
 	var all []vector
 	for _, name := range []string{"alice", "bob", "carol"} {
@@ -78,16 +46,16 @@ func farVectors(*testing.T) any {
 
 func holderVectors(t *testing.T) any {
 	type node struct {
-		ID      octets `json:"id"`
-		Point   octets `json:"point"`
-		Owner   string `json:"owner"`
-		Network string `json:"network"`
-		Weight  uint64 `json:"weight"`
+		ID      spectest.Octets `json:"id"`
+		Point   spectest.Octets `json:"point"`
+		Owner   string          `json:"owner"`
+		Network string          `json:"network"`
+		Weight  uint64          `json:"weight"`
 	}
 	type drawn struct {
-		Piece   octets `json:"point"`
-		Rules   Rules  `json:"rules"`
-		Holders []int  `json:"holders"` // by their places among the nodes
+		Piece   spectest.Octets `json:"point"`
+		Rules   Rules           `json:"rules"`
+		Holders []int           `json:"holders"` // by their places among the nodes
 	}
 	list := nodes(24, func(i int) uint64 { return uint64(i % 6 * 100) })
 	var all struct {

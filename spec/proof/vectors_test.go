@@ -2,56 +2,25 @@ package proof
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
+
+	"github.com/hpips/hpips/spec/spectest"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the test vectors anew")
-
-// octets are written in hexadecimal digits.
-type octets []byte
-
-func (o octets) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, o), nil }
 
 // TestVectors holds what this package computes against testdata, so that another implementation can check itself.
 func TestVectors(t *testing.T) {
-	for name, vectors := range map[string]func(*testing.T) any{"pieces": pieceVectors, "proofs": proofVectors, "challenges": challengeVectors, "answers": answerVectors} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join("testdata", name+".json")
-			got, err := json.MarshalIndent(vectors(t), "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, '\n')
-			if *rewrite {
-				if err := os.WriteFile(path, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if want = bytes.ReplaceAll(want, []byte("\r"), nil); !bytes.Equal(got, want) {
-				t.Errorf("%s says otherwise:\n%s", path, got)
-			}
-		})
-	}
+	spectest.Vectors(t, map[string]func(*testing.T) any{"pieces": pieceVectors, "proofs": proofVectors, "challenges": challengeVectors, "answers": answerVectors})
 }
 
 func pieceVectors(t *testing.T) any {
 	type vector struct {
-		Name   string `json:"name"`
-		Size   uint64 `json:"size"`
-		Leaves uint64 `json:"leaves"`
-		Root   octets `json:"root"`
-		ID     octets `json:"id"`
-		Spans  int    `json:"spans"`
-		First  octets `json:"firstSpan"`
+		Name   string          `json:"name"`
+		Size   uint64          `json:"size"`
+		Leaves uint64          `json:"leaves"`
+		Root   spectest.Octets `json:"root"`
+		ID     spectest.Octets `json:"id"`
+		Spans  int             `json:"spans"`
+		First  spectest.Octets `json:"firstSpan"`
 	}
 	var all []vector
 	for _, size := range sizes {
@@ -68,11 +37,11 @@ func pieceVectors(t *testing.T) any {
 
 func proofVectors(t *testing.T) any {
 	type vector struct {
-		Name  string `json:"name"`
-		Size  uint64 `json:"size"`
-		Root  octets `json:"root"`
-		Place uint64 `json:"place"`
-		Proof octets `json:"proof"`
+		Name  string          `json:"name"`
+		Size  uint64          `json:"size"`
+		Root  spectest.Octets `json:"root"`
+		Place uint64          `json:"place"`
+		Proof spectest.Octets `json:"proof"`
 	}
 	var all []vector
 	for _, row := range []struct {
@@ -97,11 +66,11 @@ func proofVectors(t *testing.T) any {
 
 func challengeVectors(*testing.T) any {
 	type vector struct {
-		Seed   octets   `json:"seed"`
-		Holder octets   `json:"holder"`
-		Day    uint64   `json:"day"`
-		Leaves uint64   `json:"leaves,string"`
-		Points []uint64 `json:"points"`
+		Seed   spectest.Octets `json:"seed"`
+		Holder spectest.Octets `json:"holder"`
+		Day    uint64          `json:"day"`
+		Leaves uint64          `json:"leaves,string"`
+		Points []uint64        `json:"points"`
 	}
 	var all []vector
 	for _, n := range []uint64{0, 1, 4, 5, 6, 103, 1 << 20, 1<<40 + 1, MaxHeld} {
@@ -115,12 +84,12 @@ func challengeVectors(*testing.T) any {
 
 func answerVectors(t *testing.T) any {
 	type vector struct {
-		Chain  string  `json:"chain"`
-		Seed   octets  `json:"seed"`
-		Holder octets  `json:"holder"`
-		Day    uint64  `json:"day"`
-		Places []Place `json:"places"`
-		Answer octets  `json:"answer"`
+		Chain  string          `json:"chain"`
+		Seed   spectest.Octets `json:"seed"`
+		Holder spectest.Octets `json:"holder"`
+		Day    uint64          `json:"day"`
+		Places []Place         `json:"places"`
+		Answer spectest.Octets `json:"answer"`
 	}
 	_, c, pieces, a := bob(t, 7)
 	b, err := a.Bytes()

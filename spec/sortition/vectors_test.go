@@ -1,61 +1,22 @@
 package sortition
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"encoding/hex"
-	"encoding/json"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
-)
 
-var rewrite = flag.Bool("rewrite", false, "write the test vectors anew")
+	"github.com/hpips/hpips/spec/spectest"
+)
 
 // TestVectors holds what this package computes against testdata, so that another implementation can check itself. The secret keys are
 // SHA-256 of a name: "alice", "bob", "alice's votes", "alice's vrf".
 func TestVectors(t *testing.T) {
-	for name, vectors := range map[string]func(*testing.T) any{
+	spectest.Vectors(t, map[string]func(*testing.T) any{
 		"seeds": seedVectors, "draws": drawVectors, "turns": turnVectors, "observing": observingVectors, "words": wordVectors,
-	} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join("testdata", name+".json")
-			var b bytes.Buffer
-			enc := json.NewEncoder(&b)
-			enc.SetIndent("", "  ")
-			enc.SetEscapeHTML(false)
-			if err := enc.Encode(vectors(t)); err != nil {
-				t.Fatal(err)
-			}
-			if *rewrite {
-				if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, want := bytes.Split(b.Bytes(), []byte("\n")), bytes.Split(bytes.ReplaceAll(text, []byte("\r"), nil), []byte("\n"))
-			for i := range min(len(got), len(want)) {
-				if !bytes.Equal(got[i], want[i]) {
-					t.Fatalf("%s:%d: %s, want %s", path, i+1, got[i], want[i])
-				}
-			}
-			if len(got) != len(want) {
-				t.Fatalf("%s has %d lines, want %d", path, len(want), len(got))
-			}
-		})
-	}
+	})
 }
-
-// octets are written in hexadecimal digits.
-type octets []byte
-
-func (o octets) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, o), nil }
 
 func seedVectors(t *testing.T) any {
 	type row struct {
@@ -63,8 +24,8 @@ func seedVectors(t *testing.T) any {
 		Height      int64
 		Public      Key
 		Before      Seed
-		Alpha       octets
-		Transaction octets
+		Alpha       spectest.Octets
+		Transaction spectest.Octets
 		Beta        Beta
 		After       Seed
 	}
@@ -93,7 +54,7 @@ func drawVectors(t *testing.T) any {
 		Epoch  uint64
 		Seed   Seed
 		Public Key
-		Alpha  octets
+		Alpha  spectest.Octets
 		Proof  Proof
 		Output Output
 	}
@@ -197,12 +158,12 @@ func observingVectors(t *testing.T) any {
 	type slot struct {
 		Slot  uint64
 		Index uint32
-		Point octets
+		Point spectest.Octets
 	}
 	var all struct {
 		Seed     Seed
 		Node     Key
-		Point    octets
+		Point    spectest.Octets
 		Looks    []slot
 		Picked   []uint64
 		Networks map[string]string
@@ -245,13 +206,13 @@ func observingVectors(t *testing.T) any {
 
 func wordVectors(t *testing.T) any {
 	type word struct {
-		Bytes, Signed octets
+		Bytes, Signed spectest.Octets
 		Signatures    map[string]string
 	}
 	alice, _ := person("alice")
 	votes, _ := person("alice's votes")
 	vrf, _ := person("alice's vrf")
-	must := func(b []byte, err error) octets {
+	must := func(b []byte, err error) spectest.Octets {
 		if err != nil {
 			t.Fatal(err)
 		}

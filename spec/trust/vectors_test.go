@@ -4,49 +4,18 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/hpips/hpips/spec/spectest"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the test vectors anew")
-
-// octets are written in hexadecimal digits.
-type octets []byte
-
-func (o octets) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, o), nil }
 
 // TestVectors holds what this package computes against testdata, so that another implementation can check itself.
 func TestVectors(t *testing.T) {
-	for name, vectors := range map[string]func() any{"rates": rateVectors, "draws": drawVectors, "leaves": leafVectors, "jurors": jurorVectors, "commitments": commitmentVectors} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join("testdata", name+".json")
-			got, err := json.MarshalIndent(vectors(), "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, '\n')
-			if *rewrite {
-				if err := os.WriteFile(path, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if want = bytes.ReplaceAll(want, []byte("\r"), nil); !bytes.Equal(got, want) {
-				t.Errorf("%s says otherwise:\n%s", path, got)
-			}
-		})
-	}
+	spectest.Vectors(t, map[string]func(*testing.T) any{"rates": rateVectors, "draws": drawVectors, "leaves": leafVectors, "jurors": jurorVectors, "commitments": commitmentVectors})
 }
 
-func rateVectors() any {
+func rateVectors(*testing.T) any {
 	type vector struct {
 		Price  uint64 `json:"price,string"`
 		Bond   uint64 `json:"bond,string"`
@@ -65,14 +34,14 @@ func rateVectors() any {
 	return all
 }
 
-func drawVectors() any {
+func drawVectors(*testing.T) any {
 	type vector struct {
-		Seed    octets   `json:"seed"`
-		Root    octets   `json:"root"`
-		Span    Span     `json:"span"`
-		Rate    uint64   `json:"rate"`
-		ByPlace bool     `json:"byPlace"`
-		Drawn   []uint64 `json:"drawn"`
+		Seed    spectest.Octets `json:"seed"`
+		Root    spectest.Octets `json:"root"`
+		Span    Span            `json:"span"`
+		Rate    uint64          `json:"rate"`
+		ByPlace bool            `json:"byPlace"`
+		Drawn   []uint64        `json:"drawn"`
 	}
 	var all []vector
 	for _, name := range []string{"alice", "bob"} {
@@ -92,17 +61,17 @@ func drawVectors() any {
 	return all
 }
 
-func leafVectors() any {
+func leafVectors(*testing.T) any {
 	type vector struct {
-		Terms     octets `json:"terms"`
-		Place     uint64 `json:"place"`
-		Statement octets `json:"statement"`
-		Result    octets `json:"result"`
-		Work      uint64 `json:"work"`
-		Before    uint64 `json:"before"`
-		Salt      octets `json:"salt"`
-		Seal      octets `json:"seal"`
-		Answer    octets `json:"answer"`
+		Terms     spectest.Octets `json:"terms"`
+		Place     uint64          `json:"place"`
+		Statement spectest.Octets `json:"statement"`
+		Result    spectest.Octets `json:"result"`
+		Work      uint64          `json:"work"`
+		Before    uint64          `json:"before"`
+		Salt      spectest.Octets `json:"salt"`
+		Seal      spectest.Octets `json:"seal"`
+		Answer    spectest.Octets `json:"answer"`
 	}
 	var all []vector
 	for i, name := range []string{"alice", "bob"} {
@@ -115,23 +84,23 @@ func leafVectors() any {
 	return all
 }
 
-func jurorVectors() any {
+func jurorVectors(*testing.T) any {
 	type vector struct {
-		Chain     string   `json:"chain"`
-		Node      octets   `json:"node"`
-		Sequence  uint64   `json:"sequence"`
-		Place     uint64   `json:"place"`
-		Round     uint64   `json:"round"`
-		Seed      octets   `json:"seed"`
-		Alpha     octets   `json:"alpha"`
-		Key       octets   `json:"key"`
-		Voice     octets   `json:"commitment"`
-		Signature octets   `json:"signature"`
-		Tickets   uint64   `json:"tickets"`
-		Called    uint64   `json:"called"`
-		Threshold octets   `json:"threshold"`
-		Points    []string `json:"points"`
-		Point     uint64   `json:"pointOfAMillion"`
+		Chain     string          `json:"chain"`
+		Node      spectest.Octets `json:"node"`
+		Sequence  uint64          `json:"sequence"`
+		Place     uint64          `json:"place"`
+		Round     uint64          `json:"round"`
+		Seed      spectest.Octets `json:"seed"`
+		Alpha     spectest.Octets `json:"alpha"`
+		Key       spectest.Octets `json:"key"`
+		Voice     spectest.Octets `json:"commitment"`
+		Signature spectest.Octets `json:"signature"`
+		Tickets   uint64          `json:"tickets"`
+		Called    uint64          `json:"called"`
+		Threshold spectest.Octets `json:"threshold"`
+		Points    []string        `json:"points"`
+		Point     uint64          `json:"pointOfAMillion"`
 	}
 	secret := sha256.Sum256([]byte("bob"))
 	key := ed25519.NewKeyFromSeed(secret[:])
@@ -153,13 +122,13 @@ func jurorVectors() any {
 	return all
 }
 
-func commitmentVectors() any {
+func commitmentVectors(*testing.T) any {
 	type vector struct {
-		Result     octets `json:"result"`
-		State      octets `json:"state"`
-		Node       octets `json:"node"`
-		Salt       octets `json:"salt"`
-		Commitment octets `json:"commitment"`
+		Result     spectest.Octets `json:"result"`
+		State      spectest.Octets `json:"state"`
+		Node       spectest.Octets `json:"node"`
+		Salt       spectest.Octets `json:"salt"`
+		Commitment spectest.Octets `json:"commitment"`
 	}
 	var all []vector
 	for _, name := range []string{"alice", "bob"} {

@@ -4,57 +4,18 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 
 	"github.com/hpips/hpips/spec/canon"
+	"github.com/hpips/hpips/spec/spectest"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the test vectors anew")
-
-// octets are written in hexadecimal digits.
-type octets []byte
-
-func (o octets) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, o), nil }
 
 // TestVectors holds what this package computes against testdata, so that another implementation can check itself. Secret keys are SHA-256 of a name.
 func TestVectors(t *testing.T) {
-	for name, vectors := range map[string]func(*testing.T) any{"leases": leaseVectors, "vouchers": voucherVectors, "redemptions": redemptionVectors, "costs": costVectors, "refused": refusedVectors} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join("testdata", name+".json")
-			var b bytes.Buffer
-			enc := json.NewEncoder(&b)
-			enc.SetIndent("", "  ")
-			if err := enc.Encode(vectors(t)); err != nil {
-				t.Fatal(err)
-			}
-			if *rewrite {
-				if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, want := bytes.Split(b.Bytes(), []byte("\n")), bytes.Split(bytes.ReplaceAll(text, []byte("\r"), nil), []byte("\n"))
-			for i := range min(len(got), len(want)) {
-				if !bytes.Equal(got[i], want[i]) {
-					t.Fatalf("%s:%d: %s, want %s", path, i+1, got[i], want[i])
-				}
-			}
-			if len(got) != len(want) {
-				t.Fatalf("%s has %d lines, want %d", path, len(want), len(got))
-			}
-		})
-	}
+	spectest.Vectors(t, map[string]func(*testing.T) any{"leases": leaseVectors, "vouchers": voucherVectors, "redemptions": redemptionVectors, "costs": costVectors, "refused": refusedVectors})
 }
 
 func secretOf(name string) []byte {
@@ -74,9 +35,9 @@ func words() []Voucher {
 
 func leaseVectors(*testing.T) any {
 	type vector struct {
-		Payer string `json:"payer"`
-		Terms octets `json:"terms"`
-		ID    octets `json:"id"`
+		Payer string          `json:"payer"`
+		Terms spectest.Octets `json:"terms"`
+		ID    spectest.Octets `json:"id"`
 	}
 	var all []vector
 	for _, payer := range []string{"", "hpips1alice", "hpips1bob"} {
@@ -90,15 +51,15 @@ func leaseVectors(*testing.T) any {
 
 func voucherVectors(t *testing.T) any {
 	type vector struct {
-		Chain     string `json:"chain"`
-		Lease     octets `json:"lease"`
-		Amount    uint64 `json:"amount,string"`
-		Usage     Usage  `json:"usage"`
-		Root      octets `json:"root"`
-		Key       octets `json:"key"`
-		Bytes     octets `json:"bytes"`
-		Digest    octets `json:"digest"`
-		Signature octets `json:"signature"`
+		Chain     string          `json:"chain"`
+		Lease     spectest.Octets `json:"lease"`
+		Amount    uint64          `json:"amount,string"`
+		Usage     Usage           `json:"usage"`
+		Root      spectest.Octets `json:"root"`
+		Key       spectest.Octets `json:"key"`
+		Bytes     spectest.Octets `json:"bytes"`
+		Digest    spectest.Octets `json:"digest"`
+		Signature spectest.Octets `json:"signature"`
 	}
 	var all []vector
 	key := secp256k1.PrivKeyFromBytes(secretOf("alice")).PubKey().SerializeCompressed()
@@ -129,20 +90,20 @@ func voucherVectors(t *testing.T) any {
 
 func redemptionVectors(t *testing.T) any {
 	type one struct {
-		Voucher   octets `json:"voucher"`
-		Signature octets `json:"signature"`
+		Voucher   spectest.Octets `json:"voucher"`
+		Signature spectest.Octets `json:"signature"`
 	}
 	type vector struct {
-		Chain     string `json:"chain"`
-		Claims    []one  `json:"claims"`
-		Node      octets `json:"node"`
-		Signed    octets `json:"signed"`
-		Signature octets `json:"signature"`
+		Chain     string          `json:"chain"`
+		Claims    []one           `json:"claims"`
+		Node      spectest.Octets `json:"node"`
+		Signed    spectest.Octets `json:"signed"`
+		Signature spectest.Octets `json:"signature"`
 	}
 	bob := ed25519.NewKeyFromSeed(secretOf("bob"))
 	var all []vector
 	var claims []Claim
-	v := vector{Chain: "hpips-1", Node: octets(bob.Public().(ed25519.PublicKey))}
+	v := vector{Chain: "hpips-1", Node: spectest.Octets(bob.Public().(ed25519.PublicKey))}
 	for _, w := range words()[1:3] {
 		w.Chain = v.Chain
 		b, err := w.Bytes()
@@ -194,8 +155,8 @@ func costVectors(t *testing.T) any {
 // refusedVectors are bytes that are no voucher although they look like one.
 func refusedVectors(t *testing.T) any {
 	type vector struct {
-		Why   string `json:"why"`
-		Bytes octets `json:"bytes"`
+		Why   string          `json:"why"`
+		Bytes spectest.Octets `json:"bytes"`
 	}
 	good, err := words()[1].Bytes()
 	if err != nil {
@@ -222,7 +183,7 @@ func refusedVectors(t *testing.T) any {
 		Usage  Usage  `cbor:"usage"`
 	}{"hpips-1", ID{}, -1, Usage{}}
 	all := []vector{
-		{"nothing", octets{}},
+		{"nothing", spectest.Octets{}},
 		{"a byte after its end", append(bytes.Clone(good), 0)},
 		{"its last byte is lacking", good[:len(good)-1]},
 		{"no chain", canon.MustEncode(zeros{"", ID{}, 1, map[string]any{}})},
