@@ -14,6 +14,7 @@ import (
 	"github.com/hpips/hpips/auditor"
 	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/p2p"
+	"github.com/hpips/hpips/pay"
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/money"
@@ -28,6 +29,10 @@ type bar struct {
 	least uint64 // uhpips for 3.6 × 10^12 instructions, below which nothing is run again
 }
 
+// leastFor is the price, per workUnit of instructions, below which nothing is run again, where a core's hour costs so much: a program that counts as many instructions as any is taken
+// for (pay.Fastest), and was paid for its time, has paid for a second look twice over, as small tasks have a margin.
+func leastFor(hour uint64) uint64 { return max(1, hour/(2*pay.Fastest)) }
+
 // budget is how many instructions are run for a payment. Assets other than HPIPS have no price here: for those it runs what a tenth of an HPIPS would be paid for.
 func (b bar) budget(denom string, amount uint64) uint64 {
 	if denom != money.Denom {
@@ -40,10 +45,6 @@ func (b bar) budget(denom string, amount uint64) uint64 {
 	q, _ := bits.Div64(hi, lo, b.least)
 	return q
 }
-
-// fastest is how many instructions a nanosecond of a core executes at most, as spec/meter counts them: most of those that a compiler takes together cost nothing, and a loop of seven runs
-// twenty-five. Whoever did such work and was paid for its time has paid for a second look, too.
-const fastest = 100
 
 // workUnit is what rates of work are for, in instructions (spec/voucher.Rates).
 const workUnit = 3_600_000_000_000

@@ -63,7 +63,7 @@ func TestWhatIsPaidForBoundsWhatIsRun(t *testing.T) {
 // A loop of few instructions is paid by its time, in which it runs more of them than anything else: what was paid for it is enough for a juror with the same prices.
 func TestATightLoopIsLookedAt(t *testing.T) {
 	const hour = 3_600_000 // uhpips
-	b := bar{least: hour / fastest}
+	b := bar{least: leastFor(hour)}
 	paid := uint64(100) // for a tenth of a second
 	if got := b.budget(money.Denom, paid); got < 100_000_000*25 {
 		t.Errorf("%d instructions are run for %d uhpips", got, paid)

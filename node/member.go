@@ -276,7 +276,7 @@ func (m *member) examining(cfg Config) (err error) {
 	if price == 0 {
 		price = market.DefaultRates.CPU
 	}
-	b := bar{m.chain, m.host, max(1, price/fastest)}
+	b := bar{m.chain, m.host, leastFor(price)}
 	deps, juror := perjured(m.dir, b, auditor.Deps{Keys: b, Chain: b, Dial: b.dial, Examiner: m.examiner}, auditor.DefaultJuror())
 	m.juror = auditor.NewJuror(m.log.With("room", "auditor"), deps, juror)
 	return nil

@@ -88,9 +88,9 @@ func product(a, b uint64) uint64 {
 // the meters.
 func margin(elapsed time.Duration) time.Duration { return elapsed/50 + 20*time.Millisecond }
 
-// fastest is how many instructions are counted in a nanosecond of processor time at most, three times what an ordinary program comes to (examples/primes: 22): compiled code needs
+// Fastest is how many instructions are counted in a nanosecond of processor time at most, three times what an ordinary program comes to (examples/primes: 22): compiled code needs
 // no instruction of the machine for many of those that are counted.
-const fastest = 64
+const Fastest = 64
 
 // Plausible refuses a result that claims more time than went by between its task's sending and its coming, more processor time than that many
 // cores had in it, or more work than that processor time is enough for. cores is that of the task.
@@ -107,7 +107,7 @@ func Plausible(r job.Result, elapsed time.Duration, cores int) error {
 
 // Executed refuses a result that claims more work than its processor time is enough for, whatever the clock said.
 func Executed(r job.Result) error {
-	if cpu := time.Duration(max(r.Usage.CPU, 0)); r.Usage.Work < 0 || uint64(r.Usage.Work) > product(fastest, uint64(cpu+margin(cpu))) {
+	if cpu := time.Duration(max(r.Usage.CPU, 0)); r.Usage.Work < 0 || uint64(r.Usage.Work) > product(Fastest, uint64(cpu+margin(cpu))) {
 		return fmt.Errorf("result of task %d: %w: claims %d instructions in %v of processor time", r.Index, ErrUsage, r.Usage.Work, cpu)
 	}
 	return nil
@@ -117,7 +117,7 @@ func Executed(r job.Result) error {
 // and devices. A provider that adds a little to each of many small tasks is found by this, and one that counts the time for which tasks waited.
 func Within(u voucher.Usage, elapsed time.Duration, slots int, res job.Resources) error {
 	most := Full(res, time.Duration(min(product(uint64(max(slots, 1)), uint64(elapsed+margin(elapsed))), math.MaxInt64)))
-	most.Tasks, most.Sent, most.Work = u.Tasks, u.Sent, product(fastest, most.CPU)
+	most.Tasks, most.Sent, most.Work = u.Tasks, u.Sent, product(Fastest, most.CPU)
 	if !most.Covers(u) {
 		return fmt.Errorf("lease's results: %w: claim %+v, %d slots had %+v in %v", ErrUsage, u, slots, most, elapsed)
 	}
