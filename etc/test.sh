@@ -5,8 +5,8 @@ cd "$(dirname "$0")/.."
 GO=${GO:-go}
 export GOFLAGS="-buildvcs=false -trimpath" HPIPS_BIN=$PWD/bin/hpips
 
-# Rooms in which several goroutines share state: their tests run under the race detector.
-racy='p2p|seat|requester|provider|auditor|engine|store|node|market|verify|api'
+# Rooms in which several goroutines share state: their tests run under the race detector. With node comes all of the chain's engine, which takes minutes to compile again: make soak has it.
+racy='p2p|seat|requester|provider|auditor|engine|store|market|verify|api'
 
 summary=()
 began=$SECONDS
@@ -30,6 +30,21 @@ step() {
 	exit 1
 }
 
+# aside NAME COMMAND...: begins a step that takes what the steps after it leave of the processors, as many of these wait for chains. What it says is told when it is awaited.
+aside() {
+	local name=$1
+	shift
+	aside_said=$(mktemp)
+	set -m # a process group of its own, which ends whole
+	{ renice -n 19 -p $BASHPID >/dev/null && "$@"; } >"$aside_said" 2>&1 &
+	aside_pid=$!
+	set +m
+	trap 'kill -- -$aside_pid 2>/dev/null; rm -f "$aside_said"' EXIT
+	aside_name=$name
+}
+
+awaited() { wait "$aside_pid"; local rc=$?; cat "$aside_said"; return $rc; }
+
 packages() { # packages [-v] PATTERN: those whose path below the module matches, or does not
 	"$GO" list ./... | grep -E "${@:1:$#-1}" -- "^github.com/hpips/hpips/(${*: -1})(/|\$)"
 }
@@ -51,7 +66,9 @@ examples_built() {
 	done
 }
 
-other_system() { GOOS=$1 CGO_ENABLED=0 "$GO" build ./...; }
+elsewhere() {
+	make lint && GOOS=windows CGO_ENABLED=0 "$GO" build ./... && GOOS=darwin CGO_ENABLED=0 "$GO" build ./...
+}
 
 step "set-up" etc/setup.sh
 step "build" make build
@@ -60,13 +77,13 @@ step "vet" "$GO" vet ./...
 step "house rules" go_test 5m -- .
 step "unit tests" go_test 10m -- $(packages -v "$racy|test")
 step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
-step "lint" make lint
-CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -- $(packages "$racy")
-CGO_ENABLED=1 step "a Ledger device made of software" go_test 10m -count=1 -race -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
+step "a Ledger device made of software" go_test 10m -count=1 -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
+CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -- $(packages "$racy")
+step "half a million tasks without a voucher" go_test 5m -count=1 -run TestWhoTakesNoVouchersIsTurnedAway -- ./requester
 step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
-step "build for Windows" other_system windows
-step "build for macOS" other_system darwin
+aside "lint, and builds for Windows and macOS, meanwhile" elsewhere
 at_once=1 step "end to end" go_test 30m -count=1 -- $(packages "test/e2e|test/swarm|test/chaos|test/chain|test/cosmjs|test/sdk|test/trade|test/money|test/audit")
 step "nodes that lie" go_test 20m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
 step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench
+step "$aside_name" awaited
 finish "all tests passed"

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,6 +24,15 @@ import (
 	"github.com/hpips/hpips/spec/money"
 	"github.com/hpips/hpips/test/e2e/pc"
 )
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "12"); err != nil { // they wait for their chains more than they reckon
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
 
 // desk is a development network of one node with a chain of one seat.
 func desk(t *testing.T) (program string, p *pc.PC) {
@@ -63,6 +73,7 @@ func window(t *testing.T, home string) *ledger.Ledger {
 }
 
 func TestOneDesk(t *testing.T) {
+	t.Parallel()
 	program, alice := desk(t)
 	l := window(t, alice.Home)
 	t.Run("as typed", func(t *testing.T) { scripts(t, program, alice.Home) })
