@@ -16,6 +16,7 @@ import (
 	"github.com/hpips/hpips/chain/committee"
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/reward"
+	archivev1 "github.com/hpips/hpips/proto/gen/archivev1"
 	auditv1 "github.com/hpips/hpips/proto/gen/auditv1"
 	bondv1 "github.com/hpips/hpips/proto/gen/bondv1"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
@@ -248,6 +249,12 @@ func (p pledge) Slash(ctx context.Context, node sortition.Key, denom string, amo
 
 func (p pledge) Touch(ctx context.Context, node sortition.Key) error { return p.bond.Touch(ctx, node) }
 
+// seats tells the archive who sits, and when.
+type seats struct{ *keepers }
+
+func (s seats) Sitting(ctx context.Context) ([]sortition.Key, error) { return s.committee.Sitting(ctx) }
+func (s seats) Epoch(ctx context.Context) uint64                     { return s.committee.EpochNumber(ctx) }
+
 // sale hands levies to the exchange, and bought brings back what they bring.
 type (
 	sale   struct{ *keepers }
@@ -291,7 +298,8 @@ func seen(n registryv1.Node, known bool, err error) (committee.Node, bool, error
 //  5. Bonds that are due return.
 //  6. A batch of the exchange ends, if the seed's lot says so.
 //  7. What the fund owes for days that are over is paid.
-//  8. On the first block of a day all sums are looked at.
+//  8. What was registered or recorded before this seed gets its place.
+//  9. On the first block of a day all sums are looked at.
 func (a *App) advance(ctx sdk.Context, beta sortition.Beta) error {
 	k := &a.keepers
 	change, err := k.committee.Advance(ctx, beta) // 1
@@ -305,12 +313,13 @@ func (a *App) advance(ctx sdk.Context, beta sortition.Beta) error {
 		k.bond.Advance,   // 5
 		a.trade,          // 6
 		k.reward.Close,   // 7
+		a.place,          // 8
 	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	if change.Day { // 8
+	if change.Day { // 9
 		return k.supply.CheckInvariants(ctx)
 	}
 	return nil
@@ -323,6 +332,15 @@ func (a *App) trade(ctx context.Context) error {
 		return err
 	}
 	return a.keepers.exchange.Advance(ctx, sortition.Seed(b.Seed))
+}
+
+// place hands the block's seed to those who give points.
+func (a *App) place(ctx context.Context) error {
+	b, err := a.keepers.committee.Beacon(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.keepers.registry.Advance(ctx, sortition.Seed(b.Seed)), a.keepers.archive.Advance(ctx, sortition.Seed(b.Seed)))
 }
 
 // seeded tells whether the block that is being made carries a seed.
@@ -368,6 +386,7 @@ func ourRoutes(c client.Context, mux *runtime.ServeMux) {
 		exchangev1.RegisterQueryHandlerClient(ctx, mux, exchangev1.NewQueryClient(c)),
 		bondv1.RegisterQueryHandlerClient(ctx, mux, bondv1.NewQueryClient(c)),
 		auditv1.RegisterQueryHandlerClient(ctx, mux, auditv1.NewQueryClient(c)),
+		archivev1.RegisterQueryHandlerClient(ctx, mux, archivev1.NewQueryClient(c)),
 	} {
 		if err != nil {
 			panic(err) // the generated code never fails here

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/hpips/hpips/chain/escrow"
+	archivev1 "github.com/hpips/hpips/proto/gen/archivev1"
 	auditv1 "github.com/hpips/hpips/proto/gen/auditv1"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
 	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
@@ -29,7 +30,7 @@ const (
 // newAnte makes the gate that every transaction passes before it is kept, passed on or run.
 //
 // An ordinary transaction goes through the SDK's checks: size, fee, signatures, sequence. A free message (a ticket, a claim, a stepping
-// down, what jurors found) has its proof inside and needs no account: it comes alone, in the one form that FreeTx gives it, so that nobody can multiply
+// down, what jurors found, what seats made of the blocks) has its proof inside and needs no account: it comes alone, in the one form that FreeTx gives it, so that nobody can multiply
 // it by changing bytes that no proof covers. The committee checks the proof, and that it is good once, before it is passed on.
 func (a *App) newAnte() (sdk.AnteHandler, error) {
 	k := &a.keepers
@@ -90,6 +91,8 @@ func (a *App) anteFree(ctx sdk.Context, message sdk.Msg) (sdk.Context, error) {
 		switch message.(type) {
 		case *auditv1.MsgAttest, *auditv1.MsgDispute, *auditv1.MsgCommit, *auditv1.MsgReveal:
 			return a.keepers.audit.CheckFree(next, message)
+		case *archivev1.MsgSegment:
+			return a.keepers.archive.CheckFree(next, message)
 		}
 		return a.keepers.committee.CheckFree(next, message)
 	})
@@ -142,16 +145,17 @@ func FreeTx(codec Codec, message sdk.Msg) ([]byte, error) {
 func isFree(message sdk.Msg) bool {
 	switch message.(type) {
 	case *committeev1.MsgTicket, *committeev1.MsgClaim, *committeev1.MsgStepDown,
-		*auditv1.MsgAttest, *auditv1.MsgDispute, *auditv1.MsgCommit, *auditv1.MsgReveal:
+		*auditv1.MsgAttest, *auditv1.MsgDispute, *auditv1.MsgCommit, *auditv1.MsgReveal,
+		*archivev1.MsgSegment:
 		return true
 	}
 	return false
 }
 
 // freeNames are the names of the free messages, as they stand in a transaction's bytes.
-func freeNames() [7]string {
-	return [7]string{"/hpips.committee.v1.MsgTicket", "/hpips.committee.v1.MsgClaim", "/hpips.committee.v1.MsgStepDown",
-		"/hpips.audit.v1.MsgAttest", "/hpips.audit.v1.MsgDispute", "/hpips.audit.v1.MsgCommit", "/hpips.audit.v1.MsgReveal"}
+func freeNames() [8]string {
+	return [8]string{"/hpips.committee.v1.MsgTicket", "/hpips.committee.v1.MsgClaim", "/hpips.committee.v1.MsgStepDown",
+		"/hpips.audit.v1.MsgAttest", "/hpips.audit.v1.MsgDispute", "/hpips.audit.v1.MsgCommit", "/hpips.audit.v1.MsgReveal", "/hpips.archive.v1.MsgSegment"}
 }
 
 // looksFree tells from the first bytes of a transaction whether it is a free message, without decoding it whole: proposals hold

@@ -29,6 +29,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/hpips/hpips/chain/escrow"
+	archivev1 "github.com/hpips/hpips/proto/gen/archivev1"
 	auditv1 "github.com/hpips/hpips/proto/gen/auditv1"
 	bondv1 "github.com/hpips/hpips/proto/gen/bondv1"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
@@ -76,7 +77,7 @@ var prefixed = func() bool {
 // ours are the message services of our own modules.
 func ours() []*grpc.ServiceDesc {
 	return []*grpc.ServiceDesc{&registryv1.Msg_serviceDesc, &committeev1.Msg_serviceDesc, &supplyv1.Msg_serviceDesc, &rewardv1.Msg_serviceDesc, &exchangev1.Msg_serviceDesc,
-		&bondv1.Msg_serviceDesc, &auditv1.Msg_serviceDesc}
+		&bondv1.Msg_serviceDesc, &auditv1.Msg_serviceDesc, &archivev1.Msg_serviceDesc}
 }
 
 // Encoding makes a codec that knows all messages of the chain. Clients and tests use it, too.

@@ -35,6 +35,7 @@ import (
 	upgradekeeper "github.com/cosmos/cosmos-sdk/x/upgrade/keeper"
 	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
 
+	"github.com/hpips/hpips/chain/archive"
 	"github.com/hpips/hpips/chain/audit"
 	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/committee"
@@ -66,6 +67,7 @@ type keepers struct {
 	exchange   exchange.Keeper
 	bond       bond.Keeper
 	audit      audit.Keeper
+	archive    archive.Keeper
 }
 
 // storeNames are the stores that make the app hash.
@@ -73,7 +75,7 @@ func storeNames() []string {
 	return []string{
 		authtypes.StoreKey, banktypes.StoreKey, authzkeeper.StoreKey, feegrant.StoreKey, consensustypes.StoreKey, upgradetypes.StoreKey,
 		epochstypes.StoreKey, govtypes.StoreKey, registry.Name, committee.Name, supply.Name, governance.Name,
-		escrow.Name, reward.Name, exchange.Name, bond.Name, audit.Name,
+		escrow.Name, reward.Name, exchange.Name, bond.Name, audit.Name, archive.Name,
 	}
 }
 
@@ -144,6 +146,7 @@ func (a *App) open() error {
 		who, authority)
 	k.bond = bond.NewKeeper(cdc, service(bond.Name), who, bond.Neighbours{Bank: k.bank, Supply: k.supply, Pay: paid{k}, Work: work{k}}, authority)
 	k.audit = audit.NewKeeper(cdc, service(audit.Name), who, audit.Neighbours{Committee: lottery{k}, Registry: nodes{k}, Escrow: purse{k}, Bond: pledge{k}}, authority)
+	k.archive = archive.NewKeeper(cdc, service(archive.Name), who, seats{k})
 	k.reward = reward.NewKeeper(cdc, service(reward.Name), who, reward.Neighbours{Bank: k.bank, Supply: k.supply, Committee: k.committee, Registry: owners{k}, Exchange: sale{k},
 		Bond: k.bond}, authority)
 	k.exchange = exchange.NewKeeper(cdc, service(exchange.Name), k.bank, k.supply, bought{k}, who, authority)
@@ -179,6 +182,7 @@ func (a *App) ourModules() map[string]appmodule.AppModule {
 		exchange.Name:   exchange.NewModule(k.exchange),
 		bond.Name:       bond.NewModule(k.bond),
 		audit.Name:      audit.NewModule(k.audit),
+		archive.Name:    archive.NewModule(k.archive),
 	}
 }
 
@@ -187,7 +191,7 @@ func moduleNames() []string {
 	return []string{
 		consensustypes.ModuleName, authtypes.ModuleName, vestingtypes.ModuleName, banktypes.ModuleName, authz.ModuleName, feegrant.ModuleName,
 		upgradetypes.ModuleName, epochstypes.ModuleName, supply.Name, registry.Name, committee.Name, govtypes.ModuleName, governance.Name,
-		exchange.Name, reward.Name, bond.Name, escrow.Name, audit.Name,
+		exchange.Name, reward.Name, bond.Name, escrow.Name, audit.Name, archive.Name,
 	}
 }
 

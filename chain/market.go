@@ -7,6 +7,7 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
 
+	"github.com/hpips/hpips/chain/archive"
 	"github.com/hpips/hpips/chain/audit"
 	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/escrow"
@@ -18,7 +19,7 @@ import (
 // creditSupply is how much of its second asset, in base units, a development network has: it goes to whoever is granted most.
 const creditSupply = 1_000_000_000_000
 
-// market writes what a network begins with for leases, for the day, for bonds and for the exchange. A development network's times follow from its day.
+// market writes what a network begins with for leases, for the day, for bonds, for the archive and for the exchange. A development network's times follow from its day.
 func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, error)) {
 	leases, rewards, bonds := escrow.Public(), reward.Public(), bond.Public()
 	juries := audit.Public()
@@ -43,6 +44,7 @@ func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, 
 	put(bond.Name, text, wrong)
 	text, wrong = audit.Genesis(juries)
 	put(audit.Name, text, wrong)
+	put(archive.Name, archive.Genesis(), nil)
 	text, wrong = exchange.Genesis(trade, listings)
 	put(exchange.Name, text, wrong)
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/hpips/hpips/proto/gen/archivev1"
 	"github.com/hpips/hpips/proto/gen/auditv1"
 	"github.com/hpips/hpips/proto/gen/bondv1"
 	"github.com/hpips/hpips/proto/gen/committeev1"
@@ -87,6 +88,7 @@ func newEncoding() (encoding, error) {
 	msgservice.RegisterMsgServiceDesc(registry, &exchangev1.Msg_serviceDesc)
 	msgservice.RegisterMsgServiceDesc(registry, &bondv1.Msg_serviceDesc)
 	msgservice.RegisterMsgServiceDesc(registry, &auditv1.Msg_serviceDesc)
+	msgservice.RegisterMsgServiceDesc(registry, &archivev1.Msg_serviceDesc)
 	registry.RegisterImplementations((*authz.Authorization)(nil), &budget{})
 	c := codec.NewProtoCodec(registry)
 	tx, err := authtx.NewTxConfigWithOptions(c, authtx.ConfigOptions{

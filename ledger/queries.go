@@ -16,6 +16,7 @@ import (
 	"github.com/hpips/hpips/proto/gen/supplyv1"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/money"
+	"github.com/hpips/hpips/spec/placement"
 )
 
 // Status is how the chain is, as one node sees it. The JSON names of this and of all other words here are a contract (docs/cli.md).
@@ -209,15 +210,26 @@ type Node struct {
 	KeysHeight   int64     `json:"keysHeight"`
 	KeysEpoch    uint64    `json:"keysEpoch"`
 
-	Key, ConsensusKey, VRFKey []byte `json:"-"`
+	Key, ConsensusKey, VRFKey []byte           `json:"-"`
+	Point                     *placement.Point `json:"-"` // where it stands among pieces; nil until the first seed after it was registered
 }
 
 var standings = map[registryv1.Standing]string{registryv1.STANDING_ACTIVE: "active", registryv1.STANDING_RETIRED: "retired", registryv1.STANDING_BARRED: "barred"}
 
 func registered(n registryv1.Node) Node {
-	return Node{Node: NodeText(n.Id), Owner: n.Owner, Standing: standings[n.Standing], Consensus: hex.EncodeToString(n.ConsensusKey),
+	out := Node{Node: NodeText(n.Id), Owner: n.Owner, Standing: standings[n.Standing], Consensus: hex.EncodeToString(n.ConsensusKey),
 		VRF: hex.EncodeToString(n.VrfKey), Capabilities: hex.EncodeToString(n.Capabilities), Height: n.RegisteredHeight, Time: n.RegisteredTime.UTC(),
 		KeysHeight: n.KeysHeight, KeysEpoch: n.KeysEpoch, Key: n.Id, ConsensusKey: n.ConsensusKey, VRFKey: n.VrfKey}
+	out.Point = pointOf(n.Point)
+	return out
+}
+
+func pointOf(b []byte) *placement.Point {
+	if len(b) != len(placement.Point{}) {
+		return nil
+	}
+	p := placement.Point(b)
+	return &p
 }
 
 // Node asks for one registered node.

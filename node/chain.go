@@ -46,7 +46,8 @@ type chaining struct {
 	host    *p2p.Host
 	keys    ChainKeys
 	seat    *seat.Seat
-	blocks  chan struct{} // told of new blocks
+	blocks  chan struct{} // told of new blocks: the seat
+	sealed  chan struct{} // likewise: the archivist
 	spend   *ledger.Secret
 	wanted  string // SHA-256 of the only genesis to take, in hex; empty: any
 	carried carried
@@ -76,7 +77,7 @@ func (l *chainLife) dismiss() {
 // openChain reads the genesis of a member, if it has one, and answers the questions of others from now on.
 func openChain(m *member, cfg Config, role role) (*chaining, error) {
 	c := &chaining{log: m.log.With("room", "chain"), dir: m.dir, address: role.address, cfg: cfg, host: m.host, gate: seat.NewGate(16, 1), light: seat.NewGate(256, 64),
-		blocks: make(chan struct{}, 1), free: isFree}
+		blocks: make(chan struct{}, 1), sealed: make(chan struct{}, 1), free: isFree}
 	var err error
 	if c.keys, err = LoadChainKeys(m.dir); err != nil {
 		return nil, err
@@ -189,11 +190,11 @@ func (c *chaining) others() []peer.ID {
 	return slices.DeleteFunc(c.host.Candidates(chainProtocol), func(p peer.ID) bool { return p == c.host.ID() })
 }
 
-// start opens the chain node of the home.
-func (c *chaining) start(ctx context.Context) (_ *chainLife, err error) {
+// settings are those of the home's chain node.
+func (c *chaining) settings() (full.Config, error) {
 	doc, err := chain.ReadGenesis(c.genesis.text)
 	if err != nil {
-		return nil, err
+		return full.Config{}, err
 	}
 	n := c.cfg.ChainNode
 	loop := "127.0.0.1"
@@ -207,7 +208,14 @@ func (c *chaining) start(ctx context.Context) (_ *chainLife, err error) {
 	if !cfg.Dev {
 		cfg.MinGas = "0.001uhpips"
 	}
-	if cfg.Trust, err = c.trust(); err != nil {
+	cfg.Trust, err = c.trust()
+	return cfg, err
+}
+
+// start opens the chain node of the home.
+func (c *chaining) start(ctx context.Context) (_ *chainLife, err error) {
+	cfg, err := c.settings()
+	if err != nil {
 		return nil, err
 	}
 	life := &chainLife{}
@@ -317,9 +325,11 @@ func (c *chaining) tell(ctx context.Context, life *chainLife) {
 			return
 		case <-heads:
 		}
-		select {
-		case c.blocks <- struct{}{}:
-		default: // told, and not looked at yet
+		for _, to := range []chan struct{}{c.blocks, c.sealed} {
+			select {
+			case to <- struct{}{}:
+			default: // told, and not looked at yet
+			}
 		}
 	}
 }
@@ -344,7 +354,7 @@ func (c *chaining) answer(ctx context.Context, from peer.ID, request []byte) ([]
 		}
 	case g == nil:
 		return nil, errNoChain
-	case q.What == askGenesis && !c.gate.Pass(time.Now()), q.What == askRPC && !c.light.Pass(time.Now()):
+	case q.What == askGenesis && !c.gate.Pass(time.Now()), (q.What == askRPC || q.What == askArchive) && !c.light.Pass(time.Now()):
 		return nil, errors.New("too many ask, try again later")
 	case q.What == askGenesis:
 		a.Text = g.text
@@ -356,6 +366,10 @@ func (c *chaining) answer(ctx context.Context, from peer.ID, request []byte) ([]
 	case q.What == askRPC && life != nil:
 		rpc, _, _ := life.node.Addresses()
 		if a.Text, err = askOwnRPC(ctx, rpc, q.RPC); err != nil {
+			return nil, err
+		}
+	case q.What == askArchive && life != nil:
+		if a.Segments, err = list(ctx, life.ledger, q.From); err != nil {
 			return nil, err
 		}
 	default:

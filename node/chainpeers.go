@@ -26,6 +26,7 @@ const (
 	maxGenesis   = 4 << 20
 	maxChainAsk  = 4 << 10
 	maxChainText = maxGenesis + 1<<10
+	maxListed    = 1000
 	chainCall    = 20 * time.Second // for an answer
 	meetAgain    = 30 * time.Second // between two rounds of asking peers where their chain nodes are
 	meetSoon     = time.Second      // while no node of the chain is connected
@@ -37,13 +38,15 @@ const (
 	askGenesis = "genesis"
 	askCarry   = "carry"
 	askRPC     = "rpc"
+	askArchive = "archive"
 )
 
 // chainAsk is a request.
 type chainAsk struct {
 	What  string            `cbor:"what"`
 	Carry *client.Enrolment `cbor:"carry,omitempty"`
-	RPC   []byte            `cbor:"rpc,omitempty"` // a JSON-RPC question, see lightly
+	RPC   []byte            `cbor:"rpc,omitempty"`  // a JSON-RPC question, see lightly
+	From  uint64            `cbor:"from,omitempty"` // number of the first segment to be listed
 }
 
 // chainAnswer is an answer; which parts it has follows from the question.
@@ -54,7 +57,8 @@ type chainAnswer struct {
 	Text    []byte `cbor:"text,omitempty"`    // the genesis, or what the RPC says
 	Tx      string `cbor:"tx,omitempty"`      // the transaction that carried
 
-	Snapshot int64 `cbor:"snapshot,omitempty"` // height of the newest snapshot
+	Snapshot int64    `cbor:"snapshot,omitempty"` // height of the newest snapshot
+	Segments []listed `cbor:"segments,omitempty"` // of the archive, maxListed at most
 }
 
 func parseChainAsk(b []byte) (chainAsk, error) {
@@ -68,7 +72,7 @@ func parseChainAnswer(b []byte) (chainAnswer, error) {
 	if err := canon.Decode(b, maxChainText, &a); err != nil {
 		return a, err
 	}
-	if len(a.Genesis) != 0 && len(a.Genesis) != sha256.Size || len(a.Text) > maxGenesis || len(a.Chain) > 64 || len(a.Address) > 256 || len(a.Tx) > 64 || a.Snapshot < 0 {
+	if len(a.Genesis) != 0 && len(a.Genesis) != sha256.Size || len(a.Text) > maxGenesis || len(a.Chain) > 64 || len(a.Address) > 256 || len(a.Tx) > 64 || a.Snapshot < 0 || len(a.Segments) > maxListed {
 		return a, errors.New("answer about a chain: a field is too long")
 	}
 	return a, nil

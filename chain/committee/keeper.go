@@ -240,6 +240,16 @@ func (k Keeper) Seated(ctx context.Context, id sortition.Key) (bool, error) {
 	return k.seats.Has(ctx, id[:])
 }
 
+// Sitting are the nodes that have a seat, in the order of their keys.
+func (k Keeper) Sitting(ctx context.Context) ([]sortition.Key, error) {
+	seats, err := k.sitting(ctx)
+	all := make([]sortition.Key, len(seats))
+	for i, s := range seats {
+		all[i] = sortition.Key(s.Node)
+	}
+	return all, err
+}
+
 // Good gives the ticket of a node that is good now and was taken out before the block at height before, and how many tickets are in its network. Where networks are not limited it is in none, and
 // stands for itself.
 func (k Keeper) Good(ctx context.Context, id sortition.Key, before int64) (t committeev1.Ticket, beside uint64, good bool, err error) {

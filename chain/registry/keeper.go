@@ -20,6 +20,7 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/hpips/hpips/proto/gen/registryv1"
+	"github.com/hpips/hpips/spec/placement"
 	"github.com/hpips/hpips/spec/sortition"
 )
 
@@ -39,6 +40,7 @@ var (
 	activePrefix    = collections.NewPrefix(6)
 	carriedPrefix   = collections.NewPrefix(7)
 	enteredPrefix   = collections.NewPrefix(8)
+	unplacedPrefix  = collections.NewPrefix(9)
 )
 
 // Committee tells the day and the epoch of a block, and takes a node's ticket away; it does nothing for a node without one.
@@ -59,6 +61,7 @@ type Keeper struct {
 	active    collections.Map[string, uint64]                      // how many nodes of an owner take part
 	carried   collections.Map[string, registryv1.Carried]          // by carrier: brought in on its last day
 	entered   collections.Map[string, registryv1.Carried]          // by owner: its nodes that came in on the last such day
+	unplaced  collections.KeySet[[]byte]                           // nodes without a point
 	committee Committee
 	codec     address.Codec
 	authority string
@@ -77,6 +80,7 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, committee Committe
 		active:    collections.NewMap(b, activePrefix, "active", collections.StringKey, collections.Uint64Value),
 		carried:   collections.NewMap(b, carriedPrefix, "carried", collections.StringKey, carried),
 		entered:   collections.NewMap(b, enteredPrefix, "entered", collections.StringKey, carried),
+		unplaced:  collections.NewKeySet(b, unplacedPrefix, "unplaced", collections.BytesKey),
 		committee: committee, codec: addresses, authority: authority,
 	}
 	var err error
@@ -100,6 +104,29 @@ func (k Keeper) ByConsensusAddress(ctx context.Context, at []byte) (registryv1.N
 		return registryv1.Node{}, false, err
 	}
 	return found(k.nodes.Get(ctx, id))
+}
+
+// Advance gives points to the nodes that were registered in earlier blocks, by the seed of this one, which nobody knew when they made their keys.
+func (k Keeper) Advance(ctx context.Context, seed sortition.Seed) error {
+	var due [][]byte
+	err := k.unplaced.Walk(ctx, nil, func(id []byte) (bool, error) {
+		due = append(due, id)
+		return false, nil
+	})
+	for _, id := range due {
+		err = errors.Join(err, k.place(ctx, id, seed))
+	}
+	return err
+}
+
+func (k Keeper) place(ctx context.Context, id []byte, seed sortition.Seed) error {
+	n, err := k.nodes.Get(ctx, id)
+	if err != nil || n.RegisteredHeight >= sdk.UnwrapSDKContext(ctx).BlockHeight() {
+		return err
+	}
+	point := placement.NodePoint(seed, [32]byte(id))
+	n.Point = point[:]
+	return errors.Join(k.nodes.Set(ctx, id, n), k.unplaced.Remove(ctx, id))
 }
 
 // Owner gives the account of a node's owner; empty for a node that never registered.
@@ -156,7 +183,7 @@ func (k Keeper) Register(ctx context.Context, m *registryv1.MsgRegister) error {
 	entered.Count++
 	return errors.Join(k.nodes.Set(ctx, n.Id, n), k.keys.Set(ctx, n.Id), k.keys.Set(ctx, n.ConsensusKey), k.keys.Set(ctx, n.VrfKey),
 		k.addresses.Set(ctx, at, n.Id), k.owned.Set(ctx, collections.Join(n.Owner, n.Id)), k.active.Set(ctx, n.Owner, count+1),
-		k.entered.Set(ctx, n.Owner, entered), k.carried.Set(ctx, carrier, carried), tell(ctx, n, "registered"))
+		k.entered.Set(ctx, n.Owner, entered), k.carried.Set(ctx, carrier, carried), k.unplaced.Set(ctx, n.Id), tell(ctx, n, "registered"))
 }
 
 // ChangeKeys gives a node other keys for votes, for the lottery, or both. A key that goes is never taken again, by anybody, and the

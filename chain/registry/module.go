@@ -80,6 +80,7 @@ func Genesis(p registryv1.Params, nodes []registryv1.Node) (json.RawMessage, err
 		keys, owners = append(keys, n.Id, n.ConsensusKey, n.VrfKey), append(owners, n.Owner)
 		value, err := text(&n)
 		row("nodes", of(collections.BytesKey, n.Id), value, err)
+		row("unplaced", of(collections.BytesKey, n.Id), nil, nil)
 		row("addresses", of(collections.BytesKey, consensusAddress(consensus)), of(collections.BytesKey, n.Id), nil)
 		row("owned", of(ownedKey, collections.Join(n.Owner, n.Id)), nil, nil)
 	}

@@ -1,0 +1,298 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/ledger"
+	"github.com/hpips/hpips/seat"
+	"github.com/hpips/hpips/spec/placement"
+	"github.com/hpips/hpips/spec/proof"
+	"github.com/hpips/hpips/spec/sortition"
+	"github.com/hpips/hpips/store"
+	"github.com/hpips/hpips/store/archive"
+)
+
+// archivist makes the segments of the chain's archive, says what it made where its node has a seat, and keeps those that its node holds.
+//
+//	made → said by seats → recorded → held by this node, or let go
+//
+// A segment's pin in the store is all that it remembers: what is lost is made or pulled again.
+type archivist struct {
+	log   *slog.Logger
+	c     *chaining
+	store *store.Store
+
+	made    *proof.Entry // of the next number, as this node makes it
+	epoch   uint64       // in which it was made, and, once it is said, said
+	said    bool
+	pins    map[uint64]cid.Cid // what is pinned
+	settled uint64             // entries up to here were looked at in this epoch
+	looked  uint64             // the epoch in which they were
+	missed  time.Time          // until then no pull is tried again
+}
+
+// How long a holder waits for one who has a segment, how long after a pull that failed, and how long at most between two looks.
+const (
+	pullWithin   = 2 * time.Minute
+	pullAgain    = time.Minute
+	archiveEvery = 30 * time.Second
+	treeFan      = placement.MinFan
+)
+
+func newArchivist(m *member) *archivist {
+	return &archivist{log: m.log.With("room", "archive"), c: m.chain, store: m.store, pins: map[uint64]cid.Cid{}}
+}
+
+// Serve follows the chain until ctx ends.
+func (a *archivist) Serve(ctx context.Context) error {
+	tick := time.NewTicker(archiveEvery)
+	defer tick.Stop()
+	for {
+		if life := a.c.running(); life != nil {
+			if err := a.look(ctx, life); err != nil && ctx.Err() == nil {
+				a.log.Debug("The archive waits", "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		case <-a.c.sealed:
+		}
+	}
+}
+
+// look does what is due at the chain's head.
+func (a *archivist) look(ctx context.Context, life *chainLife) error {
+	h, ok := a.c.seat.Head()
+	if !ok || h.CatchingUp {
+		return nil
+	}
+	if len(a.pins) == 0 {
+		if err := a.remember(ctx); err != nil {
+			return err
+		}
+	}
+	next, err := life.ledger.NextSegment(ctx)
+	if err != nil {
+		return err
+	}
+	if h.Epoch.Number != a.looked {
+		a.looked, a.settled = h.Epoch.Number, 0 // others registered, or left: who holds what may be another
+	}
+	return errors.Join(a.keep(ctx, life, next.Number), a.make(ctx, life, next, h.Epoch.Number), a.say(ctx, life, next, h.Epoch.Number, h.Place.Seated))
+}
+
+// remember reads what is pinned.
+func (a *archivist) remember(ctx context.Context) error {
+	pins, err := a.store.Pins(ctx)
+	for _, p := range pins {
+		text, ours := strings.CutPrefix(p.Name, a.pin(""))
+		if n, err := strconv.ParseUint(text, 10, 64); ours && err == nil {
+			a.pins[n] = p.CID
+		}
+	}
+	return err
+}
+
+// pin is what the pin of a segment is called.
+func (a *archivist) pin(number string) string {
+	return a.c.genesis.summary.ChainID + " segment " + number
+}
+
+// make makes the next segment once its blocks are there. What was made in an earlier epoch and is not recorded is made again: the chain's limits may have changed, or the disk may have given something else.
+func (a *archivist) make(ctx context.Context, life *chainLife, next ledger.NextSegment, epoch uint64) error {
+	if a.made != nil && a.made.Number == next.Number && a.epoch == epoch {
+		return nil
+	}
+	rules, err := life.ledger.Rules(ctx)
+	if err != nil {
+		return err
+	}
+	e, err := a.cut(ctx, life, next.Number, next.From, archive.Default(rules.EpochBlocks))
+	if errors.Is(err, archive.ErrOpen) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.made, a.epoch, a.said = &e, epoch, false
+	a.log.Debug("A segment is made", "number", e.Number, "from", e.From, "to", e.To)
+	return nil
+}
+
+// cut makes a segment of this node's blocks and pins it.
+func (a *archivist) cut(ctx context.Context, life *chainLife, number uint64, from int64, limits archive.Limits) (proof.Entry, error) {
+	blocks := life.node.Blocks()
+	if base := blocks.Base(); from < base {
+		return proof.Entry{}, fmt.Errorf("segment %d begins with block %d, and this node keeps them from %d on", number, from, base)
+	}
+	release, err := a.store.Reserve(ctx)
+	if err != nil {
+		return proof.Entry{}, err
+	}
+	defer release()
+	s, _, err := archive.Keep(ctx, a.store, blocks, from, limits)
+	if err != nil {
+		return proof.Entry{}, err
+	}
+	return proof.Entry{Number: number, From: s.From, To: s.To, Address: s.CID.Bytes(), Piece: s.Piece}, a.hold(ctx, number, s.CID)
+}
+
+// hold pins a segment, and lets go of what else went by its number.
+func (a *archivist) hold(ctx context.Context, number uint64, c cid.Cid) error {
+	if have, ok := a.pins[number]; ok && have != c {
+		if err := a.drop(ctx, number); err != nil {
+			return err
+		}
+	}
+	if err := a.store.Pin(ctx, c, a.pin(strconv.FormatUint(number, 10))); err != nil {
+		return err
+	}
+	a.pins[number] = c
+	return nil
+}
+
+func (a *archivist) drop(ctx context.Context, number uint64) error {
+	if err := a.store.Unpin(ctx, a.pins[number]); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	delete(a.pins, number)
+	return nil
+}
+
+// say tells the chain what was made, if this node has a seat and has not told it.
+func (a *archivist) say(ctx context.Context, life *chainLife, next ledger.NextSegment, epoch uint64, seated bool) error {
+	if a.made == nil || a.made.Number != next.Number || a.said || !seated {
+		return nil
+	}
+	node := public(a.c.keys.Node)
+	for _, w := range next.Said {
+		if string(w.Node) == string(node[:]) && (w.Epoch == epoch || w.Entry.Same(*a.made)) {
+			a.said = true
+			return nil
+		}
+	}
+	signature, err := a.made.Sign(a.c.genesis.summary.ChainID, a.c.keys.Node)
+	if err != nil {
+		return err
+	}
+	if _, err := life.ledger.Free(ctx, ledger.SaySegment(node[:], *a.made, signature)); err != nil {
+		return err
+	}
+	a.said = true
+	return nil
+}
+
+// keep goes through what is recorded: what this node holds is made or pulled, what it does not hold is let go.
+func (a *archivist) keep(ctx context.Context, life *chainLife, next uint64) error {
+	if a.settled+1 >= next || time.Now().Before(a.missed) {
+		return nil
+	}
+	placing, err := life.ledger.Placing(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := life.ledger.Segments(ctx, a.settled+1)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if s.Point == nil {
+			return nil // the next block places it
+		}
+		holders, err := placing.Holders(s)
+		if err == nil {
+			err = a.one(ctx, life, s, holders)
+		}
+		if err != nil {
+			a.missed = time.Now().Add(pullAgain)
+			return err
+		}
+		a.settled = s.Number
+	}
+	return nil
+}
+
+// one does what is due for one recorded segment.
+func (a *archivist) one(ctx context.Context, life *chainLife, s ledger.Segment, holders [][32]byte) error {
+	self := public(a.c.keys.Node)
+	mine := slices.Index(holders, [32]byte(self))
+	want, err := cid.Cast(s.Entry.Address)
+	if err != nil {
+		return err
+	}
+	have, pinned := a.pins[s.Number]
+	if pinned && have != want {
+		a.log.Warn("The archive's record of a segment is not what this node's blocks give", "number", s.Number, "recorded", want, "made", have)
+	}
+	switch {
+	case mine < 0 && !a.c.cfg.ChainNode.Archive:
+		if pinned {
+			return a.drop(ctx, s.Number)
+		}
+		return nil
+	case pinned && have == want:
+		return nil
+	}
+	if s.From >= life.node.Blocks().Base() {
+		exactly := archive.Limits{Bytes: archive.MaxBytes, Blocks: int(s.To - s.From + 1)}
+		if e, err := a.cut(ctx, life, s.Number, s.From, exactly); err == nil && e.Same(s.Entry) {
+			return nil
+		} else if err == nil {
+			a.log.Warn("The archive's record of a segment is not what this node's blocks give", "number", s.Number, "recorded", want)
+		}
+	}
+	return a.pull(ctx, s, want, holders, mine)
+}
+
+// pull brings a segment from the other holders: from this one's parent in their tree, else from any of them.
+func (a *archivist) pull(ctx context.Context, s ledger.Segment, c cid.Cid, holders [][32]byte, mine int) error {
+	var line []peer.ID
+	for i := range placement.Parents(max(mine, 0), treeFan) {
+		if i == placement.Source {
+			continue // it is no node in particular: each seat made it
+		}
+		if p, err := seat.PeerOf(sortition.Key(holders[i])); err == nil {
+			line = append(line, p)
+		}
+	}
+	for i := mine + 1; i < len(holders); i++ {
+		if p, err := seat.PeerOf(sortition.Key(holders[i])); err == nil {
+			line = append(line, p)
+		}
+	}
+	release, err := a.store.Reserve(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	for _, from := range [][]peer.ID{line[:min(1, len(line))], line} {
+		err = a.fetch(ctx, s, c, from)
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("segment %d: %w", s.Number, err)
+	}
+	a.log.Info("A segment of the archive is held", "number", s.Number, "from", s.From, "to", s.To, "cid", c)
+	return a.hold(ctx, s.Number, c)
+}
+
+func (a *archivist) fetch(ctx context.Context, s ledger.Segment, c cid.Cid, from []peer.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, pullWithin)
+	defer cancel()
+	_, err := a.store.FetchWithin(ctx, c, 2*int64(s.Entry.Piece.Size)+1<<20, nil, from...)
+	return err
+}
