@@ -15,6 +15,7 @@ import (
 	"github.com/cosmos/cosmos-sdk/types/query"
 
 	"github.com/hpips/hpips/proto/gen/registryv1"
+	"github.com/hpips/hpips/spec/placement"
 	"github.com/hpips/hpips/spec/sortition"
 )
 
@@ -508,4 +509,33 @@ func FuzzRegister(f *testing.F) {
 			t.Fatalf("no registered code: %s %d %v", space, code, err)
 		}
 	})
+}
+
+// A node's place comes from the first seed after the block in which it was registered, and stays, whatever its keys are.
+func TestPlacesComeFromLaterSeeds(t *testing.T) {
+	s, bob := founded(t), person("bob")
+	s.ctx = s.ctx.WithBlockHeight(101)
+	if _, err := s.msgs.Register(s.ctx, bob.register(t, "laptop")); err != nil {
+		t.Fatal(err)
+	}
+	for height, seed := range []sortition.Seed{{1}, {2}, {3}} {
+		s.ctx = s.ctx.WithBlockHeight(101 + int64(height))
+		if err := s.keeper.Advance(s.ctx, seed); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.node(bob, "laptop"); height == 0 && n.Point != nil {
+			t.Fatalf("placed by the seed of its own block at %x", n.Point)
+		}
+	}
+	if _, err := s.msgs.ChangeKeys(s.ctx, bob.change(t, "laptop", "new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.keeper.Advance(s.ctx.WithBlockHeight(104), sortition.Seed{4}); err != nil {
+		t.Fatal(err)
+	}
+	first := placement.NodePoint(sortition.Seed{1}, public(person("alice").key("pc"))) // of the genesis
+	later := placement.NodePoint(sortition.Seed{2}, public(bob.key("laptop")))
+	if a, b := s.node(person("alice"), "pc").Point, s.node(bob, "laptop").Point; !bytes.Equal(a, first[:]) || !bytes.Equal(b, later[:]) {
+		t.Errorf("placed at %x and %x, want %x and %x", a, b, first, later)
+	}
 }

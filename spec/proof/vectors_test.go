@@ -9,7 +9,7 @@ import (
 
 // TestVectors holds what this package computes against testdata, so that another implementation can check itself.
 func TestVectors(t *testing.T) {
-	spectest.Vectors(t, map[string]func(*testing.T) any{"pieces": pieceVectors, "proofs": proofVectors, "challenges": challengeVectors, "answers": answerVectors})
+	spectest.Vectors(t, map[string]func(*testing.T) any{"pieces": pieceVectors, "proofs": proofVectors, "challenges": challengeVectors, "answers": answerVectors, "entries": entryVectors})
 }
 
 func pieceVectors(t *testing.T) any {
@@ -97,4 +97,31 @@ func answerVectors(t *testing.T) any {
 		t.Fatal(err)
 	}
 	return []vector{{a.Chain, c.Seed[:], c.Holder[:], c.Day, c.Places(pieces), b}}
+}
+
+func entryVectors(t *testing.T) any {
+	type vector struct {
+		Chain     string          `json:"chain"`
+		Node      spectest.Octets `json:"node"`
+		Number    uint64          `json:"number"`
+		From      int64           `json:"from"`
+		To        int64           `json:"to"`
+		Address   spectest.Octets `json:"address"`
+		Root      spectest.Octets `json:"root"`
+		Size      uint64          `json:"size"`
+		Signed    spectest.Octets `json:"signed"`
+		Signature spectest.Octets `json:"signature"`
+	}
+	var all []vector
+	for _, e := range entries() {
+		secret := secretOf("bob")
+		node := [32]byte(secret[32:])
+		signed, err1 := e.signed("hpips-1", node)
+		signature, err2 := e.Sign("hpips-1", secret)
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		all = append(all, vector{"hpips-1", node[:], e.Number, e.From, e.To, e.Address, e.Piece.Root[:], e.Piece.Size, signed, signature})
+	}
+	return all
 }
