@@ -15,9 +15,7 @@ import (
 
 	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/seat"
-	"github.com/hpips/hpips/spec/placement"
 	"github.com/hpips/hpips/spec/proof"
-	"github.com/hpips/hpips/spec/sortition"
 	"github.com/hpips/hpips/store"
 	"github.com/hpips/hpips/store/archive"
 )
@@ -41,12 +39,10 @@ type archivist struct {
 	missed  time.Time          // until then no pull is tried again
 }
 
-// How long a holder waits for one who has a segment, how long after a pull that failed, and how long at most between two looks.
+// How long after a pull that failed the next one is, and how long at most between two looks.
 const (
-	pullWithin   = 2 * time.Minute
 	pullAgain    = time.Minute
 	archiveEvery = 30 * time.Second
-	treeFan      = placement.MinFan
 )
 
 func newArchivist(m *member) *archivist {
@@ -256,43 +252,30 @@ func (a *archivist) one(ctx context.Context, life *chainLife, s ledger.Segment, 
 	return a.pull(ctx, s, want, holders, mine)
 }
 
-// pull brings a segment from the other holders: from this one's parent in their tree, else from any of them.
+// pull brings a segment from the other holders, and looks whether it is what was recorded.
 func (a *archivist) pull(ctx context.Context, s ledger.Segment, c cid.Cid, holders [][32]byte, mine int) error {
-	var line []peer.ID
-	for i := range placement.Parents(max(mine, 0), treeFan) {
-		if i == placement.Source {
-			continue // it is no node in particular: each seat made it
+	line := make([]peer.ID, 0, len(holders))
+	for _, key := range holders {
+		p, err := seat.PeerOf(key)
+		if err != nil {
+			return err
 		}
-		if p, err := seat.PeerOf(sortition.Key(holders[i])); err == nil {
-			line = append(line, p)
-		}
+		line = append(line, p)
 	}
-	for i := mine + 1; i < len(holders); i++ {
-		if p, err := seat.PeerOf(sortition.Key(holders[i])); err == nil {
-			line = append(line, p)
-		}
+	if mine < 0 { // this node keeps everything
+		line, mine = append(line, a.c.host.ID()), len(line)
 	}
 	release, err := a.store.Reserve(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	for _, from := range [][]peer.ID{line[:min(1, len(line))], line} {
-		err = a.fetch(ctx, s, c, from)
-		if err == nil || ctx.Err() != nil {
-			break
-		}
+	if err := archive.Pull(ctx, a.store, s.Entry, line, a.c.others(), mine, archive.Patience); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("segment %d: %w", s.Number, err)
+	if _, err := archive.Outline(ctx, a.store, s.Entry); err != nil {
+		return err
 	}
 	a.log.Info("A segment of the archive is held", "number", s.Number, "from", s.From, "to", s.To, "cid", c)
 	return a.hold(ctx, s.Number, c)
-}
-
-func (a *archivist) fetch(ctx context.Context, s ledger.Segment, c cid.Cid, from []peer.ID) error {
-	ctx, cancel := context.WithTimeout(ctx, pullWithin)
-	defer cancel()
-	_, err := a.store.FetchWithin(ctx, c, 2*int64(s.Entry.Piece.Size)+1<<20, nil, from...)
-	return err
 }

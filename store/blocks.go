@@ -36,14 +36,15 @@ const (
 // hashed before it is given away: a small one each time, a large one the first time in
 // this process unless this process wrote it. One that fails is dropped, with a log line.
 type blocks struct {
-	log    *slog.Logger
-	dir    string
-	small  int // bytes; the limit of a small block
-	big    datastore.Datastore
-	shard  flatfs.ShardFunc
-	index  *index
-	onDrop func()                           // called after blocks went away
-	settle func(files, dirs []string) error // makes files and folders durable
+	log      *slog.Logger
+	dir      string
+	small    int // bytes; the limit of a small block
+	big      datastore.Datastore
+	shard    flatfs.ShardFunc
+	index    *index
+	arrivals arrivals
+	onDrop   func()                           // called after blocks went away
+	settle   func(files, dirs []string) error // makes files and folders durable
 
 	commits sync.Mutex // held while a batch is written
 
@@ -91,7 +92,12 @@ func (b *blocks) Close() error {
 // Put takes the block; it copies what it keeps in memory. The caller vouches that the
 // bytes have the hash of the CID.
 func (b *blocks) Put(ctx context.Context, block blockfmt.Block) error {
-	return b.put(ctx, block.Cid().Hash(), block.RawData())
+	h := block.Cid().Hash()
+	err := b.put(ctx, h, block.RawData())
+	if err == nil {
+		b.arrivals.tell(h)
+	}
+	return err
 }
 
 // PutMany puts each.

@@ -19,20 +19,24 @@ import (
 	"github.com/hpips/hpips/spec/canon"
 )
 
-// directProtocol asks one peer for blocks that it is known to have, without the search that bitswap begins with. One stream is one question:
+// directProtocol asks one peer for blocks that it is known to have or to get, without the search that bitswap begins with. One stream is one question:
 //
-//	question: uvarint length, then canonical CBOR {"want": [CID bytes, …]}
+//	question: uvarint length, then canonical CBOR {"want": [CID bytes, …], "wait": seconds}
 //	answer:   for each CID in order, uvarint 0 if it is not here, else uvarint length+1 and the block
+//
+// With wait, the answer about a block that is not here is put off until it is, for so many seconds in all.
 const directProtocol protocol.ID = "/hpips/blocks/1"
 
 const (
 	maxQuestion = 16 << 10
 	maxWants    = 128
+	maxWait     = 60               // seconds that an answer is put off at most
 	directQuiet = 20 * time.Second // without a byte, after which a stream is given up
 )
 
 type question struct {
 	Want [][]byte `cbor:"want"`
+	Wait uint64   `cbor:"wait,omitempty"`
 }
 
 // answerDirect serves the question of one stream from the blocks that are here.
@@ -59,12 +63,16 @@ func (s *Store) answerAll(stream network.Stream) error {
 	if err := canon.Decode(b, maxQuestion, &q); err != nil {
 		return err
 	}
-	if len(q.Want) > maxWants {
-		return fmt.Errorf("question for %d blocks: %w", len(q.Want), ErrTooLarge)
+	if len(q.Want) > maxWants || q.Wait > maxWait {
+		return fmt.Errorf("question for %d blocks within %d s: %w", len(q.Want), q.Wait, ErrTooLarge)
 	}
 	out := bufio.NewWriterSize(stream, 64<<10)
+	late := time.NewTimer(time.Duration(q.Wait) * time.Second)
+	defer late.Stop()
+	until := time.Now().Add(time.Duration(q.Wait) * time.Second)
 	for _, w := range q.Want {
-		if err := s.answerOne(out, w); err != nil {
+		_ = stream.SetDeadline(until.Add(directQuiet))
+		if err := s.answerOne(out, w, late); err != nil {
 			return err
 		}
 		_ = stream.SetDeadline(time.Now().Add(directQuiet))
@@ -72,12 +80,19 @@ func (s *Store) answerAll(stream network.Stream) error {
 	return out.Flush()
 }
 
-func (s *Store) answerOne(out *bufio.Writer, w []byte) error {
+// answerOne answers about one block. If it is not here it may still come, until late has gone off.
+func (s *Store) answerOne(out *bufio.Writer, w []byte, late *time.Timer) error {
 	c, err := cid.Cast(w)
 	if err != nil {
 		return err
 	}
 	block, err := s.blocks.Get(context.Background(), c)
+	if ipld.IsNotFound(err) {
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		block, err = s.arriving(c, late)
+	}
 	if err != nil && !ipld.IsNotFound(err) {
 		return err
 	}
@@ -93,9 +108,26 @@ func (s *Store) answerOne(out *bufio.Writer, w []byte) error {
 	return err
 }
 
-// askDirect asks one peer for blocks and gives each that comes, its hash checked, to take. An error means that the rest did not come;
+// arriving waits for a block until late has gone off.
+func (s *Store) arriving(c cid.Cid, late *time.Timer) (blockfmt.Block, error) {
+	here, done := s.blocks.arrivals.wait(c.Hash())
+	defer done()
+	block, err := s.blocks.Get(context.Background(), c) // it may have come before that
+	if !ipld.IsNotFound(err) {
+		return block, err
+	}
+	select {
+	case <-here:
+		return s.blocks.Get(context.Background(), c)
+	case <-late.C:
+		late.Reset(0) // for those after it
+		return nil, err
+	}
+}
+
+// askDirect asks one peer for blocks, which it may have within wait, and gives each that comes, its hash checked, to take. An error means that the rest did not come;
 // what take got stays good.
-func (s *Store) askDirect(ctx context.Context, from peer.ID, wants []cid.Cid, take func(blockfmt.Block) error) error {
+func (s *Store) askDirect(ctx context.Context, from peer.ID, wants []cid.Cid, wait time.Duration, take func(blockfmt.Block) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := s.host.NewStream(network.WithAllowLimitedConn(ctx, "blocks"), from, directProtocol)
@@ -105,7 +137,7 @@ func (s *Store) askDirect(ctx context.Context, from peer.ID, wants []cid.Cid, ta
 	stop := context.AfterFunc(ctx, func() { _ = stream.Reset() })
 	defer stop()
 	defer stream.Close()
-	var q question
+	q := question{Wait: uint64(wait / time.Second)}
 	for _, c := range wants {
 		q.Want = append(q.Want, c.Bytes())
 	}
@@ -113,7 +145,7 @@ func (s *Store) askDirect(ctx context.Context, from peer.ID, wants []cid.Cid, ta
 	if err != nil {
 		return err
 	}
-	_ = stream.SetDeadline(time.Now().Add(directQuiet))
+	_ = stream.SetDeadline(time.Now().Add(wait + directQuiet))
 	if _, err := stream.Write(append(binary.AppendUvarint(nil, uint64(len(body))), body...)); err != nil {
 		return fmt.Errorf("ask %s for blocks: %w", from, err)
 	}
@@ -127,7 +159,7 @@ func (s *Store) askDirect(ctx context.Context, from peer.ID, wants []cid.Cid, ta
 			_ = stream.Reset()
 			return fmt.Errorf("ask %s for blocks: %w", from, err)
 		}
-		_ = stream.SetDeadline(time.Now().Add(directQuiet))
+		_ = stream.SetDeadline(time.Now().Add(wait + directQuiet))
 	}
 	return nil
 }

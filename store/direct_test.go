@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	blockfmt "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/hpips/hpips/spec/canon"
 )
@@ -27,7 +29,7 @@ func TestDirectBringsWhatAliceHas(t *testing.T) {
 	must(t, err)
 	absent := blockfmt.NewBlock([]byte("nobody has it")).Cid()
 	got := map[cid.Cid]int{}
-	err = bob.askDirect(ctx, alice.host.ID(), []cid.Cid{small.CID, absent, big.CID}, func(b blockfmt.Block) error {
+	err = bob.askDirect(ctx, alice.host.ID(), []cid.Cid{small.CID, absent, big.CID}, 0, func(b blockfmt.Block) error {
 		got[b.Cid()] = len(b.RawData())
 		return nil
 	})
@@ -54,6 +56,65 @@ func TestFetchAsksDirectly(t *testing.T) {
 	}
 	if tree, err := bob.Tree(ctx, e.CID); err != nil || len(tree) != 200 {
 		t.Fatalf("%d files, %v", len(tree), err)
+	}
+}
+
+// Bob asks alice for what she gets only now, and carol asks bob: it comes to all of them as it comes, and nobody is asked but whom each names.
+func TestFetchBehind(t *testing.T) {
+	alice, bob := pair(t)
+	h := newHost(t)
+	carol := openStore(t, t.TempDir(), h)
+	must(t, h.Connect(t.Context(), peer.AddrInfo{ID: bob.host.ID(), Addrs: bob.host.Addrs()}))
+	for _, s := range []*Store{alice, bob, carol} {
+		must(t, s.swap.Close())
+	}
+	data := random(5<<20+5, 9)
+	source := openStore(t, t.TempDir(), nil)
+	e, err := source.AddBytes(t.Context(), data)
+	must(t, err)
+	ended := make(chan error, 2)
+	go func() {
+		_, err := carol.FetchBehind(t.Context(), e.CID, 0, time.Minute, bob.host.ID())
+		ended <- err
+	}()
+	go func() {
+		_, err := bob.FetchBehind(t.Context(), e.CID, 0, time.Minute, alice.host.ID())
+		ended <- err
+	}()
+	_, err = alice.AddBytes(t.Context(), data)
+	must(t, err)
+	for range 2 {
+		must(t, <-ended)
+	}
+	for _, s := range []*Store{bob, carol} {
+		r, err := s.Open(t.Context(), e.CID)
+		must(t, err)
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes came: %v", len(got), err)
+		}
+	}
+	if n := len(bob.blocks.arrivals.waiting); n != 0 {
+		t.Errorf("%d blocks are waited for", n)
+	}
+}
+
+func TestFetchBehindEnds(t *testing.T) {
+	alice, bob := pair(t)
+	absent := blockfmt.NewBlock([]byte("nobody has it")).Cid()
+	for wait := range 2 { // 0 is by the exchange, until ctx ends
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		_, err := bob.FetchBehind(ctx, absent, 0, time.Duration(wait)*time.Second, alice.host.ID())
+		if !errors.Is(err, ErrNotFound) || wait > 0 && ctx.Err() != nil {
+			t.Errorf("within %d s: %v", wait, err)
+		}
+		cancel()
+	}
+	err := bob.askDirect(t.Context(), alice.host.ID(), []cid.Cid{absent}, (maxWait+1)*time.Second, func(blockfmt.Block) error { return nil })
+	if err == nil {
+		t.Error("an answer may be put off for ever")
+	}
+	if n := len(alice.blocks.arrivals.waiting); n != 0 {
+		t.Errorf("%d blocks are waited for", n)
 	}
 }
 
@@ -101,7 +162,9 @@ func FuzzDirectQuestion(f *testing.F) {
 		var q question
 		if canon.Decode(b, maxQuestion, &q) == nil {
 			for _, w := range q.Want {
-				_ = s.answerOne(bufio.NewWriter(io.Discard), w)
+				late := time.NewTimer(0)
+				_ = s.answerOne(bufio.NewWriter(io.Discard), w, late)
+				late.Stop()
 				if c, err := cid.Cast(w); err == nil && !c.Defined() {
 					t.Fatal("an undefined address was accepted")
 				}

@@ -57,7 +57,7 @@ func (s *Store) export(ctx context.Context, c cid.Cid, hostPath string, limit in
 		}
 	}
 	if !s.whole.has(c) {
-		if _, err := s.pull(ctx, c, s.cfg.MaxFetch, nil, nil); err != nil {
+		if _, err := s.pull(ctx, c, s.cfg.MaxFetch, nil, 0, nil); err != nil {
 			return err
 		}
 	}

@@ -37,8 +37,18 @@ func (s *Store) Fetch(ctx context.Context, c cid.Cid, progress func(Progress), f
 	return s.FetchWithin(ctx, c, s.cfg.MaxFetch, progress, from...)
 }
 
+// FetchBehind is FetchWithin from one peer that may be getting the content itself just now: what it does not have yet it sends as it comes, while each batch of blocks is there within wait, 60 s at most. Else the
+// error is ErrNotFound, and what came stays until GC. Nobody else is asked.
+func (s *Store) FetchBehind(ctx context.Context, c cid.Cid, most int64, wait time.Duration, from peer.ID) (int64, error) {
+	return s.fetch(ctx, c, most, nil, min(wait, maxWait*time.Second), from)
+}
+
 // FetchWithin is Fetch of a DAG of most bytes of blocks, those already here too; 0 is no limit. More is ErrTooLarge; what came stays until GC.
 func (s *Store) FetchWithin(ctx context.Context, c cid.Cid, most int64, progress func(Progress), from ...peer.ID) (int64, error) {
+	return s.fetch(ctx, c, most, progress, 0, from...)
+}
+
+func (s *Store) fetch(ctx context.Context, c cid.Cid, most int64, progress func(Progress), wait time.Duration, from ...peer.ID) (int64, error) {
 	release, err := s.gate.enter(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("fetch %s: %w", c, err)
@@ -49,7 +59,7 @@ func (s *Store) FetchWithin(ctx context.Context, c cid.Cid, most int64, progress
 	}
 	s.connect(ctx, from)
 	mark := s.blocks.mark()
-	n, err := s.pull(ctx, c, most, progress, from)
+	n, err := s.pull(ctx, c, most, progress, wait, from)
 	if flushErr := s.blocks.flushSince(ctx, mark); err == nil && flushErr != nil {
 		return n, fmt.Errorf("fetch %s: %w", c, flushErr)
 	}
@@ -78,7 +88,8 @@ func (s *Store) connect(ctx context.Context, from []peer.ID) {
 // pull is one walk over a DAG: a stack of wants, of which a window is on the wire.
 type pull struct {
 	s       *Store
-	from    []peer.ID        // who is known to have it: asked before the exchange
+	from    []peer.ID        // who is known to have it, or to get it: asked before the exchange
+	wait    time.Duration    // for which they may put an answer off
 	session context.Context  // of the fetcher; ended and replaced after a stall
 	end     func()           // ends it
 	fetcher exchange.Fetcher // nil when offline
@@ -102,9 +113,9 @@ type landing struct {
 	err    error
 }
 
-func (s *Store) pull(ctx context.Context, root cid.Cid, most int64, progress func(Progress), from []peer.ID) (int64, error) {
+func (s *Store) pull(ctx context.Context, root cid.Cid, most int64, progress func(Progress), wait time.Duration, from []peer.ID) (int64, error) {
 	p := &pull{s: s, meter: newMeter(progress, 0), seen: cid.NewSet(), landed: make(chan landing, maxBatches),
-		todo: []want{{cid: root}}, from: from, most: most}
+		todo: []want{{cid: root}}, from: from, wait: wait, most: most}
 	mark := s.whole.mark()
 	p.begin(ctx)
 	err := p.run(ctx)
@@ -135,7 +146,7 @@ func (p *pull) begin(ctx context.Context) {
 // it ends the session and says what is missing in a fresh one: a peer may have promised
 // and not sent, and a session of boxo can forget wants (boxo issue 1064).
 func (p *pull) run(ctx context.Context) error {
-	watch := time.NewTicker(p.s.stall)
+	watch := time.NewTicker(p.s.stall + p.wait)
 	defer watch.Stop()
 	var before int64
 	for {
@@ -277,6 +288,9 @@ func (p *pull) get(session context.Context, fetcher exchange.Fetcher, batch []wa
 	if len(waiting) == 0 {
 		return l
 	}
+	if p.wait > 0 {
+		return landing{err: fmt.Errorf("%w: %d blocks did not come from %v within %v", ErrNotFound, len(waiting), p.from, p.wait)}
+	}
 	keys = keys[:0]
 	for c := range waiting {
 		keys = append(keys, c)
@@ -313,7 +327,7 @@ func (p *pull) direct(session context.Context, keys []cid.Cid, waiting map[cid.C
 		if len(waiting) == 0 || session.Err() != nil || from == p.s.host.ID() {
 			break
 		}
-		err := p.s.askDirect(session, from, slices.DeleteFunc(slices.Clone(keys), func(c cid.Cid) bool { _, wanted := waiting[c]; return !wanted }),
+		err := p.s.askDirect(session, from, slices.DeleteFunc(slices.Clone(keys), func(c cid.Cid) bool { _, wanted := waiting[c]; return !wanted }), p.wait,
 			func(block blockfmt.Block) error {
 				below, err := p.take(session, block)
 				if err != nil {

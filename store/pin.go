@@ -29,7 +29,7 @@ func (s *Store) Pin(ctx context.Context, c cid.Cid, name string) error {
 	}
 	defer release()
 	if !s.whole.has(c) {
-		if _, err := s.pull(ctx, c, s.cfg.MaxFetch, nil, nil); err != nil {
+		if _, err := s.pull(ctx, c, s.cfg.MaxFetch, nil, 0, nil); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,158 @@
+package archive
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/spec/placement"
+	"github.com/hpips/hpips/spec/proof"
+	"github.com/hpips/hpips/store"
+)
+
+// Fan is to how many others each holder passes a segment on.
+const Fan = placement.MinFan
+
+// Patience is how long a holder waits for a block of the one above it in the tree before it asks the others as well.
+const Patience = time.Minute
+
+// fetchWithin bounds a pull from all others: a segment of 512 MiB at 1 MiB/s.
+const fetchWithin = 10 * time.Minute
+
+// ErrPiece is why a file is not held although it has the address that was recorded: its audit root or its length is another.
+var ErrPiece = errors.New("the recorded audit root or length is not that of the file")
+
+// Fetcher is what Pull needs of a store.
+type Fetcher interface {
+	FetchWithin(ctx context.Context, c cid.Cid, most int64, progress func(store.Progress), from ...peer.ID) (int64, error)
+	FetchBehind(ctx context.Context, c cid.Cid, most int64, wait time.Duration, from peer.ID) (int64, error)
+}
+
+// Pull brings a segment's file from its other holders down their tree (spec/placement.Parents): self is this node's place in their order, 0 is the first; sources had the file first. It waits for the holder above, which may
+// not have it yet, for patience, and then asks all of them.
+func Pull(ctx context.Context, into Fetcher, e proof.Entry, holders, sources []peer.ID, self int, patience time.Duration) error {
+	c, err := address(e)
+	if err != nil {
+		return err
+	}
+	if self < 0 || self >= len(holders) {
+		return fmt.Errorf("segment %d: place %d of %d holders", e.Number, self, len(holders))
+	}
+	var line []peer.ID
+	for i := range placement.Parents(self, Fan) {
+		if i == placement.Source {
+			line = append(line, sources...)
+		} else {
+			line = append(line, holders[i])
+		}
+	}
+	most := 2*int64(e.Piece.Size) + 1<<20 // with the nodes above its leaves
+	if len(line) > 0 {
+		if _, err = into.FetchBehind(ctx, c, most, patience, line[0]); err == nil {
+			return nil
+		}
+	}
+	if ctx.Err() == nil {
+		line = append(line, holders[self+1:]...) // nobody waits for these, but one of them may have it
+		within, cancel := context.WithTimeout(ctx, fetchWithin)
+		defer cancel()
+		_, err = into.FetchWithin(within, c, most, nil, line...)
+	}
+	if err != nil {
+		return fmt.Errorf("segment %d: %w", e.Number, err)
+	}
+	return nil
+}
+
+// Opener is what Outline and Answer need of a store.
+type Opener interface {
+	Open(ctx context.Context, c cid.Cid) (store.Reader, error)
+}
+
+// Outline reads a segment's file and gives what its holder answers audits from. ErrPiece means that nobody can: what is recorded is not of this file.
+func Outline(ctx context.Context, in Opener, e proof.Entry) (proof.Outline, error) {
+	r, err := open(ctx, in, e)
+	if err != nil {
+		return proof.Outline{}, err
+	}
+	defer r.Close()
+	o := proof.NewOutliner()
+	if _, err := io.Copy(o, r); err != nil {
+		return proof.Outline{}, fmt.Errorf("segment %d: %w", e.Number, err)
+	}
+	if made := o.Outline(); made.Piece() != e.Piece {
+		return proof.Outline{}, fmt.Errorf("segment %d: %w", e.Number, ErrPiece)
+	}
+	return o.Outline(), nil
+}
+
+// Answer answers what a holder is asked on a day about all segments that it holds, in the order of their numbers. outlines are theirs. It reads 1 MiB for each of the five places at most.
+func Answer(ctx context.Context, in Opener, chain string, c proof.Challenge, held []proof.Entry, outlines []proof.Outline, secret ed25519.PrivateKey) (proof.Answer, error) {
+	row, err := Row(held)
+	if err != nil {
+		return proof.Answer{}, err
+	}
+	a := proof.Answer{Chain: chain, Day: c.Day}
+	for _, at := range c.Places(row) {
+		shown, err := prove(ctx, in, held[at.Piece], outlines[at.Piece], at.Leaf)
+		if err != nil {
+			return proof.Answer{}, err
+		}
+		a.Proofs = append(a.Proofs, shown)
+	}
+	return a.Sign(secret)
+}
+
+// Row are the pieces of segments, in the order in which they come.
+func Row(held []proof.Entry) (proof.Pieces, error) {
+	pieces := make([]proof.Piece, len(held))
+	for i, e := range held {
+		pieces[i] = e.Piece
+	}
+	return proof.NewPieces(pieces)
+}
+
+func prove(ctx context.Context, in Opener, e proof.Entry, o proof.Outline, leaf uint64) (proof.Proof, error) {
+	r, err := open(ctx, in, e)
+	if err != nil {
+		return proof.Proof{}, err
+	}
+	defer r.Close()
+	p, err := o.Prove(readerAt{r}, leaf)
+	if err != nil {
+		return proof.Proof{}, fmt.Errorf("segment %d: %w", e.Number, err)
+	}
+	return p, nil
+}
+
+func open(ctx context.Context, in Opener, e proof.Entry) (store.Reader, error) {
+	c, err := address(e)
+	if err != nil {
+		return nil, err
+	}
+	return in.Open(ctx, c)
+}
+
+func address(e proof.Entry) (cid.Cid, error) {
+	c, err := cid.Cast(e.Address)
+	if err != nil {
+		return cid.Undef, fmt.Errorf("segment %d: %w", e.Number, err)
+	}
+	return c, nil
+}
+
+// readerAt reads at a place, one after the other.
+type readerAt struct{ from io.ReadSeeker }
+
+func (r readerAt) ReadAt(b []byte, at int64) (int, error) {
+	if _, err := r.from.Seek(at, io.SeekStart); err != nil {
+		return 0, err
+	}
+	return io.ReadFull(r.from, b)
+}
