@@ -213,9 +213,12 @@ func TestAFailedPaymentIsToldInWordsAndWithItsCode(t *testing.T) {
 
 func TestAFeeIsForTheGasWithAMargin(t *testing.T) {
 	inVillage(t, func(t *testing.T, v *village, l *Ledger) {
-		c, err := l.Estimate(t.Context(), pay(t, person(t, "alice"), person(t, "bob"), ""))
-		if err != nil || c.Gas != 70_000 || c.Fee != 70 {
-			t.Errorf("cost %+v, %v", c, err)
+		for used, want := range map[int]uint64{50_000: 110_000, 150_000: 210_000, 200_000: 280_000} {
+			v.dearer = used - 50_000
+			c, err := l.Estimate(t.Context(), pay(t, person(t, "alice"), person(t, "bob"), ""))
+			if err != nil || c.Gas != want || c.Fee != money.Amount(want/1000) {
+				t.Errorf("what takes %d costs %+v, %v", used, c, err)
+			}
 		}
 	})
 }

@@ -25,7 +25,8 @@ import (
 
 // village is a chain node in miniature: sequences, a mempool, blocks; and a link that breaks when it is told to.
 type village struct {
-	rpcclient.Client // what is not there is not asked
+	dearer           int // gas beyond 50,000 that an order takes
+	rpcclient.Client     // what is not there is not asked
 
 	words encoding
 
@@ -234,7 +235,7 @@ func (v *village) ABCIQueryWithOptions(_ context.Context, path string, data cmtb
 			return &ctypes.ResultABCIQuery{Response: abci.ResponseQuery{Code: codeSequence, Codespace: root,
 				Log: fmt.Sprintf("failed to simulate tx: account sequence mismatch, expected %d, got %d: incorrect account sequence", want, seq)}}, nil
 		}
-		return &ctypes.ResultABCIQuery{Response: abci.ResponseQuery{Value: []byte(`{"gas_info":{"gas_wanted":"0","gas_used":"50000"},"result":null}`)}}, nil
+		return &ctypes.ResultABCIQuery{Response: abci.ResponseQuery{Value: fmt.Appendf(nil, `{"gas_info":{"gas_wanted":"0","gas_used":"%d"},"result":null}`, 50_000+v.dearer)}}, nil
 	case "/cosmos.auth.v1beta1.Query/Account":
 		var q authtypes.QueryAccountRequest
 		if err := proto.Unmarshal(data, &q); err != nil {

@@ -94,7 +94,7 @@ func (c *chaining) registration(ctx context.Context, owner string) (client.Enrol
 	if err != nil || h.CatchingUp {
 		return client.Enrolment{}, errNotYet
 	}
-	e, err := c.keys.Enrol(h.Chain, owner, h.Height)
+	e, err := c.keys.Enrol(h.Chain, owner, max(1, h.Height-1)) // who brings it in may not have the newest block yet
 	if err != nil {
 		return e, fmt.Errorf("registration: %w", err)
 	}

@@ -29,7 +29,7 @@ func TestSoakChainOfManyNodes(t *testing.T) {
 	alice := v.folk[0]
 	_, window := alice.through()
 	for _, c := range v.folk[seats:] {
-		n := v.enrol(c, alice.height())
+		n := v.enrol(c, max(1, alice.height()-1))
 		m := ledger.Register(v.owner.Address(), n.Registration, ledger.Signatures{Node: n.NodeSignature, Consensus: n.ConsensusSignature, VRF: n.VRFProof, OwnerKey: n.OwnerKey, Owner: n.OwnerSignature})
 		if _, err := window.Send(t.Context(), v.owner, m); err != nil {
 			t.Fatalf("%s registers: %v", c.Name, err)
