@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
 )
 
 // person gives a signer whose key is made of a name.
