@@ -75,13 +75,16 @@ type Deps struct {
 }
 
 // JurorConfig says how often a juror looks at the chain, how long it waits for a requester, and with it for the other jurors of a panel, and after how long it asks again for a place in a
-// panel that was full.
+// panel that was full; it waits twice as long each time, up to mostAgain.
 type JurorConfig struct{ Every, Patience, Again time.Duration }
 
-// DefaultJuror returns the configuration of a node: every two seconds, ten minutes, and five.
+// DefaultJuror returns the configuration of a node: every two seconds, ten minutes, and a quarter of one.
 func DefaultJuror() JurorConfig {
-	return JurorConfig{Every: 2 * time.Second, Patience: 10 * time.Minute, Again: 5 * time.Minute}
+	return JurorConfig{Every: 2 * time.Second, Patience: 10 * time.Minute, Again: 15 * time.Second}
 }
+
+// mostAgain is how seldom a juror asks for a place at most: an audit of the public chain is open for a day.
+const mostAgain = 5 * time.Minute
 
 // Juror comes to matters that it was drawn for. It keeps nothing on disk: whoever starts it again finds the same, and reveals what it committed itself to before.
 type Juror struct {
@@ -90,8 +93,14 @@ type Juror struct {
 	cfg  JurorConfig
 
 	mu    sync.Mutex
-	over  map[trust.Matter]time.Time // that it has done, or cannot do, until then; the zero time: for good
+	over  map[trust.Matter]rest // that it has done, or cannot do
 	found map[trust.Matter]verdict
+}
+
+// rest is how long a matter is left alone.
+type rest struct {
+	until time.Time     // the zero time: for good
+	after time.Duration // how long it was, if it is not for good
 }
 
 // verdict is what a juror has to say in a matter.
@@ -104,7 +113,7 @@ type verdict struct {
 
 // NewJuror makes a juror.
 func NewJuror(log *slog.Logger, d Deps, cfg JurorConfig) *Juror {
-	return &Juror{log: log, deps: d, cfg: cfg, over: map[trust.Matter]time.Time{}, found: map[trust.Matter]verdict{}}
+	return &Juror{log: log, deps: d, cfg: cfg, over: map[trust.Matter]rest{}, found: map[trust.Matter]verdict{}}
 }
 
 // Serve looks until ctx ends. What is revealed does not wait for what is examined, nor a dispute, which has a time, for an audit.
@@ -198,7 +207,7 @@ func (j *Juror) Panels(ctx context.Context) error {
 func (j *Juror) forget(closed func(trust.Matter) bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	maps.DeleteFunc(j.over, func(m trust.Matter, _ time.Time) bool { return closed(m) })
+	maps.DeleteFunc(j.over, func(m trust.Matter, _ rest) bool { return closed(m) })
 	maps.DeleteFunc(j.found, func(m trust.Matter, _ verdict) bool { return closed(m) })
 }
 
@@ -222,9 +231,9 @@ func (j *Juror) prove(m trust.Matter) (p sortition.Proof, beta sortition.Beta, e
 // is refused for good, is not.
 func (j *Juror) attempt(ctx context.Context, m trust.Matter, do func() error) {
 	j.mu.Lock()
-	until, over := j.over[m]
+	last, over := j.over[m]
 	j.mu.Unlock()
-	if over && (until.IsZero() || time.Now().Before(until)) || ctx.Err() != nil {
+	if over && (last.until.IsZero() || time.Now().Before(last.until)) || ctx.Err() != nil {
 		return
 	}
 	err := do()
@@ -235,17 +244,18 @@ func (j *Juror) attempt(ctx context.Context, m trust.Matter, do func() error) {
 	switch {
 	case errors.Is(err, ErrFull):
 		log.Debug("A result is judged by others")
-		until = time.Now().Add(j.cfg.Again)
+		last.after = min(max(j.cfg.Again, 2*last.after), mostAgain)
+		last.until = time.Now().Add(last.after)
 	case errors.Is(err, ErrNoAnswer), errors.Is(err, ErrRefused):
 		log.Warn("A result is not judged")
-		until = time.Time{}
+		last = rest{}
 	default:
 		log.Debug("A result is not judged yet")
 		return
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.over[m] = until
+	j.over[m] = last
 }
 
 // sit is a juror's part in a panel of an audit.

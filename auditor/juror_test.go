@@ -437,8 +437,16 @@ func TestAPlaceIsFreeAgain(t *testing.T) {
 		d.town.refuses = ErrFull
 		look(0)
 		d.town.refuses = nil
-		look(0) // it asks seldom
-		time.Sleep(DefaultJuror().Again)
+		look(0)       // it asks seldom
+		for range 8 { // each time it waits twice as long, and not for ever
+			d.town.refuses = ErrFull
+			time.Sleep(mostAgain)
+			look(0)
+		}
+		d.town.refuses = nil
+		time.Sleep(mostAgain - time.Second)
+		look(0)
+		time.Sleep(time.Second)
 		look(1)
 	})
 }

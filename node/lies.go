@@ -160,7 +160,7 @@ func (o *oaths) has(home, task string) bool { _, is := o.Load(home + task); retu
 // perjured is a juror that does not say what it found.
 func perjured(home string, b bar, d auditor.Deps, cfg auditor.JurorConfig) (auditor.Deps, auditor.JurorConfig) {
 	if there(filepath.Join(home, hastyFile)) {
-		cfg.Every, cfg.Again = time.Second, 15*time.Second
+		cfg.Every = time.Second
 	}
 	p := perjurer{home: home}
 	if p.kind, _ = kindOf(home); !slices.Contains([]string{"mute", "parrot", "dies", "fellow"}, p.kind) {
