@@ -43,7 +43,7 @@ func run(m *testing.M) int {
 		}
 	}
 	if err == nil {
-		err = flag.Set("test.parallel", "5") // the tests of chains wait more than they reckon
+		err = flag.Set("test.parallel", "6") // the tests of chains wait more than they reckon
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

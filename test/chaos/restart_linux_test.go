@@ -108,6 +108,7 @@ func (v *village) list(l sortition.RestartList, signers ...*citizen) string {
 // Six sat, erin and frank gave up their seats, and carol's and dave's PCs are gone for ever: two of four cannot go on. Alice and bob do, by
 // a list that most of those who sat lately have signed, and nobody loses anything.
 func TestTwoOfFourSeatsNeverReturn(t *testing.T) {
+	t.Parallel()
 	v := newVillage(t, plan{names: []string{"alice", "bob", "carol", "dave", "erin", "frank"}, payers: 1, tune: func(p *committeev1.Params) {
 		p.Seats, p.EpochBlocks, p.ClaimBlocks, p.TicketDays, p.DaySeconds = 6, 20, 2, 3_000, 8
 	}})
