@@ -55,7 +55,7 @@ go_test() { # go_test TIMEOUT FLAGS... -- PACKAGES...
 	shift
 	while [ "$1" != "--" ]; do flags+=("$1") && shift; done
 	shift
-	"$GO" test -p "${at_once:-2}" -timeout "$limit" "${flags[@]}" "$@"
+	"$GO" test -p "${at_once:-2}" -timeout "$limit" -ldflags=-w "${flags[@]}" "$@" # without what debuggers need: linked in half the time
 }
 
 # The tests of an example that was left out are skipped; what the set-up has a compiler for may not be.
@@ -73,7 +73,6 @@ elsewhere() {
 step "set-up" etc/setup.sh
 step "build" make build
 step "examples are built" examples_built
-step "vet" "$GO" vet ./...
 step "house rules" go_test 5m -- .
 step "unit tests" go_test 10m -- $(packages -v "$racy|test")
 step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
