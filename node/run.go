@@ -36,6 +36,7 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		known := &acquaintances{log: m.log.With("room", "node"), file: filepath.Join(m.dir, peersFile), host: m.host.Libp2p()}
 		add(label+"acquaintances", known.Serve)
 		add(label+"sweeping", m.sweeping)
+		add(label+"scrubbing", m.scrubbing)
 		if m.provider != nil {
 			add(label+"provider", m.provider.Serve)
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/ipfs/boxo/datastore/dshelp"
 	blockfmt "github.com/ipfs/go-block-format"
@@ -27,14 +28,14 @@ const (
 	dirtyMark    = "dirty"   // present while open, so found only after an unclean stop
 	commitSmall  = 4 << 20   // bytes of small blocks that wait in memory for one commit
 	commitBig    = 256 << 20 // bytes of large blocks written but not yet synced
-	maxFresh     = 1 << 16   // large blocks remembered as verified in this process
+	maxFresh     = 1 << 16   // large blocks remembered as verified
 	maxBlockSize = 2 << 20   // bitswap's limit
 )
 
 // blocks is a blockstore.Blockstore of two halves: small blocks in SQLite, large ones in
 // files. Put is seen by readers at once and durable after Flush. A block read from disk is
-// hashed before it is given away: a small one each time, a large one the first time in
-// this process unless this process wrote it. One that fails is dropped, with a log line.
+// hashed before it is given away: a small one each time, a large one unless it was hashed
+// or written within the last minute. One that fails is dropped, with a log line.
 type blocks struct {
 	log      *slog.Logger
 	dir      string
@@ -56,7 +57,8 @@ type blocks struct {
 	waiting    [2]int // bytes in pending and in unsynced
 	lost       int64  // times that a sync failed and took blocks with it
 	total      [2]int64
-	fresh      map[uint64]uint32 // verified large blocks: head of the digest → size
+	fresh      map[uint64]uint32 // large blocks that were right since a moment ago: head of the digest → size
+	since      time.Time         // that moment
 }
 
 func openBlocks(log *slog.Logger, dir string, small int) (*blocks, error) {
@@ -208,6 +210,10 @@ func (b *blocks) getBig(ctx context.Context, h multihash.Multihash) ([]byte, err
 		return nil, err
 	}
 	b.mu.Lock()
+	if time.Since(b.since) > freshFor { // a disk may spoil at any time what was right
+		clear(b.fresh)
+		b.since = time.Now()
+	}
 	size, ok := b.fresh[head(h)]
 	b.mu.Unlock()
 	if ok && int(size) == len(data) {
