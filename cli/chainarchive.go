@@ -72,7 +72,7 @@ IPFS tool imports. A new home comes from them alone: hpips chain rebuild.`,
 			return p.show(all, strconv.FormatUint(next.Number-1, 10), func(w io.Writer) {
 				fmt.Fprintf(w, "SEGMENT\tBLOCKS\tSIZE\tHELD BY\tCID\n")
 				for _, s := range all.Segments {
-					fmt.Fprintf(w, "%d\t%d–%d\t%s\t%d of %d\t%s\n", s.Number, s.From, s.To, job.Size(s.Bytes), len(s.Holders), all.Copies, s.CID)
+					fmt.Fprintf(w, "%d\t%d–%d\t%s\t%d of %d\t%s\n", s.Number, s.From, s.To, bytesText(int64(s.Bytes)), len(s.Holders), all.Copies, s.CID)
 				}
 				fmt.Fprintf(w, "%d\tfrom %d\tin the making: %s said what they made\n", all.Next, all.From, job.Several(all.Said, "seat"))
 			})
