@@ -116,11 +116,11 @@ func (l *Ledger) walk(ctx context.Context, from int64, each func(height int64) e
 	news, tick, stop := l.beat(ctx)
 	defer stop()
 	for next := from; ; {
-		st, err := l.rpc.Status(ctx)
-		if err == nil && st.SyncInfo.EarliestBlockHeight > next && st.SyncInfo.LatestBlockHeight >= next {
-			return fmt.Errorf("block %d, the first that is held is %d: %w", next, st.SyncInfo.EarliestBlockHeight, ErrGone)
+		first, last, err := l.settled(ctx)
+		if err == nil && first > next && last >= next {
+			return fmt.Errorf("block %d, the first that is held is %d: %w", next, first, ErrGone)
 		}
-		for err == nil && next <= st.SyncInfo.LatestBlockHeight {
+		for err == nil && next <= last {
 			if err = each(next); err == nil {
 				next++
 			}
@@ -135,6 +135,20 @@ func (l *Ledger) walk(ctx context.Context, from int64, each func(height int64) e
 		case <-tick:
 		}
 	}
+}
+
+// settled gives the heights of the first block that is held and of the last one whose state can be asked for: the engine keeps a block a moment before the application has done with it, and who was told of a
+// transaction asks what came of it.
+func (l *Ledger) settled(ctx context.Context) (first, last int64, err error) {
+	st, err := l.rpc.Status(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	app, err := l.rpc.ABCIInfo(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	return st.SyncInfo.EarliestBlockHeight, min(st.SyncInfo.LatestBlockHeight, app.Response.LastBlockHeight), nil
 }
 
 // beat tells when to look for a new block: at the news of one where the node pushes it, and from time to time in any case.

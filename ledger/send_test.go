@@ -268,3 +268,29 @@ func TestNobodyAtTheAddress(t *testing.T) {
 		}
 	}
 }
+
+// A block is there a moment before its state is. Who was told of a transaction may ask what came of it.
+func TestATransactionIsToldOfWhenItsStateIsThere(t *testing.T) {
+	inVillage(t, func(t *testing.T, v *village, l *Ledger) {
+		v.mu.Lock()
+		v.behind = 1 << 20
+		v.mu.Unlock()
+		told := make(chan error, 1)
+		go func() {
+			_, err := l.Deliver(t.Context(), pay(t, person(t, "alice"), person(t, "bob"), "early"))
+			told <- err
+		}()
+		time.Sleep(200 * time.Millisecond) // of the village's clock: the block is there
+		select {
+		case err := <-told:
+			t.Fatalf("told before its state was there: %v", err)
+		default:
+		}
+		v.mu.Lock()
+		v.behind = 0
+		v.mu.Unlock()
+		if err := <-told; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -25,8 +25,9 @@ import (
 
 // village is a chain node in miniature: sequences, a mempool, blocks; and a link that breaks when it is told to.
 type village struct {
-	dearer           int // gas beyond 50,000 that an order takes
-	rpcclient.Client     // what is not there is not asked
+	behind           int64 // blocks that the application has still to do
+	dearer           int   // gas beyond 50,000 that an order takes
+	rpcclient.Client       // what is not there is not asked
 
 	words encoding
 
@@ -141,6 +142,15 @@ func (v *village) Status(context.Context) (*ctypes.ResultStatus, error) {
 	st.NodeInfo.Network = "village-1"
 	st.SyncInfo.LatestBlockHeight, st.SyncInfo.EarliestBlockHeight = int64(len(v.blocks)), v.oldest
 	return st, nil
+}
+
+func (v *village) ABCIInfo(context.Context) (*ctypes.ResultABCIInfo, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if before, after := v.broken(); before || after {
+		return nil, errCut
+	}
+	return &ctypes.ResultABCIInfo{Response: abci.ResponseInfo{LastBlockHeight: int64(len(v.blocks)) - v.behind}}, nil
 }
 
 func (v *village) Subscribe(context.Context, string, string, ...int) (<-chan ctypes.ResultEvent, error) {
