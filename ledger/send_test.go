@@ -280,7 +280,7 @@ func TestATransactionIsToldOfWhenItsStateIsThere(t *testing.T) {
 			_, err := l.Deliver(t.Context(), pay(t, person(t, "alice"), person(t, "bob"), "early"))
 			told <- err
 		}()
-		time.Sleep(200 * time.Millisecond) // of the village's clock: the block is there
+		time.Sleep(1900 * time.Millisecond) // of the village's clock: the block is there, and who waits has not asked by the account yet
 		select {
 		case err := <-told:
 			t.Fatalf("told before its state was there: %v", err)
