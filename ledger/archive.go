@@ -83,9 +83,9 @@ func (l *Ledger) NextSegment(ctx context.Context) (NextSegment, error) {
 	return n, nil
 }
 
-// SaySegment says what a seat made of the next segment. The message is free.
-func SaySegment(node []byte, e proof.Entry, signature []byte) Message {
-	return &archivev1.MsgSegment{Sender: sender(node), Node: node, Signature: signature,
+// SaySegment says in an epoch what a seat made of the next segment. The message is free.
+func SaySegment(node []byte, epoch uint64, e proof.Entry, signature []byte) Message {
+	return &archivev1.MsgSegment{Sender: sender(node), Node: node, Epoch: epoch, Signature: signature,
 		Entry: archivev1.Entry{Number: e.Number, From: e.From, To: e.To, Address: e.Address, Root: e.Piece.Root[:], Length: e.Piece.Size}}
 }
 

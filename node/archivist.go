@@ -179,11 +179,11 @@ func (a *archivist) say(ctx context.Context, life *chainLife, next ledger.NextSe
 			return nil
 		}
 	}
-	signature, err := a.made.Sign(a.c.genesis.summary.ChainID, a.c.keys.Node)
+	signature, err := a.made.Sign(a.c.genesis.summary.ChainID, epoch, a.c.keys.Node)
 	if err != nil {
 		return err
 	}
-	if _, err := life.ledger.Free(ctx, ledger.SaySegment(node[:], *a.made, signature)); err != nil {
+	if _, err := life.ledger.Free(ctx, ledger.SaySegment(node[:], epoch, *a.made, signature)); err != nil {
 		return err
 	}
 	a.said = true

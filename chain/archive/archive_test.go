@@ -90,9 +90,9 @@ func (s *town) says(n node, e archivev1.Entry) *archivev1.MsgSegment {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	m := &archivev1.MsgSegment{Sender: sender, Node: key[:], Entry: e, Signature: make([]byte, ed25519.SignatureSize)}
+	m := &archivev1.MsgSegment{Sender: sender, Node: key[:], Entry: e, Epoch: s.epoch, Signature: make([]byte, ed25519.SignatureSize)}
 	if words, err := entryOf(e); err == nil {
-		if m.Signature, err = words.Sign(chainID, n.secret()); err != nil {
+		if m.Signature, err = words.Sign(chainID, s.epoch, n.secret()); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -157,7 +157,15 @@ func TestSeatsSpeakAgainInAnotherEpoch(t *testing.T) {
 	if err := s.say("carol", good); !errors.Is(err, ErrTwice) {
 		t.Errorf("carol speaks twice: %v", err)
 	}
+	kept := s.says("carol", bad)
 	s.epoch++
+	if err := s.keeper.say(s.ctx, kept); !errors.Is(err, ErrEpoch) { // mallory kept carol's word, and would speak for her first
+		t.Errorf("carol's old word: %v", err)
+	}
+	kept.Epoch++
+	if err := s.keeper.say(s.ctx, kept); !errors.Is(err, ErrSignature) {
+		t.Errorf("carol's old word under a new date: %v", err)
+	}
 	if err := s.say("carol", good); err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +227,7 @@ func TestWhatIsRefused(t *testing.T) {
 	foreign := s.says("alice", good)
 	words, err := entryOf(good)
 	if err == nil {
-		foreign.Signature, err = words.Sign("hpips-other-1", node("alice").secret())
+		foreign.Signature, err = words.Sign("hpips-other-1", 0, node("alice").secret())
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -11,4 +11,5 @@ var (
 	ErrSeat      = errorsmod.Register(Name, 6, "node does not sit in the committee")
 	ErrTwice     = errorsmod.Register(Name, 7, "the node spoke about this entry in this epoch")
 	ErrSignature = errorsmod.Register(Name, 8, "signature is wrong")
+	ErrEpoch     = errorsmod.Register(Name, 9, "it was said in another epoch")
 )

@@ -56,7 +56,7 @@ func (k Keeper) shape(m *archivev1.MsgSegment) error {
 //
 //  1. It is about the next entry, and about blocks that are decided.
 //  2. The node sits, and has not spoken about it in this epoch. In a later one it may speak again: who made something else than the others makes it anew.
-//  3. The node signed it.
+//  3. The node signed it for this epoch: nobody says again for it what it said before.
 //  4. More than two thirds of those who sit now say the same: it is recorded.
 func (k Keeper) say(ctx sdk.Context, m *archivev1.MsgSegment) error {
 	if err := k.shape(m); err != nil {
@@ -81,6 +81,9 @@ func (k Keeper) say(ctx sdk.Context, m *archivev1.MsgSegment) error {
 		return ErrSeat
 	}
 	epoch := k.committee.Epoch(ctx)
+	if m.Epoch != epoch {
+		return ErrEpoch.Wrapf("epoch %d in epoch %d", m.Epoch, epoch)
+	}
 	before, err := k.words.Get(ctx, m.Node)
 	switch {
 	case err != nil && !errors.Is(err, collections.ErrNotFound):
@@ -92,7 +95,7 @@ func (k Keeper) say(ctx sdk.Context, m *archivev1.MsgSegment) error {
 	if err != nil {
 		return err
 	}
-	if err := e.CheckSigned(ctx.ChainID(), node, m.Signature); err != nil {
+	if err := e.CheckSigned(ctx.ChainID(), m.Epoch, node, m.Signature); err != nil {
 		return ErrSignature.Wrap(err.Error())
 	}
 	if err := k.words.Set(ctx, m.Node, archivev1.Word{Node: m.Node, Epoch: epoch, Entry: m.Entry}); err != nil {

@@ -50,9 +50,9 @@ func (e Entry) Same(o Entry) bool {
 	return e.Number == o.Number && e.From == o.From && e.To == o.To && string(e.Address) == string(o.Address) && e.Piece == o.Piece
 }
 
-// signed is what a node signs who says that it made the entry's file of the chain's blocks: the prefix, then chain, node, number, from, to, size, root, address; whole numbers in 8 bytes, the highest first, and the chain's ID with its
+// signed is what a node signs who says that it made the entry's file of the chain's blocks: the prefix, then chain, node, epoch, number, from, to, size, root, address; whole numbers in 8 bytes, the highest first, and the chain's ID with its
 // length before it.
-func (e Entry) signed(chain string, node [32]byte) ([]byte, error) {
+func (e Entry) signed(chain string, epoch uint64, node [32]byte) ([]byte, error) {
 	if err := e.Check(); err != nil {
 		return nil, err
 	}
@@ -61,18 +61,18 @@ func (e Entry) signed(chain string, node [32]byte) ([]byte, error) {
 	}
 	b := binary.BigEndian.AppendUint64([]byte(entryPrefix), uint64(len(chain)))
 	b = append(append(b, chain...), node[:]...)
-	for _, n := range []uint64{e.Number, uint64(e.From), uint64(e.To), e.Piece.Size} {
+	for _, n := range []uint64{epoch, e.Number, uint64(e.From), uint64(e.To), e.Piece.Size} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	return append(append(b, e.Piece.Root[:]...), e.Address...), nil
 }
 
-// Sign says by a node's key that the node made this entry's file of the chain's blocks.
-func (e Entry) Sign(chain string, secret ed25519.PrivateKey) ([]byte, error) {
+// Sign says by a node's key, in an epoch of the chain, that the node made this entry's file of its blocks.
+func (e Entry) Sign(chain string, epoch uint64, secret ed25519.PrivateKey) ([]byte, error) {
 	if len(secret) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("proof: a secret key of %d bytes", len(secret))
 	}
-	b, err := e.signed(chain, [32]byte(secret[ed25519.PrivateKeySize-32:]))
+	b, err := e.signed(chain, epoch, [32]byte(secret[ed25519.PrivateKeySize-32:]))
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +80,8 @@ func (e Entry) Sign(chain string, secret ed25519.PrivateKey) ([]byte, error) {
 }
 
 // CheckSigned checks a node's signature. ErrEntry means that there is nothing to sign, ErrSignature that it is not this node's.
-func (e Entry) CheckSigned(chain string, node [32]byte, signature []byte) error {
-	b, err := e.signed(chain, node)
+func (e Entry) CheckSigned(chain string, epoch uint64, node [32]byte, signature []byte) error {
+	b, err := e.signed(chain, epoch, node)
 	if err != nil {
 		return err
 	}

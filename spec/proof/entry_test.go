@@ -27,11 +27,11 @@ func TestAnEntryIsOnesWord(t *testing.T) {
 	const chain = "hpips-1"
 	bob, carol := secretOf("bob"), secretOf("carol")
 	e := entries()[0]
-	signature, err := e.Sign(chain, bob)
+	signature, err := e.Sign(chain, 7, bob)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.CheckSigned(chain, [32]byte(bob[32:]), signature); err != nil {
+	if err := e.CheckSigned(chain, 7, [32]byte(bob[32:]), signature); err != nil {
 		t.Errorf("bob's own: %v", err)
 	}
 	for what, change := range map[string]func(*Entry){
@@ -41,23 +41,23 @@ func TestAnEntryIsOnesWord(t *testing.T) {
 		other := e
 		other.Address = slices.Clone(e.Address)
 		change(&other)
-		if err := other.CheckSigned(chain, [32]byte(bob[32:]), signature); !errors.Is(err, ErrSignature) || other.Same(e) {
+		if err := other.CheckSigned(chain, 7, [32]byte(bob[32:]), signature); !errors.Is(err, ErrSignature) || other.Same(e) {
 			t.Errorf("another %s: %v", what, err)
 		}
 	}
 	for what, err := range map[string]error{
-		"another chain": e.CheckSigned("hpips-2", [32]byte(bob[32:]), signature), "carol": e.CheckSigned(chain, [32]byte(carol[32:]), signature), "no signature": e.CheckSigned(chain, [32]byte(bob[32:]), nil),
+		"another epoch": e.CheckSigned(chain, 8, [32]byte(bob[32:]), signature), "another chain": e.CheckSigned("hpips-2", 7, [32]byte(bob[32:]), signature), "carol": e.CheckSigned(chain, 7, [32]byte(carol[32:]), signature), "no signature": e.CheckSigned(chain, 7, [32]byte(bob[32:]), nil),
 	} {
 		if !errors.Is(err, ErrSignature) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	for _, id := range []string{"", strings.Repeat("x", MaxChainID+1)} {
-		if _, err := e.Sign(id, bob); !errors.Is(err, ErrEntry) {
+		if _, err := e.Sign(id, 7, bob); !errors.Is(err, ErrEntry) {
 			t.Errorf("chain of %d bytes: %v", len(id), err)
 		}
 	}
-	if _, err := e.Sign(chain, bob[:31]); err == nil {
+	if _, err := e.Sign(chain, 7, bob[:31]); err == nil {
 		t.Error("half a key signs")
 	}
 }

@@ -103,6 +103,7 @@ func entryVectors(t *testing.T) any {
 	type vector struct {
 		Chain     string          `json:"chain"`
 		Node      spectest.Octets `json:"node"`
+		Epoch     uint64          `json:"epoch"`
 		Number    uint64          `json:"number"`
 		From      int64           `json:"from"`
 		To        int64           `json:"to"`
@@ -116,12 +117,12 @@ func entryVectors(t *testing.T) any {
 	for _, e := range entries() {
 		secret := secretOf("bob")
 		node := [32]byte(secret[32:])
-		signed, err1 := e.signed("hpips-1", node)
-		signature, err2 := e.Sign("hpips-1", secret)
+		signed, err1 := e.signed("hpips-1", 9, node)
+		signature, err2 := e.Sign("hpips-1", 9, secret)
 		if err1 != nil || err2 != nil {
 			t.Fatal(err1, err2)
 		}
-		all = append(all, vector{"hpips-1", node[:], e.Number, e.From, e.To, e.Address, e.Piece.Root[:], e.Piece.Size, signed, signature})
+		all = append(all, vector{"hpips-1", node[:], 9, e.Number, e.From, e.To, e.Address, e.Piece.Root[:], e.Piece.Size, signed, signature})
 	}
 	return all
 }
