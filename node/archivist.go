@@ -33,7 +33,8 @@ type archivist struct {
 	made    *proof.Entry // of the next number, as this node makes it
 	epoch   uint64       // in which it was made, and, once it is said, said
 	said    bool
-	pins    map[uint64]cid.Cid // what is pinned
+	gauge   archive.Gauge
+	pins    map[uint64]cid.Cid // what is pinned; nil until it was looked up
 	settled uint64             // entries up to here were looked at in this epoch
 	looked  uint64             // the epoch in which they were
 	missed  time.Time          // until then no pull is tried again
@@ -46,7 +47,7 @@ const (
 )
 
 func newArchivist(m *member) *archivist {
-	return &archivist{log: m.log.With("room", "archive"), c: m.chain, store: m.store, pins: map[uint64]cid.Cid{}}
+	return &archivist{log: m.log.With("room", "archive"), c: m.chain, store: m.store}
 }
 
 // Serve follows the chain until ctx ends.
@@ -54,8 +55,13 @@ func (a *archivist) Serve(ctx context.Context) error {
 	tick := time.NewTicker(archiveEvery)
 	defer tick.Stop()
 	for {
-		if life := a.c.running(); life != nil {
-			if err := a.look(ctx, life); err != nil && ctx.Err() == nil {
+		for more := true; more && ctx.Err() == nil; { // a pull may take long, and the next segment does not wait for all of them
+			life := a.c.running()
+			if life == nil {
+				break
+			}
+			var err error
+			if more, err = a.look(ctx, life); err != nil && ctx.Err() == nil {
 				a.log.Debug("The archive waits", "err", err)
 			}
 		}
@@ -68,37 +74,44 @@ func (a *archivist) Serve(ctx context.Context) error {
 	}
 }
 
-// look does what is due at the chain's head.
-func (a *archivist) look(ctx context.Context, life *chainLife) error {
+// look does what is due at the chain's head; more tells that there is more to do at once.
+func (a *archivist) look(ctx context.Context, life *chainLife) (more bool, err error) {
 	h, ok := a.c.seat.Head()
 	if !ok || h.CatchingUp {
-		return nil
+		return false, nil
 	}
-	if len(a.pins) == 0 {
+	if a.pins == nil {
 		if err := a.remember(ctx); err != nil {
-			return err
+			return false, err
 		}
 	}
 	next, err := life.ledger.NextSegment(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if h.Epoch.Number != a.looked {
 		a.looked, a.settled = h.Epoch.Number, 0 // others registered, or left: who holds what may be another
 	}
-	return errors.Join(a.keep(ctx, life, next.Number), a.make(ctx, life, next, h.Epoch.Number), a.say(ctx, life, next, h.Epoch.Number, h.Place.Seated))
+	made := a.make(ctx, life, next, h.Epoch.Number)
+	said := a.say(ctx, life, next, h.Epoch.Number, h.Place.Seated)
+	more, err = a.keep(ctx, life, next.Number)
+	return more, errors.Join(made, said, err)
 }
 
 // remember reads what is pinned.
 func (a *archivist) remember(ctx context.Context) error {
 	pins, err := a.store.Pins(ctx)
+	if err != nil {
+		return err
+	}
+	a.pins = map[uint64]cid.Cid{}
 	for _, p := range pins {
 		text, ours := strings.CutPrefix(p.Name, a.pin(""))
 		if n, err := strconv.ParseUint(text, 10, 64); ours && err == nil {
 			a.pins[n] = p.CID
 		}
 	}
-	return err
+	return nil
 }
 
 // pin is what the pin of a segment is called.
@@ -115,10 +128,11 @@ func (a *archivist) make(ctx context.Context, life *chainLife, next ledger.NextS
 	if err != nil {
 		return err
 	}
-	e, err := a.cut(ctx, life, next.Number, next.From, archive.Default(rules.EpochBlocks))
-	if errors.Is(err, archive.ErrOpen) {
-		return nil
+	limits := archive.Default(rules.EpochBlocks)
+	if whole, err := a.gauge.Whole(life.node.Blocks(), next.From, limits); err != nil || !whole {
+		return err
 	}
+	e, err := a.cut(ctx, life, next.Number, next.From, limits)
 	if err != nil {
 		return err
 	}
@@ -129,18 +143,14 @@ func (a *archivist) make(ctx context.Context, life *chainLife, next ledger.NextS
 
 // cut makes a segment of this node's blocks and pins it.
 func (a *archivist) cut(ctx context.Context, life *chainLife, number uint64, from int64, limits archive.Limits) (proof.Entry, error) {
-	blocks := life.node.Blocks()
-	if base := blocks.Base(); from < base {
-		return proof.Entry{}, fmt.Errorf("segment %d begins with block %d, and this node keeps them from %d on", number, from, base)
-	}
 	release, err := a.store.Reserve(ctx)
 	if err != nil {
 		return proof.Entry{}, err
 	}
 	defer release()
-	s, _, err := archive.Keep(ctx, a.store, blocks, from, limits)
+	s, _, err := archive.Keep(ctx, a.store, life.node.Blocks(), from, limits)
 	if err != nil {
-		return proof.Entry{}, err
+		return proof.Entry{}, fmt.Errorf("segment %d: %w", number, err)
 	}
 	return proof.Entry{Number: number, From: s.From, To: s.To, Address: s.CID.Bytes(), Piece: s.Piece}, a.hold(ctx, number, s.CID)
 }
@@ -190,34 +200,38 @@ func (a *archivist) say(ctx context.Context, life *chainLife, next ledger.NextSe
 	return nil
 }
 
-// keep goes through what is recorded: what this node holds is made or pulled, what it does not hold is let go.
-func (a *archivist) keep(ctx context.Context, life *chainLife, next uint64) error {
+// keep goes through what is recorded: what this node holds is made or pulled, what it does not hold is let go. It comes back with more after each segment that it brought in.
+func (a *archivist) keep(ctx context.Context, life *chainLife, next uint64) (more bool, err error) {
 	if a.settled+1 >= next || time.Now().Before(a.missed) {
-		return nil
+		return false, nil
 	}
 	placing, err := life.ledger.Placing(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	list, err := life.ledger.Segments(ctx, a.settled+1)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, s := range list {
 		if s.Point == nil {
-			return nil // the next block places it
+			return false, nil // the next block places it
 		}
+		had := len(a.pins)
 		holders, err := placing.Holders(s)
 		if err == nil {
 			err = a.one(ctx, life, s, holders)
 		}
 		if err != nil {
 			a.missed = time.Now().Add(pullAgain)
-			return err
+			return false, err
 		}
 		a.settled = s.Number
+		if len(a.pins) > had {
+			return true, nil
+		}
 	}
-	return nil
+	return false, nil
 }
 
 // one does what is due for one recorded segment.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -55,6 +56,9 @@ const (
 	otherWithin   = 5 * time.Second // once a list was wrong
 	segmentWithin = 10 * time.Minute
 )
+
+// maxSegments bounds the list that somebody tells: forty years of segments of three hours.
+const maxSegments = 1 << 17
 
 // Rebuild makes the chain part of a home anew from the archive alone: the list comes from any node that was joined, segments by their addresses from whoever has them, and what is applied is what two thirds of each block's
 // committee signed and agrees with the trust point. The node of the home must not run. A list that leads to other blocks is put aside, and another node's is tried.
@@ -152,6 +156,9 @@ func (c *chaining) entries(ctx context.Context, from peer.ID) (all []proof.Entry
 		if err != nil || len(a.Segments) == 0 {
 			return all, err
 		}
+		if len(all)+len(a.Segments) > maxSegments {
+			return nil, fmt.Errorf("a list of more than %d segments", maxSegments)
+		}
 		for _, l := range a.Segments {
 			e := l.entry()
 			if err := e.Check(); err != nil {
@@ -168,6 +175,8 @@ func (c *chaining) entries(ctx context.Context, from peer.ID) (all []proof.Entry
 // follows rebuilds the home by one list. While one segment is applied the next one comes.
 func (c *chaining) follows(ctx context.Context, m *member, settings full.Config, from peer.ID, entries []proof.Entry, tell func(Rebuilding)) (full.Rebuilt, error) {
 	ctx, stop := context.WithCancel(ctx)
+	var fetching sync.WaitGroup
+	defer fetching.Wait() // the store is closed after this
 	defer stop()
 	come := make([]chan error, len(entries))
 	for i := range come {
@@ -175,7 +184,7 @@ func (c *chaining) follows(ctx context.Context, m *member, settings full.Config,
 	}
 	fetch := func(i int) {
 		if i < len(entries) {
-			go func() { come[i] <- c.fetchSegment(ctx, m, entries[i]) }()
+			fetching.Go(func() { come[i] <- c.fetchSegment(ctx, m, entries[i]) })
 		}
 	}
 	fetch(0)

@@ -198,6 +198,42 @@ func TestSegmentsFollowOneAnother(t *testing.T) {
 	})
 }
 
+// counted tells how often each block was read.
+type counted struct {
+	chain
+	reads map[int64]int
+}
+
+func (c counted) Block(height int64) ([]byte, error) {
+	c.reads[height]++
+	return c.chain.Block(height)
+}
+
+// While blocks come, a gauge says that a segment is whole exactly where it can be made, and has read each block once.
+func TestAGaugeIsFullWhenASegmentIsWhole(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		blocks := sized(rapid.SliceOfN(rapid.IntRange(1, 3000), 1, 30).Draw(t, "blocks")...)
+		l := Limits{rapid.Int64Range(1, 10_000).Draw(t, "bytes"), rapid.IntRange(1, 12).Draw(t, "most")}
+		var g Gauge
+		reads, from := map[int64]int{}, int64(1)
+		for head := range len(blocks) + 1 {
+			whole, err := g.Whole(counted{blocks[:head], reads}, from, l)
+			s, made := Make(context.Background(), blocks[:head], from, l, io.Discard)
+			if err != nil || whole != (made == nil) {
+				t.Fatalf("at %d: whole %v, %v; made: %v", head, whole, err, made)
+			}
+			if whole {
+				from = s.To + 1
+			}
+		}
+		for height, n := range reads {
+			if n != 1 {
+				t.Fatalf("block %d was read %d times", height, n)
+			}
+		}
+	})
+}
+
 // mallory changes, cuts and lengthens alice's file: what is given is alice's, and the end is an error.
 func TestAChangedSegmentIsRefused(t *testing.T) {
 	blocks := sized(1, 300, 1<<20+7, 50)

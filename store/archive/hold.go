@@ -54,7 +54,10 @@ func Pull(ctx context.Context, into Fetcher, e proof.Entry, holders, sources []p
 	}
 	most := 2*int64(e.Piece.Size) + 1<<20 // with the nodes above its leaves
 	if len(line) > 0 {
-		if _, err = into.FetchBehind(ctx, c, most, patience, line[0]); err == nil {
+		within, cancel := context.WithTimeout(ctx, fetchWithin) // one who drips is no better than one who stalls
+		_, err = into.FetchBehind(within, c, most, patience, line[0])
+		cancel()
+		if err == nil {
 			return nil
 		}
 	}
