@@ -9,6 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	blockfmt "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
+
 	"github.com/hpips/hpips/store"
 )
 
@@ -27,8 +30,8 @@ func TestADiskIsReadOnceAWeek(t *testing.T) {
 	if m.scrubDue(time.Now()) != 0 {
 		t.Error("a disk that was never read is not due")
 	}
-	if !m.scrub(t.Context()) {
-		t.Fatal("the disk was not read")
+	if short, whole := m.scrub(t.Context()); !whole || len(short) != 0 {
+		t.Fatalf("the disk was read: %v; %d pins lack something", whole, len(short))
 	}
 	if left := m.scrubDue(time.Now()); left < scrubEvery-time.Minute || left > scrubEvery {
 		t.Errorf("it is due in %v", left)
@@ -42,8 +45,12 @@ func TestADiskIsReadOnceAWeek(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if m.scrub(ended) {
+	if _, whole := m.scrub(ended); whole {
 		t.Error("a check that was ended counts")
+	}
+	lost := blockOf("lost")
+	if still := m.repair(t.Context(), []store.Pin{{CID: lost}}); len(still) != 1 || still[0].CID != lost {
+		t.Errorf("what nobody has is wanted no more: %v", still)
 	}
 	synctest.Test(t, func(t *testing.T) { // what waits an hour ends when it is told to
 		ctx, cancel := context.WithCancel(t.Context())
@@ -56,3 +63,5 @@ func TestADiskIsReadOnceAWeek(t *testing.T) {
 		}
 	})
 }
+
+func blockOf(text string) cid.Cid { return blockfmt.NewBlock([]byte(text)).Cid() }

@@ -37,17 +37,8 @@ func (s *Store) Check(ctx context.Context, rest func()) (c Checked, err error) {
 		return fail(err)
 	}
 	err = s.blocks.index.keys(ctx, false, func(page []multihash.Multihash) error {
-		for _, h := range page {
-			size, err := s.blocks.check(ctx, h)
-			switch {
-			case err != nil:
-				return err
-			case size < 0:
-				c.Damaged++
-			default:
-				c.Bytes += size
-			}
-			c.Blocks++
+		if err := s.checkPage(ctx, page, &c); err != nil {
+			return err
 		}
 		if rest != nil {
 			rest()
@@ -74,8 +65,40 @@ func (s *Store) Check(ctx context.Context, rest func()) (c Checked, err error) {
 	return c, nil
 }
 
-// check reads one block from the disk, whatever was read before, and gives its size; −1: it was damaged or lost, and is taken out.
+// checkPage checks some blocks. Nothing is collected meanwhile: what a collection takes is not lost.
+func (s *Store) checkPage(ctx context.Context, page []multihash.Multihash, c *Checked) error {
+	release, err := s.gate.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	for _, h := range page {
+		size, err := s.blocks.check(ctx, h)
+		switch {
+		case errors.Is(err, ErrNotFound): // collected, since the page was read
+			continue
+		case err != nil:
+			return err
+		case size < 0:
+			c.Damaged++
+		default:
+			c.Bytes += size
+		}
+		c.Blocks++
+	}
+	return nil
+}
+
+// check reads one block from the disk, whatever was read before, and gives its size; −1: it was damaged or lost, and is taken out. A block that is not listed is ErrNotFound.
 func (b *blocks) check(ctx context.Context, h multihash.Multihash) (int64, error) {
+	big, err1 := b.index.listed(ctx, h)
+	small, err2 := b.index.smallSize(ctx, h)
+	if err := errors.Join(err1, err2); err != nil {
+		return 0, err
+	}
+	if big < 0 && small < 0 {
+		return 0, ErrNotFound
+	}
 	b.mu.Lock()
 	delete(b.fresh, head(h))
 	b.mu.Unlock()
@@ -99,30 +122,36 @@ func (b *blocks) check(ctx context.Context, h multihash.Multihash) (int64, error
 	return -1, b.remove(ctx, h)
 }
 
-// here tells whether all blocks below c are on this disk. whole remembers what was found so.
-func (s *Store) here(ctx context.Context, c cid.Cid, whole map[cid.Cid]bool) (bool, error) {
-	if whole[c] {
-		return true, ctx.Err()
-	}
-	if c.Prefix().Codec == cid.Raw {
-		return s.blocks.Has(ctx, c)
-	}
-	block, err := s.blocks.Get(ctx, c)
-	if ipld.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	below, err := linksOf(block)
-	if err != nil {
-		return false, err
-	}
-	for _, w := range below {
-		if here, err := s.here(ctx, w.cid, whole); err != nil || !here {
+// here tells whether all blocks below a root are on this disk. whole remembers what was found so.
+func (s *Store) here(ctx context.Context, root cid.Cid, whole map[cid.Cid]bool) (bool, error) {
+	seen := cid.NewSet()
+	for todo := []cid.Cid{root}; len(todo) > 0; {
+		c := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if whole[c] || !seen.Visit(c) {
+			continue
+		}
+		if c.Prefix().Codec == cid.Raw {
+			if has, err := s.blocks.Has(ctx, c); err != nil || !has {
+				return false, err
+			}
+			continue
+		}
+		block, err := s.blocks.Get(ctx, c)
+		if ipld.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil {
 			return false, err
 		}
+		below, err := linksOf(block)
+		if err != nil {
+			return false, err
+		}
+		for _, w := range below {
+			todo = append(todo, w.cid)
+		}
 	}
-	whole[c] = true
-	return true, nil
+	whole[root] = true
+	return true, ctx.Err()
 }
