@@ -15,7 +15,7 @@ import (
 	"github.com/hpips/hpips/spec/placement"
 )
 
-// kept is a segment of the archive, and who holds it.
+// kept is a segment of the archive, and who is to hold it.
 type kept struct {
 	ledger.Segment
 	Holders []string `json:"holders"` // the best placed first; none until the next block has placed the segment
@@ -34,8 +34,8 @@ func (p *purse) archiveCommand() *cobra.Command {
 	var from uint64
 	c := &cobra.Command{
 		Use:   "archive",
-		Short: "The segments in which the chain's blocks are kept, and which nodes hold them",
-		Long: `The segments in which the chain's blocks are kept, and which nodes hold them: 51 of them, one for each owner, or all while there are fewer. Each segment is a CAR file that any
+		Short: "The segments in which the chain's blocks are kept, and which nodes are to hold them",
+		Long: `The segments in which the chain's blocks are kept, and which nodes are to hold them: 51 of them, one for each owner, or all while there are fewer. Each segment is a CAR file that any
 IPFS tool imports. A new home comes from them alone: hpips chain rebuild.`,
 		Args:    noArgs,
 		Example: "  hpips chain archive\n  hpips chain archive --from 100 -o json",
@@ -70,7 +70,7 @@ IPFS tool imports. A new home comes from them alone: hpips chain rebuild.`,
 				all.Segments = append(all.Segments, k)
 			}
 			return p.show(all, strconv.FormatUint(next.Number-1, 10), func(w io.Writer) {
-				fmt.Fprintf(w, "SEGMENT\tBLOCKS\tSIZE\tHELD BY\tCID\n")
+				fmt.Fprintf(w, "SEGMENT\tBLOCKS\tSIZE\tHOLDERS\tCID\n")
 				for _, s := range all.Segments {
 					fmt.Fprintf(w, "%d\t%d–%d\t%s\t%d of %d\t%s\n", s.Number, s.From, s.To, bytesText(int64(s.Bytes)), len(s.Holders), all.Copies, s.CID)
 				}
