@@ -101,7 +101,7 @@ func inTurn(t *testing.T, name string, free, paid *node, program string, count, 
 func TestMessagesOfAPaidJob(t *testing.T) {
 	const providers = 4
 	alice := market(t, providers, time.Duration(either(60, 480))*time.Second)
-	count, program := either(2_000, 100_000), []string{assemble(t, filepath.Join("..", "..", "examples", "tiny", "tiny.wat"))}
+	count, program := either(2_000, 200_000), []string{assemble(t, filepath.Join("..", "..", "examples", "tiny", "tiny.wat"))}
 	if !*full { // few tasks are to cost more than a redemption
 		program = []string{assemble(t, filepath.Join("testdata", "spin.wat")), "--", strconv.Itoa(5_000_000)}
 	}
