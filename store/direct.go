@@ -125,6 +125,19 @@ func (s *Store) arriving(c cid.Cid, late *time.Timer) (blockfmt.Block, error) {
 	}
 }
 
+// Ask asks one peer for blocks, 128 at most, and gives each that comes to take, its hash checked; nothing is kept on this disk. A peer that does not have one passes it over. An error means that those
+// after the last one did not come, or is that of take.
+func (s *Store) Ask(ctx context.Context, from peer.ID, wants []cid.Cid, take func(blockfmt.Block) error) error {
+	if s.host == nil {
+		return fmt.Errorf("ask %s for blocks: the store is offline", from)
+	}
+	if len(wants) > maxWants {
+		return fmt.Errorf("ask %s for %d blocks, at most %d: %w", from, len(wants), maxWants, ErrTooLarge)
+	}
+	s.connect(ctx, []peer.ID{from})
+	return s.askDirect(ctx, from, wants, 0, take)
+}
+
 // askDirect asks one peer for blocks, which it may have within wait, and gives each that comes, its hash checked, to take. An error means that the rest did not come;
 // what take got stays good.
 func (s *Store) askDirect(ctx context.Context, from peer.ID, wants []cid.Cid, wait time.Duration, take func(blockfmt.Block) error) error {

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ipfs/boxo/ipld/merkledag"
 	"github.com/ipfs/boxo/ipld/unixfs"
@@ -34,30 +36,38 @@ func (s *Store) leaf(ctx context.Context, data []byte) (piece, error) {
 // all leaves at one depth, every node but the last of a level full. Built level by level
 // it lets the leaves be hashed in parallel, which boxo's builder does not.
 func (s *Store) stack(ctx context.Context, level []*piece) (piece, error) {
-	for len(level) > 1 {
-		var above []*piece
-		for start := 0; start < len(level); start += fanOut {
-			p, err := s.fileNode(ctx, level[start:min(start+fanOut, len(level))])
-			if err != nil {
-				return piece{}, err
-			}
-			above = append(above, &p)
-		}
-		level = above
+	parts := make([]Link, len(level))
+	for i, p := range level {
+		parts[i] = Link{CID: p.cid, Size: p.size, Total: p.total}
 	}
-	return *level[0], nil
+	root, err := FileTree(parts, func(node *merkledag.ProtoNode) error { return s.blocks.Put(ctx, node) })
+	return piece{root.CID, root.Size, root.Total}, err
 }
 
-func (s *Store) fileNode(ctx context.Context, children []*piece) (piece, error) {
-	parts := make([]Link, len(children))
-	for i, c := range children {
-		parts[i] = Link{CID: c.cid, Size: c.size, Total: c.total}
+// FileTree gives the root of the file of these parts, in order, and each node above them to put, from below. Nothing else is put anywhere. A file of one part is that part.
+func FileTree(parts []Link, put func(*merkledag.ProtoNode) error) (Link, error) {
+	if len(parts) == 0 {
+		return Link{}, errors.New("file: no parts")
 	}
-	node, size, err := FileNode(parts)
-	if err != nil {
-		return piece{}, err
+	for len(parts) > 1 {
+		var above []Link
+		for level := range slices.Chunk(parts, fanOut) {
+			node, size, err := FileNode(level)
+			if err != nil {
+				return Link{}, err
+			}
+			total, err := node.Size()
+			if err != nil {
+				return Link{}, fmt.Errorf("size of node: %w", err)
+			}
+			if err := put(node); err != nil {
+				return Link{}, err
+			}
+			above = append(above, Link{CID: node.Cid(), Size: size, Total: total})
+		}
+		parts = above
 	}
-	return s.node(ctx, node, size)
+	return parts[0], nil
 }
 
 // LeafCID is the address of a file of 1 MiB at most, and of each such part of a larger one: that of the bytes themselves.

@@ -142,7 +142,7 @@ func (s *Store) reachable(ctx context.Context) (map[[sha256.Size]byte]bool, erro
 	if err != nil {
 		return nil, err
 	}
-	live := make(map[[sha256.Size]byte]bool)
+	live, walked := make(map[[sha256.Size]byte]bool), make(map[[sha256.Size]byte]bool)
 	var todo []cid.Cid
 	for _, p := range pins {
 		todo = append(todo, p.CID)
@@ -150,13 +150,11 @@ func (s *Store) reachable(ctx context.Context) (map[[sha256.Size]byte]bool, erro
 	for len(todo) > 0 {
 		c := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if live[keyOf(c.Hash())] {
-			continue
-		}
 		live[keyOf(c.Hash())] = true
-		if c.Prefix().Codec == cid.Raw {
+		if c.Prefix().Codec == cid.Raw || walked[keyOf(c.Hash())] { // a node may be met by its bytes' address before its own
 			continue
 		}
+		walked[keyOf(c.Hash())] = true
 		block, err := s.blocks.Get(ctx, c)
 		if ipld.IsNotFound(err) {
 			s.log.Warn("a pinned block is missing", "cid", c)

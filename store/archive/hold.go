@@ -3,9 +3,7 @@ package archive
 import (
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -14,6 +12,7 @@ import (
 	"github.com/hpips/hpips/spec/placement"
 	"github.com/hpips/hpips/spec/proof"
 	"github.com/hpips/hpips/store"
+	"github.com/hpips/hpips/store/holder"
 )
 
 // Fan is to how many others each holder passes a segment on.
@@ -25,8 +24,8 @@ const Patience = time.Minute
 // fetchWithin bounds a pull from all others: a segment of 512 MiB at 1 MiB/s.
 const fetchWithin = 10 * time.Minute
 
-// ErrPiece is why a file is not held although it has the address that was recorded: its audit root or its length is another.
-var ErrPiece = errors.New("the recorded audit root or length is not that of the file")
+// ErrPiece is why a file is not held although it has the address that was recorded.
+var ErrPiece = holder.ErrPiece
 
 // Fetcher is what Pull needs of a store.
 type Fetcher interface {
@@ -73,73 +72,51 @@ func Pull(ctx context.Context, into Fetcher, e proof.Entry, holders, sources []p
 	return nil
 }
 
-// Opener is what Outline and Answer need of a store.
-type Opener interface {
-	Open(ctx context.Context, c cid.Cid) (store.Reader, error)
-}
-
 // Outline reads a segment's file and gives what its holder answers audits from. ErrPiece means that nobody can: what is recorded is not of this file.
-func Outline(ctx context.Context, in Opener, e proof.Entry) (proof.Outline, error) {
-	r, err := open(ctx, in, e)
+func Outline(ctx context.Context, in holder.Opener, e proof.Entry) (proof.Outline, error) {
+	h, err := held(e)
 	if err != nil {
 		return proof.Outline{}, err
 	}
-	defer r.Close()
-	o := proof.NewOutliner()
-	if _, err := io.Copy(o, r); err != nil {
+	o, err := holder.Outline(ctx, in, h)
+	if err != nil {
 		return proof.Outline{}, fmt.Errorf("segment %d: %w", e.Number, err)
 	}
-	if made := o.Outline(); made.Piece() != e.Piece {
-		return proof.Outline{}, fmt.Errorf("segment %d: %w", e.Number, ErrPiece)
-	}
-	return o.Outline(), nil
+	return o, nil
 }
 
 // Answer answers what a holder is asked on a day about all segments that it holds, in the order of their numbers. outlines are theirs. It reads 1 MiB for each of the five places at most.
-func Answer(ctx context.Context, in Opener, chain string, c proof.Challenge, held []proof.Entry, outlines []proof.Outline, secret ed25519.PrivateKey) (proof.Answer, error) {
-	row, err := Row(held)
+func Answer(ctx context.Context, in holder.Opener, chain string, c proof.Challenge, entries []proof.Entry, outlines []proof.Outline, secret ed25519.PrivateKey) (proof.Answer, error) {
+	all, err := row(entries)
 	if err != nil {
 		return proof.Answer{}, err
 	}
-	a := proof.Answer{Chain: chain, Day: c.Day}
-	for _, at := range c.Places(row) {
-		shown, err := prove(ctx, in, held[at.Piece], outlines[at.Piece], at.Leaf)
-		if err != nil {
-			return proof.Answer{}, err
-		}
-		a.Proofs = append(a.Proofs, shown)
-	}
-	return a.Sign(secret)
+	return holder.Answer(ctx, in, chain, c, all, outlines, secret)
 }
 
 // Row are the pieces of segments, in the order in which they come.
-func Row(held []proof.Entry) (proof.Pieces, error) {
-	pieces := make([]proof.Piece, len(held))
-	for i, e := range held {
-		pieces[i] = e.Piece
+func Row(entries []proof.Entry) (proof.Pieces, error) {
+	all, err := row(entries)
+	if err != nil {
+		return proof.Pieces{}, err
 	}
-	return proof.NewPieces(pieces)
+	return holder.Row(all)
 }
 
-func prove(ctx context.Context, in Opener, e proof.Entry, o proof.Outline, leaf uint64) (proof.Proof, error) {
-	r, err := open(ctx, in, e)
-	if err != nil {
-		return proof.Proof{}, err
+func row(entries []proof.Entry) ([]holder.Held, error) {
+	all := make([]holder.Held, len(entries))
+	for i, e := range entries {
+		var err error
+		if all[i], err = held(e); err != nil {
+			return nil, err
+		}
 	}
-	defer r.Close()
-	p, err := o.Prove(readerAt{r}, leaf)
-	if err != nil {
-		return proof.Proof{}, fmt.Errorf("segment %d: %w", e.Number, err)
-	}
-	return p, nil
+	return all, nil
 }
 
-func open(ctx context.Context, in Opener, e proof.Entry) (store.Reader, error) {
+func held(e proof.Entry) (holder.Held, error) {
 	c, err := address(e)
-	if err != nil {
-		return nil, err
-	}
-	return in.Open(ctx, c)
+	return holder.Held{CID: c, Piece: e.Piece}, err
 }
 
 func address(e proof.Entry) (cid.Cid, error) {
@@ -148,14 +125,4 @@ func address(e proof.Entry) (cid.Cid, error) {
 		return cid.Undef, fmt.Errorf("segment %d: %w", e.Number, err)
 	}
 	return c, nil
-}
-
-// readerAt reads at a place, one after the other.
-type readerAt struct{ from io.ReadSeeker }
-
-func (r readerAt) ReadAt(b []byte, at int64) (int, error) {
-	if _, err := r.from.Seek(at, io.SeekStart); err != nil {
-		return 0, err
-	}
-	return io.ReadFull(r.from, b)
 }
