@@ -41,6 +41,9 @@ func makePieces(ctx context.Context, s *store.Store, m Manifest, name string) (M
 	if err := m.list(ctx, s); err != nil {
 		return Made{}, err
 	}
+	if nodes, leaves := total(m.nodes), total(m.leaves); m.Scheme.Coded() && nodes > leaves+MaxBlock {
+		return Made{}, fmt.Errorf("%w: %d bytes in nodes, which each piece has, and %d in raw leaves, which are coded: add the content again with hpips put, or choose --copies N", ErrProfile, nodes, leaves)
+	}
 	audits := newSummer(m.Scheme)
 	for _, b := range m.nodes {
 		data, err := read(ctx, s, b.cid())
@@ -91,6 +94,13 @@ func all(n int) []int {
 		list[i] = i
 	}
 	return list
+}
+
+func total(blocks []block) (size uint64) {
+	for _, b := range blocks {
+		size += uint64(b.size)
+	}
+	return size
 }
 
 // put brings the manifest's own blocks into the store.

@@ -469,6 +469,14 @@ func TestRepairPutsOnlyWhatIsLost(t *testing.T) {
 	}
 }
 
+func unpinAll(ctx context.Context, s *store.Store) error {
+	pins, err := s.Pins(ctx)
+	for _, p := range pins {
+		err = errors.Join(err, s.Unpin(ctx, p.CID))
+	}
+	return err
+}
+
 // What cannot be made into pieces is refused with a word about what can.
 func TestMakeRefuses(t *testing.T) {
 	ctx, s := t.Context(), alone(t)
@@ -477,6 +485,18 @@ func TestMakeRefuses(t *testing.T) {
 	must(t, err)
 	links, err := s.Dir(ctx, []store.Link{{Name: "a", CID: leaf, Size: 7, Total: 7}})
 	must(t, err)
+	byteLeaf, err := s.AddBytes(ctx, []byte{1})
+	must(t, err)
+	var names []store.Link
+	for i := range 5500 {
+		names = append(names, store.Link{Name: fmt.Sprintf("%0200d", i), CID: byteLeaf.CID, Size: 1, Total: 1})
+	}
+	wordy, err := s.Dir(ctx, names)
+	must(t, err)
+	if _, err := Make(ctx, s, wordy.CID, erasure.Scheme{Need: 1, Pieces: 2}, "copies"); err != nil {
+		t.Errorf("copies of a folder that is all names: %v", err)
+	}
+	must(t, unpinAll(ctx, s))
 	for what, c := range map[string]struct {
 		root   cid.Cid
 		scheme erasure.Scheme
@@ -487,6 +507,7 @@ func TestMakeRefuses(t *testing.T) {
 		"no parity":     {root, erasure.Scheme{Need: 6, Pieces: 6}, erasure.ErrScheme, "--rs"},
 		"too many":      {root, erasure.Scheme{Need: 20, Pieces: 256}, erasure.ErrScheme, "255"},
 		"another codec": {cid.NewCidV1(cid.DagCBOR, root.Hash()), erasure.Small, ErrProfile, "hpips put"},
+		"all names":     {wordy.CID, erasure.Small, ErrProfile, "--copies"},
 		"a leaf away":   {links.CID, erasure.Small, store.ErrNotFound, leaf.String()},
 		"all away":      {leaf, erasure.Small, store.ErrNotFound, "fetch"},
 	} {
