@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -145,46 +146,35 @@ func TestManifestsThatLieAreFound(t *testing.T) {
 	}
 }
 
-// A manifest of several leaves is a file like any other, and each piece has it.
+// A manifest of several leaves is a file like any other, and each piece ends with its node and leaves.
 func TestALargeManifest(t *testing.T) {
-	ctx := t.Context()
-	s := alone(t)
-	links, err := s.AddFiles(ctx, func(yield func(string, []byte) bool) {
-		for i := range 700 {
-			if !yield(name3(i), random(40, uint64(i))) {
-				return
-			}
-		}
-	})
-	must(t, err)
-	e, err := s.Dir(ctx, links)
-	must(t, err)
-	m, err := Make(ctx, s, e.CID, erasure.Scheme{Need: 3, Pieces: 255}, "pieces")
-	must(t, err)
-	if n := len(m.Manifest.Bytes()); n <= MaxBlock || len(m.Manifest.tail) != 3 {
-		t.Fatalf("%d bytes, %d blocks", n, len(m.Manifest.tail))
+	ctx, s := t.Context(), alone(t)
+	m := Manifest{Root: cid.NewCidV1(cid.DagProtobuf, sum([]byte("root")).cid().Hash()), Scheme: erasure.Scheme{Need: 3, Pieces: 6}, nodes: []block{sum([]byte("root"))}}
+	for i := range 20_000 {
+		m.leaves = append(m.leaves, sum(fmt.Append(nil, i)))
 	}
-	h := newShelf(t, s, m.Manifest)
-	for i := range 252 {
-		h.gone[i] = true
+	for range m.stripes() {
+		m.parity = append(m.parity, random(3*sha256.Size, uint64(len(m.parity)))...)
 	}
-	bob := alone(t)
-	_, err = bob.AddFiles(ctx, func(yield func(string, []byte) bool) { // what a holder has of it is enough to load it
-		for _, p := range m.Manifest.tail {
-			if !yield("", h.pieces[254][p.CID]) {
-				return
-			}
-		}
-	})
+	must(t, m.seal())
+	if n := len(m.Bytes()); n <= MaxBlock || len(m.tail) != 3 {
+		t.Fatalf("%d bytes, %d blocks", n, len(m.tail))
+	}
+	must(t, m.put(ctx, s))
+	var tail []byte
+	for _, p := range m.parts(5)[1+m.stripes():] {
+		b, err := s.Block(ctx, p.CID)
+		must(t, err)
+		tail = append(tail, b.RawData()...)
+	}
+	if !bytes.HasSuffix(tail, m.Bytes()) {
+		t.Error("a piece does not end with the manifest")
+	}
+	loaded, err := Load(ctx, s, m.CID())
 	must(t, err)
-	loaded, err := Load(ctx, bob, m.Manifest.CID())
-	must(t, err)
-	must(t, Recover(ctx, bob, loaded, "back", h.source))
-	whole(t, bob, e.CID)
-}
-
-func name3(i int) string {
-	return string([]byte{'a' + byte(i%26), 'a' + byte(i/26%26), 'a' + byte(i/676)})
+	if !bytes.Equal(loaded.Bytes(), m.Bytes()) || !slices.Equal(loaded.parts(5), m.parts(5)) {
+		t.Error("another one is loaded")
+	}
 }
 
 // Files that are addressed in another way than the profile does, though their bytes are a manifest's, are not loaded.
