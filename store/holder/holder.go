@@ -101,5 +101,9 @@ func (r readerAt) ReadAt(b []byte, at int64) (int, error) {
 	if _, err := r.from.Seek(at, io.SeekStart); err != nil {
 		return 0, err
 	}
-	return io.ReadFull(r.from, b)
+	n, err := io.ReadFull(r.from, b)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF // as an io.ReaderAt says it
+	}
+	return n, err
 }
