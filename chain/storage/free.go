@@ -17,18 +17,22 @@ import (
 // maxWitnesses is how many signatures one message has at most.
 const maxWitnesses = 64
 
-// CheckFree checks a free message for the ante handler, as chain/committee does with its own: in full on its way into the mempool, by its shape in a block, where the message server comes next, and when a block was made since. Each is good
+// CheckFree checks a free message for the ante handler, as chain/committee does with its own: in full on its way into the mempool, and when a block was made since, but for who may hold what, which takes a look at all that are there; by its shape in a block, where the message server comes next. Each is good
 // once: a holder proves a day once, has a segment once, and holds nothing after a wrong answer; its proof is a signature of a registered node.
 func (k Keeper) CheckFree(c context.Context, msg sdk.Msg) error {
 	if err := k.shape(msg); err != nil {
 		return err
 	}
 	ctx := unmetered(c)
-	if ctx.ExecMode() != sdk.ExecModeCheck {
+	mode := ctx.ExecMode()
+	if mode != sdk.ExecModeCheck && mode != sdk.ExecModeReCheck {
 		return nil
 	}
 	switch m := msg.(type) {
 	case *storagev1.MsgHold:
+		if mode == sdk.ExecModeReCheck {
+			return k.still(ctx, m)
+		}
 		return k.hold(ctx, m)
 	case *storagev1.MsgVouch:
 		return k.vouch(ctx, m)

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"cosmossdk.io/collections"
@@ -85,6 +86,21 @@ func (k Keeper) word(ctx sdk.Context, m *storagev1.MsgHold) (sortition.Key, stor
 	}
 	h, _, err := k.Holder(ctx, node)
 	return node, h, err
+}
+
+// still tells whether a word that was good may be so after another block: nothing that it says is known.
+func (k Keeper) still(ctx sdk.Context, m *storagev1.MsgHold) error {
+	node, h, err := k.word(ctx, m)
+	if err == nil && len(m.Segments) == 0 && h.Joined > 0 && !h.Away {
+		err = ErrTwice
+	}
+	for _, number := range m.Segments {
+		has, wrong := k.copies.Has(ctx, collections.Join(number, node[:]))
+		if err = errors.Join(err, wrong); has {
+			err = errors.Join(err, ErrTwice.Wrapf("segment %d", number))
+		}
+	}
+	return err
 }
 
 // may tells by an error whether a node may say that it has a segment, and who keeps it then. On the day on which the segment was recorded only the best placed of all that are there may; from then on others fill the

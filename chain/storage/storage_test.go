@@ -292,13 +292,45 @@ func TestRefusedWords(t *testing.T) {
 	}
 }
 
+// What waits for a block leaves when it is not good any more.
+func TestAWordIsGoodOnce(t *testing.T) {
+	s := town7(t, 7)
+	s.record(1)
+	again := s.ctx.WithExecMode(sdk.ExecModeReCheck)
+	m, there := s.says("alice", 1), s.says("bob")
+	if err := s.keeper.CheckFree(again, m); err != nil {
+		t.Error(err)
+	}
+	s.must(s.hold("alice", 1))
+	for what, err := range map[string]error{"a segment": s.keeper.CheckFree(again, m), "that it is there": s.keeper.CheckFree(again, there)} {
+		if !errors.Is(err, ErrTwice) {
+			t.Errorf("%s, said before: %v", what, err)
+		}
+	}
+	s.tomorrow()
+	if err := s.keeper.CheckFree(again, s.says("bob", 1)); err != nil {
+		t.Error(err)
+	}
+	if err := s.keeper.CheckFree(again, m); !errors.Is(err, ErrEpoch) {
+		t.Errorf("of an epoch that is over: %v", err)
+	}
+	text := s.answers("alice", false)
+	prove := &storagev1.MsgProve{Sender: node("alice").sender(), Answer: text}
+	if err := s.keeper.CheckFree(again, prove); err != nil {
+		t.Error(err)
+	}
+	if err := s.keeper.CheckFree(again, prove); !errors.Is(err, ErrDay) {
+		t.Errorf("proven twice: %v", err)
+	}
+}
+
 // Whatever comes and goes, and whoever misses: rows have no gap and are asked as the pieces in them one after the other, copies are those of rows, and no segment has more holders than it is to have.
 func TestRowsAreWhatWasSaid(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := town7(t, 3)
 		s.auditors = s.nodes[2:]
 		last := uint64(0)
-		for range rapid.IntRange(10, 120).Draw(t, "steps") {
+		for range rapid.IntRange(10, 60).Draw(t, "steps") {
 			n := rapid.SampledFrom(s.nodes).Draw(t, "who")
 			switch rapid.IntRange(0, 6).Draw(t, "what") {
 			case 0:
@@ -315,10 +347,11 @@ func TestRowsAreWhatWasSaid(t *testing.T) {
 			case 5:
 				s.retired[n] = !s.retired[n]
 			case 6:
+				s.sound(last)
 				s.tomorrow()
 			}
-			s.sound(last)
 		}
+		s.sound(last)
 	})
 }
 
