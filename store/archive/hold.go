@@ -27,6 +27,9 @@ const fetchWithin = 10 * time.Minute
 // ErrPiece is why a file is not held although it has the address that was recorded.
 var ErrPiece = holder.ErrPiece
 
+// Opener is what Outline and Answer need of a store.
+type Opener = holder.Opener
+
 // Fetcher is what Pull needs of a store.
 type Fetcher interface {
 	FetchWithin(ctx context.Context, c cid.Cid, most int64, progress func(store.Progress), from ...peer.ID) (int64, error)
@@ -73,7 +76,7 @@ func Pull(ctx context.Context, into Fetcher, e proof.Entry, holders, sources []p
 }
 
 // Outline reads a segment's file and gives what its holder answers audits from. ErrPiece means that nobody can: what is recorded is not of this file.
-func Outline(ctx context.Context, in holder.Opener, e proof.Entry) (proof.Outline, error) {
+func Outline(ctx context.Context, in Opener, e proof.Entry) (proof.Outline, error) {
 	h, err := held(e)
 	if err != nil {
 		return proof.Outline{}, err
@@ -85,33 +88,23 @@ func Outline(ctx context.Context, in holder.Opener, e proof.Entry) (proof.Outlin
 	return o, nil
 }
 
-// Answer answers what a holder is asked on a day about all segments that it holds, in the order of their numbers. outlines are theirs. It reads 1 MiB for each of the five places at most.
-func Answer(ctx context.Context, in holder.Opener, chain string, c proof.Challenge, entries []proof.Entry, outlines []proof.Outline, secret ed25519.PrivateKey) (proof.Answer, error) {
-	all, err := row(entries)
-	if err != nil {
-		return proof.Answer{}, err
-	}
-	return holder.Answer(ctx, in, chain, c, all, outlines, secret)
+// Wanted is a leaf of a segment's file that is asked for.
+type Wanted struct {
+	Entry proof.Entry
+	Leaf  uint64
 }
 
-// Row are the pieces of segments, in the order in which they come.
-func Row(entries []proof.Entry) (proof.Pieces, error) {
-	all, err := row(entries)
-	if err != nil {
-		return proof.Pieces{}, err
-	}
-	return holder.Row(all)
-}
-
-func row(entries []proof.Entry) ([]holder.Held, error) {
-	all := make([]holder.Held, len(entries))
-	for i, e := range entries {
-		var err error
-		if all[i], err = held(e); err != nil {
-			return nil, err
+// Answer answers what a holder is asked on a day, in the order of the challenge. Each segment that is asked for is read whole. ErrPiece and proof.ErrChanged mean that the disk gives other bytes than those that came: nothing is signed.
+func Answer(ctx context.Context, in Opener, chain string, c proof.Challenge, wanted []Wanted, secret ed25519.PrivateKey) (proof.Answer, error) {
+	leaves := make([]holder.Wanted, len(wanted))
+	for i, w := range wanted {
+		h, err := held(w.Entry)
+		if err != nil {
+			return proof.Answer{}, err
 		}
+		leaves[i] = holder.Wanted{Held: h, Leaf: w.Leaf}
 	}
-	return all, nil
+	return holder.Answer(ctx, in, chain, c, leaves, secret)
 }
 
 func held(e proof.Entry) (holder.Held, error) {

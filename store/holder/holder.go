@@ -1,5 +1,5 @@
 // Package holder keeps what whoever holds pieces does with them, whatever they are pieces of: it outlines each when it came in, and answers the daily challenge about all of them together.
-// It promises that a piece is outlined only if it is what was recorded, and that an answer reads one span of 1 MiB for each of its five places and needs no more memory than that.
+// It promises that a piece is outlined only if it is what was recorded, and that an answer is signed only if it shows that piece; with the outline at hand it reads one span of 1 MiB for each of its five places.
 // It leaves challenge and answer themselves to spec/proof, and what a piece is of to the rooms that make them: store/archive and store/replica.
 package holder
 
@@ -56,42 +56,51 @@ func Outline(ctx context.Context, in Opener, h Held) (proof.Outline, error) {
 	return o, nil
 }
 
-// Answer answers what a holder is asked on a day about all that it holds, in the order of their records. outlines are theirs.
-func Answer(ctx context.Context, in Opener, chain string, c proof.Challenge, held []Held, outlines []proof.Outline, secret ed25519.PrivateKey) (proof.Answer, error) {
-	if len(outlines) != len(held) {
-		return proof.Answer{}, fmt.Errorf("answer: %d outlines of %d pieces", len(outlines), len(held))
-	}
-	row, err := Row(held)
-	if err != nil {
-		return proof.Answer{}, err
-	}
+// Wanted is a leaf of a piece that is asked for. Where the outline is not at hand, nil, the piece is read whole for it.
+type Wanted struct {
+	Held
+	Leaf    uint64
+	Outline *proof.Outline
+}
+
+// Answer answers what a holder is asked on a day, in the order of the challenge. ErrPiece and proof.ErrChanged mean that the disk gives other bytes than those that came: nothing is signed.
+func Answer(ctx context.Context, in Opener, chain string, c proof.Challenge, wanted []Wanted, secret ed25519.PrivateKey) (proof.Answer, error) {
 	a := proof.Answer{Chain: chain, Day: c.Day}
-	for _, at := range c.Places(row) {
-		shown, err := prove(ctx, in, held[at.Piece].CID, outlines[at.Piece], at.Leaf)
+	read := map[Held]*proof.Outline{}
+	for _, w := range wanted {
+		if w.Outline == nil {
+			if read[w.Held] == nil {
+				o, err := Outline(ctx, in, w.Held)
+				if err != nil {
+					return proof.Answer{}, err
+				}
+				read[w.Held] = &o
+			}
+			w.Outline = read[w.Held]
+		}
+		shown, err := prove(ctx, in, w)
 		if err != nil {
-			return proof.Answer{}, fmt.Errorf("answer: piece %d of %d: %w", at.Piece+1, len(held), err)
+			return proof.Answer{}, err
 		}
 		a.Proofs = append(a.Proofs, shown)
 	}
 	return a.Sign(secret)
 }
 
-// Row are the pieces, in the order in which they come.
-func Row(held []Held) (proof.Pieces, error) {
-	pieces := make([]proof.Piece, len(held))
-	for i, h := range held {
-		pieces[i] = h.Piece
+func prove(ctx context.Context, in Opener, w Wanted) (proof.Proof, error) {
+	if w.Outline.Piece() != w.Piece {
+		return proof.Proof{}, fmt.Errorf("answer for %s: %w", w.CID, proof.ErrOutline)
 	}
-	return proof.NewPieces(pieces)
-}
-
-func prove(ctx context.Context, in Opener, c cid.Cid, o proof.Outline, leaf uint64) (proof.Proof, error) {
-	r, err := in.Open(ctx, c)
+	r, err := in.Open(ctx, w.CID)
 	if err != nil {
 		return proof.Proof{}, err
 	}
 	defer r.Close()
-	return o.Prove(readerAt{r}, leaf)
+	p, err := w.Outline.Prove(readerAt{r}, w.Leaf)
+	if err != nil {
+		return proof.Proof{}, fmt.Errorf("answer for %s: %w", w.CID, err)
+	}
+	return p, nil
 }
 
 // readerAt reads at a place, one after the other.

@@ -44,23 +44,41 @@ func TestAHolderAnswersForAllThatItHolds(t *testing.T) {
 	}
 	seed := sha256.Sum256([]byte("bob"))
 	secret := ed25519.NewKeyFromSeed(seed[:])
-	row, err := Row(held)
+	var pieces []proof.Piece
+	for _, h := range held {
+		pieces = append(pieces, h.Piece)
+	}
+	row, err := proof.NewPieces(pieces)
 	must(t, err)
-	for day := range uint64(30) {
-		c := proof.Challenge{Seed: seed, Holder: [32]byte(secret[32:]), Day: day}
-		a, err := Answer(ctx, s, "hpips-1", c, held, outlines, secret)
+	ask := func(day uint64) (c proof.Challenge, wanted []Wanted) {
+		c = proof.Challenge{Seed: seed, Holder: [32]byte(secret[32:]), Day: day}
+		for i, at := range c.Places(row) {
+			w := Wanted{Held: held[at.Piece], Leaf: at.Leaf}
+			if (uint64(i)+day)%2 == 0 {
+				w.Outline = &outlines[at.Piece]
+			}
+			wanted = append(wanted, w)
+		}
+		return c, wanted
+	}
+	for day := range uint64(10) {
+		c, wanted := ask(day)
+		a, err := Answer(ctx, s, "hpips-1", c, wanted, secret)
 		must(t, err)
 		must(t, a.Check("hpips-1", c, row))
 	}
-	c := proof.Challenge{Seed: seed, Holder: [32]byte(secret[32:])}
-	if _, err := Answer(ctx, s, "hpips-1", c, held, outlines[:2], secret); err == nil || !strings.Contains(err.Error(), "2 outlines of 3") {
-		t.Errorf("an outline is lost: %v", err)
-	}
-	swapped := []Held{{held[2].CID, held[0].Piece}, held[1], held[2]}
-	if _, err := Outline(ctx, s, swapped[0]); !errors.Is(err, ErrPiece) {
+	c, wanted := ask(0)
+	other := Held{held[2].CID, held[0].Piece}
+	if _, err := Outline(ctx, s, other); !errors.Is(err, ErrPiece) {
 		t.Errorf("another piece was recorded: %v", err)
 	}
-	if _, err := Answer(ctx, s, "hpips-1", c, swapped, outlines, secret); !errors.Is(err, proof.ErrChanged) || !strings.Contains(err.Error(), "piece 1 of 3") {
-		t.Errorf("the file is another: %v", err)
+	for _, row := range []struct {
+		outline *proof.Outline
+		want    error
+	}{{&outlines[0], proof.ErrChanged}, {nil, ErrPiece}, {&outlines[2], proof.ErrOutline}} {
+		wanted[3] = Wanted{other, wanted[3].Leaf, row.outline}
+		if _, err := Answer(ctx, s, "hpips-1", c, wanted, secret); !errors.Is(err, row.want) || !strings.Contains(err.Error(), other.CID.String()) {
+			t.Errorf("the file is another: %v, want %v", err, row.want)
+		}
 	}
 }

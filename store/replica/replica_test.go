@@ -390,17 +390,20 @@ func TestThirtyPercentOfHoldersGoneAtOnce(t *testing.T) {
 // answers holds that who keeps pieces passes a day's audit of them.
 func answers(t *testing.T, s *store.Store, kept ...Kept) {
 	t.Helper()
-	var held []holder.Held
-	var outlines []proof.Outline
+	var pieces []proof.Piece
 	for _, k := range kept {
-		held, outlines = append(held, k.Held), append(outlines, k.Outline)
+		pieces = append(pieces, k.Piece)
 	}
+	row, err := proof.NewPieces(pieces)
+	must(t, err)
 	secret := ed25519.NewKeyFromSeed(random(32, 1))
 	for day := range uint64(20) {
 		c := proof.Challenge{Seed: sha256.Sum256(random(8, day)), Holder: [32]byte(secret[32:]), Day: day}
-		row, err := holder.Row(held)
-		must(t, err)
-		a, err := holder.Answer(t.Context(), s, "hpips-1", c, held, outlines, secret)
+		var wanted []holder.Wanted
+		for _, at := range c.Places(row) {
+			wanted = append(wanted, holder.Wanted{Held: kept[at.Piece].Held, Leaf: at.Leaf, Outline: &kept[at.Piece].Outline})
+		}
+		a, err := holder.Answer(t.Context(), s, "hpips-1", c, wanted, secret)
 		must(t, err)
 		must(t, a.Check("hpips-1", c, row))
 	}
