@@ -16,6 +16,7 @@ import (
 	"github.com/hpips/hpips/chain/committee"
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/reward"
+	"github.com/hpips/hpips/chain/storage"
 	archivev1 "github.com/hpips/hpips/proto/gen/archivev1"
 	auditv1 "github.com/hpips/hpips/proto/gen/auditv1"
 	bondv1 "github.com/hpips/hpips/proto/gen/bondv1"
@@ -25,7 +26,9 @@ import (
 	governancev1 "github.com/hpips/hpips/proto/gen/governancev1"
 	registryv1 "github.com/hpips/hpips/proto/gen/registryv1"
 	rewardv1 "github.com/hpips/hpips/proto/gen/rewardv1"
+	storagev1 "github.com/hpips/hpips/proto/gen/storagev1"
 	supplyv1 "github.com/hpips/hpips/proto/gen/supplyv1"
+	"github.com/hpips/hpips/spec/placement"
 	"github.com/hpips/hpips/spec/sortition"
 	"github.com/hpips/hpips/spec/voucher"
 )
@@ -255,6 +258,45 @@ type seats struct{ *keepers }
 func (s seats) Sitting(ctx context.Context) ([]sortition.Key, error) { return s.committee.Sitting(ctx) }
 func (s seats) Epoch(ctx context.Context) uint64                     { return s.committee.EpochNumber(ctx) }
 
+// ring draws auditors; shelves are the nodes that hold pieces, and their bonds; segments are what they hold.
+type (
+	ring     struct{ committee.Keeper }
+	shelves  struct{ *keepers }
+	segments struct{ *keepers }
+)
+
+func (r ring) Slot(ctx context.Context) (uint64, error) {
+	b, err := r.Beacon(ctx)
+	return b.Slot, err
+}
+
+func (r ring) Limited(ctx context.Context) (owner, network bool, err error) {
+	p, err := r.Params(ctx)
+	return p.SeatsPerOwner > 0, p.SeatsPerNetwork > 0, err
+}
+
+func (s shelves) Placed(ctx context.Context, node sortition.Key) (placement.Node, bool, error) {
+	n, known, err := s.registry.Node(ctx, node)
+	if err != nil || !known || n.Standing != registryv1.STANDING_ACTIVE || len(n.Point) == 0 {
+		return placement.Node{}, false, err
+	}
+	network, err := s.committee.Network(ctx, node)
+	return placement.Node{ID: node, Point: placement.Point(n.Point), Owner: n.Owner, Network: network, Weight: 1}, true, err
+}
+
+func (s shelves) Fine(ctx context.Context, node sortition.Key, amount uint64) error {
+	_, err := s.bond.Slash(ctx, node, bond.Denom, math.NewIntFromUint64(amount))
+	return err
+}
+
+func (s segments) Segment(ctx context.Context, number uint64) (storage.Segment, bool, error) {
+	e, point, height, err := s.archive.Placed(ctx, number)
+	if err != nil || point == nil {
+		return storage.Segment{}, false, err
+	}
+	return storage.Segment{Piece: e.Piece, Point: *point, Height: height}, true, nil
+}
+
 // sale hands levies to the exchange, and bought brings back what they bring.
 type (
 	sale   struct{ *keepers }
@@ -298,7 +340,7 @@ func seen(n registryv1.Node, known bool, err error) (committee.Node, bool, error
 //  5. Bonds that are due return.
 //  6. A batch of the exchange ends, if the seed's lot says so.
 //  7. What the fund owes for days that are over is paid.
-//  8. What was registered or recorded before this seed gets its place.
+//  8. What was registered or recorded before this seed gets its place, and holders are asked.
 //  9. On the first block of a day all sums are looked at.
 func (a *App) advance(ctx sdk.Context, beta sortition.Beta) error {
 	k := &a.keepers
@@ -340,7 +382,7 @@ func (a *App) place(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(a.keepers.registry.Advance(ctx, sortition.Seed(b.Seed)), a.keepers.archive.Advance(ctx, sortition.Seed(b.Seed)))
+	return errors.Join(a.keepers.registry.Advance(ctx, sortition.Seed(b.Seed)), a.keepers.archive.Advance(ctx, sortition.Seed(b.Seed)), a.keepers.storage.Advance(ctx, sortition.Seed(b.Seed)))
 }
 
 // seeded tells whether the block that is being made carries a seed.
@@ -387,6 +429,7 @@ func ourRoutes(c client.Context, mux *runtime.ServeMux) {
 		bondv1.RegisterQueryHandlerClient(ctx, mux, bondv1.NewQueryClient(c)),
 		auditv1.RegisterQueryHandlerClient(ctx, mux, auditv1.NewQueryClient(c)),
 		archivev1.RegisterQueryHandlerClient(ctx, mux, archivev1.NewQueryClient(c)),
+		storagev1.RegisterQueryHandlerClient(ctx, mux, storagev1.NewQueryClient(c)),
 	} {
 		if err != nil {
 			panic(err) // the generated code never fails here

@@ -17,6 +17,7 @@ import (
 	auditv1 "github.com/hpips/hpips/proto/gen/auditv1"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
 	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
+	storagev1 "github.com/hpips/hpips/proto/gen/storagev1"
 )
 
 // Gas that a free message may use, what looking at one costs, and what each byte of it costs. Nobody pays it; it bounds what the block around
@@ -93,6 +94,8 @@ func (a *App) anteFree(ctx sdk.Context, message sdk.Msg) (sdk.Context, error) {
 			return a.keepers.audit.CheckFree(next, message)
 		case *archivev1.MsgSegment:
 			return a.keepers.archive.CheckFree(next, message)
+		case *storagev1.MsgHold, *storagev1.MsgVouch, *storagev1.MsgProve, *storagev1.MsgAccuse:
+			return a.keepers.storage.CheckFree(next, message)
 		}
 		return a.keepers.committee.CheckFree(next, message)
 	})
@@ -146,16 +149,18 @@ func isFree(message sdk.Msg) bool {
 	switch message.(type) {
 	case *committeev1.MsgTicket, *committeev1.MsgClaim, *committeev1.MsgStepDown,
 		*auditv1.MsgAttest, *auditv1.MsgDispute, *auditv1.MsgCommit, *auditv1.MsgReveal,
-		*archivev1.MsgSegment:
+		*archivev1.MsgSegment,
+		*storagev1.MsgHold, *storagev1.MsgVouch, *storagev1.MsgProve, *storagev1.MsgAccuse:
 		return true
 	}
 	return false
 }
 
 // freeNames are the names of the free messages, as they stand in a transaction's bytes.
-func freeNames() [8]string {
-	return [8]string{"/hpips.committee.v1.MsgTicket", "/hpips.committee.v1.MsgClaim", "/hpips.committee.v1.MsgStepDown",
-		"/hpips.audit.v1.MsgAttest", "/hpips.audit.v1.MsgDispute", "/hpips.audit.v1.MsgCommit", "/hpips.audit.v1.MsgReveal", "/hpips.archive.v1.MsgSegment"}
+func freeNames() [12]string {
+	return [12]string{"/hpips.committee.v1.MsgTicket", "/hpips.committee.v1.MsgClaim", "/hpips.committee.v1.MsgStepDown",
+		"/hpips.audit.v1.MsgAttest", "/hpips.audit.v1.MsgDispute", "/hpips.audit.v1.MsgCommit", "/hpips.audit.v1.MsgReveal", "/hpips.archive.v1.MsgSegment",
+		"/hpips.storage.v1.MsgHold", "/hpips.storage.v1.MsgVouch", "/hpips.storage.v1.MsgProve", "/hpips.storage.v1.MsgAccuse"}
 }
 
 // looksFree tells from the first bytes of a transaction whether it is a free message, without decoding it whole: proposals hold

@@ -23,6 +23,7 @@ import (
 	"github.com/hpips/hpips/chain/chaintest"
 	"github.com/hpips/hpips/chain/committee"
 	"github.com/hpips/hpips/chain/reward"
+	"github.com/hpips/hpips/chain/storage"
 	"github.com/hpips/hpips/chain/supply"
 	"github.com/hpips/hpips/spec/sortition"
 )
@@ -164,7 +165,7 @@ func TestARestartKeepsEverything(t *testing.T) {
 		t.Errorf("alice and the fund had %d uhpips, and have %d", was, is)
 	}
 	gone := func(row string) bool { // what ran out between
-		return moves(row) || purses(row) || strings.HasPrefix(row, reward.Name+"/") || strings.HasPrefix(row, "authz/02") || strings.Contains(row, hex.EncodeToString(chaintest.New("carol").Account())) && !strings.HasPrefix(row, authtypes.StoreKey)
+		return moves(row) || purses(row) || strings.HasPrefix(row, reward.Name+"/") || strings.HasPrefix(row, storage.Name+"/05") || strings.HasPrefix(row, "authz/02") || strings.Contains(row, hex.EncodeToString(chaintest.New("carol").Account())) && !strings.HasPrefix(row, authtypes.StoreKey)
 	}
 	same(t, before, next.rows(), gone)
 	c := next.committee()

@@ -44,6 +44,7 @@ import (
 	"github.com/hpips/hpips/chain/governance"
 	"github.com/hpips/hpips/chain/registry"
 	"github.com/hpips/hpips/chain/reward"
+	"github.com/hpips/hpips/chain/storage"
 	"github.com/hpips/hpips/chain/supply"
 )
 
@@ -68,6 +69,7 @@ type keepers struct {
 	bond       bond.Keeper
 	audit      audit.Keeper
 	archive    archive.Keeper
+	storage    storage.Keeper
 }
 
 // storeNames are the stores that make the app hash.
@@ -75,7 +77,7 @@ func storeNames() []string {
 	return []string{
 		authtypes.StoreKey, banktypes.StoreKey, authzkeeper.StoreKey, feegrant.StoreKey, consensustypes.StoreKey, upgradetypes.StoreKey,
 		epochstypes.StoreKey, govtypes.StoreKey, registry.Name, committee.Name, supply.Name, governance.Name,
-		escrow.Name, reward.Name, exchange.Name, bond.Name, audit.Name, archive.Name,
+		escrow.Name, reward.Name, exchange.Name, bond.Name, audit.Name, archive.Name, storage.Name,
 	}
 }
 
@@ -149,6 +151,7 @@ func (a *App) open() error {
 	k.archive = archive.NewKeeper(cdc, service(archive.Name), who, seats{k})
 	k.reward = reward.NewKeeper(cdc, service(reward.Name), who, reward.Neighbours{Bank: k.bank, Supply: k.supply, Committee: k.committee, Registry: owners{k}, Exchange: sale{k},
 		Bond: k.bond}, authority)
+	k.storage = storage.NewKeeper(cdc, service(storage.Name), who, storage.Neighbours{Committee: ring{k.committee}, Registry: shelves{k}, Archive: segments{k}, Duty: k.reward, Bond: shelves{k}}, authority)
 	k.exchange = exchange.NewKeeper(cdc, service(exchange.Name), k.bank, k.supply, bought{k}, who, authority)
 	k.bank.AppendSendRestriction(k.reward.BeforeSend)
 	k.bank.AppendSendRestriction(k.governance.BeforeSend) // the last, so that it sees where the money really goes
@@ -183,6 +186,7 @@ func (a *App) ourModules() map[string]appmodule.AppModule {
 		bond.Name:       bond.NewModule(k.bond),
 		audit.Name:      audit.NewModule(k.audit),
 		archive.Name:    archive.NewModule(k.archive),
+		storage.Name:    storage.NewModule(k.storage),
 	}
 }
 
@@ -191,7 +195,7 @@ func moduleNames() []string {
 	return []string{
 		consensustypes.ModuleName, authtypes.ModuleName, vestingtypes.ModuleName, banktypes.ModuleName, authz.ModuleName, feegrant.ModuleName,
 		upgradetypes.ModuleName, epochstypes.ModuleName, supply.Name, registry.Name, committee.Name, govtypes.ModuleName, governance.Name,
-		exchange.Name, reward.Name, bond.Name, escrow.Name, audit.Name, archive.Name,
+		exchange.Name, reward.Name, bond.Name, escrow.Name, audit.Name, archive.Name, storage.Name,
 	}
 }
 

@@ -13,13 +13,14 @@ import (
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/exchange"
 	"github.com/hpips/hpips/chain/reward"
+	"github.com/hpips/hpips/chain/storage"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
 )
 
 // creditSupply is how much of its second asset, in base units, a development network has: it goes to whoever is granted most.
 const creditSupply = 1_000_000_000_000
 
-// market writes what a network begins with for leases, for the day, for bonds, for the archive and for the exchange. A development network's times follow from its day.
+// market writes what a network begins with for leases, for the day, for bonds, for the archive and its holders, and for the exchange. A development network's times follow from its day.
 func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, error)) {
 	leases, rewards, bonds := escrow.Public(), reward.Public(), bond.Public()
 	juries := audit.Public()
@@ -45,6 +46,8 @@ func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, 
 	text, wrong = audit.Genesis(juries)
 	put(audit.Name, text, wrong)
 	put(archive.Name, archive.Genesis(), nil)
+	text, wrong = storage.Genesis(storage.Public())
+	put(storage.Name, text, wrong)
 	text, wrong = exchange.Genesis(trade, listings)
 	put(exchange.Name, text, wrong)
 }

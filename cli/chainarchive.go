@@ -15,10 +15,11 @@ import (
 	"github.com/hpips/hpips/spec/placement"
 )
 
-// kept is a segment of the archive, and who is to hold it.
+// kept is a segment of the archive, and who holds it.
 type kept struct {
 	ledger.Segment
-	Holders []string `json:"holders"` // the best placed first; none until the next block has placed the segment
+	Holders []string `json:"holders"` // who is to hold it, the best placed first; none until the next block has placed the segment
+	Held    []string `json:"held"`    // who said that it has it, and is asked for it each day
 }
 
 // archived is the whole archive, as the chain has it.
@@ -28,15 +29,17 @@ type archived struct {
 	From     int64  `json:"from"`   // its first block
 	Said     int    `json:"said"`   // seats that said what they made of it
 	Segments []kept `json:"segments"`
+
+	Nodes []ledger.PieceHolder `json:"nodes"` // how those who hold do
 }
 
 func (p *purse) archiveCommand() *cobra.Command {
 	var from uint64
 	c := &cobra.Command{
 		Use:   "archive",
-		Short: "The segments in which the chain's blocks are kept, and which nodes are to hold them",
-		Long: `The segments in which the chain's blocks are kept, and which nodes are to hold them: 51 of them, one for each owner, or all while there are fewer. Each segment is a CAR file that any
-IPFS tool imports. A new home comes from them alone: hpips chain rebuild.`,
+		Short: "The segments in which the chain's blocks are kept, and which nodes hold them",
+		Long: `The segments in which the chain's blocks are kept, and which nodes hold them: 51 of them, one for each owner, or all while there are fewer. Each segment is a CAR file that any
+IPFS tool imports. A new home comes from them alone: hpips chain rebuild. Who holds some is asked for five leaves of them each day, and paid for the day from the community fund when auditors, or the chain, saw the answer.`,
 		Args:    noArgs,
 		Example: "  hpips chain archive\n  hpips chain archive --from 100 -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -53,33 +56,56 @@ IPFS tool imports. A new home comes from them alone: hpips chain rebuild.`,
 			if err != nil {
 				return err
 			}
-			placing, err := window.Placing(c.Context())
+			nodes, err := window.PieceHolders(c.Context())
 			if err != nil {
 				return err
 			}
-			all := archived{Copies: placement.Copies, Next: next.Number, From: next.From, Said: len(next.Said), Segments: []kept{}}
+			all := archived{Copies: placement.Copies, Next: next.Number, From: next.From, Said: len(next.Said), Segments: []kept{}, Nodes: nodes}
 			for _, s := range list {
-				k := kept{s, []string{}}
-				holders, err := placing.Holders(s)
-				if err != nil {
+				k := kept{s, []string{}, []string{}}
+				copies, err := window.Copies(c.Context(), s.Number, nil)
+				if err != nil && !ledger.IsNotFound(err) {
 					return err
 				}
-				for _, key := range holders {
+				if copies.Wanted > 0 {
+					all.Copies = copies.Wanted
+				}
+				for _, key := range copies.Line {
 					k.Holders = append(k.Holders, ledger.NodeText(key[:]))
+				}
+				for _, key := range copies.Held {
+					k.Held = append(k.Held, ledger.NodeText(key[:]))
 				}
 				all.Segments = append(all.Segments, k)
 			}
-			return p.show(all, strconv.FormatUint(next.Number-1, 10), func(w io.Writer) {
-				fmt.Fprintf(w, "SEGMENT\tBLOCKS\tSIZE\tHOLDERS\tCID\n")
-				for _, s := range all.Segments {
-					fmt.Fprintf(w, "%d\t%d–%d\t%s\t%d of %d\t%s\n", s.Number, s.From, s.To, bytesText(int64(s.Bytes)), len(s.Holders), all.Copies, s.CID)
-				}
-				fmt.Fprintf(w, "%d\tfrom %d\tin the making: %s said what they made\n", all.Next, all.From, job.Several(all.Said, "seat"))
-			})
+			return p.show(all, strconv.FormatUint(next.Number-1, 10), all.print)
 		},
 	}
 	c.Flags().Uint64Var(&from, "from", 1, "number of the first segment to show")
 	return c
+}
+
+func (a archived) print(w io.Writer) {
+	fmt.Fprintf(w, "SEGMENT\tBLOCKS\tSIZE\tHELD BY\tOF\tCID\n")
+	for _, s := range a.Segments {
+		fmt.Fprintf(w, "%d\t%d–%d\t%s\t%d\t%d of %d\t%s\n", s.Number, s.From, s.To, bytesText(int64(s.Bytes)), len(s.Held), len(s.Holders), a.Copies, s.CID)
+	}
+	fmt.Fprintf(w, "%d\tfrom %d\tin the making: %s said what they made\n", a.Next, a.From, job.Several(a.Said, "seat"))
+	if len(a.Nodes) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nHOLDER\tSTANDING\tPIECES\tSIZE\tPROVEN\tMISSED\n")
+	for _, h := range a.Nodes {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\n", h.Node, h.Standing, h.Pieces, bytesText(int64(h.Bytes)), provenText(h.Proven), h.Missed)
+	}
+}
+
+// provenText names the last day that was proven.
+func provenText(day uint64) string {
+	if day == 0 {
+		return "never"
+	}
+	return "day " + strconv.FormatUint(day, 10)
 }
 
 // rebuilt is how a home came from the archive.

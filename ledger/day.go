@@ -64,6 +64,7 @@ type Earned struct {
 	Duty     string     `json:"duty"`
 	Seats    uint64     `json:"seats"`    // epochs served in a seat
 	Receipts uint64     `json:"receipts"` // that were used
+	Stored   uint64     `json:"stored"`   // MiB of the chain's archive, kept and proven
 
 	Key []byte `json:"-"`
 }
@@ -172,7 +173,7 @@ func (l *Ledger) earned(ctx context.Context, day uint64) ([]Earned, error) {
 		}
 		for _, p := range r.Providers {
 			e := Earned{Node: NodeText(p.Node), Owner: p.Owner, Assets: []AssetDay{}, Bonus: p.Earner.Bonus.String(), Duty: p.Earner.Duty.String(), Seats: p.Earner.Seats,
-				Receipts: p.Earner.Receipts, Key: p.Node}
+				Receipts: p.Earner.Receipts, Stored: p.Earner.Stored, Key: p.Node}
 			for _, a := range p.Assets {
 				e.Assets = append(e.Assets, assetDay(a))
 			}

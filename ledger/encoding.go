@@ -40,6 +40,7 @@ import (
 	"github.com/hpips/hpips/proto/gen/exchangev1"
 	"github.com/hpips/hpips/proto/gen/registryv1"
 	"github.com/hpips/hpips/proto/gen/rewardv1"
+	"github.com/hpips/hpips/proto/gen/storagev1"
 	"github.com/hpips/hpips/proto/gen/supplyv1"
 	"github.com/hpips/hpips/spec/job"
 )
@@ -89,6 +90,7 @@ func newEncoding() (encoding, error) {
 	msgservice.RegisterMsgServiceDesc(registry, &bondv1.Msg_serviceDesc)
 	msgservice.RegisterMsgServiceDesc(registry, &auditv1.Msg_serviceDesc)
 	msgservice.RegisterMsgServiceDesc(registry, &archivev1.Msg_serviceDesc)
+	msgservice.RegisterMsgServiceDesc(registry, &storagev1.Msg_serviceDesc)
 	registry.RegisterImplementations((*authz.Authorization)(nil), &budget{})
 	c := codec.NewProtoCodec(registry)
 	tx, err := authtx.NewTxConfigWithOptions(c, authtx.ConfigOptions{

@@ -70,12 +70,12 @@ func (s *settler) fund(ctx context.Context) error {
 // fundRules are a day's figures from which each provider's share follows.
 type fundRules struct {
 	kappa, budget, levied, due *big.Int
-	seat, receipt              *big.Int
+	seat, receipt, stored      *big.Int
 }
 
 func (s *settler) fundRules(p rewardv1.Params) (fundRules, error) {
 	f := fundRules{kappa: new(big.Int), levied: number(s.day.Levied), due: new(big.Int),
-		seat: new(big.Int).SetUint64(p.SeatPrice), receipt: new(big.Int).SetUint64(p.ReceiptPrice)}
+		seat: new(big.Int).SetUint64(p.SeatPrice), receipt: new(big.Int).SetUint64(p.ReceiptPrice), stored: new(big.Int).SetUint64(p.StoredPrice)}
 	f.budget = new(big.Int).Mul(number(s.day.Fund), budgetParts)
 	f.budget.Quo(f.budget, budgetOf)
 	if f.budget.String() != s.day.Budget {
@@ -96,7 +96,8 @@ func (s *settler) fundRules(p rewardv1.Params) (fundRules, error) {
 
 func (f fundRules) units(e Earned) *big.Int {
 	seats := new(big.Int).Mul(new(big.Int).SetUint64(e.Seats), f.seat)
-	return seats.Add(seats, new(big.Int).Mul(new(big.Int).SetUint64(e.Receipts), f.receipt))
+	seats.Add(seats, new(big.Int).Mul(new(big.Int).SetUint64(e.Receipts), f.receipt))
+	return seats.Add(seats, new(big.Int).Mul(new(big.Int).SetUint64(e.Stored), f.stored))
 }
 
 // earns is min(κ l, 0.6 E l ÷ Σl), and the units' price, cut where all come to more than 0.4 E.

@@ -2,10 +2,12 @@ package ledger
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math/big"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 
 	"github.com/hpips/hpips/proto/gen/committeev1"
 	"github.com/hpips/hpips/proto/gen/rewardv1"
+	"github.com/hpips/hpips/proto/gen/storagev1"
 	"github.com/hpips/hpips/spec/money"
 	"github.com/hpips/hpips/spec/sortition"
 )
@@ -26,13 +29,14 @@ import (
 //     bonds hold is its owners', so it counts as theirs.
 //  3. The holders' stream of the day before, as far as it flowed; what it could not, while too little circulated, flows on.
 //  4. What the sale of levies bought: it came from the exchange, went to the holders' pot, and is what was sold beyond what the batch's other orders bought.
-//  5. Epochs that ended, and receipts that were used.
+//  5. Epochs that ended, receipts that were used, and what holders proved.
 type holders struct {
 	fund, circulating *big.Int // at the next block's beginning
 	converted         *big.Int
 	stream            stream
 	epochs            uint64            // that ended
 	receipts          map[string]uint64 // by observer
+	stored            map[string]uint64 // MiB, by holder
 	before            uint64            // the day whose figures they go on from
 	height            int64             // of the block that ended it; 0: there is none
 }
@@ -72,7 +76,7 @@ var pots = sync.OnceValue(func() map[string]bool {
 
 // dawn finds what there was when the day began.
 func (s *settler) dawn(ctx context.Context) error { // 1
-	h := &holders{fund: new(big.Int), circulating: new(big.Int), converted: new(big.Int), receipts: map[string]uint64{},
+	h := &holders{fund: new(big.Int), circulating: new(big.Int), converted: new(big.Int), receipts: map[string]uint64{}, stored: map[string]uint64{},
 		stream: stream{new(big.Int), new(big.Int), new(big.Int), 0, 0}}
 	s.holders = h
 	for n := s.day.Day; n > 0 && h.height == 0; {
@@ -181,20 +185,42 @@ func (s *settler) books(w written) error {
 			h.epochs++
 		}
 	}
+	return s.served(w)
+}
+
+// served counts what nodes did for the network in a block: receipts that a ticket made use of, and days for which a holder proved what it keeps.
+func (s *settler) served(w written) error {
+	h, proofs := s.holders, 0
 	for _, one := range w.said {
 		for _, m := range one.messages {
-			ticket, ok := m.(*committeev1.MsgTicket)
-			if !ok {
-				continue
-			}
-			for _, raw := range ticket.Receipts {
-				r, err := sortition.ParseReceipt(raw)
-				if err != nil {
-					return differ("transaction %s succeeded with a receipt that cannot be read: %v", one.tx, err)
+			switch m := m.(type) {
+			case *committeev1.MsgTicket:
+				for _, raw := range m.Receipts {
+					r, err := sortition.ParseReceipt(raw)
+					if err != nil {
+						return differ("transaction %s succeeded with a receipt that cannot be read: %v", one.tx, err)
+					}
+					h.receipts[string(r.Observer[:])]++
 				}
-				h.receipts[string(r.Observer[:])]++
+			case *storagev1.MsgVouch, *storagev1.MsgProve:
+				proofs++
 			}
 		}
+	}
+	for _, e := range w.told {
+		if e.Type != "hpips_proven" {
+			continue
+		}
+		node, err1 := hex.DecodeString(e.Attributes["node"])
+		mib, err2 := strconv.ParseUint(e.Attributes["mib"], 10, 64)
+		if err1 != nil || err2 != nil {
+			return differ("block %d: a holder's proof is told as %v", w.height, e.Attributes)
+		}
+		h.stored[string(node)] += mib
+		proofs--
+	}
+	if proofs != 0 {
+		return differ("block %d: holders sent %d proofs more than were told of", w.height, proofs)
 	}
 	return nil
 }
@@ -289,12 +315,17 @@ func (s *settler) dusk(ctx context.Context) error {
 // units compares what nodes did for the network.
 func (s *settler) units() error {
 	h := s.holders
-	seats := false
+	seats, kept := false, false
 	for _, p := range s.day.Providers {
 		if want := h.receipts[string(p.Key)]; p.Receipts != want {
 			return differ("day %d: provider %s: %d receipts were used, reckoned %d", s.day.Day, p.Node, p.Receipts, want)
 		}
+		if want := h.stored[string(p.Key)]; p.Stored != want {
+			return differ("day %d: provider %s: %d MiB of the archive were proven, reckoned %d", s.day.Day, p.Node, p.Stored, want)
+		}
+		kept = kept || p.Stored > 0
 		delete(h.receipts, string(p.Key))
+		delete(h.stored, string(p.Key))
 		if p.Seats > h.epochs {
 			return differ("day %d: provider %s: %d epochs in a seat, and %d ended", s.day.Day, p.Node, p.Seats, h.epochs)
 		}
@@ -302,6 +333,12 @@ func (s *settler) units() error {
 	}
 	for observer, n := range h.receipts {
 		return differ("day %d: node %x: %d receipts were used, which the chain's figures do not have", s.day.Day, observer, n)
+	}
+	for holder, n := range h.stored {
+		return differ("day %d: node %x: %d MiB of the archive were proven, which the chain's figures do not have", s.day.Day, holder, n)
+	}
+	if kept {
+		s.unknown("how much each holder had to prove: only that it is paid for what the chain took as proven")
 	}
 	if seats {
 		s.unknown("which seats served each of the %d epochs that ended: no seat is counted more often, and hpips chain verify checks who sat", h.epochs)

@@ -20,15 +20,16 @@ import (
 	"github.com/hpips/hpips/store/archive"
 )
 
-// archivist makes the segments of the chain's archive, says what it made where its node has a seat, and keeps those that its node holds.
+// archivist makes the segments of the chain's archive, says what it made where its node has a seat, and keeps those that its node holds and answers for.
 //
 //	made → said by seats → recorded → held by this node, or let go
 //
 // A segment's pin in the store is all that it remembers: what is lost is made or pulled again.
 type archivist struct {
-	log   *slog.Logger
-	c     *chaining
-	store *store.Store
+	log    *slog.Logger
+	c      *chaining
+	store  *store.Store
+	holder *holder
 
 	made    *proof.Entry // of the next number, as this node makes it
 	epoch   uint64       // in which it was made, and, once it is said, said
@@ -47,7 +48,8 @@ const (
 )
 
 func newArchivist(m *member) *archivist {
-	return &archivist{log: m.log.With("room", "archive"), c: m.chain, store: m.store}
+	log := m.log.With("room", "archive")
+	return &archivist{log: log, c: m.chain, store: m.store, holder: newHolder(log, m.chain, m.store)}
 }
 
 // Serve follows the chain until ctx ends.
@@ -94,8 +96,31 @@ func (a *archivist) look(ctx context.Context, life *chainLife) (more bool, err e
 	}
 	made := a.make(ctx, life, next, h.Epoch.Number)
 	said := a.say(ctx, life, next, h.Epoch.Number, h.Place.Seated)
-	more, err = a.keep(ctx, life, next.Number)
-	return more, errors.Join(made, said, err)
+	if !h.Place.Registered {
+		return false, errors.Join(made, said)
+	}
+	task, err := life.ledger.Task(ctx, [32]byte(public(a.c.keys.Node)))
+	if err != nil {
+		return false, errors.Join(made, said, err)
+	}
+	joined := a.holder.join(ctx, life, task, h.Epoch.Number)
+	answered := a.holder.answer(ctx, life, task, a.pins)
+	var gone lost
+	if errors.As(answered, &gone) { // it is made or pulled again before it is answered for
+		a.log.Warn("A segment of the archive is not what it was", "number", gone.segment, "err", gone.err)
+		answered = a.forget(ctx, gone.segment)
+	}
+	more, err = a.keep(ctx, life, next.Number, task.Holder)
+	return more, errors.Join(made, said, joined, answered, err)
+}
+
+// forget lets go of a segment that has to come again.
+func (a *archivist) forget(ctx context.Context, number uint64) error {
+	a.settled = min(a.settled, number-1)
+	if _, pinned := a.pins[number]; !pinned {
+		return nil
+	}
+	return a.drop(ctx, number)
 }
 
 // remember reads what is pinned.
@@ -200,70 +225,88 @@ func (a *archivist) say(ctx context.Context, life *chainLife, next ledger.NextSe
 	return nil
 }
 
-// keep goes through what is recorded: what this node holds is made or pulled, what it does not hold is let go. It comes back with more after each segment that it brought in.
-func (a *archivist) keep(ctx context.Context, life *chainLife, next uint64) (more bool, err error) {
+// keep goes through what is recorded: what this node holds is made or pulled, and the chain is told; what it does not hold is let go. It comes back with more after each segment that it brought in.
+func (a *archivist) keep(ctx context.Context, life *chainLife, next uint64, self ledger.PieceHolder) (more bool, err error) {
 	if a.settled+1 >= next || time.Now().Before(a.missed) {
 		return false, nil
-	}
-	placing, err := life.ledger.Placing(ctx)
-	if err != nil {
-		return false, err
 	}
 	list, err := life.ledger.Segments(ctx, a.settled+1)
 	if err != nil {
 		return false, err
 	}
+	var have []uint64 // that the chain is to be told of
 	for _, s := range list {
 		if s.Point == nil {
-			return false, nil // the next block places it
+			break // the next block places it
 		}
 		had := len(a.pins)
-		holders, err := placing.Holders(s)
-		if err == nil {
-			err = a.one(ctx, life, s, holders)
-		}
+		tell, err := a.one(ctx, life, s, self)
 		if err != nil {
 			a.missed = time.Now().Add(pullAgain)
-			return false, err
+			return false, errors.Join(err, a.tell(ctx, life, have))
 		}
 		a.settled = s.Number
-		if len(a.pins) > had {
-			return true, nil
+		if tell {
+			have = append(have, s.Number)
+		}
+		if more = len(a.pins) > had; more || len(have) == proof.MaxHold {
+			return true, a.tell(ctx, life, have)
 		}
 	}
-	return false, nil
+	return false, a.tell(ctx, life, have)
 }
 
-// one does what is due for one recorded segment.
-func (a *archivist) one(ctx context.Context, life *chainLife, s ledger.Segment, holders [][32]byte) error {
-	self := public(a.c.keys.Node)
-	mine := slices.Index(holders, [32]byte(self))
+// tell says that the node has segments.
+func (a *archivist) tell(ctx context.Context, life *chainLife, have []uint64) error {
+	have = slices.DeleteFunc(have, func(n uint64) bool { return a.holder.said[n] })
+	if len(have) == 0 {
+		return nil
+	}
+	err := a.holder.hand(ctx, life, have...)
+	if err != nil {
+		a.settled = min(a.settled, have[0]-1)
+	}
+	return err
+}
+
+// one does what is due for one recorded segment; tell: this node has it, and may say so.
+func (a *archivist) one(ctx context.Context, life *chainLife, s ledger.Segment, self ledger.PieceHolder) (tell bool, err error) {
+	key := public(a.c.keys.Node)
+	copies, err := life.ledger.Copies(ctx, s.Number, key[:])
+	if err != nil {
+		return false, err
+	}
 	want, err := cid.Cast(s.Entry.Address)
 	if err != nil {
-		return err
+		return false, err
 	}
 	have, pinned := a.pins[s.Number]
 	if pinned && have != want {
 		a.log.Warn("The archive's record of a segment is not what this node's blocks give", "number", s.Number, "recorded", want, "made", have)
 	}
+	held := slices.Contains(copies.Held, [32]byte(key))
 	switch {
-	case mine < 0 && !a.c.cfg.ChainNode.Archive:
-		if pinned {
-			return a.drop(ctx, s.Number)
+	case !held && !copies.May && !a.c.cfg.ChainNode.Archive:
+		if pinned && !self.Thinned { // what it held until today is asked for until tomorrow
+			return false, a.drop(ctx, s.Number)
 		}
-		return nil
+		return false, nil
 	case pinned && have == want:
-		return nil
+		return copies.May, nil
 	}
 	if s.From >= life.node.Blocks().Base() {
 		exactly := archive.Limits{Bytes: archive.MaxBytes, Blocks: int(s.To - s.From + 1)}
 		if e, err := a.cut(ctx, life, s.Number, s.From, exactly); err == nil && e.Same(s.Entry) {
-			return nil
+			return copies.May, nil
 		} else if err == nil {
 			a.log.Warn("The archive's record of a segment is not what this node's blocks give", "number", s.Number, "recorded", want)
 		}
 	}
-	return a.pull(ctx, s, want, holders, mine)
+	line := copies.Line
+	if !held && !slices.Contains(line, [32]byte(key)) { // it fills the place of who did not say so
+		line = copies.Held
+	}
+	return copies.May, a.pull(ctx, s, want, line, slices.Index(line, [32]byte(key)))
 }
 
 // pull brings a segment from the other holders, and looks whether it is what was recorded.

@@ -24,6 +24,7 @@ import (
 	"github.com/hpips/hpips/seat"
 	"github.com/hpips/hpips/spec/canon"
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/proof"
 )
 
 // The files of a home about its chain.
@@ -108,7 +109,7 @@ func openChain(m *member, cfg Config, role role) (*chaining, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, m.host.Handle(chainProtocol, maxChainAsk, c.answer)
+	return c, errors.Join(m.host.Handle(chainProtocol, maxChainAsk, c.answer), m.host.Handle(possessionProtocol, proof.MaxAnswer, c.audit))
 }
 
 func (c *chaining) path(names ...string) string {

@@ -77,6 +77,20 @@ func (k Keeper) Next(ctx context.Context) (number uint64, from int64, err error)
 	return e.Number, e.From, err
 }
 
+// Placed is what is recorded of a segment, and of which block; without a point there is none, or it has no place yet.
+func (k Keeper) Placed(ctx context.Context, number uint64) (proof.Entry, *placement.Point, int64, error) {
+	s, err := k.segments.Get(ctx, number)
+	if errors.Is(err, collections.ErrNotFound) || err == nil && len(s.Point) == 0 {
+		return proof.Entry{}, nil, 0, nil
+	}
+	if err != nil {
+		return proof.Entry{}, nil, 0, err
+	}
+	e, err := entryOf(s.Entry)
+	point := placement.Point(s.Point)
+	return e, &point, s.Height, err
+}
+
 // Advance gives points to what was recorded in earlier blocks, by the seed of this one.
 func (k Keeper) Advance(c context.Context, seed sortition.Seed) error {
 	ctx := sdk.UnwrapSDKContext(c)

@@ -269,6 +269,15 @@ func (k Keeper) Good(ctx context.Context, id sortition.Key, before int64) (t com
 	return t, beside, err == nil, err
 }
 
+// Network is where a node with a good ticket was seen; empty for one without.
+func (k Keeper) Network(ctx context.Context, id sortition.Key) (string, error) {
+	t, _, err := k.goodTicket(ctx, id, k.Day(ctx))
+	if isRefusal(err) {
+		return "", nil
+	}
+	return t.Network, err
+}
+
 // TicketsOf counts an owner's tickets as at the opening of the block at height before: those taken out in earlier blocks and still good then.
 // Tickets that are gone are remembered for fifteen days.
 func (k Keeper) TicketsOf(ctx context.Context, owner string, before int64) uint64 {

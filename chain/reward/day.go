@@ -60,8 +60,8 @@ func (k Keeper) endDay(ctx context.Context, p rewardv1.Params, s rewardv1.Stream
 	if n >= p.BonusDay {
 		day.Kappa = kappa(circulating, math.NewIntFromUint64(p.WholeCirculating))
 	}
-	day.SeatPrice, day.ReceiptPrice = p.SeatPrice, p.ReceiptPrice
-	day.DutyDue = due(day, day.Seats, day.Receipts)
+	day.SeatPrice, day.ReceiptPrice, day.StoredPrice = p.SeatPrice, p.ReceiptPrice, p.StoredPrice
+	day.DutyDue = due(day, rewardv1.Earner{Seats: day.Seats, Receipts: day.Receipts, Stored: day.Stored})
 	tell(ctx, "hpips_day", "day", strconv.FormatUint(n, 10), "levied", day.Levied.String(), "streamed", day.Streamed.String(),
 		"circulating", circulating.String(), "fund", day.Fund.String(), "budget", day.Budget.String(), "kappa", strconv.FormatUint(day.Kappa, 10),
 		"duty_due", day.DutyDue.String())
@@ -95,20 +95,20 @@ func kappa(circulating, whole math.Int) uint64 {
 	return math.MinInt(circulating, whole).MulRaw(kappaWhole).Quo(whole).Uint64()
 }
 
-// due is what units of duty are worth at a day's prices, before the cut.
-func due(day rewardv1.Day, seats, receipts uint64) math.Int {
+// due is what a provider's units of duty are worth at a day's prices, before the cut.
+func due(day rewardv1.Day, e rewardv1.Earner) math.Int {
 	price := func(n, each uint64) math.Int { return math.NewIntFromUint64(n).Mul(math.NewIntFromUint64(each)) }
-	return price(seats, day.SeatPrice).Add(price(receipts, day.ReceiptPrice))
+	return price(e.Seats, day.SeatPrice).Add(price(e.Receipts, day.ReceiptPrice)).Add(price(e.Stored, day.StoredPrice))
 }
 
 // earn is what the fund pays one provider of a day: as bonus min(κ × l, 0.6 E × l / Σl), l being levied on its work; for duty what is due, or its
 // share of 0.4 E where all together are due more.
-func earn(day rewardv1.Day, levied math.Int, seats, receipts uint64) (bonus, duty math.Int) {
+func earn(day rewardv1.Day, levied math.Int, e rewardv1.Earner) (bonus, duty math.Int) {
 	bonus = math.ZeroInt()
 	if day.Levied.IsPositive() {
 		bonus = math.MinInt(levied.Mul(math.NewIntFromUint64(day.Kappa)).QuoRaw(million), day.Budget.MulRaw(6).Mul(levied).Quo(day.Levied.MulRaw(10)))
 	}
-	duty = due(day, seats, receipts)
+	duty = due(day, e)
 	if most := day.Budget.MulRaw(4).QuoRaw(10); day.DutyDue.GT(most) {
 		duty = duty.Mul(most).Quo(day.DutyDue)
 	}
@@ -200,7 +200,7 @@ func (k Keeper) pay(ctx context.Context, day rewardv1.Day, e earning) (bonus, du
 	if err != nil {
 		return nothing, nothing, err
 	}
-	bonus, duty = earn(day, work.Levied, e.Seats, e.Receipts)
+	bonus, duty = earn(day, work.Levied, e.Earner)
 	sum := bonus.Add(duty)
 	if !sum.IsPositive() {
 		return nothing, nothing, nil

@@ -20,16 +20,17 @@ const (
 func Public() rewardv1.Params {
 	return rewardv1.Params{
 		BonusDay: 31, LeastCirculating: 1_000_000 * hpips, WholeCirculating: 50_000_000 * hpips,
-		SeatPrice: 5000, ReceiptPrice: 100,
+		SeatPrice: 5000, ReceiptPrice: 100, StoredPrice: 1,
 		TicketLevy: hpips, TicketDays: 30,
 		Batch: 500,
 	}
 }
 
-// Development are those of a network on one desk: nobody waits for a bonus or works for a ticket.
+// Development are those of a network on one desk: nobody waits for a bonus or works for a ticket, and an archive of a few KiB, which counts as a MiB, is paid as a GiB.
 func Development() rewardv1.Params {
 	p := Public()
 	p.BonusDay, p.TicketLevy = 1, 0
+	p.StoredPrice = 1000
 	return p
 }
 
@@ -44,6 +45,7 @@ func CheckParams(p rewardv1.Params) error {
 		{p.WholeCirculating >= 1 && p.WholeCirculating <= total, "whole_circulating from 1 to the supply"},
 		{p.SeatPrice <= 1000*hpips, "seat_price up to 1000 HPIPS"},
 		{p.ReceiptPrice <= 1000*hpips, "receipt_price up to 1000 HPIPS"},
+		{p.StoredPrice <= hpips, "stored_price up to 1 HPIPS"},
 		{p.TicketLevy <= total, "ticket_levy up to the supply"},
 		{p.TicketDays >= 1 && p.TicketDays <= kept, "ticket_days from 1 to 90"},
 		{p.Batch >= 1 && p.Batch <= 2000, "batch from 1 to 2000"},

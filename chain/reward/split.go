@@ -112,14 +112,23 @@ func (k Keeper) tellPaid(ctx context.Context, day uint64, f Final, paid, held, l
 
 // Duty counts what a node did for the network: epochs in a seat, receipts that were used. The fund pays for it when the day is closed.
 func (k Keeper) Duty(ctx context.Context, node sortition.Key, seats, receipts uint64) error {
+	return k.serve(ctx, node, rewardv1.Earner{Seats: seats, Receipts: receipts})
+}
+
+// Stored counts MiB of the chain's archive that a node kept, and proved, for a day.
+func (k Keeper) Stored(ctx context.Context, node sortition.Key, mib uint64) error {
+	return k.serve(ctx, node, rewardv1.Earner{Stored: mib})
+}
+
+func (k Keeper) serve(ctx context.Context, node sortition.Key, units rewardv1.Earner) error {
 	n := k.Committee.Day(ctx)
 	day, err1 := k.day(ctx, n)
 	earner, err2 := or(idle())(k.earners.Get(ctx, collections.Join(n, node[:])))
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("duty: %w", err)
 	}
-	day.Seats, day.Receipts = day.Seats+seats, day.Receipts+receipts
-	earner.Seats, earner.Receipts = earner.Seats+seats, earner.Receipts+receipts
+	day.Seats, day.Receipts, day.Stored = day.Seats+units.Seats, day.Receipts+units.Receipts, day.Stored+units.Stored
+	earner.Seats, earner.Receipts, earner.Stored = earner.Seats+units.Seats, earner.Receipts+units.Receipts, earner.Stored+units.Stored
 	return errors.Join(k.days.Set(ctx, n, day), k.earners.Set(ctx, collections.Join(n, node[:]), earner))
 }
 

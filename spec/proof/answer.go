@@ -158,6 +158,21 @@ func (a Answer) Sign(secret ed25519.PrivateKey) (Answer, error) {
 // Check tells whether the answer shows, on that chain, all that a challenge asks of these pieces. ErrOther: it is for another chain, holder or day; ErrSignature: the
 // holder did not give it; ErrWrong: what it shows is not there. A holder without a leaf is asked for nothing, and has no answer.
 func (a Answer) Check(chain string, c Challenge, of Pieces) error {
+	var leaves []Leaf
+	for _, at := range c.Places(of) {
+		leaves = append(leaves, Leaf{of.list[at.Piece], at.Leaf})
+	}
+	return a.CheckLeaves(chain, c, leaves)
+}
+
+// Leaf is one that is asked for.
+type Leaf struct {
+	Of    Piece
+	Place uint64
+}
+
+// CheckLeaves is Check for who knows which leaves the challenge asks for, in the order of its points.
+func (a Answer) CheckLeaves(chain string, c Challenge, leaves []Leaf) error {
 	if a.Chain != chain || a.Holder != c.Holder || a.Day != c.Day {
 		return fmt.Errorf("answer: %w", ErrOther)
 	}
@@ -168,12 +183,11 @@ func (a Answer) Check(chain string, c Challenge, of Pieces) error {
 	if !ed25519.Verify(a.Holder[:], b, a.Signature) {
 		return fmt.Errorf("answer: %w", ErrSignature)
 	}
-	places := c.Places(of)
-	if len(places) != len(a.Proofs) {
-		return fmt.Errorf("answer: %w: %d proofs for %d leaves", ErrOther, len(a.Proofs), len(places))
+	if len(leaves) != len(a.Proofs) {
+		return fmt.Errorf("answer: %w: %d proofs for %d leaves", ErrOther, len(a.Proofs), len(leaves))
 	}
-	for i, at := range places {
-		if err := a.Proofs[i].Check(of.list[at.Piece], at.Leaf); err != nil {
+	for i, l := range leaves {
+		if err := a.Proofs[i].Check(l.Of, l.Place); err != nil {
 			return fmt.Errorf("answer: place %d: %w", i, err)
 		}
 	}

@@ -59,8 +59,7 @@ func (e Entry) signed(chain string, epoch uint64, node [32]byte) ([]byte, error)
 	if len(chain) < 1 || len(chain) > MaxChainID {
 		return nil, fmt.Errorf("proof: %w: chain ID of %d bytes", ErrEntry, len(chain))
 	}
-	b := binary.BigEndian.AppendUint64([]byte(entryPrefix), uint64(len(chain)))
-	b = append(append(b, chain...), node[:]...)
+	b := begun(entryPrefix, chain, node)
 	for _, n := range []uint64{epoch, e.Number, uint64(e.From), uint64(e.To), e.Piece.Size} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
@@ -69,14 +68,7 @@ func (e Entry) signed(chain string, epoch uint64, node [32]byte) ([]byte, error)
 
 // Sign says by a node's key, in an epoch of the chain, that the node made this entry's file of its blocks.
 func (e Entry) Sign(chain string, epoch uint64, secret ed25519.PrivateKey) ([]byte, error) {
-	if len(secret) != ed25519.PrivateKeySize {
-		return nil, fmt.Errorf("proof: a secret key of %d bytes", len(secret))
-	}
-	b, err := e.signed(chain, epoch, [32]byte(secret[ed25519.PrivateKeySize-32:]))
-	if err != nil {
-		return nil, err
-	}
-	return ed25519.Sign(secret, b), nil
+	return sign(secret, func(node [32]byte) ([]byte, error) { return e.signed(chain, epoch, node) })
 }
 
 // CheckSigned checks a node's signature. ErrEntry means that there is nothing to sign, ErrSignature that it is not this node's.
@@ -85,8 +77,5 @@ func (e Entry) CheckSigned(chain string, epoch uint64, node [32]byte, signature 
 	if err != nil {
 		return err
 	}
-	if !ed25519.Verify(node[:], b, signature) {
-		return fmt.Errorf("proof: entry %d: %w", e.Number, ErrSignature)
-	}
-	return nil
+	return check(node, b, signature)
 }

@@ -2,6 +2,7 @@ package proof
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"testing"
 
 	"github.com/hpips/hpips/spec/spectest"
@@ -9,7 +10,7 @@ import (
 
 // TestVectors holds what this package computes against testdata, so that another implementation can check itself.
 func TestVectors(t *testing.T) {
-	spectest.Vectors(t, map[string]func(*testing.T) any{"pieces": pieceVectors, "proofs": proofVectors, "challenges": challengeVectors, "answers": answerVectors, "entries": entryVectors})
+	spectest.Vectors(t, map[string]func(*testing.T) any{"pieces": pieceVectors, "proofs": proofVectors, "challenges": challengeVectors, "answers": answerVectors, "entries": entryVectors, "words": wordVectors})
 }
 
 func pieceVectors(t *testing.T) any {
@@ -124,5 +125,39 @@ func entryVectors(t *testing.T) any {
 		}
 		all = append(all, vector{"hpips-1", node[:], 9, e.Number, e.From, e.To, e.Address, e.Piece.Root[:], e.Piece.Size, signed, signature})
 	}
+	return all
+}
+
+func wordVectors(t *testing.T) any {
+	type held struct {
+		Chain     string          `json:"chain"`
+		Epoch     uint64          `json:"epoch"`
+		Segments  []uint64        `json:"segments"`
+		Signature spectest.Octets `json:"signature"`
+	}
+	type witnessed struct {
+		Chain     string          `json:"chain"`
+		Holder    spectest.Octets `json:"holder"`
+		Day       uint64          `json:"day"`
+		Seed      spectest.Octets `json:"seed"`
+		Signature spectest.Octets `json:"signature"`
+	}
+	var all struct {
+		Hold    []held      `json:"hold"`
+		Witness []witnessed `json:"witness"`
+	}
+	for _, segments := range [][]uint64{{}, {1}, {3, 7, 1 << 40}} {
+		signature, err := Hold{7, segments}.Sign("hpips-1", secretOf("bob"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Hold = append(all.Hold, held{"hpips-1", 7, segments, signature})
+	}
+	c := Challenge{sha256.Sum256([]byte("seed")), sha256.Sum256([]byte("alice")), 12}
+	signature, err := c.Witness("hpips-1", secretOf("bob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all.Witness = append(all.Witness, witnessed{"hpips-1", c.Holder[:], c.Day, c.Seed[:], signature})
 	return all
 }

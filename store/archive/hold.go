@@ -95,30 +95,32 @@ func Outline(ctx context.Context, in Opener, e proof.Entry) (proof.Outline, erro
 	return o.Outline(), nil
 }
 
-// Answer answers what a holder is asked on a day about all segments that it holds, in the order of their numbers. outlines are theirs. It reads 1 MiB for each of the five places at most.
-func Answer(ctx context.Context, in Opener, chain string, c proof.Challenge, held []proof.Entry, outlines []proof.Outline, secret ed25519.PrivateKey) (proof.Answer, error) {
-	row, err := Row(held)
-	if err != nil {
-		return proof.Answer{}, err
-	}
+// Wanted is a leaf of a segment's file that is asked for.
+type Wanted struct {
+	Entry proof.Entry
+	Leaf  uint64
+}
+
+// Answer answers what a holder is asked on a day, in the order of the challenge. Each segment that is asked for is read whole. ErrPiece and proof.ErrChanged mean that the disk gives other bytes than those that came: nothing is signed.
+func Answer(ctx context.Context, in Opener, chain string, c proof.Challenge, wanted []Wanted, secret ed25519.PrivateKey) (proof.Answer, error) {
 	a := proof.Answer{Chain: chain, Day: c.Day}
-	for _, at := range c.Places(row) {
-		shown, err := prove(ctx, in, held[at.Piece], outlines[at.Piece], at.Leaf)
+	outlines := map[uint64]proof.Outline{}
+	for _, w := range wanted {
+		o, ok := outlines[w.Entry.Number]
+		if !ok {
+			var err error
+			if o, err = Outline(ctx, in, w.Entry); err != nil {
+				return proof.Answer{}, err
+			}
+			outlines[w.Entry.Number] = o
+		}
+		shown, err := prove(ctx, in, w.Entry, o, w.Leaf)
 		if err != nil {
 			return proof.Answer{}, err
 		}
 		a.Proofs = append(a.Proofs, shown)
 	}
 	return a.Sign(secret)
-}
-
-// Row are the pieces of segments, in the order in which they come.
-func Row(held []proof.Entry) (proof.Pieces, error) {
-	pieces := make([]proof.Piece, len(held))
-	for i, e := range held {
-		pieces[i] = e.Piece
-	}
-	return proof.NewPieces(pieces)
 }
 
 func prove(ctx context.Context, in Opener, e proof.Entry, o proof.Outline, leaf uint64) (proof.Proof, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func TestAHomeComesFromTheArchive(t *testing.T) {
 	}
 	alice := pc.New(t, program, "alice", "--dev", "--nodes", "1", "--no-provider")
 	first := filepath.Join(alice.Home, "dev", "node-1")
-	err = node.Found(node.Founding{Ring: filepath.Join(alice.Home, "keys"), Homes: []string{first}, Seats: 1, EpochBlocks: 6, Heartbeat: time.Second})
+	err = node.Found(node.Founding{Ring: filepath.Join(alice.Home, "keys"), Homes: []string{first}, Seats: 1, EpochBlocks: 6, Heartbeat: time.Second, Day: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,12 +45,13 @@ func TestAHomeComesFromTheArchive(t *testing.T) {
 			Number, Bytes uint64
 			From, To      int64
 			CID           string
-			Holders       []string
+			Holders, Held []string
 		}
+		Nodes []ledger.PieceHolder
 	}
 	pc.Eventually(t, "three segments are recorded, and held by both", func() bool {
 		last = bob.Hpips(t, "chain", "archive", "-o", "json")
-		return last.Code == 0 && json.Unmarshal([]byte(last.Stdout), &a) == nil && len(a.Segments) >= 3 && len(a.Segments[2].Holders) == 2
+		return last.Code == 0 && json.Unmarshal([]byte(last.Stdout), &a) == nil && len(a.Segments) >= 3 && len(a.Segments[2].Holders) == 2 && len(a.Segments[2].Held) == 2
 	}, func() string { return last.Stdout + last.Stderr })
 	end := int64(0)
 	for i, s := range a.Segments {
@@ -62,6 +64,12 @@ func TestAHomeComesFromTheArchive(t *testing.T) {
 	pc.Eventually(t, "bob has the third of them", func() bool {
 		last = bob.Hpips(t, "ls", a.Segments[2].CID)
 		return last.Code == 0
+	}, func() string { return last.Stdout + last.Stderr })
+	pc.Eventually(t, "alice and bob have proven two days", func() bool {
+		last = bob.Hpips(t, "chain", "archive", "-o", "json")
+		a.Nodes = nil
+		return last.Code == 0 && json.Unmarshal([]byte(last.Stdout), &a) == nil && len(a.Nodes) == 2 &&
+			!slices.ContainsFunc(a.Nodes, func(h ledger.PieceHolder) bool { return h.Standing != "holding" || h.Pieces < 3 || h.Proven < 2 })
 	}, func() string { return last.Stdout + last.Stderr })
 	trusted, err1 := l.Block(t.Context(), 5)
 	after, err2 := l.Block(t.Context(), end)

@@ -235,7 +235,7 @@ func TestASegmentOutlivesItsHolders(t *testing.T) {
 func (w *town) answers(holders []*keeper, outline proof.Outline) {
 	t, chain := w.t, "hpips-1"
 	t.Helper()
-	row, err := archive.Row([]proof.Entry{w.entry})
+	row, err := proof.NewPieces([]proof.Piece{w.entry.Piece})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,11 @@ func (w *town) answers(holders []*keeper, outline proof.Outline) {
 			t.Fatalf("holder %d: another outline, %v", i, err)
 		}
 		answer := func(day uint64) proof.Answer {
-			a, err := archive.Answer(t.Context(), k.store, chain, ask(k, day), []proof.Entry{w.entry}, []proof.Outline{own}, k.secret)
+			var wanted []archive.Wanted
+			for _, at := range ask(k, day).Places(row) {
+				wanted = append(wanted, archive.Wanted{Entry: w.entry, Leaf: at.Leaf})
+			}
+			a, err := archive.Answer(t.Context(), k.store, chain, ask(k, day), wanted, k.secret)
 			if err != nil {
 				t.Fatal(err)
 			}

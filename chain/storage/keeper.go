@@ -1,0 +1,191 @@
+// Package storage keeps who holds which pieces, what each holder is asked on a day, and whether it answered.
+// It promises that a holder says itself what it has, is asked only for what it had before anybody knew the day's seed, and is paid for a day only when auditors drawn by lot, or the chain, saw its answer; that a segment of the
+// archive has as many holders as there are to be, or all there are; and that who misses too often makes room for the next.
+// It leaves the list of segments to chain/archive, challenges and answers to spec/proof, the order of nodes to spec/placement, auditors to chain/committee, duty pay to chain/reward and the bytes to store.
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"cosmossdk.io/collections"
+	"cosmossdk.io/core/address"
+	"cosmossdk.io/core/store"
+
+	"github.com/cosmos/cosmos-sdk/codec"
+	sdk "github.com/cosmos/cosmos-sdk/types"
+
+	"github.com/hpips/hpips/proto/gen/storagev1"
+	"github.com/hpips/hpips/spec/placement"
+	"github.com/hpips/hpips/spec/proof"
+	"github.com/hpips/hpips/spec/sortition"
+)
+
+// Name is the module's and its store's.
+const Name = "storage"
+
+// MaxPieces is how many pieces a holder may have: its whole row may be written anew in one block.
+const MaxPieces = 1 << 16
+
+// Prefixes of the store. They are consensus: never renumber them.
+var (
+	paramsPrefix  = collections.NewPrefix(1)
+	holdersPrefix = collections.NewPrefix(2)
+	rowsPrefix    = collections.NewPrefix(3)
+	copiesPrefix  = collections.NewPrefix(4)
+	askedPrefix   = collections.NewPrefix(5)
+)
+
+// Segment is one of the archive's list that has a place.
+type Segment struct {
+	Piece  proof.Piece
+	Point  placement.Point
+	Height int64 // of the block in which it was recorded
+}
+
+// Neighbours are the modules that this one asks and tells.
+type Neighbours struct {
+	Committee interface {
+		Day(ctx context.Context) uint64
+		EpochNumber(ctx context.Context) uint64
+		Slot(ctx context.Context) (uint64, error)
+		// Observers are drawn by the slot's seed among other owners and networks; as many as the number must agree.
+		Observers(ctx context.Context, node sortition.Key, slot uint64) ([]sortition.Key, uint32, error)
+		// Limited tells whether nodes of one owner, and of one network, count once.
+		Limited(ctx context.Context) (owner, network bool, err error)
+	}
+	Registry interface {
+		// Placed gives a node that takes part and has a place.
+		Placed(ctx context.Context, node sortition.Key) (placement.Node, bool, error)
+	}
+	Archive interface {
+		Segment(ctx context.Context, number uint64) (Segment, bool, error)
+	}
+	Duty interface {
+		// Stored counts a day for which a node proved that it keeps so many MiB.
+		Stored(ctx context.Context, node sortition.Key, mib uint64) error
+	}
+	Bond interface {
+		// Fine takes so many uhpips from a node's bond, or all that it has.
+		Fine(ctx context.Context, node sortition.Key, amount uint64) error
+	}
+}
+
+// Keeper holds the rows.
+type Keeper struct {
+	Neighbours
+
+	schema    collections.Schema
+	addresses address.Codec
+	authority string
+
+	params  collections.Item[storagev1.Params]
+	holders collections.Map[[]byte, storagev1.Holder]
+	rows    collections.Map[collections.Pair[[]byte, uint64], storagev1.Held] // by holder and place in its row, from 0 without a gap
+	copies  collections.Map[collections.Pair[uint64, []byte], uint64]         // by segment and holder: place in its row; without those that go
+	asked   collections.Item[storagev1.Asked]
+}
+
+// NewKeeper needs how addresses are written, its neighbours, and the address whose word is a vote's outcome.
+func NewKeeper(cdc codec.Codec, service store.KVStoreService, addresses address.Codec, n Neighbours, authority string) Keeper {
+	b := collections.NewSchemaBuilder(service)
+	k := Keeper{
+		Neighbours: n, addresses: addresses, authority: authority,
+		params:  collections.NewItem(b, paramsPrefix, "params", codec.CollValue[storagev1.Params](cdc)),
+		holders: collections.NewMap(b, holdersPrefix, "holders", collections.BytesKey, codec.CollValue[storagev1.Holder](cdc)),
+		rows:    collections.NewMap(b, rowsPrefix, "rows", collections.PairKeyCodec(collections.BytesKey, collections.Uint64Key), codec.CollValue[storagev1.Held](cdc)),
+		copies:  collections.NewMap(b, copiesPrefix, "copies", collections.PairKeyCodec(collections.Uint64Key, collections.BytesKey), collections.Uint64Value),
+		asked:   collections.NewItem(b, askedPrefix, "asked", codec.CollValue[storagev1.Asked](cdc)),
+	}
+	var err error
+	if k.schema, err = b.Build(); err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// Holder is what is known of a holder; false: it never said that it is there.
+func (k Keeper) Holder(ctx context.Context, node sortition.Key) (storagev1.Holder, bool, error) {
+	h, err := k.holders.Get(ctx, node[:])
+	if errors.Is(err, collections.ErrNotFound) {
+		return storagev1.Holder{Node: node[:]}, false, nil
+	}
+	return h, err == nil, err
+}
+
+// keep writes a holder.
+func (k Keeper) keep(ctx context.Context, h storagev1.Holder) error {
+	return k.holders.Set(ctx, h.Node, h)
+}
+
+// holding are the keys of who said that it has a segment.
+func (k Keeper) holding(ctx context.Context, segment uint64) (keys []sortition.Key, err error) {
+	err = k.copies.Walk(ctx, collections.NewPrefixedPairRange[uint64, []byte](segment), func(key collections.Pair[uint64, []byte], _ uint64) (bool, error) {
+		keys = append(keys, sortition.Key(key.K2()))
+		return false, nil
+	})
+	return keys, err
+}
+
+// present are all that are there, and rules who of them is to keep a segment.
+func (k Keeper) present(ctx context.Context) (nodes []placement.Node, rules placement.Rules, err error) {
+	var keys []sortition.Key
+	if err := k.holders.Walk(ctx, nil, func(key []byte, h storagev1.Holder) (bool, error) {
+		if !h.Away {
+			keys = append(keys, sortition.Key(key))
+		}
+		return false, nil
+	}); err != nil {
+		return nil, rules, err
+	}
+	if nodes, err = k.placed(ctx, keys); err != nil {
+		return nil, rules, err
+	}
+	p, err1 := k.Params(ctx)
+	owner, network, err2 := k.Committee.Limited(ctx)
+	rules.Copies = int(p.Copies)
+	if owner {
+		rules.PerOwner = 1
+	}
+	if network {
+		rules.PerNetwork = 1
+	}
+	return nodes, rules, errors.Join(err1, err2)
+}
+
+// placed are those of some nodes that take part. One whose network is not known is in one of its own.
+func (k Keeper) placed(ctx context.Context, keys []sortition.Key) (nodes []placement.Node, err error) {
+	for _, key := range keys {
+		n, ok, err := k.Registry.Placed(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		if n.Network == "" {
+			n.Network = key.String()
+		}
+		nodes = append(nodes, n)
+	}
+	return nodes, nil
+}
+
+func tell(ctx context.Context, what string, pairs ...string) {
+	e := sdk.NewEvent(what)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		e = e.AppendAttributes(sdk.NewAttribute(pairs[i], pairs[i+1]))
+	}
+	sdk.UnwrapSDKContext(ctx).EventManager().EmitEvent(e)
+}
+
+// MiB is how many began of a row of leaves.
+func MiB(leaves uint64) uint64 { return (leaves + proof.SpanLeaves - 1) / proof.SpanLeaves }
+
+func wrap(what string, node sortition.Key, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s of holder %s: %w", what, node, err)
+}

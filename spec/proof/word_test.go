@@ -1,0 +1,58 @@
+package proof
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What bob says that he holds, and what he saw of a holder's answer, is his word about this alone.
+func TestAHoldersAndAnAuditorsWord(t *testing.T) {
+	const chain = "hpips-1"
+	bob, key := secretOf("bob"), [32]byte(secretOf("bob")[32:])
+	h, c := Hold{7, []uint64{3, 9}}, Challenge{[32]byte{1}, [32]byte{2}, 5}
+	held, err1 := h.Sign(chain, bob)
+	seen, err2 := c.Witness(chain, bob)
+	if err := errors.Join(err1, err2, h.CheckSigned(chain, key, held), c.CheckWitness(chain, key, seen)); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"another epoch":     Hold{8, h.Segments}.CheckSigned(chain, key, held),
+		"fewer segments":    Hold{7, h.Segments[:1]}.CheckSigned(chain, key, held),
+		"other segments":    Hold{7, []uint64{3, 10}}.CheckSigned(chain, key, held),
+		"another chain":     h.CheckSigned("hpips-2", key, held),
+		"another node":      h.CheckSigned(chain, [32]byte(secretOf("carol")[32:]), held),
+		"a witness's":       h.CheckSigned(chain, key, seen),
+		"a holder's":        c.CheckWitness(chain, key, held),
+		"another day":       Challenge{c.Seed, c.Holder, 6}.CheckWitness(chain, key, seen),
+		"another holder":    Challenge{c.Seed, [32]byte{3}, 5}.CheckWitness(chain, key, seen),
+		"another seed":      Challenge{[32]byte{3}, c.Holder, 5}.CheckWitness(chain, key, seen),
+		"a witness's chain": c.CheckWitness("hpips-2", key, seen),
+		"nothing":           c.CheckWitness(chain, key, nil),
+	} {
+		if !errors.Is(err, ErrSignature) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	many := slices.Repeat([]uint64{0}, MaxHold+1)
+	for i := range many {
+		many[i] = uint64(i + 1)
+	}
+	for what, bad := range map[string]Hold{"segment 0": {1, []uint64{0}}, "one twice": {1, []uint64{2, 2}}, "falling": {1, []uint64{3, 2}}, "too many": {1, many}} {
+		if _, err := bad.Sign(chain, bob); !errors.Is(err, ErrHold) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, id := range []string{"", strings.Repeat("x", MaxChainID+1)} {
+		if _, err := h.Sign(id, bob); !errors.Is(err, ErrHold) {
+			t.Errorf("chain of %d bytes: %v", len(id), err)
+		}
+		if _, err := c.Witness(id, bob); !errors.Is(err, ErrHold) {
+			t.Errorf("a witness on a chain of %d bytes: %v", len(id), err)
+		}
+	}
+	if _, err := h.Sign(chain, bob[:31]); err == nil {
+		t.Error("half a key signs")
+	}
+}
