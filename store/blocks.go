@@ -7,24 +7,24 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/ipfs/boxo/datastore/dshelp"
 	blockfmt "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
-	"github.com/ipfs/go-datastore"
-	flatfs "github.com/ipfs/go-ds-flatfs"
 	ipld "github.com/ipfs/go-ipld-format"
 	"github.com/multiformats/go-multihash"
+
+	"github.com/hpips/hpips/store/pack"
 )
 
 // Where what lies, and when a batch is written.
 const (
-	bigFolder    = "big"     // large blocks, one file each, by flatfs
+	packFolder   = "packs"   // large blocks
 	dirtyMark    = "dirty"   // present while open, so found only after an unclean stop
 	commitSmall  = 4 << 20   // bytes of small blocks that wait in memory for one commit
 	commitBig    = 256 << 20 // bytes of large blocks written but not yet synced
@@ -33,47 +33,53 @@ const (
 )
 
 // blocks is a blockstore.Blockstore of two halves: small blocks in SQLite, large ones in
-// files. Put is seen by readers at once and durable after Flush. A block read from disk is
+// packs, with their places in SQLite. Put is seen by readers at once and durable after Flush. A block read from disk is
 // hashed before it is given away: a small one each time, a large one unless it was hashed
 // or written within the last minute. One that fails is dropped, with a log line.
 type blocks struct {
 	log      *slog.Logger
 	dir      string
 	small    int // bytes; the limit of a small block
-	big      datastore.Datastore
-	shard    flatfs.ShardFunc
+	big      *pack.Packs
 	index    *index
 	arrivals arrivals
-	onDrop   func()                           // called after blocks went away
-	settle   func(files, dirs []string) error // makes files and folders durable
+	onDrop   func()                                                       // called after blocks went away
+	write    func(h multihash.Multihash, data []byte) (pack.Place, error) // appends a large block
+	settle   func() error                                                 // makes large blocks durable
 
-	commits sync.Mutex // held while a batch is written
+	compaction sync.Mutex   // held by who compacts
+	commits    sync.Mutex   // held while a batch is written, or a pack is emptied
+	appends    sync.RWMutex // held for reading from before a large block is written until it is in unsynced
 
 	mu         sync.Mutex
-	pending    map[string][]byte // small blocks for the next commit, by multihash
-	committing map[string][]byte // small blocks of the commit under way, or of one that failed
-	failed     error             // why it failed; puts are refused until it succeeds
-	unsynced   []bigRow
-	waiting    [2]int // bytes in pending and in unsynced
-	lost       int64  // times that a sync failed and took blocks with it
+	pending    map[string][]byte     // small blocks for the next commit, by multihash
+	committing map[string][]byte     // small blocks of the commit under way, or of one that failed
+	failed     error                 // why it failed; puts are refused until it succeeds
+	unsynced   map[string]pack.Place // large blocks for the next commit
+	syncing    map[string]pack.Place // those of the commit under way
+	waiting    [2]int                // bytes in pending and in unsynced
+	lost       int64                 // times that a sync failed and took blocks with it
 	total      [2]int64
 	fresh      map[uint64]uint32 // large blocks that were right since a moment ago: head of the digest → size
 	since      time.Time         // that moment
 }
 
-func openBlocks(log *slog.Logger, dir string, small int) (*blocks, error) {
-	path := filepath.Join(dir, bigFolder)
-	shard := flatfs.NextToLast(2)
-	big, err := flatfs.CreateOrOpen(path, shard, false)
-	if err != nil {
-		return nil, fmt.Errorf("blocks %s: %w", path, explain(err, path))
-	}
+func openBlocks(log *slog.Logger, dir string, small int, packSize int64) (*blocks, error) {
 	x, err := openIndex(dir)
 	if err != nil {
-		return nil, errors.Join(err, big.Close())
+		return nil, err
 	}
-	b := &blocks{log: log, dir: dir, small: small, big: big, shard: shard.Func(), index: x, onDrop: func() {}, settle: syncEach,
-		pending: make(map[string][]byte), fresh: make(map[uint64]uint32)}
+	last, err := x.lastPack(context.Background())
+	if err != nil {
+		return nil, errors.Join(err, x.close())
+	}
+	path := filepath.Join(dir, packFolder)
+	big, err := pack.Open(path, packSize, last)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("blocks %s: %w", path, explain(err, path)), x.close())
+	}
+	b := &blocks{log: log, dir: dir, small: small, big: big, index: x, onDrop: func() {}, write: big.Append, settle: big.Sync,
+		pending: make(map[string][]byte), unsynced: make(map[string]pack.Place), fresh: make(map[uint64]uint32)}
 	if err := b.begin(); err != nil {
 		return nil, errors.Join(err, x.close(), big.Close())
 	}
@@ -117,7 +123,10 @@ func (b *blocks) put(ctx context.Context, h multihash.Multihash, data []byte) er
 		return fmt.Errorf("block %s of %d bytes: %w", h.B58String(), len(data), ErrTooLarge)
 	}
 	if len(data) > b.small {
-		return b.putBig(ctx, h, data)
+		if err := b.putBig(ctx, h, data); err != nil {
+			return err
+		}
+		return b.commit(ctx, false)
 	}
 	b.mu.Lock()
 	if b.failed == nil {
@@ -137,29 +146,42 @@ func (b *blocks) put(ctx context.Context, h multihash.Multihash, data []byte) er
 	return b.commit(ctx, false)
 }
 
+// putBig appends a large block to the packs, unless it is there.
 func (b *blocks) putBig(ctx context.Context, h multihash.Multihash, data []byte) error {
-	key := dshelp.MultihashToDsKey(h)
-	if have, err := b.big.Has(ctx, key); err == nil && have {
-		if _, err := b.getBig(ctx, h); err == nil {
-			return nil // there and whole
-		}
+	if have, err := b.getBig(ctx, h); err == nil && have != nil {
+		return nil // there and whole
 	}
-	if err := b.big.Put(ctx, key, data); err != nil {
-		return fmt.Errorf("write block %s: %w", h.B58String(), explain(err, filepath.Join(b.dir, bigFolder)))
+	b.appends.RLock()
+	defer b.appends.RUnlock()
+	lost := b.mark()
+	at, err := b.write(h, data)
+	if err != nil {
+		return fmt.Errorf("write block %s: %w", h.B58String(), explain(err, filepath.Join(b.dir, packFolder)))
 	}
-	startWriting(b.path(h))
 	b.mu.Lock()
-	b.unsynced = append(b.unsynced, bigRow{hash: string(h), size: len(data)})
+	if b.lost != lost { // it may have been written into what a failed sync lost
+		b.mu.Unlock()
+		return fmt.Errorf("write block %s: %w", h.B58String(), errLost)
+	}
+	b.unsynced[string(h)] = at
 	b.waiting[1] += len(data)
 	b.noteFresh(h, len(data))
 	b.mu.Unlock()
-	return b.commit(ctx, false)
+	return nil
 }
 
-// path is the file of a large block, as flatfs lays it out.
-func (b *blocks) path(h multihash.Multihash) string {
-	name := dshelp.MultihashToDsKey(h).String()[1:]
-	return filepath.Join(b.dir, bigFolder, b.shard(name), name+".data")
+// place tells where a large block lies.
+func (b *blocks) place(ctx context.Context, h multihash.Multihash) (at pack.Place, ok bool, err error) {
+	b.mu.Lock()
+	at, ok = b.unsynced[string(h)]
+	if !ok {
+		at, ok = b.syncing[string(h)]
+	}
+	b.mu.Unlock()
+	if ok {
+		return at, true, nil
+	}
+	return b.index.place(ctx, h)
 }
 
 // Get reads and verifies; ipld.ErrNotFound when absent or damaged.
@@ -182,7 +204,7 @@ func (b *blocks) read(ctx context.Context, h multihash.Multihash) ([]byte, error
 		return data, nil
 	}
 	data, err := b.getBig(ctx, h)
-	if err == nil || !errors.Is(err, datastore.ErrNotFound) {
+	if data != nil || err != nil {
 		return data, err
 	}
 	if data, err = b.index.load(ctx, h); data == nil || err != nil {
@@ -203,32 +225,54 @@ func (b *blocks) waitingData(h multihash.Multihash) []byte {
 	return b.committing[string(h)]
 }
 
-// getBig reads a large block; datastore.ErrNotFound when absent or damaged.
+// getBig reads a large block; nil when it is absent. One that is damaged or lost is dropped, unless the whole disk is away.
 func (b *blocks) getBig(ctx context.Context, h multihash.Multihash) ([]byte, error) {
-	data, err := b.big.Get(ctx, dshelp.MultihashToDsKey(h))
-	if err != nil {
-		return nil, err
+	at, ok, err := b.place(ctx, h)
+	for ok && err == nil {
+		var data []byte
+		data, err = b.big.Read(h, at)
+		if err == nil && (b.isFresh(h, at.Size) || matches(h, data)) {
+			b.mu.Lock()
+			b.noteFresh(h, len(data))
+			b.mu.Unlock()
+			return data, nil
+		}
+		gone := errors.Is(err, fs.ErrNotExist)
+		if err != nil && !gone && !errors.Is(err, pack.ErrDamaged) {
+			return nil, err
+		}
+		was := at
+		if at, ok, err = b.place(ctx, h); err != nil || at != was {
+			continue // it was moved, or removed, while it was read
+		}
+		if gone && b.away() {
+			return nil, nil
+		}
+		return nil, b.dropDamaged(ctx, h, at.Size)
 	}
+	return nil, err
+}
+
+// away tells whether the folder is not there, as of a disk that is not mounted. The mark is there for as long as the store is open.
+func (b *blocks) away() bool {
+	for _, name := range []string{dirtyMark, packFolder} {
+		if _, err := os.Stat(filepath.Join(b.dir, name)); err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// isFresh tells whether a large block was right a moment ago.
+func (b *blocks) isFresh(h multihash.Multihash, n int) bool {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	if time.Since(b.since) > freshFor { // a disk may spoil at any time what was right
 		clear(b.fresh)
 		b.since = time.Now()
 	}
 	size, ok := b.fresh[head(h)]
-	b.mu.Unlock()
-	if ok && int(size) == len(data) {
-		return data, nil
-	}
-	if !matches(h, data) {
-		if err := b.dropDamaged(ctx, h, len(data)); err != nil {
-			return nil, err
-		}
-		return nil, datastore.ErrNotFound
-	}
-	b.mu.Lock()
-	b.noteFresh(h, len(data))
-	b.mu.Unlock()
-	return data, nil
+	return ok && int(size) == n
 }
 
 // noteFresh is called with mu held.
@@ -283,11 +327,11 @@ func (b *blocks) GetSize(ctx context.Context, c cid.Cid) (int, error) {
 	if data := b.waitingData(h); data != nil {
 		return len(data), nil
 	}
-	switch n, err := b.big.GetSize(ctx, dshelp.MultihashToDsKey(h)); {
-	case err == nil:
-		return n, nil
-	case !errors.Is(err, datastore.ErrNotFound):
+	switch at, ok, err := b.place(ctx, h); {
+	case err != nil:
 		return -1, fmt.Errorf("block %s: %w", c, err)
+	case ok && b.big.Has(h, at):
+		return at.Size, nil
 	}
 	n, err := b.index.smallSize(ctx, h)
 	if err != nil {
@@ -307,21 +351,26 @@ func (b *blocks) DeleteBlock(ctx context.Context, c cid.Cid) error {
 	return nil
 }
 
-// remove takes blocks away, the index first, so that a crash leaves a file that the next
-// open verifies rather than a row without a file.
+// remove takes blocks away. The room of large ones is free after the next compaction.
 func (b *blocks) remove(ctx context.Context, hashes ...multihash.Multihash) error {
 	b.mu.Lock()
 	for _, h := range hashes {
 		delete(b.pending, string(h))
+		delete(b.unsynced, string(h))
 		delete(b.fresh, head(h))
 	}
-	held := len(b.committing) > 0
+	held := len(b.committing)+len(b.syncing) > 0
 	b.mu.Unlock()
 	if held { // let the commit under way finish, then take its rows out
 		if err := b.commit(ctx, true); err != nil {
 			return err
 		}
 	}
+	return b.unlist(ctx, hashes...)
+}
+
+// unlist takes blocks out of the index.
+func (b *blocks) unlist(ctx context.Context, hashes ...multihash.Multihash) error {
 	n, size, err := b.index.drop(ctx, hashes...)
 	if err != nil {
 		return explain(err, b.index.path)
@@ -329,11 +378,6 @@ func (b *blocks) remove(ctx context.Context, hashes ...multihash.Multihash) erro
 	b.mu.Lock()
 	b.total[0], b.total[1] = b.total[0]-n, b.total[1]-size
 	b.mu.Unlock()
-	for _, h := range hashes {
-		if err := b.big.Delete(ctx, dshelp.MultihashToDsKey(h)); err != nil {
-			return err
-		}
-	}
 	b.onDrop()
 	return nil
 }
@@ -354,7 +398,7 @@ func (b *blocks) AllKeysChanWithErr(ctx context.Context) (<-chan cid.Cid, func()
 	end := make(chan error, 1)
 	go func() {
 		defer close(keys)
-		end <- b.index.keys(ctx, false, func(page []multihash.Multihash) error {
+		end <- b.index.keys(ctx, func(page []multihash.Multihash) error {
 			for _, h := range page {
 				select {
 				case keys <- cid.NewCidV1(cid.Raw, h):
@@ -372,9 +416,11 @@ func (b *blocks) AllKeysChanWithErr(ctx context.Context) (<-chan cid.Cid, func()
 func (b *blocks) totals() (n, size int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n, size = b.total[0]+int64(len(b.pending)+len(b.committing)+len(b.unsynced)), b.total[1]
-	for _, row := range b.unsynced {
-		size += int64(row.size)
+	n, size = b.total[0]+int64(len(b.pending)+len(b.committing)+len(b.unsynced)+len(b.syncing)), b.total[1]
+	for _, big := range []map[string]pack.Place{b.unsynced, b.syncing} {
+		for _, at := range big {
+			size += int64(at.Size)
+		}
 	}
 	for _, data := range b.pending {
 		size += int64(len(data))

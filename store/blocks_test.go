@@ -1,9 +1,9 @@
 package store
 
 import (
-	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,16 +11,16 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ipfs/boxo/datastore/dshelp"
 	"github.com/ipfs/go-cid"
-	"github.com/ipfs/go-datastore"
+	"github.com/multiformats/go-multihash"
 
+	"github.com/hpips/hpips/store/pack"
 	"github.com/hpips/hpips/store/storetest"
 )
 
 func openTestBlocks(t *testing.T, dir string) *blocks {
 	t.Helper()
-	b, err := openBlocks(slog.New(slog.DiscardHandler), dir, Default().SmallBlock)
+	b, err := openBlocks(slog.New(slog.DiscardHandler), dir, Default().SmallBlock, Default().PackSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,11 +33,13 @@ func TestBlocks(t *testing.T) {
 		Damage: func(t *testing.T, dir string, c cid.Cid) {
 			t.Helper()
 			b := openTestBlocks(t, dir)
-			path := b.path(c.Hash())
+			at, big, err := b.index.place(t.Context(), c.Hash())
+			must(t, err)
+			if big {
+				b.scribble(t, at, at.Size/2, 1)
+			}
 			must(t, b.Close())
-			if data, err := os.ReadFile(path); err == nil {
-				data[len(data)/2] ^= 1
-				must(t, os.WriteFile(path, data, 0o600))
+			if big {
 				return
 			}
 			db, err := sql.Open("sqlite", filepath.Join(dir, "index.db"))
@@ -52,25 +54,55 @@ func TestBlocks(t *testing.T) {
 	})
 }
 
-// The machine of alice loses power: her store was never closed, and files written since
-// the last flush are cut short or gone.
+// scribble changes a byte of a record, counted from its first.
+func (b *blocks) scribble(t *testing.T, at pack.Place, n int, by byte) {
+	t.Helper()
+	f, err := os.OpenFile(b.packPath(at.Pack), os.O_RDWR, 0)
+	must(t, err)
+	one := make([]byte, 1)
+	_, err = f.ReadAt(one, at.At+int64(n))
+	must(t, err)
+	one[0] ^= by
+	_, err = f.WriteAt(one, at.At+int64(n))
+	must(t, err)
+	must(t, f.Close())
+}
+
+func (b *blocks) packPath(id uint32) string {
+	return filepath.Join(b.dir, packFolder, fmt.Sprintf("%08d.pack", id))
+}
+
+// The machine of alice loses power: her store was never closed, records written since the
+// last flush are cut short or were never written, and a whole pack is gone.
 func TestUncleanStop(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
 	first := openTestBlocks(t, dir)
 	flushed, whole, cut := storetest.Block(t, 1, 1<<20), storetest.Block(t, 2, 1<<20), storetest.Block(t, 3, 1<<20)
 	smallFlushed, smallLost := storetest.Block(t, 4, 100), storetest.Block(t, 5, 100)
-	gone := storetest.Block(t, 6, 1<<20)
-	must(t, first.Put(ctx, flushed))
+	gone, hole := storetest.Block(t, 6, 1<<20), storetest.Block(t, 7, 1<<20)
 	must(t, first.Put(ctx, gone))
+	must(t, first.Flush(ctx))
+	first.big.Seal()
+	must(t, first.Put(ctx, flushed))
 	must(t, first.Put(ctx, smallFlushed))
 	must(t, first.Flush(ctx))
+	must(t, first.Put(ctx, hole))
 	must(t, first.Put(ctx, whole))
 	must(t, first.Put(ctx, cut))
 	must(t, first.Put(ctx, smallLost))
+	where := func(c cid.Cid) pack.Place {
+		at, ok, err := first.place(ctx, c.Hash())
+		if !ok || err != nil {
+			t.Fatalf("%s is nowhere: %v", c, err)
+		}
+		return at
+	}
+	goneAt, holeAt, cutAt := where(gone.Cid()), where(hole.Cid()), where(cut.Cid())
 	// No Close: the process is gone. Let go of the files only.
 	must(t, errors.Join(first.index.close(), first.big.Close()))
-	must(t, os.Truncate(first.path(cut.Cid().Hash()), 1000))
-	must(t, os.Remove(first.path(gone.Cid().Hash())))
+	first.scribble(t, holeAt, 5, 1)
+	must(t, os.Truncate(first.packPath(cutAt.Pack), cutAt.At+1000))
+	must(t, os.Remove(first.packPath(goneAt.Pack)))
 
 	second := openTestBlocks(t, dir)
 	for name, row := range map[string]struct {
@@ -82,7 +114,8 @@ func TestUncleanStop(t *testing.T) {
 		"unflushed but whole":      {whole.Cid(), true},
 		"unflushed and cut short":  {cut.Cid(), false},
 		"unflushed, in memory":     {smallLost.Cid(), false},
-		"flushed, file taken away": {gone.Cid(), false},
+		"unflushed, not written":   {hole.Cid(), false},
+		"flushed, pack taken away": {gone.Cid(), false},
 	} {
 		if _, err := second.Get(ctx, row.c); (err == nil) != row.want {
 			t.Errorf("%s: %v", name, err)
@@ -97,24 +130,19 @@ func TestUncleanStop(t *testing.T) {
 	}
 }
 
-// fullDisk refuses writes while full is set.
-type fullDisk struct {
-	datastore.Datastore
-	full bool
-}
-
-func (f *fullDisk) Put(ctx context.Context, key datastore.Key, value []byte) error {
-	if f.full {
-		return &os.PathError{Op: "write", Path: "block", Err: syscall.ENOSPC}
+// fill makes the disk refuse large blocks, and mend takes them again.
+func (b *blocks) fill() (mend func()) {
+	was := b.write
+	b.write = func(multihash.Multihash, []byte) (pack.Place, error) {
+		return pack.Place{}, &os.PathError{Op: "write", Path: "pack", Err: syscall.ENOSPC}
 	}
-	return f.Datastore.Put(ctx, key, value)
+	return func() { b.write = was }
 }
 
 func TestDiskRefuses(t *testing.T) {
 	ctx := t.Context()
 	b := openTestBlocks(t, t.TempDir())
-	disk := &fullDisk{b.big, true}
-	b.big = disk
+	mend := b.fill()
 	block := storetest.Block(t, 1, 1<<20)
 	err := b.Put(ctx, block)
 	if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), b.dir) || !strings.Contains(err.Error(), "free some space") {
@@ -123,7 +151,7 @@ func TestDiskRefuses(t *testing.T) {
 	if has, err := b.Has(ctx, block.Cid()); has || err != nil {
 		t.Errorf("half a block is there: %v, %v", has, err)
 	}
-	disk.full = false
+	mend()
 	must(t, b.Put(ctx, block))
 	must(t, b.Close())
 }
@@ -163,11 +191,11 @@ func TestCommitIsTriedAgain(t *testing.T) {
 // dropped, those who put them are told, and the store goes on.
 func TestSyncFails(t *testing.T) {
 	ctx, s := t.Context(), alone(t)
-	s.blocks.settle = func([]string, []string) error { return &os.PathError{Op: "sync", Path: "block", Err: syscall.EIO} }
+	s.blocks.settle = func() error { return &os.PathError{Op: "sync", Path: "block", Err: syscall.EIO} }
 	if e, err := s.AddBytes(ctx, random(3<<20, 1)); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("added %s: %v", e.CID, err)
 	}
-	s.blocks.settle = syncEach
+	s.blocks.settle = s.blocks.big.Sync
 	if n, size := s.blocks.totals(); n > 1 || size > 1<<10 { // the root, which is small, waits
 		t.Errorf("%d blocks of %d bytes are left", n, size)
 	}
@@ -179,16 +207,6 @@ func TestSyncFails(t *testing.T) {
 		must(t, err)
 		must(t, r.Close())
 	}
-}
-
-func TestPathIsFlatfs(t *testing.T) {
-	b := openTestBlocks(t, t.TempDir())
-	block := storetest.Block(t, 1, 1<<20)
-	must(t, b.Put(t.Context(), block))
-	if info, err := os.Stat(b.path(block.Cid().Hash())); err != nil || info.Size() != 1<<20 {
-		t.Errorf("key %s is not at the path that sync uses: %v", dshelp.MultihashToDsKey(block.Cid().Hash()), err)
-	}
-	must(t, b.Close())
 }
 
 func must(t testing.TB, err error) {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -23,7 +21,7 @@ const freshFor = time.Minute
 type Checked struct {
 	Blocks  int64 // that were read
 	Bytes   int64
-	Damaged int64 // of other bytes than their hash says, of another length, or without a file: they are gone now
+	Damaged int64 // of other bytes than their hash says, of another length, or in a file that is gone: they are gone now
 	Short   []Pin // pins of which something is missing: Fetch brings it
 }
 
@@ -36,7 +34,7 @@ func (s *Store) Check(ctx context.Context, rest func()) (c Checked, err error) {
 	if err := s.blocks.Flush(ctx); err != nil {
 		return fail(err)
 	}
-	err = s.blocks.index.keys(ctx, false, func(page []multihash.Multihash) error {
+	err = s.blocks.index.keys(ctx, func(page []multihash.Multihash) error {
 		if err := s.checkPage(ctx, page, &c); err != nil {
 			return err
 		}
@@ -91,12 +89,12 @@ func (s *Store) checkPage(ctx context.Context, page []multihash.Multihash, c *Ch
 
 // check reads one block from the disk, whatever was read before, and gives its size; −1: it was damaged or lost, and is taken out. A block that is not listed is ErrNotFound.
 func (b *blocks) check(ctx context.Context, h multihash.Multihash) (int64, error) {
-	big, err1 := b.index.listed(ctx, h)
+	_, big, err1 := b.index.place(ctx, h)
 	small, err2 := b.index.smallSize(ctx, h)
 	if err := errors.Join(err1, err2); err != nil {
 		return 0, err
 	}
-	if big < 0 && small < 0 {
+	if !big && small < 0 {
 		return 0, ErrNotFound
 	}
 	b.mu.Lock()
@@ -109,17 +107,10 @@ func (b *blocks) check(ctx context.Context, h multihash.Multihash) (int64, error
 	if data != nil {
 		return int64(len(data)), nil
 	}
-	if size, err := b.index.listed(ctx, h); err != nil || size < 0 {
-		return -1, err // it was dropped just now
-	}
-	if _, err := os.Stat(filepath.Join(b.dir, dirtyMark)); err != nil { // it is there for as long as the store is open
+	if big && b.away() {
 		return 0, ErrAway
 	}
-	if _, err := os.Stat(filepath.Join(b.dir, bigFolder)); err != nil {
-		return 0, ErrAway
-	}
-	b.log.Warn("a block's file is gone", "multihash", h.B58String())
-	return -1, b.remove(ctx, h)
+	return -1, nil // it was dropped just now
 }
 
 // here tells whether all blocks below a root are on this disk. whole remembers what was found so.

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/store/pack"
 )
 
 var harm = flag.Int("harm", 1000, "blocks that a test of a disk damages")
@@ -118,20 +122,68 @@ func (s *Store) spoil(t *testing.T, dice *rand.Rand, n int) map[string]bool {
 			must(t, err)
 			continue
 		}
-		path := s.blocks.path(h)
-		data, err := os.ReadFile(path)
+		at, _, err := s.blocks.index.place(t.Context(), h)
 		must(t, err)
+		room := int(at.End(len(h)) - at.At)
+		header := room - at.Size // at least, without what follows the data
 		switch dice.IntN(3) {
 		case 0:
-			data[dice.IntN(len(data))] ^= 1 << dice.IntN(8)
-			must(t, os.WriteFile(path, data, 0o600))
-		case 1:
-			must(t, os.WriteFile(path, data[:dice.IntN(len(data))], 0o600))
+			s.blocks.scribble(t, at, dice.IntN(14+len(h)+at.Size), 1<<dice.IntN(8))
+		case 1: // the end was never written
+			s.blocks.blank(t, at, header+dice.IntN(at.Size-1000), room)
 		case 2:
-			must(t, os.Remove(path))
+			s.blocks.blank(t, at, 0, room)
 		}
 	}
 	return hit
+}
+
+// blank writes zeros over a part of a record.
+func (b *blocks) blank(t *testing.T, at pack.Place, from, to int) {
+	t.Helper()
+	f, err := os.OpenFile(b.packPath(at.Pack), os.O_RDWR, 0)
+	must(t, err)
+	_, err = f.WriteAt(make([]byte, to-from), at.At+int64(from))
+	must(t, err)
+	must(t, f.Close())
+}
+
+// Bob's disk lost one pack and cut another short: what was in them is missed, what was in others is not, and alice has it.
+func TestADiskThatLosesPacks(t *testing.T) {
+	ctx, a, b := t.Context(), newHost(t), newHost(t)
+	cfg := Default()
+	cfg.PackSize = 4 << 20
+	alice := openStore(t, t.TempDir(), a)
+	bob, err := Open(slog.New(slog.DiscardHandler), t.TempDir(), b, cfg)
+	must(t, err)
+	t.Cleanup(func() { must(t, bob.Close()) })
+	must(t, a.Connect(ctx, peer.AddrInfo{ID: b.ID(), Addrs: b.Addrs()}))
+	var files []cid.Cid
+	for n := range uint64(20) {
+		e, err := alice.AddBytes(ctx, random(1<<20, n))
+		must(t, err)
+		_, err = bob.Fetch(ctx, e.CID, nil, alice.host.ID())
+		must(t, err)
+		must(t, bob.Pin(ctx, e.CID, fmt.Sprint("file ", n)))
+		files = append(files, e.CID)
+	}
+	must(t, os.Remove(bob.blocks.packPath(1)))
+	must(t, os.Truncate(bob.blocks.packPath(2), 2<<20))
+	if has, err := bob.Has(ctx, files[0]); has || err != nil {
+		t.Errorf("a block of the lost pack is said to be there: %v", err)
+	}
+	got, err := bob.Check(ctx, nil)
+	must(t, err)
+	if got.Damaged != 4+3 || len(got.Short) != 7 || got.Blocks != 20 {
+		t.Errorf("%+v", got)
+	}
+	for _, p := range got.Short {
+		_, err := bob.Fetch(ctx, p.CID, nil, alice.host.ID())
+		must(t, err)
+	}
+	if again, err := bob.Check(ctx, nil); err != nil || again.Damaged != 0 || len(again.Short) != 0 || again.Blocks != 20 {
+		t.Errorf("after the repair: %+v, %v", again, err)
+	}
 }
 
 // A disk that is not mounted is no disk that lost its blocks.
@@ -140,7 +192,7 @@ func TestADiskThatIsAway(t *testing.T) {
 	e, err := s.AddBytes(t.Context(), random(1<<20, 3))
 	must(t, err)
 	must(t, s.Pin(t.Context(), e.CID, "a file"))
-	folder := filepath.Join(s.dir, bigFolder)
+	folder := filepath.Join(s.dir, packFolder)
 	must(t, os.Rename(folder, folder+".away"))
 	s.blocks.mu.Lock()
 	s.blocks.since = time.Time{}

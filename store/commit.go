@@ -8,11 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 
-	"github.com/ipfs/boxo/datastore/dshelp"
 	"github.com/multiformats/go-multihash"
+
+	"github.com/hpips/hpips/store/pack"
 )
+
+// errLost is why a block that was taken may not be on the disk.
+var errLost = errors.New("the disk lost blocks that were just written")
 
 // Flush makes all blocks put before it durable, or says why not.
 func (b *blocks) Flush(ctx context.Context) error { return b.commit(ctx, true) }
@@ -30,12 +33,12 @@ func (b *blocks) flushSince(ctx context.Context, mark int64) error {
 		return err
 	}
 	if b.mark() != mark {
-		return fmt.Errorf("flush %s: the disk lost blocks that were just written", b.dir)
+		return fmt.Errorf("flush %s: %w", b.dir, errLost)
 	}
 	return nil
 }
 
-// commit writes one batch: large files are synced, then small blocks and the list of the
+// commit writes one batch: packs are synced, then small blocks and the places of the
 // large ones go into one transaction. Without force it does so only past the limits.
 func (b *blocks) commit(ctx context.Context, force bool) error {
 	over := func() bool { return b.waiting[0] >= commitSmall || b.waiting[1] >= commitBig }
@@ -57,8 +60,9 @@ func (b *blocks) commit(ctx context.Context, force bool) error {
 	} else {
 		b.committing = b.pending
 	}
-	small, big := b.committing, b.unsynced
-	b.pending, b.unsynced, b.waiting = make(map[string][]byte), nil, [2]int{}
+	b.syncing = b.unsynced
+	small, big := b.committing, b.syncing
+	b.pending, b.unsynced, b.waiting = make(map[string][]byte), make(map[string]pack.Place), [2]int{}
 	if len(small)+len(big) == 0 {
 		b.failed = nil
 		b.mu.Unlock()
@@ -66,12 +70,11 @@ func (b *blocks) commit(ctx context.Context, force bool) error {
 	}
 	b.mu.Unlock()
 	// Others' blocks are in the batch: the end of one caller must not end it.
-	return b.write(context.WithoutCancel(ctx), small, big)
+	return b.store(context.WithoutCancel(ctx), small, big)
 }
 
-func (b *blocks) write(ctx context.Context, small map[string][]byte, big []bigRow) error {
-	big, err := b.sync(ctx, big)
-	if err != nil {
+func (b *blocks) store(ctx context.Context, small map[string][]byte, big map[string]pack.Place) error {
+	if err := b.sync(len(big)); err != nil {
 		b.mu.Lock()
 		b.failed = err // small is kept for the next try
 		b.mu.Unlock()
@@ -84,8 +87,9 @@ func (b *blocks) write(ctx context.Context, small map[string][]byte, big []bigRo
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.syncing = nil
 	if b.failed = err; err != nil {
-		b.unsynced = append(big, b.unsynced...)
+		maps.Copy(b.unsynced, big)
 		return err
 	}
 	b.committing = nil
@@ -93,38 +97,31 @@ func (b *blocks) write(ctx context.Context, small map[string][]byte, big []bigRo
 	return nil
 }
 
-// sync makes the files of the rows durable and returns the rows whose file is there. When
-// the disk fails it removes all of them, for after a failed sync nobody knows what is on it.
-func (b *blocks) sync(ctx context.Context, rows []bigRow) ([]bigRow, error) {
-	kept := rows[:0:0]
-	files := make([]string, 0, len(rows))
-	dirs := map[string]bool{}
-	for _, row := range rows {
-		path := b.path(multihash.Multihash(row.hash))
-		if _, err := os.Stat(path); err != nil {
-			continue // deleted meanwhile
-		}
-		kept, files = append(kept, row), append(files, path)
-		dirs[filepath.Dir(path)] = true
+// sync makes the n large blocks of a commit durable. When the disk fails it forgets all that are not yet listed, for after a failed sync nobody knows what is on it.
+func (b *blocks) sync(n int) error {
+	if n == 0 {
+		return nil
 	}
-	if len(files) == 0 {
-		return nil, nil
-	}
-	root := filepath.Join(b.dir, bigFolder)
-	dirs[root] = true
-	err := b.settle(files, slices.Sorted(maps.Keys(dirs)))
+	err := b.settle()
 	if err == nil {
-		return kept, nil
-	}
-	for _, row := range kept {
-		_ = b.big.Delete(ctx, dshelp.MultihashToDsKey(multihash.Multihash(row.hash)))
+		return nil
 	}
 	b.mu.Lock()
 	b.lost++
-	clear(b.fresh)
+	b.forget()
 	b.mu.Unlock()
 	b.onDrop()
-	return nil, fmt.Errorf("sync %d blocks: %w", len(files), explain(err, root))
+	return fmt.Errorf("sync %d blocks: %w", n, explain(err, filepath.Join(b.dir, packFolder)))
+}
+
+// forget lets go of the large blocks that are not listed yet. mu is held.
+func (b *blocks) forget() {
+	for _, big := range []map[string]pack.Place{b.unsynced, b.syncing} {
+		for h := range big {
+			delete(b.fresh, head(multihash.Multihash(h)))
+		}
+	}
+	b.unsynced, b.syncing, b.waiting[1] = make(map[string]pack.Place), nil, 0
 }
 
 // syncEach makes each file and folder durable, several at a time since file systems join
@@ -154,21 +151,12 @@ func syncOne(path string) error {
 }
 
 // abandon takes away the blocks that are not yet committed. Nobody may be adding any.
-func (b *blocks) abandon(ctx context.Context) error {
+func (b *blocks) abandon() {
 	b.commits.Lock()
 	defer b.commits.Unlock()
 	b.mu.Lock()
-	big := b.unsynced
-	b.pending, b.committing, b.unsynced, b.waiting, b.failed = make(map[string][]byte), nil, nil, [2]int{}, nil
-	for _, row := range big {
-		delete(b.fresh, head(multihash.Multihash(row.hash)))
-	}
+	b.forget()
+	b.pending, b.committing, b.waiting, b.failed = make(map[string][]byte), nil, [2]int{}, nil
 	b.mu.Unlock()
-	for _, row := range big {
-		if err := b.big.Delete(ctx, dshelp.MultihashToDsKey(multihash.Multihash(row.hash))); err != nil {
-			return fmt.Errorf("abandon blocks: %w", err)
-		}
-	}
 	b.onDrop()
-	return nil
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"net"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -85,13 +84,4 @@ func carry(to, from net.Conn, by time.Duration) {
 	from.Close()
 	for range queue { // the reader ends with its connection
 	}
-}
-
-// rot flips a bit of a file.
-func rot(t testing.TB, path string) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	must(t, err)
-	data[len(data)/2] ^= 1
-	must(t, os.WriteFile(path, data, 0o600))
 }

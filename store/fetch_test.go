@@ -121,12 +121,11 @@ func TestFetchToFullDisk(t *testing.T) {
 	alice, bob := pair(t)
 	e, err := alice.AddBytes(t.Context(), random(8<<20, 1))
 	must(t, err)
-	disk := &fullDisk{bob.blocks.big, true}
-	bob.blocks.big = disk
+	mend := bob.blocks.fill()
 	if _, err := bob.Fetch(t.Context(), e.CID, nil); !errors.Is(err, ErrFull) {
 		t.Errorf("full disk: %v", err)
 	}
-	disk.full = false
+	mend()
 	if _, err := bob.Fetch(t.Context(), e.CID, nil); err != nil {
 		t.Errorf("after room was made: %v", err)
 	}
@@ -150,8 +149,9 @@ func TestDamagedBlockIsFetchedAgain(t *testing.T) {
 	must(t, err)
 	_, err = bob.Fetch(ctx, e.CID, nil)
 	must(t, err)
-	path := bob.blocks.path(e.CID.Hash())
-	rot(t, path)
+	at, _, err := bob.blocks.place(ctx, e.CID.Hash())
+	must(t, err)
+	bob.blocks.scribble(t, at, at.Size/2, 1)
 	bob.blocks.mu.Lock()
 	clear(bob.blocks.fresh) // as after a restart
 	bob.blocks.mu.Unlock()

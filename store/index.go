@@ -11,26 +11,39 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
 	_ "modernc.org/sqlite" // the driver named "sqlite"
+
+	"github.com/hpips/hpips/store/pack"
 )
 
-// schema is version 1 of index.db. Small blocks lie in it; of large ones it lists those
-// whose file is known to be on the disk for good. total has one row.
+// schema is version 2 of index.db. Small blocks lie in it; of large ones it tells where those
+// lie whose record is known to be on the disk for good. total has one row.
 const schema = `
 CREATE TABLE small (id INTEGER PRIMARY KEY, mh BLOB NOT NULL UNIQUE, data BLOB NOT NULL);
-CREATE TABLE big (mh BLOB PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE pins (cid BLOB PRIMARY KEY, name TEXT NOT NULL, since INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE total (blocks INTEGER NOT NULL, bytes INTEGER NOT NULL);
 INSERT INTO total VALUES (0, 0);
-PRAGMA user_version = 1;
+` + schemaBig
+
+const schemaBig = `
+CREATE TABLE big (mh BLOB PRIMARY KEY, size INTEGER NOT NULL, pack INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX packed ON big (pack, at, size);
+PRAGMA user_version = 2;
 `
+
+// schemaFrom1 forgets the large blocks of version 1, each of which had a file of its own: takeOver puts them where they lie now.
+const schemaFrom1 = `
+UPDATE total SET (blocks, bytes) = (SELECT count(*), coalesce(sum(length(data)), 0) FROM small);
+DROP TABLE big;
+` + schemaBig
 
 // index is the SQLite side of the blocks.
 type index struct {
-	db      *sql.DB
-	path    string
-	get     *sql.Stmt
-	size    *sql.Stmt
-	bigSize *sql.Stmt
+	db    *sql.DB
+	path  string
+	made  bool // it was not there before
+	get   *sql.Stmt
+	size  *sql.Stmt
+	where *sql.Stmt
 }
 
 func openIndex(dir string) (*index, error) {
@@ -63,14 +76,19 @@ func (x *index) prepare() error {
 		if _, err := x.db.Exec("BEGIN IMMEDIATE;" + schema + "COMMIT;"); err != nil {
 			return err
 		}
+		x.made = true
 	case 1:
+		if _, err := x.db.Exec("BEGIN IMMEDIATE;" + schemaFrom1 + "COMMIT;"); err != nil {
+			return err
+		}
+	case 2:
 	default:
 		return hint(fmt.Errorf("version %d is newer than this program", version), "install a newer hpips")
 	}
 	for text, to := range map[string]**sql.Stmt{
 		"SELECT data FROM small WHERE mh = ?":         &x.get,
 		"SELECT length(data) FROM small WHERE mh = ?": &x.size,
-		"SELECT size FROM big WHERE mh = ?":           &x.bigSize,
+		"SELECT pack, at, size FROM big WHERE mh = ?": &x.where,
 	} {
 		stmt, err := x.db.Prepare(text)
 		if err != nil {
@@ -82,7 +100,7 @@ func (x *index) prepare() error {
 }
 
 func (x *index) close() error {
-	return errors.Join(x.get.Close(), x.size.Close(), x.bigSize.Close(), x.db.Close())
+	return errors.Join(x.get.Close(), x.size.Close(), x.where.Close(), x.db.Close())
 }
 
 // load reads a small block; nil when absent.
@@ -100,32 +118,26 @@ func (x *index) load(ctx context.Context, h multihash.Multihash) ([]byte, error)
 
 // smallSize is the size of a small block, -1 when absent.
 func (x *index) smallSize(ctx context.Context, h multihash.Multihash) (int, error) {
-	return one(ctx, x.size, h)
-}
-
-// listed is the size of a large block that was once made durable, -1 when absent.
-func (x *index) listed(ctx context.Context, h multihash.Multihash) (int, error) {
-	return one(ctx, x.bigSize, h)
-}
-
-func one(ctx context.Context, stmt *sql.Stmt, h multihash.Multihash) (int, error) {
 	n := -1
-	err := stmt.QueryRowContext(ctx, []byte(h)).Scan(&n)
+	err := x.size.QueryRowContext(ctx, []byte(h)).Scan(&n)
 	if errors.Is(err, sql.ErrNoRows) {
 		return -1, nil
 	}
 	return n, err
 }
 
-// bigRow is a large block whose file is on the disk.
-type bigRow struct {
-	hash string // multihash bytes
-	size int
+// place tells where a large block lies that was once made durable.
+func (x *index) place(ctx context.Context, h multihash.Multihash) (p pack.Place, ok bool, err error) {
+	err = x.where.QueryRowContext(ctx, []byte(h)).Scan(&p.Pack, &p.At, &p.Size)
+	if errors.Is(err, sql.ErrNoRows) {
+		return p, false, nil
+	}
+	return p, err == nil, err
 }
 
 // store commits a batch in one durable transaction and reports how many blocks and bytes
 // were new.
-func (x *index) store(ctx context.Context, small map[string][]byte, big []bigRow) (n, bytes int64, err error) {
+func (x *index) store(ctx context.Context, small map[string][]byte, big map[string]pack.Place) (n, bytes int64, err error) {
 	tx, err := x.db.BeginTx(ctx, nil)
 	if err != nil {
 		return 0, 0, err
@@ -163,12 +175,20 @@ func (x *index) store(ctx context.Context, small map[string][]byte, big []bigRow
 			return 0, 0, err
 		}
 	}
-	for _, row := range big {
-		r, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO big (mh, size) VALUES (?, ?)", []byte(row.hash), row.size)
+	for h, p := range big {
+		r, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO big (mh, size, pack, at) VALUES (?, ?, ?, ?)", []byte(h), p.Size, p.Pack, p.At)
 		if err != nil {
 			return 0, 0, err
 		}
-		if err := count(r, row.size); err != nil {
+		before := n
+		if err := count(r, p.Size); err != nil {
+			return 0, 0, err
+		}
+		if n > before {
+			continue
+		}
+		// There already: the new copy may have been made because the old one cannot be read.
+		if _, err := tx.ExecContext(ctx, "UPDATE big SET pack = ?, at = ? WHERE mh = ?", p.Pack, p.At, []byte(h)); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -211,15 +231,10 @@ func (x *index) totals(ctx context.Context) (n, bytes int64, err error) {
 	return n, bytes, err
 }
 
-// keys calls fn with pages of multihashes, of the large blocks only when bigOnly is set.
-// No transaction is open while fn runs.
-func (x *index) keys(ctx context.Context, bigOnly bool, fn func([]multihash.Multihash) error) error {
-	tables := []string{"big", "small"}
-	if bigOnly {
-		tables = tables[:1]
-	}
+// keys calls fn with pages of multihashes. No transaction is open while fn runs.
+func (x *index) keys(ctx context.Context, fn func([]multihash.Multihash) error) error {
 	const page = 1000
-	for _, table := range tables {
+	for _, table := range []string{"big", "small"} {
 		after := []byte{}
 		for {
 			found, err := x.page(ctx, "SELECT mh FROM "+table+" WHERE mh > ? ORDER BY mh LIMIT ?", after, page)

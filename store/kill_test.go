@@ -25,11 +25,15 @@ const (
 	fromEnv = "HPIPS_STORE_FROM" // alice's address, for pulls and repairs
 )
 
-// work is what bob's program does. It tells each promise once the store has given it: "+ CID" is pinned, "- CID" may go from now on, "= CID" is whole again.
+// work is what bob's program does. It tells each promise once the store has given it: "+ CID" is pinned, "- CID" may go from now on, "= CID" is whole again, "~ CID" that packs are emptied now.
 func work(t *testing.T, kind string) {
 	ctx := t.Context()
 	h := newHost(t)
-	s, err := Open(slog.New(slog.DiscardHandler), os.Getenv(dirEnv), h, Default())
+	cfg := Default()
+	if kind == "compact" {
+		cfg.PackSize = 4 << 20
+	}
+	s, err := Open(slog.New(slog.DiscardHandler), os.Getenv(dirEnv), h, cfg)
 	must(t, err)
 	alice, err := peer.AddrInfoFromString(os.Getenv(fromEnv))
 	must(t, err)
@@ -61,24 +65,38 @@ func work(t *testing.T, kind string) {
 		}
 		must(t, s.Pin(ctx, c, fmt.Sprint(n)))
 		say("+", c)
-		if kind == "collect" && n%3 == 2 {
+		switch {
+		case kind == "collect" && n%3 == 2:
 			pins, err := s.Pins(ctx)
 			must(t, err)
 			say("-", pins[0].CID)
 			must(t, s.Unpin(ctx, pins[0].CID))
 			_, err = s.GC(ctx)
 			must(t, err)
+		case kind == "compact" && n%12 == 11: // two of three, so that many packs are emptied at once
+			pins, err := s.Pins(ctx)
+			must(t, err)
+			for i, p := range pins {
+				if i%3 != 0 {
+					say("-", p.CID)
+					must(t, s.Unpin(ctx, p.CID))
+				}
+			}
+			_, err = s.collect(ctx)
+			must(t, err)
+			fmt.Println("~", c) // what follows is the compaction
+			must(t, s.blocks.compact(ctx))
 		}
 	}
 }
 
-// Bob's program is killed at any moment while it adds, pulls, repairs or collects: what it had promised is there and whole when it is started again.
+// Bob's program is killed at any moment while it adds, pulls, repairs, collects or compacts: what it had promised is there and whole when it is started again.
 func TestKilledAtAnyMoment(t *testing.T) {
 	if kind := os.Getenv(workEnv); kind != "" {
 		work(t, kind)
 		return
 	}
-	for _, kind := range []string{"add", "pull", "repair", "collect"} {
+	for _, kind := range []string{"add", "pull", "repair", "collect", "compact"} {
 		t.Run(kind, func(t *testing.T) { killed(t, kind) })
 	}
 }
@@ -96,6 +114,7 @@ func killed(t *testing.T, kind string) {
 	}
 	dir := t.TempDir()
 	promised := map[cid.Cid]bool{}
+	midway := 0 // times that packs were left to be emptied
 	for round := range *kills {
 		if kind == "repair" && round > 0 {
 			s, err := Open(slog.New(slog.DiscardHandler), dir, nil, Default())
@@ -111,16 +130,23 @@ func killed(t *testing.T, kind string) {
 		must(t, cmd.Start())
 		said := bufio.NewScanner(out)
 		enough := 1 + dice.IntN(8)
+		if kind == "compact" {
+			enough = 1
+		}
 		for n := 0; said.Scan(); {
 			sign, text, ok := strings.Cut(said.Text(), " ")
 			c, err := cid.Parse(text)
-			if !ok || err != nil || !strings.Contains("+-=", sign) {
+			if !ok || err != nil || !strings.Contains("+-=~", sign) {
 				continue // the test program's own words
 			}
-			if sign == "=" {
+			switch sign {
+			case "=":
 				repaired[c] = true
-			} else {
+			case "+", "-":
 				promised[c] = sign == "+"
+			}
+			if kind == "compact" && sign != "~" {
+				continue
 			}
 			if n++; n == enough { // and then at any moment of the next one
 				time.AfterFunc(time.Duration(dice.IntN(30))*time.Millisecond, func() { _ = cmd.Process.Kill() })
@@ -131,6 +157,13 @@ func killed(t *testing.T, kind string) {
 		}
 		s, err := Open(slog.New(slog.DiscardHandler), dir, nil, Default())
 		must(t, err)
+		if kind == "compact" {
+			todo, err := s.blocks.clear(ctx)
+			must(t, err)
+			if len(todo) > 0 {
+				midway++
+			}
+		}
 		got, err := s.Check(ctx, nil)
 		must(t, err)
 		if kind != "repair" && (got.Damaged > 0 || len(got.Short) > 0) {
@@ -154,5 +187,5 @@ func killed(t *testing.T, kind string) {
 		}
 		must(t, s.Close())
 	}
-	t.Logf("%s: killed %d times, %d promises", kind, *kills, len(promised))
+	t.Logf("%s: killed %d times, %d promises; %d times while packs were emptied", kind, *kills, len(promised), midway)
 }

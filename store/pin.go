@@ -91,25 +91,36 @@ type Collected struct {
 // GC removes every block that no pin reaches. It waits until no reserve is held, and what
 // needs one waits for it; an end of ctx while waiting changes nothing.
 func (s *Store) GC(ctx context.Context) (Collected, error) {
+	c, err := s.collect(ctx)
+	if err == nil {
+		err = s.blocks.compact(ctx) // others may go on meanwhile
+	}
+	if err != nil {
+		return c, fmt.Errorf("collect garbage: %w", err)
+	}
+	return c, s.blocks.index.shrink(ctx)
+}
+
+func (s *Store) collect(ctx context.Context) (c Collected, err error) {
 	open, err := s.gate.close(ctx)
 	if err != nil {
-		return Collected{}, fmt.Errorf("collect garbage: the store is in use: %w", err)
+		return c, fmt.Errorf("the store is in use: %w", err)
 	}
 	defer open()
-	before := Collected{}
-	before.Blocks, before.Bytes = s.blocks.totals()
+	blocks, bytes := s.blocks.totals()
 	live, err := s.reachable(ctx)
 	if err != nil {
-		return Collected{}, fmt.Errorf("collect garbage: %w", err)
+		return c, err
 	}
 	err = s.blocks.Flush(ctx)
 	if errors.Is(err, ErrFull) { // what waits has no pin, and whoever brought it was told: its room is what the rest needs
-		err = s.blocks.abandon(ctx)
+		s.blocks.abandon()
+		err = nil
 	}
 	if err != nil {
-		return Collected{}, fmt.Errorf("collect garbage: %w", err)
+		return c, err
 	}
-	err = s.blocks.index.keys(ctx, false, func(page []multihash.Multihash) error {
+	err = s.blocks.index.keys(ctx, func(page []multihash.Multihash) error {
 		var dead []multihash.Multihash
 		for _, h := range page {
 			if !live[keyOf(h)] {
@@ -121,11 +132,8 @@ func (s *Store) GC(ctx context.Context) (Collected, error) {
 		}
 		return s.blocks.remove(ctx, dead...)
 	})
-	if err != nil {
-		return Collected{}, fmt.Errorf("collect garbage: %w", err)
-	}
 	n, size := s.blocks.totals()
-	return Collected{Blocks: before.Blocks - n, Bytes: before.Bytes - size}, s.blocks.index.shrink(ctx)
+	return Collected{Blocks: blocks - n, Bytes: bytes - size}, err
 }
 
 // keyOf shortens a multihash to a map key: itself when it is short, else its sha2-256.

@@ -6,11 +6,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/ipfs/boxo/datastore/dshelp"
-	"github.com/ipfs/go-datastore"
-	"github.com/ipfs/go-datastore/query"
 	"github.com/multiformats/go-multihash"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/hpips/hpips/store/pack"
 )
 
 // begin verifies after an unclean stop, sets the mark that a clean Close removes, and
@@ -20,7 +19,7 @@ func (b *blocks) begin() error {
 	mark := filepath.Join(b.dir, dirtyMark)
 	_, err := os.Stat(mark)
 	switch {
-	case err == nil:
+	case err == nil || b.index.made: // packs without an index had one once
 		if err := b.verify(ctx); err != nil {
 			return fmt.Errorf("verify after an unclean stop: %w", err)
 		}
@@ -33,79 +32,104 @@ func (b *blocks) begin() error {
 	if err := syncEach([]string{mark}, []string{b.dir}); err != nil {
 		return explain(err, mark)
 	}
-	b.total[0], b.total[1], err = b.index.totals(ctx)
-	return err
+	if b.total[0], b.total[1], err = b.index.totals(ctx); err != nil {
+		return err
+	}
+	return b.takeOver(ctx)
 }
 
-// verify settles what an unclean stop left:
-//  1. files that the index does not list were not synced: keep those whose hash is right;
-//  2. rows whose file is gone are taken out;
-//  3. commit.
+// verify settles what an unclean stop left, pack by pack:
+//  1. blocks whose record is not there any more are taken out;
+//  2. records behind the last listed one were not synced: keep those whose hash is right;
+//  3. cut off what is behind them, sync, commit.
 //
 // Small blocks need nothing: SQLite has them whole or not at all.
 func (b *blocks) verify(ctx context.Context) error {
-	kept, dropped, err := b.verifyFiles(ctx)
+	live, err := b.index.packs(ctx)
 	if err != nil {
 		return err
 	}
-	gone := 0
-	err = b.index.keys(ctx, true, func(page []multihash.Multihash) error {
-		var lost []multihash.Multihash
-		for _, h := range page {
-			if _, err := os.Stat(b.path(h)); os.IsNotExist(err) {
-				lost = append(lost, h)
+	files, err := b.big.List()
+	if err != nil {
+		return err
+	}
+	kept, dropped, gone := 0, 0, 0
+	for _, f := range files {
+		listed := live[f.ID]
+		delete(live, f.ID)
+		if f.Size < listed.end {
+			n, err := b.shortened(ctx, f)
+			if gone += n; err != nil {
+				return err
 			}
+			continue
 		}
-		gone += len(lost)
-		if len(lost) == 0 {
-			return nil
+		n, damaged, err := b.tail(ctx, f, listed.end)
+		kept, dropped = kept+n, dropped+damaged
+		if err == nil {
+			err = b.Flush(ctx)
 		}
-		return b.remove(ctx, lost...)
-	})
-	if err != nil {
-		return err
+		if err != nil {
+			return err
+		}
 	}
-	b.log.Info("verified blocks after an unclean stop", "kept", kept, "damaged", dropped, "missing", gone)
-	return b.Flush(ctx)
+	for id := range live {
+		n, err := b.shortened(ctx, pack.File{ID: id})
+		if gone += n; err != nil {
+			return err
+		}
+	}
+	if !b.index.made || kept > 0 {
+		b.log.Info("verified blocks after an unclean stop", "kept", kept, "damaged", dropped, "missing", gone)
+	}
+	return nil
 }
 
-func (b *blocks) verifyFiles(ctx context.Context) (kept, dropped int, err error) {
-	found, err := b.big.Query(ctx, query.Query{KeysOnly: true})
+// shortened takes out the blocks that a pack does not reach to the end of, and tells how many.
+func (b *blocks) shortened(ctx context.Context, f pack.File) (int, error) {
+	rows, err := b.index.inPack(ctx, f.ID)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	defer found.Close()
-	for r := range found.Next() {
-		if r.Error != nil {
-			return kept, dropped, r.Error
+	var lost []multihash.Multihash
+	for _, r := range rows {
+		if !b.big.Has(r.hash, r.at) {
+			lost = append(lost, r.hash)
 		}
-		key := datastore.NewKey(r.Key)
-		h, err := dshelp.DsKeyToMultihash(key)
-		if err != nil {
-			continue // not ours; never looked up
-		}
-		if size, err := b.index.listed(ctx, h); err != nil || size >= 0 {
-			if err != nil {
-				return kept, dropped, err
-			}
-			continue
-		}
-		data, err := b.big.Get(ctx, key)
-		if err == nil && matches(h, data) {
-			b.mu.Lock()
-			b.unsynced = append(b.unsynced, bigRow{hash: string(h), size: len(data)})
-			b.noteFresh(h, len(data))
-			b.mu.Unlock()
-			kept++
-			continue
-		}
-		b.log.Warn("dropped a block damaged by the unclean stop", "multihash", h.B58String(), "bytes", len(data))
-		if err := b.big.Delete(ctx, key); err != nil {
-			return kept, dropped, err
-		}
-		dropped++
 	}
-	return kept, dropped, nil
+	if len(lost) == 0 {
+		return 0, nil
+	}
+	return len(lost), b.unlist(ctx, lost...)
+}
+
+// tail looks at the records of a pack from a byte on, which are not listed.
+func (b *blocks) tail(ctx context.Context, f pack.File, from int64) (kept, dropped int, err error) {
+	if f.Size == from && from > 0 {
+		return 0, 0, nil
+	}
+	end := from
+	err = b.big.Scan(f.ID, from, func(h multihash.Multihash, at pack.Place, until int64, data []byte) error {
+		if !matches(h, data) {
+			b.log.Warn("dropped a block damaged by the unclean stop", "multihash", h.B58String(), "bytes", len(data))
+			dropped++
+			return nil
+		}
+		if _, ok, err := b.place(ctx, h); ok || err != nil {
+			return err // it was being moved
+		}
+		b.mu.Lock()
+		b.unsynced[string(h)] = at
+		b.noteFresh(h, len(data))
+		b.mu.Unlock()
+		kept++
+		end = until
+		return nil
+	})
+	if err != nil {
+		return kept, dropped, err
+	}
+	return kept, dropped, b.big.Cut(f.ID, end)
 }
 
 // inParallel calls fn for each of the items, at most n at a time, and gives the first error.

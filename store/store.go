@@ -43,7 +43,8 @@ const (
 
 // Config says how a Store works. The zero value is not valid; start from Default.
 type Config struct {
-	SmallBlock  int   // bytes; blocks up to this size live in SQLite, larger ones in files
+	SmallBlock  int   // bytes; blocks up to this size live in SQLite, larger ones in packs
+	PackSize    int64 // bytes; a pack of this size takes no more blocks
 	Outstanding int   // bytes in flight to one peer before it has taken them
 	Workers     int   // goroutines that answer peers
 	MaxEntries  int   // files and directories that one tree may have
@@ -54,6 +55,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		SmallBlock:  32 << 10,
+		PackSize:    128 << 20,
 		Outstanding: 16 << 20, // 9 times faster than the default of 1 MiB at 50 ms
 		Workers:     8,
 		MaxEntries:  2_000_000,
@@ -65,6 +67,8 @@ func (c Config) Check() error {
 	switch {
 	case c.SmallBlock < 0 || c.SmallBlock > 256<<10:
 		return fmt.Errorf("store config: SmallBlock %d is not in 0…262144", c.SmallBlock)
+	case c.PackSize < maxBlockSize:
+		return fmt.Errorf("store config: PackSize %d is below the largest block (%d)", c.PackSize, maxBlockSize)
 	case c.Outstanding < 1<<20:
 		return fmt.Errorf("store config: Outstanding %d is below one block (1048576)", c.Outstanding)
 	case c.Workers < 1:
@@ -116,7 +120,7 @@ func Open(log *slog.Logger, dir string, h host.Host, cfg Config) (*Store, error)
 		return nil, hint(fmt.Errorf("open store %s: in use by another process", dir),
 			"stop the other daemon, or choose another home with --home")
 	}
-	b, err := openBlocks(log, dir, cfg.SmallBlock)
+	b, err := openBlocks(log, dir, cfg.SmallBlock, cfg.PackSize)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), lock.Close())
 	}

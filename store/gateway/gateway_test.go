@@ -371,20 +371,20 @@ func TestATamperedBlockIsNeverServed(t *testing.T) {
 		must(t, first.Close())
 		damaged := 0
 		must(t, filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
-			if err != nil || filepath.Ext(name) != ".data" {
+			if err != nil || filepath.Ext(name) != ".pack" {
 				return err
 			}
 			bytesOf, err := os.ReadFile(name)
 			must(t, err)
-			if bytes.Equal(bytesOf, data[2<<20:3<<20]) {
-				bytesOf[77] ^= 1
+			if at := bytes.Index(bytesOf, data[2<<20:3<<20]); at >= 0 {
+				bytesOf[at+77] ^= 1
 				damaged++
 				must(t, os.WriteFile(name, bytesOf, 0o600))
 			}
 			return nil
 		}))
 		if damaged != 1 {
-			t.Fatalf("damaged %d files", damaged)
+			t.Fatalf("damaged %d packs", damaged)
 		}
 		s := blocks(t, dir)
 		leaf := cid.NewCidV1(cid.Raw, sumOf(data[2<<20:3<<20]))
