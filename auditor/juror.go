@@ -161,9 +161,8 @@ func (j *Juror) Reveals(ctx context.Context) error {
 
 // Rounds examines what disputes are about that this node is drawn for, and commits it to what it found.
 func (j *Juror) Rounds(ctx context.Context) error {
-	s, err1 := j.deps.Chain.Standing(ctx)
-	disputes, err2 := j.deps.Chain.Disputes(ctx)
-	if err := errors.Join(err1, err2); err != nil {
+	disputes, err := j.deps.Chain.Disputes(ctx)
+	if err != nil {
 		return fmt.Errorf("disputes: %w", err)
 	}
 	open := map[trust.Matter]bool{}
@@ -171,6 +170,13 @@ func (j *Juror) Rounds(ctx context.Context) error {
 		open[d.Matter] = true
 	}
 	j.forget(func(m trust.Matter) bool { return m.Round > 0 && !open[m] })
+	if len(disputes) == 0 {
+		return nil
+	}
+	s, err := j.deps.Chain.Standing(ctx)
+	if err != nil {
+		return fmt.Errorf("disputes: %w", err)
+	}
 	for _, d := range disputes {
 		if d.Phase == Committing && !d.Committed && d.Budget > 0 && j.drawn(d.Call, s) {
 			j.attempt(ctx, d.Matter, func() error { return j.commit(ctx, d) })
@@ -181,9 +187,8 @@ func (j *Juror) Rounds(ctx context.Context) error {
 
 // Panels examines the draws of panels that this node is drawn for, and tells their requesters.
 func (j *Juror) Panels(ctx context.Context) error {
-	s, err1 := j.deps.Chain.Standing(ctx)
-	audits, err2 := j.deps.Chain.Audits(ctx)
-	if err := errors.Join(err1, err2); err != nil {
+	audits, err := j.deps.Chain.Audits(ctx)
+	if err != nil {
 		return fmt.Errorf("audits: %w", err)
 	}
 	open := map[trust.Matter]bool{}
@@ -193,6 +198,13 @@ func (j *Juror) Panels(ctx context.Context) error {
 		}
 	}
 	j.forget(func(m trust.Matter) bool { return m.Round == 0 && !open[m] })
+	if len(audits) == 0 {
+		return nil
+	}
+	s, err := j.deps.Chain.Standing(ctx)
+	if err != nil {
+		return fmt.Errorf("audits: %w", err)
+	}
 	for _, a := range audits {
 		for _, c := range a.Open() {
 			if a.Budget > 0 && j.drawn(c, s) {

@@ -107,6 +107,7 @@ type town struct {
 
 	mu       sync.Mutex
 	standing Standing
+	stood    int // how often it was asked for
 	audits   []Audit
 	disputes []Dispute
 	votes    map[uint64]Vote
@@ -125,6 +126,7 @@ type town struct {
 func (v *town) Standing(context.Context) (Standing, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.stood++
 	return v.standing, v.down
 }
 
@@ -247,6 +249,30 @@ func (d *dave) starts() {
 		return alice{d.town}, nil
 	}
 	d.Juror = NewJuror(slog.New(slog.DiscardHandler), Deps{Keys: d.keys, Chain: d.town, Dial: dial, Examiner: d.carol.Examiner}, DefaultJuror())
+}
+
+// Where nothing is open, the chain is not asked how a juror stands.
+func TestAJurorWithNothingToDoAsksLittle(t *testing.T) {
+	d := founds(t)
+	look := func() (asked int) {
+		t.Helper()
+		before := d.town.stood
+		for _, err := range []error{d.Reveals(t.Context()), d.Rounds(t.Context()), d.Panels(t.Context())} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return d.town.stood - before
+	}
+	if n := look(); n != 0 {
+		t.Errorf("it was asked %d times", n)
+	}
+	a := d.audit(1, 0)
+	a.Owners = append(a.Owners, "dave") // a party
+	d.town.audits = []Audit{a}
+	if n := look(); n != 1 {
+		t.Errorf("for one audit it was asked %d times", n)
+	}
 }
 
 // audit opens one with so many draws, of which the first ones are attested. Each draw is another task.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sort"
 	"time"
 
 	"cosmossdk.io/core/appmodule"
@@ -48,9 +49,8 @@ type Options struct {
 	// Snapshots is the folder of state snapshots, one each SnapshotEvery blocks; empty: none are made and none taken in.
 	Snapshots     string
 	SnapshotEvery uint64
-	// Pruning says which old states are kept, Retain how many blocks; zero: all.
-	Pruning pruningtypes.PruningOptions
-	Retain  uint64
+	// Retain says how many blocks are kept; zero: all. States are kept until Prune.
+	Retain uint64
 	// MinGas is the least price of gas that this node passes on, as "0.001uhpips"; empty: none.
 	MinGas string
 	// Calm tells how long ago, by this node's clock, it saw the last block. Nil: empty blocks are not refused for being early.
@@ -114,16 +114,14 @@ func settings(o Options) ([]func(*baseapp.BaseApp), error) {
 			return nil, fmt.Errorf("least gas price %q: %w", o.MinGas, err)
 		}
 	}
-	if o.Pruning == (pruningtypes.PruningOptions{}) {
-		o.Pruning = pruningtypes.NewPruningOptions(pruningtypes.PruningNothing)
-	}
 	all := []func(*baseapp.BaseApp){
 		baseapp.SetChainID(o.ChainID),
 		baseapp.SetMinGasPrices(o.MinGas),
-		baseapp.SetPruning(o.Pruning),
+		baseapp.SetPruning(pruningtypes.NewPruningOptions(pruningtypes.PruningNothing)), // see Prune
 		baseapp.SetMinRetainBlocks(o.Retain),
 		baseapp.SetIAVLCacheSize(100_000),
-		baseapp.EnableBlockGasMeter(), // nobody votes on the gas of a proposal: what is beyond the limit fails when it is run
+		baseapp.SetIAVLSyncPruning(true), // see Prune
+		baseapp.EnableBlockGasMeter(),    // nobody votes on the gas of a proposal: what is beyond the limit fails when it is run
 	}
 	if o.Snapshots == "" {
 		return all, nil
@@ -137,6 +135,27 @@ func settings(o Options) ([]func(*baseapp.BaseApp), error) {
 		return nil, errors.Join(fmt.Errorf("open snapshots: %w", err), db.Close())
 	}
 	return append(all, baseapp.SetSnapshot(store, snapshottypes.NewSnapshotOptions(o.SnapshotEvery, 2))), nil
+}
+
+// Prune removes the states up to a height, all of which are older than the last one. It may run beside blocks, but not beside itself, and may be called
+// again. The SDK's own pruning either makes a block wait for it or has a goroutine for each store that looks for work ten times a second, for ever.
+func (a *App) Prune(to int64) error {
+	store, ok := a.CommitMultiStore().(interface{ PruneStores(height int64) error })
+	if last := a.LastBlockHeight(); !ok || to >= last {
+		return fmt.Errorf("prune the chain's states up to %d of %d: not possible", to, last)
+	}
+	if err := store.PruneStores(to); err != nil {
+		return fmt.Errorf("prune the chain's states up to %d: %w", to, err)
+	}
+	return nil
+}
+
+// Oldest is the first block whose state is there: all from it to the last one are.
+func (a *App) Oldest() int64 {
+	return 1 + int64(sort.Search(int(a.LastBlockHeight()), func(before int) bool {
+		_, err := a.CommitMultiStore().CacheMultiStoreWithVersion(int64(before) + 1)
+		return err == nil
+	}))
 }
 
 // Codec reads and writes this chain's messages.

@@ -2,6 +2,8 @@ package chain_test
 
 import (
 	"bytes"
+	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -246,5 +248,49 @@ func TestMessagesCarryTheirAnnotations(t *testing.T) {
 	}
 	if err := msgservice.ValidateProtoAnnotations(files); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Old states are removed while blocks are made. Those that are left, and only those, can be asked for, also in the next life, which goes on.
+func TestOldStatesGoAway(t *testing.T) {
+	d := newDesk(t)
+	for d.height < 40 {
+		d.block()
+	}
+	if h := d.app.Oldest(); h != 1 {
+		t.Errorf("the oldest state is that of block %d", h)
+	}
+	pruned := make(chan error, 1)
+	go func() {
+		var err error
+		for _, to := range []int64{10, 20, 30, 34, 34, 5} { // the last two have nothing to do
+			err = errors.Join(err, d.app.Prune(to))
+		}
+		pruned <- err
+	}()
+	for d.height < 50 {
+		d.block()
+	}
+	if err := <-pruned; err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for height, want := range map[int64]bool{1: false, 34: false, 35: true, 50: true} {
+			if _, err := d.app.CommitMultiStore().CacheMultiStoreWithVersion(height); (err == nil) != want {
+				t.Errorf("the state of block %d of %d: %v", height, d.height, err)
+			}
+		}
+		if h := d.app.Oldest(); h != 35 {
+			t.Errorf("the oldest state is that of block %d", h)
+		}
+		d.block()
+		d.begin()
+	}
+	if err := d.app.Prune(d.height); err == nil {
+		t.Error("the last state is removed")
+	}
+	stacks := make([]byte, 1<<20)
+	if stacks = stacks[:runtime.Stack(stacks, true)]; bytes.Contains(stacks, []byte("iavl")) {
+		t.Errorf("a store has a goroutine of its own, which wakes an idle PC:\n%s", stacks)
 	}
 }

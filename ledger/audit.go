@@ -61,7 +61,7 @@ type Standing struct {
 
 // Audits lists the audits that are open.
 func (l *Ledger) Audits(ctx context.Context) ([]Audit, error) {
-	chain, err := l.chainID(ctx)
+	chain, err := l.Chain(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func audited(chain string, a auditv1.Audit) Audit {
 
 // Disputes lists those that are open.
 func (l *Ledger) Disputes(ctx context.Context) ([]Dispute, error) {
-	chain, err := l.chainID(ctx)
+	chain, err := l.Chain(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -147,11 +147,6 @@ func (l *Ledger) Standing(ctx context.Context, node []byte) (Standing, error) {
 		s.VRF, err = sortition.KeyOf(r.VrfKey)
 	}
 	return s, err
-}
-
-func (l *Ledger) chainID(ctx context.Context) (string, error) {
-	st, err := l.Status(ctx)
-	return st.ChainID, err
 }
 
 // Voice is what a juror of a panel said.
@@ -229,7 +224,7 @@ func RevealVoice(juror []byte, dispute uint64, round uint32, v trust.Voice, salt
 
 // Recent lists a node's last redemptions whose pay is final, and tells until when they can be disputed, as the node was convicted; the zero time: it was not.
 func (l *Ledger) Recent(ctx context.Context, node []byte) (all []Audit, until time.Time, err error) {
-	chain, err := l.chainID(ctx)
+	chain, err := l.Chain(ctx)
 	if err != nil {
 		return nil, until, err
 	}

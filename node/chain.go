@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -49,6 +50,8 @@ type chaining struct {
 	seat    *seat.Seat
 	blocks  chan struct{} // told of new blocks: the seat
 	sealed  chan struct{} // likewise: the archivist
+	told    atomic.Uint64 // how many new blocks this life was told of; 0: nobody tells
+	clerk   clerk
 	spend   *ledger.Secret
 	wanted  string // SHA-256 of the only genesis to take, in hex; empty: any
 	carried carried
@@ -320,12 +323,14 @@ func (c *chaining) tell(ctx context.Context, life *chainLife) {
 		c.log.Debug("New blocks are not told of", "err", err)
 		return // the seat looks by its clock
 	}
+	defer c.told.Store(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-heads:
 		}
+		c.told.Add(1)
 		for _, to := range []chan struct{}{c.blocks, c.sealed} {
 			select {
 			case to <- struct{}{}:

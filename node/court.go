@@ -2,9 +2,7 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/hpips/hpips/auditor"
@@ -17,14 +15,7 @@ import (
 )
 
 // court is the chain as a requester wants it whose paid results are audited.
-type court struct {
-	t *till
-
-	mu     sync.Mutex
-	audits []ledger.Audit // as last seen
-	rounds []ledger.Dispute
-	seen   time.Time
-}
+type court struct{ t *till }
 
 var _ requester.Court = (*court)(nil)
 
@@ -33,22 +24,15 @@ const fresh = time.Second
 
 // look asks the chain for its audits and disputes.
 func (c *court) look(ctx context.Context) ([]ledger.Audit, []ledger.Dispute, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.seen) < fresh {
-		return c.audits, c.rounds, nil
-	}
 	w := c.t.window()
 	if w == nil {
 		return nil, nil, errNoChainNode
 	}
-	audits, err1 := w.Audits(ctx)
-	rounds, err2 := w.Disputes(ctx)
-	if err := errors.Join(err1, err2); err != nil {
+	d, err := c.t.chain.clerk.look(ctx, w, c.t.chain.told.Load(), fresh)
+	if err != nil {
 		return nil, nil, err
 	}
-	c.audits, c.rounds, c.seen = audits, rounds, time.Now()
-	return audits, rounds, nil
+	return d.audits, d.disputes, nil
 }
 
 // Hearings are the audits of leases that this node pays.
@@ -141,33 +125,6 @@ func (c *court) Admit(ctx context.Context, m trust.Matter, places int, juror [32
 	return requester.Juror{Node: juror, Owner: s.Owner, Network: s.Network, Beta: beta}, nil
 }
 
-// standings asks the chain how nodes stand, of each once.
-type standings struct {
-	w     *ledger.Ledger
-	known map[sortition.Key]ledger.Standing
-}
-
-func (s standings) of(ctx context.Context, node sortition.Key) (ledger.Standing, error) {
-	if known, is := s.known[node]; is {
-		return known, nil
-	}
-	one, err := s.w.Standing(ctx, node[:])
-	if err == nil {
-		s.known[node] = one
-	}
-	return one, err
-}
-
-// summon puts together who may be a juror of a matter.
-func (s standings) summon(ctx context.Context, m trust.Matter, places int, height int64, payer string) (auditor.Call, error) {
-	provider, err := s.of(ctx, m.Node)
-	return auditor.Call{Matter: m, Places: places, Height: height, Owners: []string{provider.Owner, payer}, Network: provider.Network}, err
-}
-
-func standing(s ledger.Standing) auditor.Standing {
-	return auditor.Standing{Owner: s.Owner, Holds: s.Holds, Network: s.Network, Since: s.Since, Beside: s.Beside, Tickets: s.Tickets}
-}
-
 // Attest tells the chain what panels found.
 func (c *court) Attest(ctx context.Context, h requester.Hearing, panels []requester.Attestation) error {
 	all := make([]ledger.Panel, len(panels))
@@ -200,9 +157,7 @@ func (c *court) send(ctx context.Context, m ledger.Message) error {
 		return errNoChainNode
 	}
 	_, err := w.FreeAwait(ctx, m)
-	c.mu.Lock()
-	c.seen = time.Time{}
-	c.mu.Unlock()
+	c.t.chain.clerk.forget()
 	return err
 }
 

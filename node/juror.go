@@ -75,31 +75,35 @@ func (b bar) window() (*ledger.Ledger, error) {
 	return life.ledger, nil
 }
 
+// docket is what stands on the chain as of its last block.
+func (b bar) docket(ctx context.Context) (*docket, error) {
+	w, err := b.window()
+	if err != nil {
+		return nil, err
+	}
+	d, err := b.c.clerk.look(ctx, w, b.c.told.Load(), 0)
+	return d, absent(auditor.ErrAway, err)
+}
+
 // Standing is this node's.
 func (b bar) Standing(ctx context.Context) (auditor.Standing, error) {
-	w, err := b.window()
+	d, err := b.docket(ctx)
 	if err != nil {
 		return auditor.Standing{}, err
 	}
-	id := b.Node()
-	s, err := w.Standing(ctx, id[:])
+	s, err := d.of(ctx, b.Node())
 	return standing(s), absent(auditor.ErrAway, err)
 }
 
 // Audits are those that are open.
 func (b bar) Audits(ctx context.Context) ([]auditor.Audit, error) {
-	w, err := b.window()
+	list, err := b.docket(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all, err := w.Audits(ctx)
-	if err != nil {
-		return nil, absent(auditor.ErrAway, err)
-	}
-	ask := standings{w: w, known: map[sortition.Key]ledger.Standing{}}
 	var out []auditor.Audit
-	for _, a := range all {
-		call, err := ask.summon(ctx, a.Matter, a.Jurors, a.Height, a.Payer)
+	for _, a := range list.audits {
+		call, err := list.summon(ctx, a.Matter, a.Jurors, a.Height, a.Payer)
 		if err != nil {
 			return nil, absent(auditor.ErrAway, err)
 		}
@@ -112,27 +116,23 @@ var phasesOf = map[string]auditor.Phase{"called": auditor.Waiting, "commit": aud
 
 // Disputes are those that are open.
 func (b bar) Disputes(ctx context.Context) ([]auditor.Dispute, error) {
-	w, err := b.window()
+	list, err := b.docket(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all, err := w.Disputes(ctx)
-	if err != nil {
-		return nil, absent(auditor.ErrAway, err)
-	}
-	id, ask := sortition.Key(b.Node()), standings{w: w, known: map[sortition.Key]ledger.Standing{}}
+	id := sortition.Key(b.Node())
 	var out []auditor.Dispute
-	for _, d := range all {
+	for _, d := range list.disputes {
 		places := trust.Second
 		if d.Matter.Round == 2 {
 			places = trust.Third
 		}
-		call, err := ask.summon(ctx, d.Matter, places, d.Height, d.Payer)
+		call, err := list.summon(ctx, d.Matter, places, d.Height, d.Payer)
 		if err != nil {
 			return nil, absent(auditor.ErrAway, err)
 		}
 		for _, juror := range d.Spoken {
-			s, err := ask.of(ctx, juror)
+			s, err := list.of(ctx, juror)
 			if err != nil {
 				return nil, absent(auditor.ErrAway, err)
 			}
@@ -166,6 +166,7 @@ func (b bar) send(ctx context.Context, m ledger.Message) error {
 		return err
 	}
 	_, err = w.FreeAwait(ctx, m)
+	b.c.clerk.forget()
 	var no *ledger.Refused
 	if errors.As(err, &no) {
 		return fmt.Errorf("%w: %w", auditor.ErrRefused, err)

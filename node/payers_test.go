@@ -109,7 +109,7 @@ func TestOnlyWhoTheOwnerNamesPays(t *testing.T) {
 	}()
 	pays := func(self chaintest.Person) string {
 		t.Helper()
-		till.asked, till.self = time.Time{}, peerOf(t, self)
+		till.looked, till.self = time.Time{}, peerOf(t, self)
 		if err := till.look(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -131,6 +131,46 @@ func TestOnlyWhoTheOwnerNamesPays(t *testing.T) {
 	}
 	if text, err := os.ReadFile(till.path(payerFile)); err != nil || strings.TrimSpace(string(text)) != alice.Address() {
 		t.Errorf("the file names %q, %v", text, err)
+	}
+
+	// From here on every question is an error: none is asked until a block comes, or alice names somebody.
+	till.chain.told.Store(7)
+	pays(alice)
+	nobody, err := ledger.Open("http://127.0.0.1:1", ledger.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nobody.Close()
+	till.chain.life = &chainLife{ledger: nobody}
+	if who := pays(alice); who != alice.Address() {
+		t.Errorf("%s pays, and nothing has happened", who)
+	}
+	if till.looked.IsZero() {
+		t.Error("what was seen to is seen to again at once")
+	}
+	asks := func() bool { till.looked = time.Time{}; return till.look(t.Context()) != nil }
+	if err := NamePayer(home, empty.Address()); err != nil {
+		t.Fatal(err)
+	}
+	if !asks() {
+		t.Error("alice names another account, and the chain is not asked about it")
+	}
+	if err := NamePayer(home, alice.Address()); err != nil {
+		t.Fatal(err)
+	}
+	till.named, _ = namedPayers(home)
+	for range 2 {
+		if asks() {
+			t.Error("the chain is asked though nothing has happened")
+		}
+	}
+	if till.chain.told.Add(1); !asks() {
+		t.Error("a block came, and the chain is not asked")
+	}
+	till.chain.told.Store(0) // the chain node tells of no blocks
+	till.told = 0
+	if !asks() {
+		t.Error("nobody tells of blocks, and the chain is not asked")
 	}
 }
 

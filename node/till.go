@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,8 +47,11 @@ type till struct {
 	payee  *pay.Payee
 	opened chan struct{} // closed when payee is there
 	owner  string        // of this node, as registered
+	looked time.Time     // when it was last seen to whether there is something to ask
 	asked  time.Time
-	wrote  string // what payerFile says
+	told   uint64   // blocks that were told of when it was asked
+	named  []string // whom the node's owner had named then
+	wrote  string   // what payerFile says
 	others map[peer.ID]known
 }
 
@@ -161,7 +165,7 @@ func (t *till) Serve(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	})
-	tick := time.NewTicker(500 * time.Millisecond)
+	opened, tick := t.opened, time.NewTicker(500*time.Millisecond) // until the chain is known
 	defer tick.Stop()
 	for {
 		if err := t.look(ctx); err != nil && ctx.Err() == nil {
@@ -170,6 +174,9 @@ func (t *till) Serve(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-opened:
+			opened = nil
+			tick.Reset(lookSoon)
 		case <-tick.C:
 		}
 	}
@@ -199,7 +206,7 @@ func (t *till) look(ctx context.Context) error {
 	if t.pays != "" && t.owner != "" {
 		again = lookAgain
 	}
-	settled := time.Since(t.asked) < again
+	settled := time.Since(t.looked) < again-lookSoon/2 // the tick is not exact
 	t.mu.Unlock()
 	w := t.window()
 	if settled || w == nil {
@@ -207,11 +214,15 @@ func (t *till) look(ctx context.Context) error {
 		defer t.mu.Unlock()
 		return t.open("")
 	}
-	owner, err := t.ownerOf(ctx, w, t.self)
+	told := t.chain.told.Load()
+	named, err := namedPayers(t.dir)
 	if err != nil {
 		return err
 	}
-	named, err := namedPayers(t.dir)
+	if t.same(told, named) {
+		return nil
+	}
+	owner, err := t.ownerOf(ctx, w, t.self)
 	if err != nil {
 		return err
 	}
@@ -221,7 +232,8 @@ func (t *till) look(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.asked = time.Now()
+	t.asked, t.told, t.named = time.Now(), told, named
+	t.looked = t.asked
 	if t.owner == "" && owner != "" {
 		t.log.Info("Work of this node is paid to", "account", owner)
 	}
@@ -234,6 +246,17 @@ func (t *till) look(ctx context.Context) error {
 	}
 	t.wrote = account
 	return nil
+}
+
+// same tells whether the chain would say the same again: no block came, and the node's owner has named nobody else.
+func (t *till) same(told uint64, named []string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if told == 0 || told != t.told || time.Since(t.asked) >= lookAgain || !slices.Equal(named, t.named) {
+		return false
+	}
+	t.looked = time.Now()
+	return true
 }
 
 // ownerOf is whose a registered node is; "": it is not registered.

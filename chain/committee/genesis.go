@@ -37,6 +37,7 @@ type GenesisNode struct {
 func Genesis(params committeev1.Params, chain string, at time.Time, nodes []GenesisNode) (json.RawMessage, error) {
 	key := storetypes.NewKVStoreKey(Name)
 	memory := rootmulti.NewStore(dbm.NewMemDB(), log.NewNopLogger())
+	memory.SetIAVLSyncPruning(true) // or it has a goroutine for ever
 	memory.MountStoreWithDB(key, storetypes.StoreTypeIAVL, nil)
 	if err := memory.LoadLatestVersion(); err != nil {
 		return nil, fmt.Errorf("genesis of %s: %w", Name, err)

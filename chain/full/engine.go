@@ -24,7 +24,6 @@ import (
 	cmttypes "github.com/cometbft/cometbft/types"
 	dbm "github.com/cosmos/cosmos-db"
 	"github.com/cosmos/cosmos-sdk/server"
-	pruningtypes "github.com/cosmos/cosmos-sdk/store/v2/pruning/types"
 
 	"github.com/hpips/hpips/chain"
 )
@@ -33,7 +32,7 @@ import (
 // the few that a question or a snapshot may ask for.
 const (
 	keepBlocks = 14 * 86_400
-	keepStates = 10_000
+	keepStates = 10_000 // see Node.prune
 )
 
 // engine is CometBFT with the files it and the application hold open.
@@ -125,10 +124,10 @@ func (e *engine) openApp(n *Node) error {
 	o := chain.Options{
 		ChainID: c.Doc.ChainID, DB: db, Log: sdkLog{n.log}, VRF: c.VRF, Home: c.Home, MinGas: c.MinGas, Calm: n.calm,
 		Snapshots: filepath.Join(c.Home, "snapshots"), SnapshotEvery: c.SnapshotEvery,
-		Pruning: pruningtypes.NewCustomPruningOptions(keepStates, 10), Retain: keepBlocks,
+		Retain: keepBlocks,
 	}
 	if c.Archive {
-		o.Pruning, o.Retain = pruningtypes.NewPruningOptions(pruningtypes.PruningNothing), 0
+		o.Retain = 0
 	}
 	if o.SnapshotEvery == 0 {
 		o.SnapshotEvery = 1500

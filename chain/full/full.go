@@ -81,6 +81,8 @@ type Node struct {
 	endpoints *endpoints
 	log       *slog.Logger
 
+	pruned int64 // the newest block whose state is gone; of trim alone
+
 	last    atomic.Int64 // when the last block was committed, in nanoseconds since start
 	started time.Time
 

@@ -35,7 +35,7 @@ func Trim(home string) error {
 	return nil
 }
 
-// trim keeps the engine's log short until ctx ends.
+// trim keeps the engine's log short, and the chain's states few, until ctx ends.
 func (n *Node) trim(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -43,10 +43,32 @@ func (n *Node) trim(ctx context.Context) {
 		if err := Trim(n.config.Home); err != nil {
 			n.log.Debug("The engine's log grows", "err", err)
 		}
+		if !n.config.Archive {
+			if err := n.prune(ctx, keepStates); err != nil {
+				n.log.Warn("The chain's state grows", "err", err)
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// pruneStep is how many states are removed at once: between two steps the node may end.
+const pruneStep = 10
+
+// prune removes the chain's states but for the last ones, in whole steps.
+func (n *Node) prune(ctx context.Context, keep int64) error {
+	if n.pruned == 0 {
+		n.pruned = n.app.Oldest() - 1
+	}
+	for n.pruned+pruneStep <= n.app.LastBlockHeight()-keep && ctx.Err() == nil {
+		if err := n.app.Prune(n.pruned + pruneStep); err != nil {
+			return err
+		}
+		n.pruned += pruneStep
+	}
+	return nil
 }

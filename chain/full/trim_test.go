@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/hpips/hpips/chain/chaintest"
 )
 
 // The engine has filled a thousand parts of its log. The last two and the one being written stay, in the order of their numbers.
@@ -42,5 +44,31 @@ func TestTrim(t *testing.T) {
 	}
 	if err := Trim(t.TempDir()); err != nil {
 		t.Errorf("a home without a log: %v", err)
+	}
+}
+
+// Alice's node keeps the last states of its chain, in whole steps, and finds out in each life which are left.
+func TestStatesArePruned(t *testing.T) {
+	t.Parallel()
+	alice := chaintest.New("alice")
+	c := home(t, alice, genesis(t, quick(1, 50), alice))
+	n, stop := serve(t, c)
+	until(t, "blocks", func() bool { return height(n) >= 35 })
+	if err := n.prune(t.Context(), 100); err != nil || n.app.Oldest() != 1 {
+		t.Errorf("a young chain: %v, the oldest state is that of block %d", err, n.app.Oldest())
+	}
+	keep := height(n) - 25 // 25 are more, and two steps
+	if err := n.prune(t.Context(), keep); err != nil {
+		t.Fatal(err)
+	}
+	if h := n.app.Oldest(); h < 21 || (h-1)%pruneStep != 0 {
+		t.Errorf("the oldest state is that of block %d", h)
+	}
+	first := n.app.Oldest()
+	stop()
+	n, _ = serve(t, c)
+	until(t, "blocks", func() bool { return height(n) >= first+pruneStep+5 })
+	if err := n.prune(t.Context(), height(n)-first-pruneStep+1); err != nil || n.app.Oldest() != first+pruneStep {
+		t.Errorf("in the next life: %v, the oldest state is that of block %d, want %d", err, n.app.Oldest(), first+pruneStep)
 	}
 }

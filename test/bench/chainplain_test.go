@@ -52,7 +52,7 @@ func plainApp(t *testing.T, home string, codec chain.Codec) *baseapp.BaseApp {
 	db, err := dbm.NewGoLevelDB("application", filepath.Join(home, "data"), nil)
 	must(t, err)
 	app := baseapp.NewBaseApp("plain", log.NewNopLogger(), db, codec.Tx.TxDecoder(), baseapp.SetChainID(benchChain), baseapp.SetMinGasPrices(""),
-		baseapp.SetPruning(pruningtypes.NewCustomPruningOptions(10_000, 10)), baseapp.SetIAVLCacheSize(100_000))
+		baseapp.SetPruning(pruningtypes.NewCustomPruningOptions(10_000, 10)), baseapp.SetIAVLCacheSize(100_000), baseapp.SetIAVLSyncPruning(true))
 	app.SetInterfaceRegistry(codec.Registry)
 	app.SetTxEncoder(codec.Tx.TxEncoder())
 	keys := storetypes.NewKVStoreKeys(authtypes.StoreKey, banktypes.StoreKey, consensustypes.StoreKey)
