@@ -53,8 +53,8 @@ func (c *citizen) refuses(why string, args ...string) {
 	}
 }
 
-// holdings is what must come through a restart: what a payer holds, who has tickets, what is proposed, when.
-func (v *village) holdings(through *citizen) string {
+// holdings is what must come through a restart: what a payer holds, who has tickets, what is proposed, when; and what the nodes' owner has, who may be paid meanwhile for what they did before.
+func (v *village) holdings(through *citizen) (text string, owner ledger.Balance) {
 	v.t.Helper()
 	_, window := through.through()
 	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
@@ -65,8 +65,9 @@ func (v *village) holdings(through *citizen) string {
 		if err != nil {
 			v.t.Fatal(err)
 		}
-		all = append(all, b)
+		all, owner = append(all, b), b
 	}
+	all = all[:len(all)-1]
 	for _, c := range v.folk {
 		k, err := window.Ticket(ctx, c.node())
 		if err != nil {
@@ -78,11 +79,11 @@ func (v *village) holdings(through *citizen) string {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	text, err := json.Marshal(append(all, proposals))
+	b, err := json.Marshal(append(all, proposals))
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	return string(text)
+	return string(b), owner
 }
 
 // list writes a list for the others of the test to try.
@@ -128,7 +129,7 @@ func TestTwoOfFourSeatsNeverReturn(t *testing.T) {
 	carol.Kill(t)
 	dave.Kill(t)
 	v.stands(8*time.Second, alice, bob, erin, frank)
-	before := v.holdings(alice)
+	before, had := v.holdings(alice)
 	alice.refuses("the chain's files cannot be opened", "propose", "--seats", "x")
 	for _, c := range []*citizen{alice, bob, erin, frank} {
 		if code := c.Stop(t); code != 0 {
@@ -141,8 +142,8 @@ func TestTwoOfFourSeatsNeverReturn(t *testing.T) {
 	}
 	last := v.first(name)
 	v.until("the chain goes on", func() bool { return alice.height() >= last+2 && bob.height() >= last+2 && frank.height() >= last+2 })
-	if after := v.holdings(alice); after != before {
-		t.Errorf("before %s\nafter  %s", before, after)
+	if after, has := v.holdings(alice); after != before || has.Balance < had.Balance {
+		t.Errorf("before %s, the owner %v\nafter  %s, %v", before, had, after, has)
 	}
 	if _, err := v.pay(t.Context(), bob, v.payers[0], v.owner.Address()); err != nil {
 		t.Fatal(err)
