@@ -31,7 +31,7 @@ func (s *shell) chainCommand() *cobra.Command {
 	p.keyFlags(c)
 	c.AddCommand(p.chainStatusCommand(), p.blockCommand(), p.txCommand(), p.committeeCommand(), p.ticketCommand(), p.registerCommand(), p.keysCommand(), p.stepDownCommand(), p.verifyCommand(),
 		p.genesisCommand(), p.seatCommand(), p.initCommand(), p.joinCommand(), p.snapshotCommand(), p.restartCommand(), p.dayCommand(),
-		p.settleVerifyCommand(), p.archiveCommand(), p.rebuildCommand())
+		p.settleVerifyCommand(), p.archiveCommand(), p.doubtCommand(), p.rebuildCommand())
 	return c
 }
 

@@ -100,6 +100,43 @@ func (a archived) print(w io.Writer) {
 	}
 }
 
+func (p *purse) doubtCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "doubt NODE",
+		Short: "Make a holder of the archive show the chain itself what it keeps",
+		Long: `Make a holder of the archive show the chain itself what it keeps, to the end of the next day: what auditors sign for it does not do until then. It costs the fee. A holder that shows nothing is not paid
+for the day; hpips chain archive tells what came of it.`,
+		Args:    exactly(1, "one node"),
+		Example: "  hpips chain doubt 12D3KooW… --from main",
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := p.mayAsk(c); err != nil {
+				return err
+			}
+			key, err := ledger.NodeKey(args[0])
+			if err != nil {
+				return err
+			}
+			window, err := p.window()
+			if err != nil {
+				return err
+			}
+			defer window.Close()
+			from, err := p.signer()
+			if err != nil {
+				return err
+			}
+			type told struct {
+				ledger.Receipt
+				Node string `json:"node"`
+			}
+			name := ledger.NodeText(key)
+			return p.done(c, window, from, name+" shows the chain what it keeps, to the end of the next day", func(r ledger.Receipt) any { return told{r, name} }, ledger.DoubtHolder(from.Address(), key))
+		},
+	}
+	p.signFlags(c)
+	return c
+}
+
 // provenText names the last day that was proven.
 func provenText(day uint64) string {
 	if day == 0 {

@@ -21,12 +21,11 @@ type PieceHolder struct {
 
 	Key     []byte `json:"-"`
 	Thinned bool   `json:"-"` // some of its pieces go at the end of the day, and are asked for until then
-	Known   bool   `json:"-"` // it ever said that it is there
 }
 
 func holderOf(h storagev1.Holder) PieceHolder {
 	out := PieceHolder{Node: NodeText(h.Node), Standing: "holding", Pieces: h.Pieces, Bytes: h.Leaves * proof.LeafSize, Proven: h.Proven, Missed: h.Missed, Doubted: h.Doubted,
-		Key: h.Node, Thinned: h.Thinned, Known: h.Joined > 0}
+		Key: h.Node, Thinned: h.Thinned}
 	switch {
 	case h.Away || h.Joined == 0:
 		out.Standing = "away"

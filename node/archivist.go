@@ -96,8 +96,9 @@ func (a *archivist) look(ctx context.Context, life *chainLife) (more bool, err e
 	}
 	made := a.make(ctx, life, next, h.Epoch.Number)
 	said := a.say(ctx, life, next, h.Epoch.Number, h.Place.Seated)
-	if !h.Place.Registered {
-		return false, errors.Join(made, said)
+	if !h.Place.Registered { // it holds nothing for others
+		more, err = a.keep(ctx, life, next.Number, ledger.PieceHolder{Standing: "away"})
+		return more, errors.Join(made, said, err)
 	}
 	task, err := life.ledger.Task(ctx, [32]byte(public(a.c.keys.Node)))
 	if err != nil {
@@ -108,19 +109,11 @@ func (a *archivist) look(ctx context.Context, life *chainLife) (more bool, err e
 	var gone lost
 	if errors.As(answered, &gone) { // it is made or pulled again before it is answered for
 		a.log.Warn("A segment of the archive is not what it was", "number", gone.segment, "err", gone.err)
-		answered = a.forget(ctx, gone.segment)
+		delete(a.pins, gone.segment) // its pin in the store stays: the disk may be away, and come back
+		a.settled, answered = min(a.settled, gone.segment-1), nil
 	}
 	more, err = a.keep(ctx, life, next.Number, task.Holder)
 	return more, errors.Join(made, said, joined, answered, err)
-}
-
-// forget lets go of a segment that has to come again.
-func (a *archivist) forget(ctx context.Context, number uint64) error {
-	a.settled = min(a.settled, number-1)
-	if _, pinned := a.pins[number]; !pinned {
-		return nil
-	}
-	return a.drop(ctx, number)
 }
 
 // remember reads what is pinned.
@@ -227,7 +220,7 @@ func (a *archivist) say(ctx context.Context, life *chainLife, next ledger.NextSe
 
 // keep goes through what is recorded: what this node holds is made or pulled, and the chain is told; what it does not hold is let go. It comes back with more after each segment that it brought in.
 func (a *archivist) keep(ctx context.Context, life *chainLife, next uint64, self ledger.PieceHolder) (more bool, err error) {
-	if a.settled+1 >= next || time.Now().Before(a.missed) {
+	if a.settled+1 >= next || time.Now().Before(a.missed) || self.Standing == "away" && !a.c.cfg.ChainNode.Archive { // who is away says first that it is there, and keeps what it has until then
 		return false, nil
 	}
 	list, err := life.ledger.Segments(ctx, a.settled+1)

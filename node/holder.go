@@ -18,7 +18,7 @@ import (
 	"github.com/hpips/hpips/spec/proof"
 	"github.com/hpips/hpips/spec/sortition"
 	"github.com/hpips/hpips/store"
-	"github.com/hpips/hpips/store/archive"
+	pieces "github.com/hpips/hpips/store/holder"
 )
 
 // possessionProtocol is a call to an auditor: a holder's spec/proof.Answer of today, in its canonical bytes. The answer is the auditor's signature, spec/proof.Challenge.Witness.
@@ -26,8 +26,9 @@ const possessionProtocol protocol.ID = "/hpips/possession/1"
 
 const (
 	witnessWithin = 10 * time.Second // for one auditor
-	witnessTries  = 4                // looks at the chain in which auditors are asked before the answer goes to the chain
-	shortDay      = 3600             // seconds: of a shorter day none is waited for
+	answerAgain   = time.Minute      // until what was handed in, or asked of auditors, is tried again
+	witnessTries  = 4                // in which auditors are asked before the answer goes to the chain
+	shortDay      = 3600             // seconds: on a shorter day once
 )
 
 // holder says which segments its node has, and answers for them each day: to auditors, who sign that the answer is right, or to the chain.
@@ -36,16 +37,22 @@ const (
 type holder struct {
 	log *slog.Logger
 	c   *chaining
-	in  archive.Opener
+	in  pieces.Opener
 
 	epoch uint64          // in which it was said that the node is there
 	said  map[uint64]bool // segments that were named in this epoch
-	day   uint64          // the day that was answered last
-	tries int             // of auditors, on that day
-	done  bool
+	today answering
 }
 
-func newHolder(log *slog.Logger, c *chaining, in archive.Opener) *holder {
+// answering is how far the answer of a day is.
+type answering struct {
+	day   uint64
+	text  []byte    // its bytes; nil until it is made
+	tries int       // of auditors
+	rests time.Time // until then nothing is done for it: what was handed in may be on its way
+}
+
+func newHolder(log *slog.Logger, c *chaining, in pieces.Opener) *holder {
 	return &holder{log: log, c: c, in: in}
 }
 
@@ -82,36 +89,33 @@ func (h *holder) hand(ctx context.Context, life *chainLife, segments ...uint64) 
 	return nil
 }
 
-// answer answers what is asked today, if it was not.
-func (h *holder) answer(ctx context.Context, life *chainLife, task ledger.Task, pins map[uint64]cid.Cid) error {
-	if h.day != task.Challenge.Day {
-		h.day, h.tries, h.done = task.Challenge.Day, 0, false
+// answer answers what is asked today, until the chain says that it is proven. What was handed in and is not in a block after a while is handed in again: somebody may have doubted the auditors meanwhile.
+func (h *holder) answer(ctx context.Context, life *chainLife, task ledger.Task, pins map[uint64]cid.Cid) (err error) {
+	t := &h.today
+	if t.day != task.Challenge.Day {
+		*t = answering{day: task.Challenge.Day}
 	}
-	if !task.Due() || h.done {
+	if !task.Due() || time.Now().Before(t.rests) {
 		return nil
 	}
-	answer, err := h.write(ctx, task, pins)
-	if err != nil {
-		return err
+	if t.text == nil {
+		if t.text, err = h.write(ctx, task, pins); err != nil {
+			return err
+		}
 	}
-	text, err := answer.Bytes()
-	if err != nil {
-		return err
-	}
+	t.rests = time.Now().Add(answerAgain)
 	node := public(h.c.keys.Node)
-	if h.tries++; !task.Doubted() {
-		if by := h.witnesses(ctx, task, text); len(by) >= task.Needed {
+	if t.tries++; !task.Doubted() {
+		if by := h.witnesses(ctx, task, t.text); len(by) >= task.Needed {
 			_, err := life.ledger.Free(ctx, ledger.VouchFor(node[:], task.Challenge.Day, by))
-			h.done = err == nil
 			return err
 		}
 		rules, err := life.ledger.Rules(ctx)
-		if err != nil || h.tries < witnessTries && rules.DaySeconds >= shortDay {
+		if err != nil || t.tries < witnessTries && rules.DaySeconds >= shortDay {
 			return err
 		}
 	}
-	_, err = life.ledger.Free(ctx, ledger.ProveStored(node[:], text))
-	h.done = err == nil
+	_, err = life.ledger.Free(ctx, ledger.ProveStored(node[:], t.text))
 	return err
 }
 
@@ -125,22 +129,33 @@ func (l lost) Error() string { return l.err.Error() }
 func (l lost) Unwrap() error { return l.err }
 
 // write makes the answer. Bytes that changed are found here, and nothing is signed: the error is lost.
-func (h *holder) write(ctx context.Context, task ledger.Task, pins map[uint64]cid.Cid) (proof.Answer, error) {
-	wanted := make([]archive.Wanted, len(task.Leaves))
+func (h *holder) write(ctx context.Context, task ledger.Task, pins map[uint64]cid.Cid) ([]byte, error) {
+	wanted := make([]pieces.Wanted, len(task.Leaves))
+	outlines := map[uint64]*proof.Outline{}
 	for i, l := range task.Leaves {
 		n := task.Segments[i]
 		c, ok := pins[n]
 		if !ok {
-			return proof.Answer{}, lost{n, store.ErrNotFound}
+			return nil, lost{n, store.ErrNotFound}
 		}
-		wanted[i] = archive.Wanted{Entry: proof.Entry{Number: n, Address: c.Bytes(), Piece: l.Of}, Leaf: l.Place}
-	}
-	for _, w := range wanted {
-		if _, err := archive.Outline(ctx, h.in, w.Entry); errors.Is(err, archive.ErrPiece) || errors.Is(err, store.ErrNotFound) {
-			return proof.Answer{}, lost{w.Entry.Number, err}
+		wanted[i] = pieces.Wanted{Held: pieces.Held{CID: c, Piece: l.Of}, Leaf: l.Place}
+		if outlines[n] == nil {
+			o, err := pieces.Outline(ctx, h.in, wanted[i].Held)
+			if errors.Is(err, pieces.ErrPiece) || errors.Is(err, store.ErrNotFound) {
+				return nil, lost{n, err}
+			}
+			if err != nil {
+				return nil, err
+			}
+			outlines[n] = &o
 		}
+		wanted[i].Outline = outlines[n]
 	}
-	return archive.Answer(ctx, h.in, h.c.genesis.summary.ChainID, task.Challenge, wanted, h.c.keys.Node)
+	answer, err := pieces.Answer(ctx, h.in, h.c.genesis.summary.ChainID, task.Challenge, wanted, h.c.keys.Node)
+	if err != nil {
+		return nil, err
+	}
+	return answer.Bytes()
 }
 
 // witnesses asks the day's auditors, all at once, and gives the right signatures in the order of their keys.

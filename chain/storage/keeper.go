@@ -180,8 +180,8 @@ func tell(ctx context.Context, what string, pairs ...string) {
 	sdk.UnwrapSDKContext(ctx).EventManager().EmitEvent(e)
 }
 
-// MiB is how many began of a row of leaves.
-func MiB(leaves uint64) uint64 { return (leaves + proof.SpanLeaves - 1) / proof.SpanLeaves }
+// mibOf is how many MiB began of a row of leaves.
+func mibOf(leaves uint64) uint64 { return (leaves + proof.SpanLeaves - 1) / proof.SpanLeaves }
 
 func wrap(what string, node sortition.Key, err error) error {
 	if err == nil {

@@ -40,7 +40,7 @@ func (k Keeper) leaves(ctx context.Context, h storagev1.Holder, c proof.Challeng
 
 // done counts a day that a holder proved.
 func (k Keeper) done(ctx context.Context, h storagev1.Holder, day uint64, how string) error {
-	node, mib := sortition.Key(h.Node), MiB(length(h, day))
+	node, mib := sortition.Key(h.Node), mibOf(length(h, day))
 	h.Proven, h.Missed = day, 0
 	tell(ctx, "hpips_proven", "node", node.String(), "day", strconv.FormatUint(day, 10), "mib", strconv.FormatUint(mib, 10), "how", how)
 	return errors.Join(k.keep(ctx, h), k.Duty.Stored(ctx, node, mib))

@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"time"
 
@@ -86,25 +85,6 @@ func Outline(ctx context.Context, in Opener, e proof.Entry) (proof.Outline, erro
 		return proof.Outline{}, fmt.Errorf("segment %d: %w", e.Number, err)
 	}
 	return o, nil
-}
-
-// Wanted is a leaf of a segment's file that is asked for.
-type Wanted struct {
-	Entry proof.Entry
-	Leaf  uint64
-}
-
-// Answer answers what a holder is asked on a day, in the order of the challenge. Each segment that is asked for is read whole. ErrPiece and proof.ErrChanged mean that the disk gives other bytes than those that came: nothing is signed.
-func Answer(ctx context.Context, in Opener, chain string, c proof.Challenge, wanted []Wanted, secret ed25519.PrivateKey) (proof.Answer, error) {
-	leaves := make([]holder.Wanted, len(wanted))
-	for i, w := range wanted {
-		h, err := held(w.Entry)
-		if err != nil {
-			return proof.Answer{}, err
-		}
-		leaves[i] = holder.Wanted{Held: h, Leaf: w.Leaf}
-	}
-	return holder.Answer(ctx, in, chain, c, leaves, secret)
 }
 
 func held(e proof.Entry) (holder.Held, error) {

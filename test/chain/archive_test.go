@@ -71,6 +71,32 @@ func TestAHomeComesFromTheArchive(t *testing.T) {
 		return last.Code == 0 && json.Unmarshal([]byte(last.Stdout), &a) == nil && len(a.Nodes) == 2 &&
 			!slices.ContainsFunc(a.Nodes, func(h ledger.PieceHolder) bool { return h.Standing != "holding" || h.Pieces < 3 || h.Proven < 2 })
 	}, func() string { return last.Stdout + last.Stderr })
+	var holders [2]string
+	for i, h := range a.Nodes {
+		holders[i] = h.Node
+	}
+	if nobody := alice.Hpips(t, "chain", "doubt", "nobody", "--from", "dev", "--yes"); nobody.Code != 125 {
+		t.Errorf("a doubt about nobody: exit %d, %s", nobody.Code, nobody.Stderr)
+	}
+	alice.Must(t, "chain", "doubt", holders[0], "--from", "dev", "--yes")
+	pc.Eventually(t, "who is doubted has shown the chain what it keeps", func() bool {
+		last = bob.Hpips(t, "chain", "archive", "-o", "json")
+		a.Nodes = nil
+		if last.Code != 0 || json.Unmarshal([]byte(last.Stdout), &a) != nil {
+			return false
+		}
+		i := slices.IndexFunc(a.Nodes, func(h ledger.PieceHolder) bool { return h.Node == holders[0] })
+		return i >= 0 && a.Nodes[i].Doubted > 0 && a.Nodes[i].Proven >= a.Nodes[i].Doubted
+	}, func() string { return last.Stdout + last.Stderr })
+	var paid struct{ Providers []ledger.Earned }
+	pc.Eventually(t, "a day is closed for which both were paid what they proved", func() bool {
+		last = alice.Hpips(t, "chain", "day", "-o", "json")
+		return last.Code == 0 && json.Unmarshal([]byte(last.Stdout), &paid) == nil && len(paid.Providers) == 2 &&
+			!slices.ContainsFunc(paid.Providers, func(e ledger.Earned) bool { return e.Stored != 1 || !slices.Contains(holders[:], e.Node) || e.Duty == "0" })
+	}, func() string { return last.Stdout + last.Stderr })
+	if last = alice.Hpips(t, "chain", "settle-verify"); last.Code != 0 {
+		t.Errorf("settle-verify: exit %d, %s%s", last.Code, last.Stdout, last.Stderr)
+	}
 	trusted, err1 := l.Block(t.Context(), 5)
 	after, err2 := l.Block(t.Context(), end)
 	genesis, err3 := os.ReadFile(filepath.Join(first, "chain", "genesis.json"))

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -25,6 +26,7 @@ import (
 	"github.com/hpips/hpips/spec/proof"
 	"github.com/hpips/hpips/store"
 	"github.com/hpips/hpips/store/archive"
+	"github.com/hpips/hpips/store/holder"
 )
 
 // keeper is a node that may hold segments: a store and a host of its own, as in a process of its own.
@@ -239,6 +241,10 @@ func (w *town) answers(holders []*keeper, outline proof.Outline) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c, err := cid.Cast(w.entry.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ask := func(k *keeper, day uint64) proof.Challenge {
 		return proof.Challenge{Seed: [32]byte{byte(day)}, Holder: k.ID, Day: day}
 	}
@@ -249,11 +255,11 @@ func (w *town) answers(holders []*keeper, outline proof.Outline) {
 			t.Fatalf("holder %d: another outline, %v", i, err)
 		}
 		answer := func(day uint64) proof.Answer {
-			var wanted []archive.Wanted
+			var wanted []holder.Wanted
 			for _, at := range ask(k, day).Places(row) {
-				wanted = append(wanted, archive.Wanted{Entry: w.entry, Leaf: at.Leaf})
+				wanted = append(wanted, holder.Wanted{Held: holder.Held{CID: c, Piece: w.entry.Piece}, Leaf: at.Leaf})
 			}
-			a, err := archive.Answer(t.Context(), k.store, chain, ask(k, day), wanted, k.secret)
+			a, err := holder.Answer(t.Context(), k.store, chain, ask(k, day), wanted, k.secret)
 			if err != nil {
 				t.Fatal(err)
 			}
