@@ -53,23 +53,10 @@ func (b *blocks) clear(ctx context.Context) ([]uint32, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.appends.Lock() // whatever is in a pack that is settled below is in unsynced or was listed
-	if last := b.big.Last(); wasteful(live[last.ID].bytes, last.Size) {
-		b.big.Seal()
-	}
-	b.appends.Unlock()
-	if err := b.sync(1); err != nil {
-		return nil, err
-	}
-	files, err := b.big.Settled()
+	files, err := b.settled(live)
 	if err != nil {
 		return nil, err
 	}
-	b.mu.Lock()
-	for _, at := range b.unsynced { // of a commit that failed
-		files = slices.DeleteFunc(files, func(f pack.File) bool { return f.ID == at.Pack })
-	}
-	b.mu.Unlock()
 	var todo []uint32
 	for _, f := range files {
 		l := live[f.ID]
@@ -84,6 +71,25 @@ func (b *blocks) clear(ctx context.Context) ([]uint32, error) {
 	}
 	slices.SortFunc(todo, func(x, y uint32) int { return cmp.Compare(live[x].bytes, live[y].bytes) })
 	return todo, nil
+}
+
+// settled are the packs in which everything that is wanted is listed. No block is written meanwhile: one that is in a pack already, and not in unsynced yet, would be taken for nobody's.
+func (b *blocks) settled(live map[uint32]packed) ([]pack.File, error) {
+	b.appends.Lock()
+	defer b.appends.Unlock()
+	if last := b.big.Last(); wasteful(live[last.ID].bytes, last.Size) {
+		b.big.Seal()
+	}
+	if err := b.sync(1); err != nil {
+		return nil, err
+	}
+	files, err := b.big.Settled()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, at := range b.unsynced { // their commit comes, or failed
+		files = slices.DeleteFunc(files, func(f pack.File) bool { return f.ID == at.Pack })
+	}
+	return files, err
 }
 
 // empty moves what is wanted of a settled pack to the end of all and removes it. What is found damaged is dropped.

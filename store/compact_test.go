@@ -151,6 +151,28 @@ func TestCompactionSparesWhatIsNotListedYet(t *testing.T) {
 	must(t, b.Close())
 }
 
+// A block that is in a pack already, and that nobody has noted yet, is nobody's for a moment: none is written while packs are settled.
+func TestNothingIsWrittenWhilePacksAreSettled(t *testing.T) {
+	s := smallPacks(t, t.TempDir())
+	e, err := s.AddBytes(t.Context(), random(100<<10, 1))
+	must(t, err)
+	must(t, s.Pin(t.Context(), e.CID, "one"))
+	settle, looked := s.blocks.settle, false
+	s.blocks.settle = func() error {
+		if looked = true; s.blocks.appends.TryRLock() {
+			s.blocks.appends.RUnlock()
+			t.Error("a block can be written into a pack that is about to be cut")
+		}
+		return settle()
+	}
+	_, err = s.blocks.clear(t.Context())
+	s.blocks.settle = settle
+	must(t, errors.Join(err, s.Close()))
+	if !looked {
+		t.Error("packs are taken as settled without a sync")
+	}
+}
+
 // A block that went bad is dropped when its pack is emptied, and nothing else is.
 func TestCompactionMeetsDamage(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
