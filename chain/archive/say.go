@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"errors"
 	"slices"
 
@@ -41,8 +40,7 @@ func (k Keeper) shape(m *archivev1.MsgSegment) error {
 	if _, err := entryOf(m.Entry); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(m.Node)
-	want, err := k.addresses.BytesToString(sum[:20])
+	want, err := k.addresses.BytesToString(sortition.Key(m.Node).Address())
 	if err != nil {
 		return ErrMalformed.Wrap(err.Error())
 	}

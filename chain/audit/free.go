@@ -2,12 +2,12 @@ package audit
 
 import (
 	"context"
-	"crypto/sha256"
 
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/hpips/hpips/proto/gen/auditv1"
+	"github.com/hpips/hpips/spec/sortition"
 )
 
 // Free messages pay nothing, so each is good once and carries a proof that costs more to make than to check.
@@ -58,8 +58,7 @@ func (k Keeper) sender(sender string, node []byte) error {
 	if len(node) != 32 {
 		return ErrMalformed.Wrapf("node key of %d bytes", len(node))
 	}
-	sum := sha256.Sum256(node)
-	want, err := k.addresses.BytesToString(sum[:20])
+	want, err := k.addresses.BytesToString(sortition.Key(node).Address())
 	if err != nil {
 		return ErrMalformed.Wrap(err.Error())
 	}

@@ -8,7 +8,6 @@ package committee
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -311,11 +310,8 @@ func (k Keeper) SeatKey(ctx context.Context, consensusAddress []byte) (sortition
 	return sortition.Key(seat.VrfKey), true, nil
 }
 
-// addressOf is the address of an ed25519 key: the first 20 bytes of its hash.
-func addressOf(key []byte) []byte {
-	sum := sha256.Sum256(key)
-	return sum[:20]
-}
+// addressOf is the address of a key that the state has.
+func addressOf(key []byte) []byte { return sortition.Key(key).Address() }
 
 // add moves a running number, which never goes below 0.
 func add(ctx context.Context, total collections.Item[uint64], by int64) error {

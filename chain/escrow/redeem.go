@@ -3,7 +3,6 @@ package escrow
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 
@@ -15,6 +14,7 @@ import (
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 
 	"github.com/hpips/hpips/proto/gen/escrowv1"
+	"github.com/hpips/hpips/spec/sortition"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
@@ -104,8 +104,7 @@ func (k Keeper) shape(m *escrowv1.MsgRedeem) error {
 	if n := len(m.Claims); n < 1 || n > MaxBatch {
 		return ErrBatch.Wrapf("%d claims", n)
 	}
-	sum := sha256.Sum256(m.Node)
-	want, err := k.codec.BytesToString(sum[:20])
+	want, err := k.codec.BytesToString(sortition.Key(m.Node).Address())
 	if err != nil {
 		return ErrAddress.Wrap(err.Error())
 	}

@@ -61,6 +61,9 @@ const pruneStep = 10
 
 // prune removes the chain's states but for the last ones, in whole steps.
 func (n *Node) prune(ctx context.Context, keep int64) error {
+	if n.app.LastBlockHeight() < keep+pruneStep {
+		return nil
+	}
 	if n.pruned == 0 {
 		n.pruned = n.app.Oldest() - 1
 	}

@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"slices"
 
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
@@ -56,12 +55,12 @@ func (k Keeper) shape(msg sdk.Msg) error {
 		if len(m.Node) != len(sortition.Key{}) || len(m.Signature) != ed25519.SignatureSize || len(m.Segments) > proof.MaxHold || !rising(m.Segments) {
 			return ErrMalformed
 		}
-		return k.sent(m.Sender, m.Node)
+		return k.sent(m.Sender, sortition.Key(m.Node))
 	case *storagev1.MsgVouch:
 		if len(m.Node) != len(sortition.Key{}) || len(m.Witnesses) == 0 || len(m.Witnesses) > maxWitnesses || slices.ContainsFunc(m.Witnesses, malformed) {
 			return ErrMalformed
 		}
-		return k.sent(m.Sender, m.Node)
+		return k.sent(m.Sender, sortition.Key(m.Node))
 	case *storagev1.MsgProve:
 		return limited(m.Answer)
 	case *storagev1.MsgAccuse:
@@ -93,9 +92,8 @@ func limited(answer []byte) error {
 }
 
 // sent tells whether a message comes in a node's name.
-func (k Keeper) sent(sender string, node []byte) error {
-	sum := sha256.Sum256(node)
-	want, err := k.addresses.BytesToString(sum[:20])
+func (k Keeper) sent(sender string, node sortition.Key) error {
+	want, err := k.addresses.BytesToString(node.Address())
 	if err != nil {
 		return ErrMalformed.Wrap(err.Error())
 	}

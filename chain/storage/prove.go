@@ -128,7 +128,7 @@ func (k Keeper) answer(sender string, b []byte) (proof.Answer, error) {
 	if err != nil {
 		return a, ErrMalformed.Wrap(err.Error())
 	}
-	return a, k.sent(sender, a.Holder[:])
+	return a, k.sent(sender, a.Holder)
 }
 
 // look checks an answer against what is asked today; an answer that shows other bytes is proof.ErrWrong.

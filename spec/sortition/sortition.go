@@ -6,6 +6,7 @@
 package sortition
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,6 +14,12 @@ import (
 
 // Key is an ed25519 public key: of a node, of its votes, or of its verifiable random function.
 type Key [32]byte
+
+// Address is how accounts, and the engine, call who has an ed25519 key: the first 20 bytes of its SHA-256. A node's free messages come in this name.
+func (k Key) Address() []byte {
+	sum := sha256.Sum256(k[:])
+	return sum[:20]
+}
 
 // Seed is the chain's randomness after a block. Nobody knows it before that block is proposed.
 type Seed [32]byte
