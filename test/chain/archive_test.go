@@ -92,7 +92,9 @@ func TestAHomeComesFromTheArchive(t *testing.T) {
 	pc.Eventually(t, "a day is closed for which both were paid what they proved", func() bool {
 		last = alice.Hpips(t, "chain", "day", "-o", "json")
 		return last.Code == 0 && json.Unmarshal([]byte(last.Stdout), &paid) == nil && len(paid.Providers) == 2 &&
-			!slices.ContainsFunc(paid.Providers, func(e ledger.Earned) bool { return e.Stored != 1 || !slices.Contains(holders[:], e.Node) || e.Duty == "0" })
+			!slices.ContainsFunc(paid.Providers, func(e ledger.Earned) bool {
+				return e.Stored != 1 || !slices.Contains(holders[:], e.Node) || e.Duty == "0"
+			})
 	}, func() string { return last.Stdout + last.Stderr })
 	if last = alice.Hpips(t, "chain", "settle-verify"); last.Code != 0 {
 		t.Errorf("settle-verify: exit %d, %s%s", last.Code, last.Stdout, last.Stderr)
