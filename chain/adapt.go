@@ -9,11 +9,13 @@ import (
 	"cosmossdk.io/math"
 	"github.com/cosmos/cosmos-sdk/client"
 	sdk "github.com/cosmos/cosmos-sdk/types"
+	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	"github.com/grpc-ecosystem/grpc-gateway/runtime"
 
 	"github.com/hpips/hpips/chain/audit"
 	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/committee"
+	"github.com/hpips/hpips/chain/deal"
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/reward"
 	"github.com/hpips/hpips/chain/storage"
@@ -21,6 +23,7 @@ import (
 	auditv1 "github.com/hpips/hpips/proto/gen/auditv1"
 	bondv1 "github.com/hpips/hpips/proto/gen/bondv1"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
+	dealv1 "github.com/hpips/hpips/proto/gen/dealv1"
 	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
 	exchangev1 "github.com/hpips/hpips/proto/gen/exchangev1"
 	governancev1 "github.com/hpips/hpips/proto/gen/governancev1"
@@ -29,6 +32,7 @@ import (
 	storagev1 "github.com/hpips/hpips/proto/gen/storagev1"
 	supplyv1 "github.com/hpips/hpips/proto/gen/supplyv1"
 	"github.com/hpips/hpips/spec/placement"
+	"github.com/hpips/hpips/spec/proof"
 	"github.com/hpips/hpips/spec/sortition"
 	"github.com/hpips/hpips/spec/voucher"
 )
@@ -83,11 +87,11 @@ func (h holdings) BeforeHolding(ctx context.Context, who sdk.AccAddress) error {
 	return errors.Join(h.reward.BeforeHolding(ctx, who), h.governance.BeforeHolding(ctx, who))
 }
 
-// totals are the running sums of reward, escrow and bond, for the supply's invariants.
+// totals are the running sums of reward, escrow, bond and deals, for the supply's invariants.
 type totals struct{ *keepers }
 
 func (t totals) Unsound(ctx context.Context) (string, error) {
-	for _, sums := range []func(context.Context) (string, error){t.reward.Unsound, t.escrow.Unsound, t.bond.Unsound} {
+	for _, sums := range []func(context.Context) (string, error){t.reward.Unsound, t.escrow.Unsound, t.bond.Unsound, t.deal.Unsound} {
 		if what, err := sums(ctx); err != nil || what != "" {
 			return what, err
 		}
@@ -150,7 +154,8 @@ func (w work) Busy(ctx context.Context, node sortition.Key) (string, error) {
 	serves, err1 := w.escrow.Serves(ctx, node[:])
 	sits, err2 := w.committee.Seated(ctx, node)
 	watched, err3 := w.audit.Watched(ctx, node)
-	switch err := errors.Join(err1, err2, err3); {
+	bound, err4 := w.storage.Bound(ctx, node)
+	switch err := errors.Join(err1, err2, err3, err4); {
 	case err != nil:
 		return "", err
 	case serves:
@@ -159,6 +164,8 @@ func (w work) Busy(ctx context.Context, node sortition.Key) (string, error) {
 		return "seat", nil
 	case watched:
 		return "audit", nil
+	case bound:
+		return "deal", nil
 	}
 	return "", nil
 }
@@ -297,6 +304,62 @@ func (s segments) Segment(ctx context.Context, number uint64) (storage.Segment, 
 	return storage.Segment{Piece: e.Piece, Point: *point, Height: height}, true, nil
 }
 
+// contracts tell rows of the deals that their parts are of; rent is what deals pay.
+type (
+	contracts struct{ *keepers }
+	rent      struct{ *keepers }
+)
+
+func (c contracts) Take(ctx context.Context, p proof.Part, node sortition.Key, nodes []placement.Node, rules placement.Rules) (proof.Piece, uint64, *sortition.Key, error) {
+	terms, left, err := c.deal.Take(ctx, p, node, nodes, rules)
+	return terms.Piece, terms.Rate, left, err
+}
+
+func (c contracts) Still(ctx context.Context, p proof.Part) error { return c.deal.Still(ctx, p) }
+
+func (c contracts) Offers(ctx context.Context, node sortition.Key, nodes []placement.Node, rules placement.Rules, after uint64, most int) ([]proof.Part, error) {
+	return c.deal.Offers(ctx, node, nodes, rules, after, most)
+}
+
+func (c contracts) Leaves(ctx context.Context, p proof.Part, node sortition.Key, leaves bool) error {
+	return c.deal.Leaves(ctx, p, node, leaves)
+}
+
+func (c contracts) Left(ctx context.Context, p proof.Part, node sortition.Key, days uint64, why string) error {
+	return c.deal.Left(ctx, p, node, days, why)
+}
+
+func (c contracts) Reward(ctx context.Context, node sortition.Key, amount uint64) error {
+	return c.deal.Reward(ctx, node, amount)
+}
+
+func (c contracts) Over(ctx context.Context, today uint64) (gone []storage.Kept, done bool, err error) {
+	list, done, err := c.deal.Over(ctx, today)
+	for _, k := range list {
+		gone = append(gone, storage.Kept(k))
+	}
+	return gone, done, err
+}
+
+func (r rent) Split(ctx context.Context, from string, node sortition.Key, amount math.Int) error {
+	n, known, err := r.registry.Node(ctx, node)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return deal.ErrPayer.Wrapf("node %s is nobody's", node)
+	}
+	payee, err := sdk.AccAddressFromBech32(n.Owner)
+	if err != nil {
+		return err
+	}
+	err = r.reward.Split(ctx, reward.Final{From: from, Node: node, Payer: authtypes.NewModuleAddress(from), Payee: payee, Denom: Base, Amount: amount})
+	if errors.Is(err, reward.ErrRests) {
+		return deal.ErrRests.Wrap(err.Error())
+	}
+	return err
+}
+
 // sale hands levies to the exchange, and bought brings back what they bring.
 type (
 	sale   struct{ *keepers }
@@ -382,7 +445,8 @@ func (a *App) place(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(a.keepers.registry.Advance(ctx, sortition.Seed(b.Seed)), a.keepers.archive.Advance(ctx, sortition.Seed(b.Seed)), a.keepers.storage.Advance(ctx, sortition.Seed(b.Seed)))
+	return errors.Join(a.keepers.registry.Advance(ctx, sortition.Seed(b.Seed)), a.keepers.archive.Advance(ctx, sortition.Seed(b.Seed)),
+		a.keepers.deal.Advance(ctx, sortition.Seed(b.Seed)), a.keepers.storage.Advance(ctx, sortition.Seed(b.Seed)))
 }
 
 // seeded tells whether the block that is being made carries a seed.
@@ -430,6 +494,7 @@ func ourRoutes(c client.Context, mux *runtime.ServeMux) {
 		auditv1.RegisterQueryHandlerClient(ctx, mux, auditv1.NewQueryClient(c)),
 		archivev1.RegisterQueryHandlerClient(ctx, mux, archivev1.NewQueryClient(c)),
 		storagev1.RegisterQueryHandlerClient(ctx, mux, storagev1.NewQueryClient(c)),
+		dealv1.RegisterQueryHandlerClient(ctx, mux, dealv1.NewQueryClient(c)),
 	} {
 		if err != nil {
 			panic(err) // the generated code never fails here

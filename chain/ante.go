@@ -94,7 +94,7 @@ func (a *App) anteFree(ctx sdk.Context, message sdk.Msg) (sdk.Context, error) {
 			return a.keepers.audit.CheckFree(next, message)
 		case *archivev1.MsgSegment:
 			return a.keepers.archive.CheckFree(next, message)
-		case *storagev1.MsgHold, *storagev1.MsgVouch, *storagev1.MsgProve, *storagev1.MsgAccuse:
+		case *storagev1.MsgHold, *storagev1.MsgKeep, *storagev1.MsgVouch, *storagev1.MsgProve, *storagev1.MsgAccuse:
 			return a.keepers.storage.CheckFree(next, message)
 		}
 		return a.keepers.committee.CheckFree(next, message)
@@ -150,7 +150,7 @@ func isFree(message sdk.Msg) bool {
 	case *committeev1.MsgTicket, *committeev1.MsgClaim, *committeev1.MsgStepDown,
 		*auditv1.MsgAttest, *auditv1.MsgDispute, *auditv1.MsgCommit, *auditv1.MsgReveal,
 		*archivev1.MsgSegment,
-		*storagev1.MsgHold, *storagev1.MsgVouch, *storagev1.MsgProve, *storagev1.MsgAccuse:
+		*storagev1.MsgHold, *storagev1.MsgKeep, *storagev1.MsgVouch, *storagev1.MsgProve, *storagev1.MsgAccuse:
 		return true
 	}
 	return false

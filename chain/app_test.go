@@ -156,7 +156,7 @@ func (d *desk) signed(e chaintest.Envelope, messages ...chaintest.Message) []byt
 	return tx
 }
 
-const aliceAccount = 13 // the modules' own come first
+const aliceAccount = 14 // the modules' own come first
 
 func TestAliceSendsAndQuietBlocksChangeNothing(t *testing.T) {
 	d := newDesk(t)

@@ -33,6 +33,7 @@ import (
 	auditv1 "github.com/hpips/hpips/proto/gen/auditv1"
 	bondv1 "github.com/hpips/hpips/proto/gen/bondv1"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
+	dealv1 "github.com/hpips/hpips/proto/gen/dealv1"
 	exchangev1 "github.com/hpips/hpips/proto/gen/exchangev1"
 	registryv1 "github.com/hpips/hpips/proto/gen/registryv1"
 	rewardv1 "github.com/hpips/hpips/proto/gen/rewardv1"
@@ -78,7 +79,7 @@ var prefixed = func() bool {
 // ours are the message services of our own modules.
 func ours() []*grpc.ServiceDesc {
 	return []*grpc.ServiceDesc{&registryv1.Msg_serviceDesc, &committeev1.Msg_serviceDesc, &supplyv1.Msg_serviceDesc, &rewardv1.Msg_serviceDesc, &exchangev1.Msg_serviceDesc,
-		&bondv1.Msg_serviceDesc, &auditv1.Msg_serviceDesc, &archivev1.Msg_serviceDesc, &storagev1.Msg_serviceDesc}
+		&bondv1.Msg_serviceDesc, &auditv1.Msg_serviceDesc, &archivev1.Msg_serviceDesc, &storagev1.Msg_serviceDesc, &dealv1.Msg_serviceDesc}
 }
 
 // Encoding makes a codec that knows all messages of the chain. Clients and tests use it, too.

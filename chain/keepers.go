@@ -39,6 +39,7 @@ import (
 	"github.com/hpips/hpips/chain/audit"
 	"github.com/hpips/hpips/chain/bond"
 	"github.com/hpips/hpips/chain/committee"
+	"github.com/hpips/hpips/chain/deal"
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/exchange"
 	"github.com/hpips/hpips/chain/governance"
@@ -70,6 +71,7 @@ type keepers struct {
 	audit      audit.Keeper
 	archive    archive.Keeper
 	storage    storage.Keeper
+	deal       deal.Keeper
 }
 
 // storeNames are the stores that make the app hash.
@@ -77,7 +79,7 @@ func storeNames() []string {
 	return []string{
 		authtypes.StoreKey, banktypes.StoreKey, authzkeeper.StoreKey, feegrant.StoreKey, consensustypes.StoreKey, upgradetypes.StoreKey,
 		epochstypes.StoreKey, govtypes.StoreKey, registry.Name, committee.Name, supply.Name, governance.Name,
-		escrow.Name, reward.Name, exchange.Name, bond.Name, audit.Name, archive.Name, storage.Name,
+		escrow.Name, reward.Name, exchange.Name, bond.Name, audit.Name, archive.Name, storage.Name, deal.Name,
 	}
 }
 
@@ -98,6 +100,7 @@ func permissions() map[string][]string {
 		reward.StreamAccount:       nil,
 		exchange.Name:              nil,
 		bond.Name:                  nil,
+		deal.Name:                  nil,
 	}
 }
 
@@ -107,7 +110,7 @@ func accountNames() []string {
 	for _, a := range supply.Allocations() {
 		names = append(names, a.Name)
 	}
-	return append(names, escrow.Name, reward.LevyAccount, reward.StreamAccount, exchange.Name, bond.Name)
+	return append(names, escrow.Name, reward.LevyAccount, reward.StreamAccount, exchange.Name, bond.Name, deal.Name)
 }
 
 // Authority is the address whose word is a vote's outcome.
@@ -151,7 +154,9 @@ func (a *App) open() error {
 	k.archive = archive.NewKeeper(cdc, service(archive.Name), who, seats{k})
 	k.reward = reward.NewKeeper(cdc, service(reward.Name), who, reward.Neighbours{Bank: k.bank, Supply: k.supply, Committee: k.committee, Registry: owners{k}, Exchange: sale{k},
 		Bond: k.bond}, authority)
-	k.storage = storage.NewKeeper(cdc, service(storage.Name), who, storage.Neighbours{Committee: ring{k.committee}, Registry: shelves{k}, Archive: segments{k}, Duty: k.reward, Bond: shelves{k}}, authority)
+	k.storage = storage.NewKeeper(cdc, service(storage.Name), who, storage.Neighbours{Committee: ring{k.committee}, Registry: shelves{k}, Archive: segments{k}, Duty: k.reward, Deals: contracts{k}, Bond: shelves{k}},
+		authority)
+	k.deal = deal.NewKeeper(cdc, service(deal.Name), who, deal.Neighbours{Bank: k.bank, Days: k.committee, Pay: rent{k}}, authority)
 	k.exchange = exchange.NewKeeper(cdc, service(exchange.Name), k.bank, k.supply, bought{k}, who, authority)
 	k.bank.AppendSendRestriction(k.reward.BeforeSend)
 	k.bank.AppendSendRestriction(k.governance.BeforeSend) // the last, so that it sees where the money really goes
@@ -187,6 +192,7 @@ func (a *App) ourModules() map[string]appmodule.AppModule {
 		audit.Name:      audit.NewModule(k.audit),
 		archive.Name:    archive.NewModule(k.archive),
 		storage.Name:    storage.NewModule(k.storage),
+		deal.Name:       deal.NewModule(k.deal),
 	}
 }
 
@@ -195,7 +201,7 @@ func moduleNames() []string {
 	return []string{
 		consensustypes.ModuleName, authtypes.ModuleName, vestingtypes.ModuleName, banktypes.ModuleName, authz.ModuleName, feegrant.ModuleName,
 		upgradetypes.ModuleName, epochstypes.ModuleName, supply.Name, registry.Name, committee.Name, govtypes.ModuleName, governance.Name,
-		exchange.Name, reward.Name, bond.Name, escrow.Name, audit.Name, archive.Name, storage.Name,
+		exchange.Name, reward.Name, bond.Name, escrow.Name, audit.Name, archive.Name, storage.Name, deal.Name,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/hpips/hpips/chain/archive"
 	"github.com/hpips/hpips/chain/audit"
 	"github.com/hpips/hpips/chain/bond"
+	"github.com/hpips/hpips/chain/deal"
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/exchange"
 	"github.com/hpips/hpips/chain/reward"
@@ -48,6 +49,8 @@ func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, 
 	put(archive.Name, archive.Genesis(), nil)
 	text, wrong = storage.Genesis(storage.Public())
 	put(storage.Name, text, wrong)
+	text, wrong = deal.Genesis(deal.Public())
+	put(deal.Name, text, wrong)
 	text, wrong = exchange.Genesis(trade, listings)
 	put(exchange.Name, text, wrong)
 }

@@ -36,6 +36,7 @@ import (
 	"github.com/hpips/hpips/proto/gen/auditv1"
 	"github.com/hpips/hpips/proto/gen/bondv1"
 	"github.com/hpips/hpips/proto/gen/committeev1"
+	"github.com/hpips/hpips/proto/gen/dealv1"
 	"github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/proto/gen/exchangev1"
 	"github.com/hpips/hpips/proto/gen/registryv1"
@@ -91,6 +92,7 @@ func newEncoding() (encoding, error) {
 	msgservice.RegisterMsgServiceDesc(registry, &auditv1.Msg_serviceDesc)
 	msgservice.RegisterMsgServiceDesc(registry, &archivev1.Msg_serviceDesc)
 	msgservice.RegisterMsgServiceDesc(registry, &storagev1.Msg_serviceDesc)
+	msgservice.RegisterMsgServiceDesc(registry, &dealv1.Msg_serviceDesc)
 	registry.RegisterImplementations((*authz.Authorization)(nil), &budget{})
 	c := codec.NewProtoCodec(registry)
 	tx, err := authtx.NewTxConfigWithOptions(c, authtx.ConfigOptions{

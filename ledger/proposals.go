@@ -20,6 +20,7 @@ import (
 	"github.com/hpips/hpips/proto/gen/auditv1"
 	"github.com/hpips/hpips/proto/gen/bondv1"
 	"github.com/hpips/hpips/proto/gen/committeev1"
+	"github.com/hpips/hpips/proto/gen/dealv1"
 	"github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/proto/gen/governancev1"
 	"github.com/hpips/hpips/proto/gen/registryv1"
@@ -189,9 +190,14 @@ func (l *Ledger) Params(ctx context.Context) (map[string]json.RawMessage, error)
 	if err != nil {
 		return nil, err
 	}
+	deal, err := dealv1.NewQueryClient(l.now()).Params(ctx, &dealv1.QueryParamsRequest{})
+	if err != nil {
+		return nil, err
+	}
 	all := map[string]json.RawMessage{}
 	for name, p := range map[string]proto.Message{
-		"committee": &committee.Params, "registry": &registry.Params, "escrow": &escrow.Params, "reward": &reward.Params, "bond": &bond.Params, "audit": &audit.Params, "storage": &storage.Params, "gov": gov.Params,
+		"committee": &committee.Params, "registry": &registry.Params, "escrow": &escrow.Params, "reward": &reward.Params, "bond": &bond.Params, "audit": &audit.Params, "storage": &storage.Params,
+		"deal": &deal.Params, "gov": gov.Params,
 	} {
 		if all[name], err = l.words.codec.MarshalJSON(p); err != nil {
 			return nil, fmt.Errorf("parameters of %s: %w", name, err)
@@ -201,7 +207,7 @@ func (l *Ledger) Params(ctx context.Context) (map[string]json.RawMessage, error)
 }
 
 // voted are the modules whose parameters ChangeParams can change, in the order of its messages.
-var voted = []string{"committee", "registry", "escrow", "reward", "bond", "audit", "storage"}
+var voted = []string{"committee", "registry", "escrow", "reward", "bond", "audit", "storage", "deal"}
 
 // ChangeParams makes the messages that change parameters, given as MODULE.KEY and its new value. All others stay as they are now.
 func (l *Ledger) ChangeParams(ctx context.Context, changes map[string]string) ([]Message, error) {
@@ -275,6 +281,9 @@ func (l *Ledger) update(module string, params []byte) (Message, error) {
 		return m, l.words.codec.UnmarshalJSON(params, &m.Params)
 	case "audit":
 		m := &auditv1.MsgUpdateParams{Authority: Authority()}
+		return m, l.words.codec.UnmarshalJSON(params, &m.Params)
+	case "deal":
+		m := &dealv1.MsgUpdateParams{Authority: Authority()}
 		return m, l.words.codec.UnmarshalJSON(params, &m.Params)
 	case "storage":
 		m := &storagev1.MsgUpdateParams{Authority: Authority()}

@@ -28,7 +28,7 @@ func (k Keeper) today(ctx context.Context) (storagev1.Asked, error) {
 // Advance goes on by the seed of a block:
 //
 //  1. Another day has begun, and the one before is closed: it is the day that is asked about.
-//  2. The day before is closed, a few holders in a block: who did not answer missed it; who missed too many, or takes part no more, makes room; rows lose what was let go.
+//  2. Deals end whose last day it was. The day before is closed, a few holders in a block: who did not answer missed it; who missed too many, or takes part no more, makes room; rows lose what was let go.
 //  3. Rows are fixed now. The seed of a later block draws what is asked.
 func (k Keeper) Advance(c context.Context, seed sortition.Seed) error {
 	ctx := sdk.UnwrapSDKContext(c)
@@ -41,8 +41,14 @@ func (k Keeper) Advance(c context.Context, seed sortition.Seed) error {
 		a = storagev1.Asked{Day: day, Height: ctx.BlockHeight(), Last: a.Day, Owed: len(a.Seed) > 0}
 	}
 	if !a.Closed { // 2
-		if a, err = k.closeSome(ctx, a); err != nil {
+		done, err := k.overs(ctx, a.Day)
+		if err != nil {
 			return err
+		}
+		if done {
+			if a, err = k.closeSome(ctx, a); err != nil {
+				return err
+			}
 		}
 	}
 	if a.Closed && len(a.Seed) == 0 && a.Day == k.Committee.Day(ctx) && ctx.BlockHeight() >= a.Height+settling { // 3
@@ -58,7 +64,7 @@ func (k Keeper) Advance(c context.Context, seed sortition.Seed) error {
 }
 
 // closeSome closes the day before for the next few holders.
-func (k Keeper) closeSome(ctx context.Context, a storagev1.Asked) (storagev1.Asked, error) {
+func (k Keeper) closeSome(ctx sdk.Context, a storagev1.Asked) (storagev1.Asked, error) {
 	p, err := k.Params(ctx)
 	if err != nil {
 		return a, err
@@ -86,10 +92,15 @@ func (k Keeper) closeSome(ctx context.Context, a storagev1.Asked) (storagev1.Ask
 	return a, nil
 }
 
-func (k Keeper) closeOne(ctx context.Context, a storagev1.Asked, p storagev1.Params, h storagev1.Holder) error {
+func (k Keeper) closeOne(ctx sdk.Context, a storagev1.Asked, p storagev1.Params, h storagev1.Holder) error {
 	node := sortition.Key(h.Node)
+	due := h.Due
+	h = k.reward(ctx, h)
 	if h.Away {
-		return nil
+		if due == h.Due {
+			return nil
+		}
+		return k.keep(ctx, h)
 	}
 	_, ok, err := k.Registry.Placed(ctx, node)
 	if err != nil {
@@ -113,8 +124,11 @@ func (k Keeper) closeOne(ctx context.Context, a storagev1.Asked, p storagev1.Par
 		if h, err = k.settle(ctx, h); err != nil {
 			return err
 		}
-	case !missed:
+	case h.Leaving == 0 && !missed && due == h.Due:
 		return nil
+	}
+	if h.Leaving > 0 && (h.Pieces == 0 || a.Day > h.Leaving+p.HandOverDays) {
+		return k.leave(ctx, h, "left")
 	}
 	return k.keep(ctx, h)
 }

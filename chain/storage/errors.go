@@ -20,4 +20,5 @@ var (
 	ErrParams    = errorsmod.Register(Name, 15, "parameters are not possible")
 	ErrAuthority = errorsmod.Register(Name, 16, "only a vote may do this")
 	ErrFull      = errorsmod.Register(Name, 17, "holder has as many pieces as one may have")
+	ErrLeaves    = errorsmod.Register(Name, 18, "holder leaves and takes nothing more")
 )

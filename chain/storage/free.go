@@ -33,6 +33,11 @@ func (k Keeper) CheckFree(c context.Context, msg sdk.Msg) error {
 			return k.still(ctx, m)
 		}
 		return k.hold(ctx, m)
+	case *storagev1.MsgKeep:
+		if mode == sdk.ExecModeReCheck {
+			return k.stillTakes(ctx, m)
+		}
+		return k.take(ctx, m)
 	case *storagev1.MsgVouch:
 		return k.vouch(ctx, m)
 	case *storagev1.MsgProve:
@@ -53,6 +58,11 @@ func (k Keeper) shape(msg sdk.Msg) error {
 	switch m := msg.(type) {
 	case *storagev1.MsgHold:
 		if len(m.Node) != len(sortition.Key{}) || len(m.Signature) != ed25519.SignatureSize || len(m.Segments) > proof.MaxHold || !rising(m.Segments) {
+			return ErrMalformed
+		}
+		return k.sent(m.Sender, sortition.Key(m.Node))
+	case *storagev1.MsgKeep:
+		if len(m.Node) != len(sortition.Key{}) || len(m.Signature) != ed25519.SignatureSize || len(m.Parts) > proof.MaxHold {
 			return ErrMalformed
 		}
 		return k.sent(m.Sender, sortition.Key(m.Node))

@@ -28,7 +28,7 @@ func (k Keeper) hold(ctx sdk.Context, m *storagev1.MsgHold) error {
 		return err
 	}
 	if h.Away || h.Joined == 0 { // 2
-		h = storagev1.Holder{Node: h.Node, Proven: h.Proven, Doubted: h.Doubted, Joined: max(1, k.Committee.Day(ctx))}
+		h = storagev1.Holder{Node: h.Node, Proven: h.Proven, Doubted: h.Doubted, Due: h.Due, Joined: max(1, k.Committee.Day(ctx))}
 		if err := k.keep(ctx, h); err != nil {
 			return err
 		}
@@ -38,6 +38,9 @@ func (k Keeper) hold(ctx sdk.Context, m *storagev1.MsgHold) error {
 	}
 	if len(m.Segments) == 0 {
 		return nil
+	}
+	if h.Leaving > 0 {
+		return ErrLeaves
 	}
 	nodes, rules, err := k.present(ctx)
 	if err != nil {
@@ -70,7 +73,13 @@ func (k Keeper) word(ctx sdk.Context, m *storagev1.MsgHold) (sortition.Key, stor
 	if err := k.shape(m); err != nil {
 		return sortition.Key{}, storagev1.Holder{}, err
 	}
-	node := sortition.Key(m.Node)
+	return k.says(ctx, sortition.Key(m.Node), m.Epoch, func(node [32]byte) error {
+		return proof.Hold{Epoch: m.Epoch, Segments: m.Segments}.CheckSigned(ctx.ChainID(), node, m.Signature)
+	})
+}
+
+// says gives the record of a node that takes part, and signed something in this epoch.
+func (k Keeper) says(ctx sdk.Context, node sortition.Key, in uint64, signed func(node [32]byte) error) (sortition.Key, storagev1.Holder, error) {
 	_, ok, err := k.Registry.Placed(ctx, node)
 	switch {
 	case err != nil:
@@ -78,10 +87,10 @@ func (k Keeper) word(ctx sdk.Context, m *storagev1.MsgHold) (sortition.Key, stor
 	case !ok:
 		return node, storagev1.Holder{}, ErrNode
 	}
-	if epoch := k.Committee.EpochNumber(ctx); m.Epoch != epoch {
-		return node, storagev1.Holder{}, ErrEpoch.Wrapf("epoch %d in epoch %d", m.Epoch, epoch)
+	if epoch := k.Committee.EpochNumber(ctx); in != epoch {
+		return node, storagev1.Holder{}, ErrEpoch.Wrapf("epoch %d in epoch %d", in, epoch)
 	}
-	if err := (proof.Hold{Epoch: m.Epoch, Segments: m.Segments}).CheckSigned(ctx.ChainID(), node, m.Signature); err != nil {
+	if err := signed(node); err != nil {
 		return node, storagev1.Holder{}, ErrSignature.Wrap(err.Error())
 	}
 	h, _, err := k.Holder(ctx, node)
@@ -168,6 +177,11 @@ func (k Keeper) release(ctx context.Context, node sortition.Key, number uint64) 
 	if err != nil {
 		return wrap("copy", node, err)
 	}
+	return errors.Join(k.copies.Remove(ctx, key), k.goes(ctx, node, at))
+}
+
+// goes marks a piece of a row that goes at the end of the day.
+func (k Keeper) goes(ctx context.Context, node sortition.Key, at uint64) error {
 	place := collections.Join(node[:], at)
 	piece, err := k.rows.Get(ctx, place)
 	if err != nil {
@@ -179,9 +193,6 @@ func (k Keeper) release(ctx context.Context, node sortition.Key, number uint64) 
 	}
 	piece.Gone, h.Thinned = true, true
 	if err := k.rows.Set(ctx, place, piece); err != nil {
-		return err
-	}
-	if err := k.copies.Remove(ctx, key); err != nil {
 		return err
 	}
 	return k.keep(ctx, h)

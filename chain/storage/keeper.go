@@ -35,6 +35,8 @@ var (
 	rowsPrefix    = collections.NewPrefix(3)
 	copiesPrefix  = collections.NewPrefix(4)
 	askedPrefix   = collections.NewPrefix(5)
+	sharesPrefix  = collections.NewPrefix(6)
+	servedPrefix  = collections.NewPrefix(7)
 )
 
 // Segment is one of the archive's list that has a place.
@@ -42,6 +44,12 @@ type Segment struct {
 	Piece  proof.Piece
 	Point  placement.Point
 	Height int64 // of the block in which it was recorded
+}
+
+// Kept is a part of a deal, and who keeps it.
+type Kept struct {
+	proof.Part
+	Node sortition.Key
 }
 
 // Neighbours are the modules that this one asks and tells.
@@ -66,6 +74,22 @@ type Neighbours struct {
 		// Stored counts a day for which a node proved that it keeps so many MiB.
 		Stored(ctx context.Context, node sortition.Key, mib uint64) error
 	}
+	Deals interface {
+		// Take gives a part of a deal to one of the nodes, and tells what it brings for a day, and who kept it until now and gives it up.
+		Take(ctx context.Context, p proof.Part, node sortition.Key, nodes []placement.Node, rules placement.Rules) (piece proof.Piece, rate uint64, left *sortition.Key, err error)
+		// Still tells whether a part is to be had.
+		Still(ctx context.Context, p proof.Part) error
+		// Offers lists parts that a node may take, of deals after a number.
+		Offers(ctx context.Context, node sortition.Key, nodes []placement.Node, rules placement.Rules, after uint64, most int) ([]proof.Part, error)
+		// Leaves opens a part whose keeper leaves, or shuts it.
+		Leaves(ctx context.Context, p proof.Part, node sortition.Key, leaves bool) error
+		// Left tells that a part is in a node's row no more, after so many proven days.
+		Left(ctx context.Context, p proof.Part, node sortition.Key, days uint64, why string) error
+		// Reward pays a node for its proven days. With an error nothing is moved, and it is asked again.
+		Reward(ctx context.Context, node sortition.Key, amount uint64) error
+		// Over ends a few deals whose last day was before this one, and gives the parts that go, and of whom.
+		Over(ctx context.Context, today uint64) (gone []Kept, done bool, err error)
+	}
 	Bond interface {
 		// Fine takes so many uhpips from a node's bond, or all that it has.
 		Fine(ctx context.Context, node sortition.Key, amount uint64) error
@@ -84,8 +108,14 @@ type Keeper struct {
 	holders collections.Map[[]byte, storagev1.Holder]
 	rows    collections.Map[collections.Pair[[]byte, uint64], storagev1.Held] // by holder and place in its row, from 0 without a gap
 	copies  collections.Map[collections.Pair[uint64, []byte], uint64]         // by segment and holder: place in its row; without those that go
+	shares  collections.Map[share, uint64]                                    // by deal, part and holder: place in the row; without those that go
+	served  collections.Map[collections.Pair[[]byte, uint64], uint64]         // by holder and a day on which a part came: days proven by its end
 	asked   collections.Item[storagev1.Asked]
 }
+
+type share = collections.Triple[uint64, uint64, []byte]
+
+func shareOf(p proof.Part, node []byte) share { return collections.Join3(p.Deal, p.Number, node) }
 
 // NewKeeper needs how addresses are written, its neighbours, and the address whose word is a vote's outcome.
 func NewKeeper(cdc codec.Codec, service store.KVStoreService, addresses address.Codec, n Neighbours, authority string) Keeper {
@@ -96,6 +126,8 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, addresses address.
 		holders: collections.NewMap(b, holdersPrefix, "holders", collections.BytesKey, codec.CollValue[storagev1.Holder](cdc)),
 		rows:    collections.NewMap(b, rowsPrefix, "rows", collections.PairKeyCodec(collections.BytesKey, collections.Uint64Key), codec.CollValue[storagev1.Held](cdc)),
 		copies:  collections.NewMap(b, copiesPrefix, "copies", collections.PairKeyCodec(collections.Uint64Key, collections.BytesKey), collections.Uint64Value),
+		shares:  collections.NewMap(b, sharesPrefix, "shares", collections.TripleKeyCodec(collections.Uint64Key, collections.Uint64Key, collections.BytesKey), collections.Uint64Value),
+		served:  collections.NewMap(b, servedPrefix, "served", collections.PairKeyCodec(collections.BytesKey, collections.Uint64Key), collections.Uint64Value),
 		asked:   collections.NewItem(b, askedPrefix, "asked", codec.CollValue[storagev1.Asked](cdc)),
 	}
 	var err error
@@ -114,6 +146,12 @@ func (k Keeper) Holder(ctx context.Context, node sortition.Key) (storagev1.Holde
 	return h, err == nil, err
 }
 
+// Bound tells whether a node keeps parts of deals: it is not free to go.
+func (k Keeper) Bound(ctx context.Context, node sortition.Key) (bool, error) {
+	h, _, err := k.Holder(ctx, node)
+	return h.Rate > 0, err
+}
+
 // keep writes a holder.
 func (k Keeper) keep(ctx context.Context, h storagev1.Holder) error {
 	return k.holders.Set(ctx, h.Node, h)
@@ -128,11 +166,11 @@ func (k Keeper) holding(ctx context.Context, segment uint64) (keys []sortition.K
 	return keys, err
 }
 
-// present are all that are there, and rules who of them is to keep a segment.
+// present are all that are there and stay, and rules who of them is to keep a segment.
 func (k Keeper) present(ctx context.Context) (nodes []placement.Node, rules placement.Rules, err error) {
 	var keys []sortition.Key
 	if err := k.holders.Walk(ctx, nil, func(key []byte, h storagev1.Holder) (bool, error) {
-		if !h.Away {
+		if !h.Away && h.Leaving == 0 {
 			keys = append(keys, sortition.Key(key))
 		}
 		return false, nil

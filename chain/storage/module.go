@@ -55,7 +55,7 @@ func Genesis(p storagev1.Params) (json.RawMessage, error) {
 		Value json.RawMessage `json:"value"`
 	}
 	rows := map[string][]entry{"params": {{"item", value}}}
-	for _, empty := range []string{"holders", "rows", "copies", "asked"} {
+	for _, empty := range []string{"holders", "rows", "copies", "asked", "shares", "served"} {
 		rows[empty] = []entry{}
 	}
 	return json.Marshal(rows)
@@ -68,6 +68,11 @@ var _ storagev1.MsgServer = msgs{}
 // Hold takes what a holder says.
 func (m msgs) Hold(ctx context.Context, msg *storagev1.MsgHold) (*storagev1.MsgHoldResponse, error) {
 	return &storagev1.MsgHoldResponse{}, m.keeper.hold(unmetered(ctx), msg)
+}
+
+// Keep takes what a holder says of parts of deals.
+func (m msgs) Keep(ctx context.Context, msg *storagev1.MsgKeep) (*storagev1.MsgKeepResponse, error) {
+	return &storagev1.MsgKeepResponse{}, m.keeper.take(unmetered(ctx), msg)
 }
 
 // Vouch takes what auditors say.

@@ -18,7 +18,7 @@ const (
 
 // Public are the parameters of the public chain, and of all others.
 func Public() storagev1.Params {
-	return storagev1.Params{Copies: placement.Copies, Misses: 3, Penalty: 2 * hpips, Batch: 200}
+	return storagev1.Params{Copies: placement.Copies, Misses: 3, Penalty: 2 * hpips, Batch: 200, HandOverDays: 14}
 }
 
 // CheckParams tells whether a chain can live with the parameters.
@@ -30,6 +30,7 @@ func CheckParams(p storagev1.Params) error {
 		{p.Copies >= 1 && p.Copies <= 1000, "copies from 1 to 1000"},
 		{p.Misses >= 1 && p.Misses <= 30, "misses from 1 to 30"},
 		{p.Penalty <= total, "penalty up to the supply"},
+		{p.HandOverDays >= 1 && p.HandOverDays <= 366, "hand_over_days from 1 to 366"},
 		{p.Batch >= 1 && p.Batch <= 10_000, "batch from 1 to 10,000"},
 	} {
 		if !rule.holds {

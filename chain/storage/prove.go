@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 
+	"cosmossdk.io/collections"
+
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/hpips/hpips/proto/gen/storagev1"
@@ -26,24 +28,65 @@ func (k Keeper) task(ctx context.Context, node sortition.Key) (storagev1.Holder,
 	return h, a, proof.Challenge{Seed: [32]byte(a.Seed), Holder: node, Day: a.Day}, nil
 }
 
-// leaves are what a challenge asks of a holder, and of which segments they are.
-func (k Keeper) leaves(ctx context.Context, h storagev1.Holder, c proof.Challenge) (list []proof.Leaf, segments []uint64, err error) {
+// leaves are what a challenge asks of a holder, and the pieces that they are of.
+func (k Keeper) leaves(ctx context.Context, h storagev1.Holder, c proof.Challenge) (list []proof.Leaf, of []storagev1.Held, err error) {
 	for _, point := range c.Points(length(h, c.Day)) {
 		piece, place, err := k.at(ctx, h, point)
 		if err != nil {
 			return nil, nil, err
 		}
-		list, segments = append(list, proof.Leaf{Of: pieceOf(piece), Place: place}), append(segments, piece.Segment)
+		list, of = append(list, proof.Leaf{Of: pieceOf(piece), Place: place}), append(of, piece)
 	}
-	return list, segments, nil
+	return list, of, nil
 }
 
-// done counts a day that a holder proved.
-func (k Keeper) done(ctx context.Context, h storagev1.Holder, day uint64, how string) error {
-	node, mib := sortition.Key(h.Node), mibOf(length(h, day))
+// done counts a day that a holder proved: duty for what it keeps of the archive, pay for parts of deals.
+func (k Keeper) done(ctx sdk.Context, h storagev1.Holder, day uint64, how string) error {
+	node, mib := sortition.Key(h.Node), mibOf(archived(h, day))
 	h.Proven, h.Missed = day, 0
-	tell(ctx, "hpips_proven", "node", node.String(), "day", strconv.FormatUint(day, 10), "mib", strconv.FormatUint(mib, 10), "how", how)
+	h.Served++
+	h.Due += rate(h, day)
+	tell(ctx, "hpips_proven", "node", node.String(), "day", strconv.FormatUint(day, 10), "mib", strconv.FormatUint(mib, 10), "earned", strconv.FormatUint(rate(h, day), 10)+"uhpips", "how", how)
+	if err := k.proven(ctx, h, day); err != nil {
+		return wrap("proven days", node, err)
+	}
+	h = k.reward(ctx, h)
+	if mib == 0 {
+		return k.keep(ctx, h)
+	}
 	return errors.Join(k.keep(ctx, h), k.Duty.Stored(ctx, node, mib))
+}
+
+// proven counts a day for parts that came on it or later: they are not paid for it.
+func (k Keeper) proven(ctx context.Context, h storagev1.Holder, day uint64) error {
+	var later []collections.Pair[[]byte, uint64]
+	if err := k.served.Walk(ctx, collections.NewPrefixedPairRange[[]byte, uint64](h.Node).StartInclusive(day), func(key collections.Pair[[]byte, uint64], _ uint64) (bool, error) {
+		later = append(later, key)
+		return false, nil
+	}); err != nil {
+		return err
+	}
+	for _, key := range later {
+		if err := k.served.Set(ctx, key, h.Served); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reward pays what is due to a holder. What cannot be paid now stays due.
+func (k Keeper) reward(ctx sdk.Context, h storagev1.Holder) storagev1.Holder {
+	if h.Due == 0 {
+		return h
+	}
+	trial, write := ctx.CacheContext()
+	if err := k.Deals.Reward(trial, sortition.Key(h.Node), h.Due); err != nil {
+		tell(ctx, "hpips_reward_refused", "node", sortition.Key(h.Node).String(), "amount", strconv.FormatUint(h.Due, 10)+"uhpips", "why", err.Error())
+		return h
+	}
+	write()
+	h.Due = 0
+	return h
 }
 
 // vouch takes what auditors signed: enough of those who were drawn say that the answer is right, and nobody asked to see it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"cosmossdk.io/collections"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/cosmos/cosmos-sdk/types/query"
 
 	"github.com/hpips/hpips/proto/gen/storagev1"
+	"github.com/hpips/hpips/spec/placement"
+	"github.com/hpips/hpips/spec/proof"
 	"github.com/hpips/hpips/spec/sortition"
 )
 
@@ -63,6 +66,43 @@ func (q queries) Copies(ctx context.Context, r *storagev1.QueryCopiesRequest) (*
 	return res, err
 }
 
+// Row lists what a holder keeps.
+func (q queries) Row(ctx context.Context, r *storagev1.QueryRowRequest) (*storagev1.QueryRowResponse, error) {
+	if r.Pagination != nil && r.Pagination.Limit > page {
+		r.Pagination.Limit = page
+	}
+	list, next, err := query.CollectionPaginate(ctx, q.keeper.rows, r.Pagination, func(_ collections.Pair[[]byte, uint64], h storagev1.Held) (storagev1.Held, error) { return h, nil },
+		query.WithCollectionPaginationPairPrefix[[]byte, uint64](r.Node))
+	return &storagev1.QueryRowResponse{Pieces: list, Pagination: next}, err
+}
+
+// Offers lists parts of deals that a node may take, and counts who may hold one.
+func (q queries) Offers(ctx context.Context, r *storagev1.QueryOffersRequest) (*storagev1.QueryOffersResponse, error) {
+	nodes, rules, err := q.keeper.present(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res := &storagev1.QueryOffersResponse{Nodes: uint32(len(nodes))} //nolint:gosec // MaxNodes
+	rules.Copies = len(nodes)
+	eligible, err := first(placement.Point{}, nodes, rules)
+	if err != nil {
+		return nil, err
+	}
+	res.Eligible = uint32(len(eligible)) //nolint:gosec // the same
+	if len(r.Node) == 0 {
+		return res, nil
+	}
+	node, err := sortition.KeyOf(r.Node)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	list, err := q.keeper.Deals.Offers(ctx, node, nodes, rules, r.After, proof.MaxHold)
+	for _, p := range list {
+		res.Offers = append(res.Offers, storagev1.Part{Deal: p.Deal, Number: p.Number})
+	}
+	return res, err
+}
+
 func raw(keys []sortition.Key) (list [][]byte) {
 	for _, key := range keys {
 		list = append(list, key[:])
@@ -85,10 +125,10 @@ func (q queries) Asked(c context.Context, r *storagev1.QueryAskedRequest) (*stor
 	if err != nil {
 		return nil, err
 	}
-	leaves, segments, err1 := q.keeper.leaves(ctx, h, challenge)
+	leaves, of, err1 := q.keeper.leaves(ctx, h, challenge)
 	auditors, needed, err2 := q.keeper.Committee.Observers(ctx, node, a.Slot)
 	for i, l := range leaves {
-		res.Places = append(res.Places, storagev1.Place{Segment: segments[i], Root: l.Of.Root[:], Length: l.Of.Size, Leaf: l.Place})
+		res.Places = append(res.Places, storagev1.Place{Segment: of[i].Segment, Deal: of[i].Deal, Part: of[i].Part, Root: l.Of.Root[:], Length: l.Of.Size, Leaf: l.Place})
 	}
 	res.Auditors, res.Needed = raw(auditors), needed
 	return res, errors.Join(err1, err2)

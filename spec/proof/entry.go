@@ -33,16 +33,20 @@ type Entry struct {
 
 // Check tells whether the fields are possible.
 func (e Entry) Check() error {
-	a := e.Address
 	switch {
 	case e.Number < 1 || e.From < 1 || e.To < e.From || e.To-e.From >= MaxSegment:
 		return fmt.Errorf("proof: %w: number %d, blocks %d to %d", ErrEntry, e.Number, e.From, e.To)
 	case e.Piece.Size < 1 || e.Piece.Size > MaxSize:
 		return fmt.Errorf("proof: %w: %d bytes", ErrEntry, e.Piece.Size)
-	case len(a) != addressSize || a[0] != cidVersion || a[1] != codecRaw && a[1] != codecProto || a[2] != hashSHA256 || a[3] != hashSize:
-		return fmt.Errorf("proof: %w: address %.40x", ErrEntry, a)
+	case !IsAddress(e.Address):
+		return fmt.Errorf("proof: %w: address %.40x", ErrEntry, e.Address)
 	}
 	return nil
+}
+
+// IsAddress tells whether bytes are a content address as the chain keeps them: a CIDv1 of 36 bytes, raw or dag-pb, SHA-256.
+func IsAddress(a []byte) bool {
+	return len(a) == addressSize && a[0] == cidVersion && (a[1] == codecRaw || a[1] == codecProto) && a[2] == hashSHA256 && a[3] == hashSize
 }
 
 // Same tells whether two entries say the same.

@@ -135,6 +135,13 @@ func wordVectors(t *testing.T) any {
 		Segments  []uint64        `json:"segments"`
 		Signature spectest.Octets `json:"signature"`
 	}
+	type kept struct {
+		Chain     string          `json:"chain"`
+		Epoch     uint64          `json:"epoch"`
+		Leaves    bool            `json:"leaves"`
+		Parts     [][2]uint64     `json:"parts"` // deal, number
+		Signature spectest.Octets `json:"signature"`
+	}
 	type witnessed struct {
 		Chain     string          `json:"chain"`
 		Holder    spectest.Octets `json:"holder"`
@@ -144,6 +151,7 @@ func wordVectors(t *testing.T) any {
 	}
 	var all struct {
 		Hold    []held      `json:"hold"`
+		Keep    []kept      `json:"keep"`
 		Witness []witnessed `json:"witness"`
 	}
 	for _, segments := range [][]uint64{{}, {1}, {3, 7, 1 << 40}} {
@@ -152,6 +160,17 @@ func wordVectors(t *testing.T) any {
 			t.Fatal(err)
 		}
 		all.Hold = append(all.Hold, held{"hpips-1", 7, segments, signature})
+	}
+	for _, k := range []Keep{{Epoch: 7, Leaves: true}, {Epoch: 7, Parts: []Part{{1, 0}}}, {8, true, []Part{{3, 2}, {3, 59}, {1 << 40, 0}}}} {
+		signature, err := k.Sign("hpips-1", secretOf("bob"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := [][2]uint64{}
+		for _, p := range k.Parts {
+			parts = append(parts, [2]uint64{p.Deal, p.Number})
+		}
+		all.Keep = append(all.Keep, kept{"hpips-1", k.Epoch, k.Leaves, parts, signature})
 	}
 	c := Challenge{sha256.Sum256([]byte("seed")), sha256.Sum256([]byte("alice")), 12}
 	signature, err := c.Witness("hpips-1", secretOf("bob"))

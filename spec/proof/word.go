@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
@@ -9,10 +10,11 @@ import (
 
 const (
 	holdPrefix    = "hpips/hold/v1\x00"
+	keepPrefix    = "hpips/keep/v1\x00"
 	witnessPrefix = "hpips/witness/v1\x00"
 )
 
-// MaxHold is how many segments one word names.
+// MaxHold is how many segments, or parts, one word names.
 const MaxHold = 64
 
 // ErrHold is why something is no word of a holder.
@@ -49,6 +51,57 @@ func (h Hold) Sign(chain string, secret ed25519.PrivateKey) ([]byte, error) {
 // CheckSigned checks a node's signature: ErrHold means that there is nothing to sign, ErrSignature that it is not this node's.
 func (h Hold) CheckSigned(chain string, node [32]byte, signature []byte) error {
 	b, err := h.signed(chain, node)
+	if err != nil {
+		return err
+	}
+	return check(node, b, signature)
+}
+
+// Part is one of the parts in which an object of a user is kept: which deal it belongs to, and which of its parts it is, from 0.
+type Part struct{ Deal, Number uint64 }
+
+// Compare orders parts: by deal, then by number.
+func (p Part) Compare(q Part) int {
+	return cmp.Or(cmp.Compare(p.Deal, q.Deal), cmp.Compare(p.Number, q.Number))
+}
+
+// Keep is what a node says in an epoch about deals: that it has these parts, and whether it leaves: it takes nothing more, and keeps what it has until others do.
+type Keep struct {
+	Epoch  uint64
+	Leaves bool
+	Parts  []Part // rising, MaxHold at most
+}
+
+// signed is the prefix, then chain, node, epoch, 1 if it leaves or else 0, how many parts there are, and of each deal and number.
+func (k Keep) signed(chain string, node [32]byte) ([]byte, error) {
+	if len(chain) < 1 || len(chain) > MaxChainID || len(k.Parts) > MaxHold {
+		return nil, fmt.Errorf("proof: %w: %d parts on a chain named with %d bytes", ErrHold, len(k.Parts), len(chain))
+	}
+	leaves := uint64(0)
+	if k.Leaves {
+		leaves = 1
+	}
+	b := begun(keepPrefix, chain, node)
+	for _, n := range []uint64{k.Epoch, leaves, uint64(len(k.Parts))} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	for i, p := range k.Parts {
+		if p.Deal == 0 || i > 0 && k.Parts[i-1].Compare(p) >= 0 {
+			return nil, fmt.Errorf("proof: %w: part %d of deal %d is out of order", ErrHold, p.Number, p.Deal)
+		}
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, p.Deal), p.Number)
+	}
+	return b, nil
+}
+
+// Sign says it by a node's key.
+func (k Keep) Sign(chain string, secret ed25519.PrivateKey) ([]byte, error) {
+	return sign(secret, func(node [32]byte) ([]byte, error) { return k.signed(chain, node) })
+}
+
+// CheckSigned checks a node's signature: ErrHold means that there is nothing to sign, ErrSignature that it is not this node's.
+func (k Keep) CheckSigned(chain string, node [32]byte, signature []byte) error {
+	b, err := k.signed(chain, node)
 	if err != nil {
 		return err
 	}

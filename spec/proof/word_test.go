@@ -56,3 +56,37 @@ func TestAHoldersAndAnAuditorsWord(t *testing.T) {
 		t.Error("half a key signs")
 	}
 }
+
+// What bob says of parts of deals is his word about these alone.
+func TestAKeepersWord(t *testing.T) {
+	const chain = "hpips-1"
+	bob, key := secretOf("bob"), [32]byte(secretOf("bob")[32:])
+	parts := []Part{{1, 5}, {2, 0}}
+	k := Keep{7, false, parts}
+	said, err := k.Sign(chain, bob)
+	if err := errors.Join(err, k.CheckSigned(chain, key, said)); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"another epoch": Keep{8, false, parts}.CheckSigned(chain, key, said),
+		"that he stays": Keep{7, true, parts}.CheckSigned(chain, key, said),
+		"fewer parts":   Keep{7, false, parts[:1]}.CheckSigned(chain, key, said),
+		"other parts":   Keep{7, false, []Part{{1, 5}, {2, 1}}}.CheckSigned(chain, key, said),
+		"another chain": k.CheckSigned("hpips-2", key, said),
+		"another node":  k.CheckSigned(chain, [32]byte(secretOf("carol")[32:]), said),
+		"segments":      Hold{7, []uint64{0}}.CheckSigned(chain, key, said),
+	} {
+		if err == nil {
+			t.Errorf("%s: it is taken", what)
+		}
+	}
+	many := make([]Part, MaxHold+1)
+	for i := range many {
+		many[i] = Part{uint64(i + 1), 0}
+	}
+	for what, bad := range map[string][]Part{"deal 0": {{0, 1}}, "one twice": {{2, 2}, {2, 2}}, "falling": {{3, 0}, {2, 9}}, "too many": many} {
+		if _, err := (Keep{1, false, bad}).Sign(chain, bob); !errors.Is(err, ErrHold) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

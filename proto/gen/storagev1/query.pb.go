@@ -331,6 +331,226 @@ func (m *QueryCopiesResponse) GetMay() bool {
 	return false
 }
 
+type QueryRowRequest struct {
+	Node       []byte             `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Pagination *query.PageRequest `protobuf:"bytes,2,opt,name=pagination,proto3" json:"pagination,omitempty"`
+}
+
+func (m *QueryRowRequest) Reset()         { *m = QueryRowRequest{} }
+func (m *QueryRowRequest) String() string { return proto.CompactTextString(m) }
+func (*QueryRowRequest) ProtoMessage()    {}
+func (*QueryRowRequest) Descriptor() ([]byte, []int) {
+	return fileDescriptor_fe6d27b5337364da, []int{6}
+}
+func (m *QueryRowRequest) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryRowRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryRowRequest.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryRowRequest) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryRowRequest.Merge(m, src)
+}
+func (m *QueryRowRequest) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryRowRequest) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryRowRequest.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryRowRequest proto.InternalMessageInfo
+
+func (m *QueryRowRequest) GetNode() []byte {
+	if m != nil {
+		return m.Node
+	}
+	return nil
+}
+
+func (m *QueryRowRequest) GetPagination() *query.PageRequest {
+	if m != nil {
+		return m.Pagination
+	}
+	return nil
+}
+
+type QueryRowResponse struct {
+	Pieces     []Held              `protobuf:"bytes,1,rep,name=pieces,proto3" json:"pieces"`
+	Pagination *query.PageResponse `protobuf:"bytes,2,opt,name=pagination,proto3" json:"pagination,omitempty"`
+}
+
+func (m *QueryRowResponse) Reset()         { *m = QueryRowResponse{} }
+func (m *QueryRowResponse) String() string { return proto.CompactTextString(m) }
+func (*QueryRowResponse) ProtoMessage()    {}
+func (*QueryRowResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_fe6d27b5337364da, []int{7}
+}
+func (m *QueryRowResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryRowResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryRowResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryRowResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryRowResponse.Merge(m, src)
+}
+func (m *QueryRowResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryRowResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryRowResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryRowResponse proto.InternalMessageInfo
+
+func (m *QueryRowResponse) GetPieces() []Held {
+	if m != nil {
+		return m.Pieces
+	}
+	return nil
+}
+
+func (m *QueryRowResponse) GetPagination() *query.PageResponse {
+	if m != nil {
+		return m.Pagination
+	}
+	return nil
+}
+
+type QueryOffersRequest struct {
+	// May be empty: only numbers are asked for.
+	Node []byte `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Deals after this one.
+	After uint64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
+}
+
+func (m *QueryOffersRequest) Reset()         { *m = QueryOffersRequest{} }
+func (m *QueryOffersRequest) String() string { return proto.CompactTextString(m) }
+func (*QueryOffersRequest) ProtoMessage()    {}
+func (*QueryOffersRequest) Descriptor() ([]byte, []int) {
+	return fileDescriptor_fe6d27b5337364da, []int{8}
+}
+func (m *QueryOffersRequest) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryOffersRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryOffersRequest.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryOffersRequest) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryOffersRequest.Merge(m, src)
+}
+func (m *QueryOffersRequest) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryOffersRequest) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryOffersRequest.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryOffersRequest proto.InternalMessageInfo
+
+func (m *QueryOffersRequest) GetNode() []byte {
+	if m != nil {
+		return m.Node
+	}
+	return nil
+}
+
+func (m *QueryOffersRequest) GetAfter() uint64 {
+	if m != nil {
+		return m.After
+	}
+	return 0
+}
+
+type QueryOffersResponse struct {
+	// One of a deal at most, 64 in all.
+	Offers []Part `protobuf:"bytes,1,rep,name=offers,proto3" json:"offers"`
+	// Nodes that are there, and how many of them may keep parts of one deal: those of one owner, or of one network, may count once.
+	Nodes    uint32 `protobuf:"varint,2,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	Eligible uint32 `protobuf:"varint,3,opt,name=eligible,proto3" json:"eligible,omitempty"`
+}
+
+func (m *QueryOffersResponse) Reset()         { *m = QueryOffersResponse{} }
+func (m *QueryOffersResponse) String() string { return proto.CompactTextString(m) }
+func (*QueryOffersResponse) ProtoMessage()    {}
+func (*QueryOffersResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_fe6d27b5337364da, []int{9}
+}
+func (m *QueryOffersResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryOffersResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryOffersResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryOffersResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryOffersResponse.Merge(m, src)
+}
+func (m *QueryOffersResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryOffersResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryOffersResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryOffersResponse proto.InternalMessageInfo
+
+func (m *QueryOffersResponse) GetOffers() []Part {
+	if m != nil {
+		return m.Offers
+	}
+	return nil
+}
+
+func (m *QueryOffersResponse) GetNodes() uint32 {
+	if m != nil {
+		return m.Nodes
+	}
+	return 0
+}
+
+func (m *QueryOffersResponse) GetEligible() uint32 {
+	if m != nil {
+		return m.Eligible
+	}
+	return 0
+}
+
 type QueryAskedRequest struct {
 	Node []byte `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 }
@@ -339,7 +559,7 @@ func (m *QueryAskedRequest) Reset()         { *m = QueryAskedRequest{} }
 func (m *QueryAskedRequest) String() string { return proto.CompactTextString(m) }
 func (*QueryAskedRequest) ProtoMessage()    {}
 func (*QueryAskedRequest) Descriptor() ([]byte, []int) {
-	return fileDescriptor_fe6d27b5337364da, []int{6}
+	return fileDescriptor_fe6d27b5337364da, []int{10}
 }
 func (m *QueryAskedRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -381,13 +601,16 @@ type Place struct {
 	Root    []byte `protobuf:"bytes,2,opt,name=root,proto3" json:"root,omitempty"`
 	Length  uint64 `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"`
 	Leaf    uint64 `protobuf:"varint,4,opt,name=leaf,proto3" json:"leaf,omitempty"`
+	// Where segment is 0: the part of a deal.
+	Deal uint64 `protobuf:"varint,5,opt,name=deal,proto3" json:"deal,omitempty"`
+	Part uint64 `protobuf:"varint,6,opt,name=part,proto3" json:"part,omitempty"`
 }
 
 func (m *Place) Reset()         { *m = Place{} }
 func (m *Place) String() string { return proto.CompactTextString(m) }
 func (*Place) ProtoMessage()    {}
 func (*Place) Descriptor() ([]byte, []int) {
-	return fileDescriptor_fe6d27b5337364da, []int{7}
+	return fileDescriptor_fe6d27b5337364da, []int{11}
 }
 func (m *Place) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -444,6 +667,20 @@ func (m *Place) GetLeaf() uint64 {
 	return 0
 }
 
+func (m *Place) GetDeal() uint64 {
+	if m != nil {
+		return m.Deal
+	}
+	return 0
+}
+
+func (m *Place) GetPart() uint64 {
+	if m != nil {
+		return m.Part
+	}
+	return 0
+}
+
 type QueryAskedResponse struct {
 	Day uint64 `protobuf:"varint,1,opt,name=day,proto3" json:"day,omitempty"`
 	// Empty: nothing is asked yet.
@@ -460,7 +697,7 @@ func (m *QueryAskedResponse) Reset()         { *m = QueryAskedResponse{} }
 func (m *QueryAskedResponse) String() string { return proto.CompactTextString(m) }
 func (*QueryAskedResponse) ProtoMessage()    {}
 func (*QueryAskedResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_fe6d27b5337364da, []int{8}
+	return fileDescriptor_fe6d27b5337364da, []int{12}
 }
 func (m *QueryAskedResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -538,6 +775,10 @@ func init() {
 	proto.RegisterType((*QueryHoldersResponse)(nil), "hpips.storage.v1.QueryHoldersResponse")
 	proto.RegisterType((*QueryCopiesRequest)(nil), "hpips.storage.v1.QueryCopiesRequest")
 	proto.RegisterType((*QueryCopiesResponse)(nil), "hpips.storage.v1.QueryCopiesResponse")
+	proto.RegisterType((*QueryRowRequest)(nil), "hpips.storage.v1.QueryRowRequest")
+	proto.RegisterType((*QueryRowResponse)(nil), "hpips.storage.v1.QueryRowResponse")
+	proto.RegisterType((*QueryOffersRequest)(nil), "hpips.storage.v1.QueryOffersRequest")
+	proto.RegisterType((*QueryOffersResponse)(nil), "hpips.storage.v1.QueryOffersResponse")
 	proto.RegisterType((*QueryAskedRequest)(nil), "hpips.storage.v1.QueryAskedRequest")
 	proto.RegisterType((*Place)(nil), "hpips.storage.v1.Place")
 	proto.RegisterType((*QueryAskedResponse)(nil), "hpips.storage.v1.QueryAskedResponse")
@@ -546,51 +787,63 @@ func init() {
 func init() { proto.RegisterFile("hpips/storage/v1/query.proto", fileDescriptor_fe6d27b5337364da) }
 
 var fileDescriptor_fe6d27b5337364da = []byte{
-	// 695 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0x84, 0x54, 0xcf, 0x6e, 0xd3, 0x4e,
-	0x10, 0x8e, 0x1b, 0xc7, 0xad, 0xf6, 0xd7, 0x9f, 0x54, 0x96, 0x8a, 0xba, 0xa6, 0x4a, 0x83, 0x29,
-	0x6d, 0xd5, 0x83, 0xad, 0x14, 0x81, 0xb8, 0x52, 0x10, 0x70, 0x41, 0x2a, 0x3e, 0x22, 0x71, 0xd8,
-	0xc4, 0x83, 0x63, 0x91, 0x78, 0x5d, 0xef, 0x26, 0x55, 0x55, 0x71, 0x80, 0x27, 0x40, 0xe2, 0xc4,
-	0x1b, 0xf5, 0x58, 0x89, 0x0b, 0x17, 0x10, 0x6a, 0x79, 0x06, 0xce, 0x68, 0x67, 0xd7, 0xa5, 0xc6,
-	0x4d, 0x73, 0x89, 0x66, 0xe7, 0xdf, 0xf7, 0x7d, 0x93, 0x19, 0x93, 0xb5, 0x41, 0x9e, 0xe6, 0x22,
-	0x14, 0x92, 0x17, 0x2c, 0x81, 0x70, 0xd2, 0x0d, 0x0f, 0xc6, 0x50, 0x1c, 0x05, 0x79, 0xc1, 0x25,
-	0xa7, 0x4b, 0x18, 0x0d, 0x4c, 0x34, 0x98, 0x74, 0xbd, 0x9d, 0x3e, 0x17, 0x23, 0x2e, 0xc2, 0x1e,
-	0x13, 0xa0, 0x53, 0xc3, 0x49, 0xb7, 0x07, 0x92, 0x75, 0xc3, 0x9c, 0x25, 0x69, 0xc6, 0x64, 0xca,
-	0x33, 0x5d, 0xed, 0x2d, 0x27, 0x3c, 0xe1, 0x68, 0x86, 0xca, 0x32, 0xde, 0xb5, 0x84, 0xf3, 0x64,
-	0x08, 0x21, 0xcb, 0xd3, 0x90, 0x65, 0x19, 0x97, 0x58, 0x22, 0xca, 0x68, 0x8d, 0x8f, 0x90, 0x4c,
-	0x82, 0x8e, 0xfa, 0xcb, 0x84, 0xbe, 0x52, 0x98, 0xfb, 0xac, 0x60, 0x23, 0x11, 0xc1, 0xc1, 0x18,
-	0x84, 0xf4, 0x5f, 0x92, 0x9b, 0x15, 0xaf, 0xc8, 0x79, 0x26, 0x80, 0x3e, 0x24, 0x4e, 0x8e, 0x1e,
-	0xd7, 0xea, 0x58, 0xdb, 0xff, 0xed, 0xba, 0xc1, 0xbf, 0x6a, 0x02, 0x5d, 0xb1, 0x67, 0x9f, 0xfc,
-	0x58, 0x6f, 0x44, 0x26, 0xdb, 0x7f, 0x63, 0xda, 0xbd, 0xe0, 0xc3, 0x18, 0x8a, 0x12, 0x85, 0x3e,
-	0x23, 0xe4, 0xaf, 0x42, 0xd3, 0x72, 0x33, 0xd0, 0xe3, 0x08, 0xd4, 0x38, 0x02, 0x3d, 0x39, 0x33,
-	0x8e, 0x60, 0x9f, 0x25, 0x60, 0x6a, 0xa3, 0x4b, 0x95, 0xfe, 0x17, 0x8b, 0x2c, 0x57, 0xfb, 0x1b,
-	0xbe, 0x8f, 0xc8, 0xfc, 0x40, 0xbb, 0x5c, 0xab, 0xd3, 0xbc, 0x9a, 0xb0, 0xae, 0x31, 0x84, 0xcb,
-	0x74, 0xfa, 0xbc, 0x42, 0x6d, 0x0e, 0xa9, 0x6d, 0xcd, 0xa4, 0xa6, 0x61, 0x2b, 0xdc, 0xf6, 0xcc,
-	0x7c, 0x9f, 0xf0, 0x3c, 0x85, 0x0b, 0xe5, 0x2e, 0x99, 0x17, 0x90, 0x8c, 0x20, 0x93, 0x28, 0xdb,
-	0x8e, 0xca, 0x27, 0xa5, 0xc4, 0xce, 0x78, 0x0c, 0x08, 0xb9, 0x18, 0xa1, 0xed, 0x27, 0x66, 0x7c,
-	0x65, 0x0f, 0xa3, 0x8e, 0x12, 0x7b, 0x98, 0x66, 0x80, 0xd2, 0x16, 0x23, 0xb4, 0x95, 0x6f, 0x00,
-	0xc3, 0xd8, 0x9d, 0xd3, 0x3e, 0x65, 0xd3, 0x5b, 0xc4, 0x39, 0x64, 0x99, 0x84, 0xd8, 0x6d, 0x76,
-	0xac, 0xed, 0xff, 0x23, 0xf3, 0xa2, 0x4b, 0xa4, 0x39, 0x62, 0x47, 0xae, 0xdd, 0xb1, 0xb6, 0x17,
-	0x22, 0x65, 0xfa, 0x5b, 0xe4, 0x06, 0x02, 0x3d, 0x16, 0xef, 0x20, 0x2e, 0xb9, 0x96, 0x8c, 0xac,
-	0x4b, 0x8c, 0x18, 0x69, 0xed, 0x0f, 0x59, 0x1f, 0xae, 0x17, 0x52, 0x70, 0x2e, 0x4b, 0x21, 0xca,
-	0x56, 0x4c, 0x86, 0x90, 0x25, 0x72, 0x80, 0x4c, 0xec, 0xc8, 0xbc, 0x50, 0x09, 0xb0, 0xb7, 0x48,
-	0xc5, 0x8e, 0xd0, 0xf6, 0xbf, 0x5b, 0x66, 0x72, 0x86, 0x8c, 0x11, 0xbd, 0x44, 0x9a, 0x31, 0x3b,
-	0x32, 0x60, 0xca, 0x54, 0xc5, 0x02, 0x20, 0x2e, 0x81, 0x94, 0xad, 0x16, 0x55, 0xff, 0x93, 0x08,
-	0x34, 0xfb, 0x7f, 0x37, 0xd9, 0xf4, 0x01, 0x71, 0x72, 0xa5, 0x4b, 0xb8, 0x36, 0xee, 0xcb, 0xca,
-	0x15, 0x0b, 0xae, 0xe2, 0x17, 0xfb, 0x8d, 0xc9, 0xd4, 0x23, 0x0b, 0x6c, 0x1c, 0xa7, 0x92, 0x17,
-	0xc2, 0x6d, 0xe1, 0xe4, 0x2f, 0xde, 0x4a, 0x73, 0x06, 0x10, 0x43, 0xec, 0x3a, 0x7a, 0xfa, 0xfa,
-	0xb5, 0xfb, 0xbb, 0x49, 0x5a, 0xa8, 0x8f, 0x1e, 0x12, 0x47, 0x5f, 0x0d, 0xdd, 0xa8, 0xc3, 0xd5,
-	0x8f, 0xd3, 0xbb, 0x37, 0x23, 0x4b, 0x4f, 0xca, 0xef, 0x7c, 0xfc, 0xfa, 0xeb, 0xf3, 0x9c, 0x47,
-	0xdd, 0xb0, 0xf6, 0x01, 0xd0, 0x67, 0x49, 0x8f, 0xc9, 0xbc, 0xb9, 0x18, 0x3a, 0xad, 0x67, 0xf5,
-	0x62, 0xbd, 0xcd, 0x59, 0x69, 0x06, 0xfb, 0x0e, 0x62, 0xdf, 0xa6, 0xab, 0x75, 0xec, 0xf2, 0xc2,
-	0x3e, 0x58, 0xc4, 0xd1, 0x0b, 0x3d, 0x55, 0x76, 0xe5, 0x66, 0xa6, 0xca, 0xae, 0x5e, 0x85, 0xbf,
-	0x83, 0xd0, 0x1b, 0xd4, 0xaf, 0x43, 0xf7, 0x31, 0x33, 0x3c, 0x36, 0x2b, 0xfa, 0x9e, 0x0a, 0xd2,
-	0xc2, 0xed, 0xa2, 0x77, 0xa7, 0xf4, 0xbe, 0x7c, 0x08, 0xde, 0xc6, 0xf5, 0x49, 0x06, 0x7f, 0x1d,
-	0xf1, 0x57, 0xe9, 0x4a, 0x1d, 0x9f, 0xa9, 0xc4, 0xbd, 0xa7, 0x27, 0x67, 0x6d, 0xeb, 0xf4, 0xac,
-	0x6d, 0xfd, 0x3c, 0x6b, 0x5b, 0x9f, 0xce, 0xdb, 0x8d, 0xd3, 0xf3, 0x76, 0xe3, 0xdb, 0x79, 0xbb,
-	0xf1, 0x7a, 0x27, 0x49, 0xe5, 0x60, 0xdc, 0x0b, 0xfa, 0x7c, 0x64, 0x8a, 0xf5, 0xaf, 0xf9, 0xe0,
-	0x43, 0x56, 0x36, 0x9b, 0x74, 0x7b, 0x0e, 0x3a, 0xef, 0xff, 0x09, 0x00, 0x00, 0xff, 0xff, 0x5a,
-	0xf5, 0xdc, 0x84, 0x6e, 0x06, 0x00, 0x00,
+	// 887 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xac, 0x56, 0xcf, 0x6f, 0xe3, 0x44,
+	0x14, 0xae, 0x1b, 0x27, 0x5d, 0x0d, 0x5b, 0x51, 0x86, 0xb2, 0x75, 0xc3, 0x92, 0xcd, 0x9a, 0xb2,
+	0x5b, 0xf5, 0x60, 0x2b, 0xcb, 0x0f, 0x71, 0x42, 0xa2, 0x20, 0xe0, 0x82, 0x28, 0x3e, 0x22, 0x71,
+	0x98, 0xc4, 0xaf, 0x8e, 0xb5, 0x8e, 0xc7, 0xeb, 0x99, 0x36, 0x54, 0xab, 0x3d, 0xc0, 0x8d, 0x1b,
+	0x88, 0x13, 0xff, 0xd1, 0x1e, 0x57, 0xe2, 0xc2, 0x01, 0x10, 0x6a, 0xf9, 0x43, 0xd0, 0xbc, 0x79,
+	0x4e, 0xea, 0x75, 0x9d, 0x48, 0x88, 0x4b, 0xf4, 0xe6, 0xcd, 0x7b, 0xf3, 0x7d, 0xdf, 0x7b, 0xcf,
+	0x4f, 0x61, 0x77, 0xa7, 0x45, 0x5a, 0xa8, 0x50, 0x69, 0x59, 0x8a, 0x04, 0xc2, 0xf3, 0x51, 0xf8,
+	0xe4, 0x0c, 0xca, 0x8b, 0xa0, 0x28, 0xa5, 0x96, 0x7c, 0x07, 0x6f, 0x03, 0xba, 0x0d, 0xce, 0x47,
+	0xfd, 0xa3, 0x89, 0x54, 0x33, 0xa9, 0xc2, 0xb1, 0x50, 0x60, 0x43, 0xc3, 0xf3, 0xd1, 0x18, 0xb4,
+	0x18, 0x85, 0x85, 0x48, 0xd2, 0x5c, 0xe8, 0x54, 0xe6, 0x36, 0xbb, 0xbf, 0x9b, 0xc8, 0x44, 0xa2,
+	0x19, 0x1a, 0x8b, 0xbc, 0x77, 0x13, 0x29, 0x93, 0x0c, 0x42, 0x51, 0xa4, 0xa1, 0xc8, 0x73, 0xa9,
+	0x31, 0x45, 0x55, 0xb7, 0x0d, 0x3e, 0x4a, 0x0b, 0x0d, 0x74, 0xbb, 0xdf, 0xb8, 0xd5, 0xdf, 0xd9,
+	0x2b, 0x7f, 0x97, 0xf1, 0xaf, 0x0d, 0x9d, 0x13, 0x51, 0x8a, 0x99, 0x8a, 0xe0, 0xc9, 0x19, 0x28,
+	0xed, 0x7f, 0xc9, 0x5e, 0xaf, 0x79, 0x55, 0x21, 0x73, 0x05, 0xfc, 0x03, 0xd6, 0x2b, 0xd0, 0xe3,
+	0x39, 0x43, 0xe7, 0xf0, 0x95, 0x47, 0x5e, 0xf0, 0xb2, 0xd0, 0xc0, 0x66, 0x1c, 0xbb, 0xcf, 0xff,
+	0xba, 0xb7, 0x11, 0x51, 0xb4, 0xff, 0x2d, 0x3d, 0xf7, 0x85, 0xcc, 0x62, 0x28, 0x2b, 0x14, 0xfe,
+	0x19, 0x63, 0x4b, 0xf1, 0xf4, 0xe4, 0x83, 0xc0, 0x56, 0x2a, 0x30, 0x95, 0x0a, 0x6c, 0x51, 0xa9,
+	0x52, 0xc1, 0x89, 0x48, 0x80, 0x72, 0xa3, 0x6b, 0x99, 0xfe, 0xaf, 0x0e, 0xdb, 0xad, 0xbf, 0x4f,
+	0x7c, 0x3f, 0x64, 0x5b, 0x53, 0xeb, 0xf2, 0x9c, 0x61, 0xe7, 0x66, 0xc2, 0x36, 0x87, 0x08, 0x57,
+	0xe1, 0xfc, 0xf3, 0x1a, 0xb5, 0x4d, 0xa4, 0xf6, 0x70, 0x2d, 0x35, 0x0b, 0x5b, 0xe3, 0x76, 0x4c,
+	0xf5, 0xfd, 0x44, 0x16, 0x29, 0x2c, 0x94, 0x7b, 0x6c, 0x4b, 0x41, 0x32, 0x83, 0x5c, 0xa3, 0x6c,
+	0x37, 0xaa, 0x8e, 0x9c, 0x33, 0x37, 0x97, 0x31, 0x20, 0xe4, 0xed, 0x08, 0x6d, 0x3f, 0xa1, 0xf2,
+	0x55, 0x6f, 0x90, 0x3a, 0xce, 0xdc, 0x2c, 0xcd, 0x01, 0xa5, 0xdd, 0x8e, 0xd0, 0x36, 0xbe, 0x29,
+	0x64, 0xb1, 0xb7, 0x69, 0x7d, 0xc6, 0xe6, 0x77, 0x58, 0x6f, 0x2e, 0x72, 0x0d, 0xb1, 0xd7, 0x19,
+	0x3a, 0x87, 0xdb, 0x11, 0x9d, 0xf8, 0x0e, 0xeb, 0xcc, 0xc4, 0x85, 0xe7, 0x0e, 0x9d, 0xc3, 0x5b,
+	0x91, 0x31, 0xfd, 0x19, 0x7b, 0x15, 0x81, 0x22, 0x39, 0xaf, 0x98, 0x56, 0x7c, 0x9c, 0x25, 0x9f,
+	0x97, 0xfa, 0xb6, 0xf9, 0x9f, 0xfb, 0xf6, 0xb3, 0xc3, 0x76, 0x96, 0x78, 0xa4, 0xea, 0x3d, 0xd6,
+	0x2b, 0x52, 0x98, 0x40, 0xd5, 0xb2, 0x3b, 0x37, 0xb4, 0x0c, 0xb2, 0x78, 0x31, 0x61, 0x18, 0xfb,
+	0xff, 0xf5, 0xeb, 0x23, 0xea, 0xd7, 0x57, 0xa7, 0xa7, 0xd7, 0x26, 0xf5, 0xa6, 0x2a, 0xec, 0xb2,
+	0xae, 0x38, 0xd5, 0x50, 0x22, 0x9a, 0x1b, 0xd9, 0x83, 0xff, 0x8c, 0x7a, 0x55, 0xe5, 0x2f, 0x55,
+	0x49, 0xf4, 0xb4, 0xab, 0x3a, 0x11, 0xa5, 0xae, 0x54, 0xd9, 0x58, 0x03, 0x61, 0xa0, 0x14, 0x42,
+	0x6c, 0x47, 0xf6, 0xc0, 0xfb, 0xec, 0x16, 0x64, 0x69, 0x92, 0x8e, 0x33, 0xa0, 0x8e, 0x2e, 0xce,
+	0xfe, 0x43, 0xf6, 0x1a, 0xc2, 0x7f, 0xac, 0x1e, 0x43, 0xbc, 0x82, 0xbd, 0xff, 0xa3, 0xc3, 0xba,
+	0x27, 0x99, 0x98, 0xc0, 0xea, 0x59, 0x2c, 0xa5, 0xd4, 0xd5, 0x2c, 0x1a, 0xdb, 0x0c, 0x53, 0x06,
+	0x79, 0xa2, 0xa7, 0x08, 0xed, 0x46, 0x74, 0xc2, 0x61, 0x04, 0x71, 0x8a, 0xd3, 0xe4, 0x46, 0x68,
+	0x1b, 0x5f, 0x0c, 0x22, 0xf3, 0xba, 0xd6, 0x67, 0x6c, 0xe3, 0x2b, 0x44, 0xa9, 0xbd, 0x9e, 0xf5,
+	0x19, 0xdb, 0xff, 0xd3, 0xa1, 0xa2, 0x13, 0x6b, 0xaa, 0xd9, 0x0e, 0xeb, 0xc4, 0xe2, 0x82, 0x48,
+	0x19, 0xd3, 0x24, 0x2b, 0x80, 0xb8, 0x22, 0x64, 0x6c, 0xb3, 0x93, 0xec, 0x47, 0x8b, 0x84, 0xd6,
+	0x7f, 0xe2, 0x14, 0xcd, 0xdf, 0x67, 0xbd, 0xc2, 0xe8, 0x57, 0x9e, 0x8b, 0x1d, 0xd9, 0xbb, 0xa1,
+	0x23, 0xe6, 0x7e, 0x31, 0x68, 0x18, 0x6c, 0x8a, 0x2f, 0xce, 0xe2, 0x54, 0xcb, 0x52, 0x79, 0x5d,
+	0xfc, 0xc8, 0x16, 0x67, 0x53, 0x9b, 0x1c, 0x20, 0x86, 0x18, 0xd5, 0x6d, 0x47, 0x74, 0x7a, 0xf4,
+	0x47, 0x97, 0x75, 0x51, 0x1f, 0x9f, 0xb3, 0x9e, 0x5d, 0x90, 0xfc, 0xa0, 0x09, 0xd7, 0xdc, 0xc3,
+	0xfd, 0x77, 0xd6, 0x44, 0xd9, 0x4a, 0xf9, 0xc3, 0x1f, 0x7e, 0xfb, 0xe7, 0x97, 0xcd, 0x3e, 0xf7,
+	0xc2, 0xc6, 0xa2, 0xb7, 0x1b, 0x98, 0x3f, 0x65, 0x5b, 0xb4, 0x1c, 0x79, 0xdb, 0x9b, 0xf5, 0xe5,
+	0xdc, 0x7f, 0xb0, 0x2e, 0x8c, 0xb0, 0xef, 0x23, 0xf6, 0x9b, 0x7c, 0xbf, 0x89, 0x5d, 0x2d, 0xd3,
+	0xef, 0x1d, 0xd6, 0xb3, 0xbb, 0xab, 0x55, 0x76, 0x6d, 0x3d, 0xb6, 0xca, 0xae, 0x2f, 0x40, 0xff,
+	0x08, 0xa1, 0x0f, 0xb8, 0xdf, 0x84, 0x9e, 0x60, 0x64, 0xf8, 0x94, 0x46, 0xf9, 0x19, 0x7f, 0xcc,
+	0x3a, 0x91, 0x9c, 0xf3, 0xfb, 0x2d, 0x2f, 0x2f, 0x37, 0x5e, 0xdf, 0x5f, 0x15, 0x42, 0xc8, 0x6f,
+	0x21, 0xf2, 0x1e, 0x7f, 0xa3, 0x89, 0x5c, 0xca, 0xb9, 0x69, 0xb3, 0xfd, 0xfe, 0x5b, 0xf5, 0xd6,
+	0xd6, 0x4b, 0xab, 0xde, 0xfa, 0x12, 0x59, 0xd5, 0x66, 0x5a, 0x18, 0x8a, 0x75, 0xf1, 0x1b, 0xe2,
+	0x6f, 0xb7, 0xbc, 0x78, 0x7d, 0x2f, 0xf4, 0x0f, 0x56, 0x07, 0x11, 0xea, 0x3d, 0x44, 0xdd, 0xe7,
+	0x7b, 0x4d, 0x54, 0x61, 0x02, 0x8f, 0x3f, 0x7d, 0x7e, 0x39, 0x70, 0x5e, 0x5c, 0x0e, 0x9c, 0xbf,
+	0x2f, 0x07, 0xce, 0x4f, 0x57, 0x83, 0x8d, 0x17, 0x57, 0x83, 0x8d, 0xdf, 0xaf, 0x06, 0x1b, 0xdf,
+	0x1c, 0x25, 0xa9, 0x9e, 0x9e, 0x8d, 0x83, 0x89, 0x9c, 0x51, 0xb2, 0xfd, 0xa5, 0x3f, 0x37, 0x90,
+	0x57, 0x8f, 0x9d, 0x8f, 0xc6, 0x3d, 0x74, 0xbe, 0xfb, 0x6f, 0x00, 0x00, 0x00, 0xff, 0xff, 0x66,
+	0x56, 0xf0, 0x4e, 0x5a, 0x09, 0x00, 0x00,
 }
 
 // Reference imports to suppress errors if they are not otherwise used.
@@ -610,6 +863,10 @@ type QueryClient interface {
 	Holders(ctx context.Context, in *QueryHoldersRequest, opts ...grpc.CallOption) (*QueryHoldersResponse, error)
 	// Copies tells who is to keep a segment of the archive, and who does.
 	Copies(ctx context.Context, in *QueryCopiesRequest, opts ...grpc.CallOption) (*QueryCopiesResponse, error)
+	// Row lists what a holder keeps.
+	Row(ctx context.Context, in *QueryRowRequest, opts ...grpc.CallOption) (*QueryRowResponse, error)
+	// Offers lists parts of deals that a node may take now, and how many nodes may hold a deal.
+	Offers(ctx context.Context, in *QueryOffersRequest, opts ...grpc.CallOption) (*QueryOffersResponse, error)
 	// Asked tells what a holder is asked today.
 	Asked(ctx context.Context, in *QueryAskedRequest, opts ...grpc.CallOption) (*QueryAskedResponse, error)
 }
@@ -649,6 +906,24 @@ func (c *queryClient) Copies(ctx context.Context, in *QueryCopiesRequest, opts .
 	return out, nil
 }
 
+func (c *queryClient) Row(ctx context.Context, in *QueryRowRequest, opts ...grpc.CallOption) (*QueryRowResponse, error) {
+	out := new(QueryRowResponse)
+	err := c.cc.Invoke(ctx, "/hpips.storage.v1.Query/Row", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queryClient) Offers(ctx context.Context, in *QueryOffersRequest, opts ...grpc.CallOption) (*QueryOffersResponse, error) {
+	out := new(QueryOffersResponse)
+	err := c.cc.Invoke(ctx, "/hpips.storage.v1.Query/Offers", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *queryClient) Asked(ctx context.Context, in *QueryAskedRequest, opts ...grpc.CallOption) (*QueryAskedResponse, error) {
 	out := new(QueryAskedResponse)
 	err := c.cc.Invoke(ctx, "/hpips.storage.v1.Query/Asked", in, out, opts...)
@@ -665,6 +940,10 @@ type QueryServer interface {
 	Holders(context.Context, *QueryHoldersRequest) (*QueryHoldersResponse, error)
 	// Copies tells who is to keep a segment of the archive, and who does.
 	Copies(context.Context, *QueryCopiesRequest) (*QueryCopiesResponse, error)
+	// Row lists what a holder keeps.
+	Row(context.Context, *QueryRowRequest) (*QueryRowResponse, error)
+	// Offers lists parts of deals that a node may take now, and how many nodes may hold a deal.
+	Offers(context.Context, *QueryOffersRequest) (*QueryOffersResponse, error)
 	// Asked tells what a holder is asked today.
 	Asked(context.Context, *QueryAskedRequest) (*QueryAskedResponse, error)
 }
@@ -681,6 +960,12 @@ func (*UnimplementedQueryServer) Holders(ctx context.Context, req *QueryHoldersR
 }
 func (*UnimplementedQueryServer) Copies(ctx context.Context, req *QueryCopiesRequest) (*QueryCopiesResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Copies not implemented")
+}
+func (*UnimplementedQueryServer) Row(ctx context.Context, req *QueryRowRequest) (*QueryRowResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Row not implemented")
+}
+func (*UnimplementedQueryServer) Offers(ctx context.Context, req *QueryOffersRequest) (*QueryOffersResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Offers not implemented")
 }
 func (*UnimplementedQueryServer) Asked(ctx context.Context, req *QueryAskedRequest) (*QueryAskedResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Asked not implemented")
@@ -744,6 +1029,42 @@ func _Query_Copies_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Query_Row_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryRowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServer).Row(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/hpips.storage.v1.Query/Row",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServer).Row(ctx, req.(*QueryRowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Query_Offers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryOffersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServer).Offers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/hpips.storage.v1.Query/Offers",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServer).Offers(ctx, req.(*QueryOffersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Query_Asked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(QueryAskedRequest)
 	if err := dec(in); err != nil {
@@ -778,6 +1099,14 @@ var _Query_serviceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Copies",
 			Handler:    _Query_Copies_Handler,
+		},
+		{
+			MethodName: "Row",
+			Handler:    _Query_Row_Handler,
+		},
+		{
+			MethodName: "Offers",
+			Handler:    _Query_Offers_Handler,
 		},
 		{
 			MethodName: "Asked",
@@ -1019,6 +1348,179 @@ func (m *QueryCopiesResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *QueryRowRequest) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryRowRequest) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryRowRequest) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Pagination != nil {
+		{
+			size, err := m.Pagination.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintQuery(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Node) > 0 {
+		i -= len(m.Node)
+		copy(dAtA[i:], m.Node)
+		i = encodeVarintQuery(dAtA, i, uint64(len(m.Node)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *QueryRowResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryRowResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryRowResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Pagination != nil {
+		{
+			size, err := m.Pagination.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintQuery(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Pieces) > 0 {
+		for iNdEx := len(m.Pieces) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Pieces[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintQuery(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0xa
+		}
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *QueryOffersRequest) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryOffersRequest) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryOffersRequest) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.After != 0 {
+		i = encodeVarintQuery(dAtA, i, uint64(m.After))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Node) > 0 {
+		i -= len(m.Node)
+		copy(dAtA[i:], m.Node)
+		i = encodeVarintQuery(dAtA, i, uint64(len(m.Node)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *QueryOffersResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryOffersResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryOffersResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Eligible != 0 {
+		i = encodeVarintQuery(dAtA, i, uint64(m.Eligible))
+		i--
+		dAtA[i] = 0x18
+	}
+	if m.Nodes != 0 {
+		i = encodeVarintQuery(dAtA, i, uint64(m.Nodes))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Offers) > 0 {
+		for iNdEx := len(m.Offers) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Offers[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintQuery(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0xa
+		}
+	}
+	return len(dAtA) - i, nil
+}
+
 func (m *QueryAskedRequest) Marshal() (dAtA []byte, err error) {
 	size := m.Size()
 	dAtA = make([]byte, size)
@@ -1069,6 +1571,16 @@ func (m *Place) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.Part != 0 {
+		i = encodeVarintQuery(dAtA, i, uint64(m.Part))
+		i--
+		dAtA[i] = 0x30
+	}
+	if m.Deal != 0 {
+		i = encodeVarintQuery(dAtA, i, uint64(m.Deal))
+		i--
+		dAtA[i] = 0x28
+	}
 	if m.Leaf != 0 {
 		i = encodeVarintQuery(dAtA, i, uint64(m.Leaf))
 		i--
@@ -1273,6 +1785,79 @@ func (m *QueryCopiesResponse) Size() (n int) {
 	return n
 }
 
+func (m *QueryRowRequest) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Node)
+	if l > 0 {
+		n += 1 + l + sovQuery(uint64(l))
+	}
+	if m.Pagination != nil {
+		l = m.Pagination.Size()
+		n += 1 + l + sovQuery(uint64(l))
+	}
+	return n
+}
+
+func (m *QueryRowResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if len(m.Pieces) > 0 {
+		for _, e := range m.Pieces {
+			l = e.Size()
+			n += 1 + l + sovQuery(uint64(l))
+		}
+	}
+	if m.Pagination != nil {
+		l = m.Pagination.Size()
+		n += 1 + l + sovQuery(uint64(l))
+	}
+	return n
+}
+
+func (m *QueryOffersRequest) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Node)
+	if l > 0 {
+		n += 1 + l + sovQuery(uint64(l))
+	}
+	if m.After != 0 {
+		n += 1 + sovQuery(uint64(m.After))
+	}
+	return n
+}
+
+func (m *QueryOffersResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if len(m.Offers) > 0 {
+		for _, e := range m.Offers {
+			l = e.Size()
+			n += 1 + l + sovQuery(uint64(l))
+		}
+	}
+	if m.Nodes != 0 {
+		n += 1 + sovQuery(uint64(m.Nodes))
+	}
+	if m.Eligible != 0 {
+		n += 1 + sovQuery(uint64(m.Eligible))
+	}
+	return n
+}
+
 func (m *QueryAskedRequest) Size() (n int) {
 	if m == nil {
 		return 0
@@ -1304,6 +1889,12 @@ func (m *Place) Size() (n int) {
 	}
 	if m.Leaf != 0 {
 		n += 1 + sovQuery(uint64(m.Leaf))
+	}
+	if m.Deal != 0 {
+		n += 1 + sovQuery(uint64(m.Deal))
+	}
+	if m.Part != 0 {
+		n += 1 + sovQuery(uint64(m.Part))
 	}
 	return n
 }
@@ -1942,6 +2533,471 @@ func (m *QueryCopiesResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+func (m *QueryRowRequest) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryRowRequest: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryRowRequest: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Node", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Node = append(m.Node[:0], dAtA[iNdEx:postIndex]...)
+			if m.Node == nil {
+				m.Node = []byte{}
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Pagination", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Pagination == nil {
+				m.Pagination = &query.PageRequest{}
+			}
+			if err := m.Pagination.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *QueryRowResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryRowResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryRowResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Pieces", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Pieces = append(m.Pieces, Held{})
+			if err := m.Pieces[len(m.Pieces)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Pagination", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Pagination == nil {
+				m.Pagination = &query.PageResponse{}
+			}
+			if err := m.Pagination.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *QueryOffersRequest) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryOffersRequest: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryOffersRequest: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Node", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Node = append(m.Node[:0], dAtA[iNdEx:postIndex]...)
+			if m.Node == nil {
+				m.Node = []byte{}
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field After", wireType)
+			}
+			m.After = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.After |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *QueryOffersResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryOffersResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryOffersResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Offers", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Offers = append(m.Offers, Part{})
+			if err := m.Offers[len(m.Offers)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Nodes", wireType)
+			}
+			m.Nodes = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Nodes |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Eligible", wireType)
+			}
+			m.Eligible = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Eligible |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
 func (m *QueryAskedRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2142,6 +3198,44 @@ func (m *Place) Unmarshal(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.Leaf |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Deal", wireType)
+			}
+			m.Deal = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Deal |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 6:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Part", wireType)
+			}
+			m.Part = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Part |= uint64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}

@@ -147,6 +147,185 @@ func (m *MsgHoldResponse) XXX_DiscardUnknown() {
 
 var xxx_messageInfo_MsgHoldResponse proto.InternalMessageInfo
 
+// Part is one of a deal's.
+type Part struct {
+	Deal uint64 `protobuf:"varint,1,opt,name=deal,proto3" json:"deal,omitempty"`
+	// From 0.
+	Number uint64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+}
+
+func (m *Part) Reset()         { *m = Part{} }
+func (m *Part) String() string { return proto.CompactTextString(m) }
+func (*Part) ProtoMessage()    {}
+func (*Part) Descriptor() ([]byte, []int) {
+	return fileDescriptor_309ffdde665f904f, []int{2}
+}
+func (m *Part) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *Part) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_Part.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *Part) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Part.Merge(m, src)
+}
+func (m *Part) XXX_Size() int {
+	return m.Size()
+}
+func (m *Part) XXX_DiscardUnknown() {
+	xxx_messageInfo_Part.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Part proto.InternalMessageInfo
+
+func (m *Part) GetDeal() uint64 {
+	if m != nil {
+		return m.Deal
+	}
+	return 0
+}
+
+func (m *Part) GetNumber() uint64 {
+	if m != nil {
+		return m.Number
+	}
+	return 0
+}
+
+type MsgKeep struct {
+	// The address of the node key.
+	Sender string `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	Node   []byte `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// In which it is said.
+	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The node takes nothing more, and keeps what it has until others do.
+	Leaves bool `protobuf:"varint,4,opt,name=leaves,proto3" json:"leaves,omitempty"`
+	// Rising, 64 at most.
+	Parts []Part `protobuf:"bytes,5,rep,name=parts,proto3" json:"parts"`
+	// Ed25519 by the node key over spec/proof.Keep.
+	Signature []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"`
+}
+
+func (m *MsgKeep) Reset()         { *m = MsgKeep{} }
+func (m *MsgKeep) String() string { return proto.CompactTextString(m) }
+func (*MsgKeep) ProtoMessage()    {}
+func (*MsgKeep) Descriptor() ([]byte, []int) {
+	return fileDescriptor_309ffdde665f904f, []int{3}
+}
+func (m *MsgKeep) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgKeep) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgKeep.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgKeep) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgKeep.Merge(m, src)
+}
+func (m *MsgKeep) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgKeep) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgKeep.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgKeep proto.InternalMessageInfo
+
+func (m *MsgKeep) GetSender() string {
+	if m != nil {
+		return m.Sender
+	}
+	return ""
+}
+
+func (m *MsgKeep) GetNode() []byte {
+	if m != nil {
+		return m.Node
+	}
+	return nil
+}
+
+func (m *MsgKeep) GetEpoch() uint64 {
+	if m != nil {
+		return m.Epoch
+	}
+	return 0
+}
+
+func (m *MsgKeep) GetLeaves() bool {
+	if m != nil {
+		return m.Leaves
+	}
+	return false
+}
+
+func (m *MsgKeep) GetParts() []Part {
+	if m != nil {
+		return m.Parts
+	}
+	return nil
+}
+
+func (m *MsgKeep) GetSignature() []byte {
+	if m != nil {
+		return m.Signature
+	}
+	return nil
+}
+
+type MsgKeepResponse struct {
+}
+
+func (m *MsgKeepResponse) Reset()         { *m = MsgKeepResponse{} }
+func (m *MsgKeepResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgKeepResponse) ProtoMessage()    {}
+func (*MsgKeepResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_309ffdde665f904f, []int{4}
+}
+func (m *MsgKeepResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgKeepResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgKeepResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgKeepResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgKeepResponse.Merge(m, src)
+}
+func (m *MsgKeepResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgKeepResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgKeepResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgKeepResponse proto.InternalMessageInfo
+
 // Witness is an auditor's word.
 type Witness struct {
 	Auditor []byte `protobuf:"bytes,1,opt,name=auditor,proto3" json:"auditor,omitempty"`
@@ -158,7 +337,7 @@ func (m *Witness) Reset()         { *m = Witness{} }
 func (m *Witness) String() string { return proto.CompactTextString(m) }
 func (*Witness) ProtoMessage()    {}
 func (*Witness) Descriptor() ([]byte, []int) {
-	return fileDescriptor_309ffdde665f904f, []int{2}
+	return fileDescriptor_309ffdde665f904f, []int{5}
 }
 func (m *Witness) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -213,7 +392,7 @@ func (m *MsgVouch) Reset()         { *m = MsgVouch{} }
 func (m *MsgVouch) String() string { return proto.CompactTextString(m) }
 func (*MsgVouch) ProtoMessage()    {}
 func (*MsgVouch) Descriptor() ([]byte, []int) {
-	return fileDescriptor_309ffdde665f904f, []int{3}
+	return fileDescriptor_309ffdde665f904f, []int{6}
 }
 func (m *MsgVouch) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -277,7 +456,7 @@ func (m *MsgVouchResponse) Reset()         { *m = MsgVouchResponse{} }
 func (m *MsgVouchResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgVouchResponse) ProtoMessage()    {}
 func (*MsgVouchResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_309ffdde665f904f, []int{4}
+	return fileDescriptor_309ffdde665f904f, []int{7}
 }
 func (m *MsgVouchResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -317,7 +496,7 @@ func (m *MsgProve) Reset()         { *m = MsgProve{} }
 func (m *MsgProve) String() string { return proto.CompactTextString(m) }
 func (*MsgProve) ProtoMessage()    {}
 func (*MsgProve) Descriptor() ([]byte, []int) {
-	return fileDescriptor_309ffdde665f904f, []int{5}
+	return fileDescriptor_309ffdde665f904f, []int{8}
 }
 func (m *MsgProve) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -367,7 +546,7 @@ func (m *MsgProveResponse) Reset()         { *m = MsgProveResponse{} }
 func (m *MsgProveResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgProveResponse) ProtoMessage()    {}
 func (*MsgProveResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_309ffdde665f904f, []int{6}
+	return fileDescriptor_309ffdde665f904f, []int{9}
 }
 func (m *MsgProveResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -407,7 +586,7 @@ func (m *MsgAccuse) Reset()         { *m = MsgAccuse{} }
 func (m *MsgAccuse) String() string { return proto.CompactTextString(m) }
 func (*MsgAccuse) ProtoMessage()    {}
 func (*MsgAccuse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_309ffdde665f904f, []int{7}
+	return fileDescriptor_309ffdde665f904f, []int{10}
 }
 func (m *MsgAccuse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -457,7 +636,7 @@ func (m *MsgAccuseResponse) Reset()         { *m = MsgAccuseResponse{} }
 func (m *MsgAccuseResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgAccuseResponse) ProtoMessage()    {}
 func (*MsgAccuseResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_309ffdde665f904f, []int{8}
+	return fileDescriptor_309ffdde665f904f, []int{11}
 }
 func (m *MsgAccuseResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -495,7 +674,7 @@ func (m *MsgDoubt) Reset()         { *m = MsgDoubt{} }
 func (m *MsgDoubt) String() string { return proto.CompactTextString(m) }
 func (*MsgDoubt) ProtoMessage()    {}
 func (*MsgDoubt) Descriptor() ([]byte, []int) {
-	return fileDescriptor_309ffdde665f904f, []int{9}
+	return fileDescriptor_309ffdde665f904f, []int{12}
 }
 func (m *MsgDoubt) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -547,7 +726,7 @@ func (m *MsgDoubtResponse) Reset()         { *m = MsgDoubtResponse{} }
 func (m *MsgDoubtResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgDoubtResponse) ProtoMessage()    {}
 func (*MsgDoubtResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_309ffdde665f904f, []int{10}
+	return fileDescriptor_309ffdde665f904f, []int{13}
 }
 func (m *MsgDoubtResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -592,7 +771,7 @@ func (m *MsgUpdateParams) Reset()         { *m = MsgUpdateParams{} }
 func (m *MsgUpdateParams) String() string { return proto.CompactTextString(m) }
 func (*MsgUpdateParams) ProtoMessage()    {}
 func (*MsgUpdateParams) Descriptor() ([]byte, []int) {
-	return fileDescriptor_309ffdde665f904f, []int{11}
+	return fileDescriptor_309ffdde665f904f, []int{14}
 }
 func (m *MsgUpdateParams) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -642,7 +821,7 @@ func (m *MsgUpdateParamsResponse) Reset()         { *m = MsgUpdateParamsResponse
 func (m *MsgUpdateParamsResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgUpdateParamsResponse) ProtoMessage()    {}
 func (*MsgUpdateParamsResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_309ffdde665f904f, []int{12}
+	return fileDescriptor_309ffdde665f904f, []int{15}
 }
 func (m *MsgUpdateParamsResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -674,6 +853,9 @@ var xxx_messageInfo_MsgUpdateParamsResponse proto.InternalMessageInfo
 func init() {
 	proto.RegisterType((*MsgHold)(nil), "hpips.storage.v1.MsgHold")
 	proto.RegisterType((*MsgHoldResponse)(nil), "hpips.storage.v1.MsgHoldResponse")
+	proto.RegisterType((*Part)(nil), "hpips.storage.v1.Part")
+	proto.RegisterType((*MsgKeep)(nil), "hpips.storage.v1.MsgKeep")
+	proto.RegisterType((*MsgKeepResponse)(nil), "hpips.storage.v1.MsgKeepResponse")
 	proto.RegisterType((*Witness)(nil), "hpips.storage.v1.Witness")
 	proto.RegisterType((*MsgVouch)(nil), "hpips.storage.v1.MsgVouch")
 	proto.RegisterType((*MsgVouchResponse)(nil), "hpips.storage.v1.MsgVouchResponse")
@@ -690,51 +872,58 @@ func init() {
 func init() { proto.RegisterFile("hpips/storage/v1/tx.proto", fileDescriptor_309ffdde665f904f) }
 
 var fileDescriptor_309ffdde665f904f = []byte{
-	// 702 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xac, 0x55, 0x4d, 0x6b, 0x14, 0x4d,
-	0x10, 0xde, 0xc9, 0x7e, 0x24, 0x5b, 0x09, 0xbc, 0x49, 0xbf, 0x31, 0x99, 0x1d, 0xe3, 0xba, 0x8e,
-	0x5f, 0xeb, 0x82, 0x3b, 0x49, 0x04, 0x0f, 0xf1, 0x94, 0x25, 0xa0, 0x08, 0x0b, 0x61, 0x44, 0x05,
-	0x11, 0x64, 0xb2, 0xd3, 0xf4, 0x0e, 0x38, 0xd3, 0xc3, 0x74, 0xcf, 0x26, 0x01, 0x11, 0xf1, 0xe8,
-	0xc9, 0x9f, 0xe1, 0x31, 0x07, 0x0f, 0xfe, 0x02, 0xc9, 0x49, 0x82, 0x17, 0x3d, 0x89, 0x24, 0x87,
-	0xfc, 0x0d, 0xd9, 0xee, 0x9e, 0xd9, 0x6f, 0x13, 0x24, 0x97, 0xa1, 0xaa, 0x9f, 0xea, 0xaa, 0xa7,
-	0x1e, 0x9e, 0xde, 0x85, 0x52, 0x3b, 0xf4, 0x42, 0x66, 0x31, 0x4e, 0x23, 0x87, 0x60, 0xab, 0xb3,
-	0x66, 0xf1, 0xbd, 0x7a, 0x18, 0x51, 0x4e, 0xd1, 0xbc, 0x80, 0xea, 0x0a, 0xaa, 0x77, 0xd6, 0x8c,
-	0x05, 0xc7, 0xf7, 0x02, 0x6a, 0x89, 0xaf, 0x2c, 0x32, 0x96, 0x5b, 0x94, 0xf9, 0x94, 0x59, 0x3e,
-	0x23, 0xdd, 0xcb, 0x3e, 0x23, 0x0a, 0x28, 0x49, 0xe0, 0x95, 0xc8, 0x2c, 0x99, 0x28, 0x68, 0x91,
-	0x50, 0x42, 0xe5, 0x79, 0x37, 0x52, 0xa7, 0x2b, 0x23, 0x4c, 0x18, 0x77, 0x38, 0x96, 0xa8, 0xf9,
-	0x55, 0x83, 0xe9, 0x26, 0x23, 0x8f, 0xe8, 0x6b, 0x17, 0xad, 0x42, 0x81, 0xe1, 0xc0, 0xc5, 0x91,
-	0xae, 0x55, 0xb4, 0x6a, 0xb1, 0xa1, 0x7f, 0xff, 0x7c, 0x77, 0x51, 0x4d, 0xd8, 0x74, 0xdd, 0x08,
-	0x33, 0xf6, 0x84, 0x47, 0x5e, 0x40, 0x6c, 0x55, 0x87, 0x10, 0xe4, 0x02, 0xea, 0x62, 0x7d, 0xaa,
-	0xa2, 0x55, 0xe7, 0x6c, 0x11, 0xa3, 0x45, 0xc8, 0xe3, 0x90, 0xb6, 0xda, 0x7a, 0xb6, 0xa2, 0x55,
-	0x73, 0xb6, 0x4c, 0x90, 0x01, 0x33, 0x0c, 0x13, 0x1f, 0x07, 0x9c, 0xe9, 0xb9, 0x4a, 0xb6, 0x9a,
-	0xb3, 0xd3, 0x1c, 0xad, 0x40, 0x91, 0x79, 0x24, 0x70, 0x78, 0x1c, 0x61, 0x3d, 0x2f, 0x5a, 0xf5,
-	0x0e, 0x36, 0x6e, 0xbe, 0x3f, 0x3d, 0xa8, 0xa9, 0x81, 0x1f, 0x4e, 0x0f, 0x6a, 0x97, 0x06, 0xf7,
-	0x51, 0xe4, 0xcd, 0x05, 0xf8, 0x4f, 0x85, 0x36, 0x66, 0x21, 0x0d, 0x18, 0x36, 0x37, 0x61, 0xfa,
-	0xb9, 0xc7, 0x03, 0xcc, 0x18, 0xd2, 0x61, 0xda, 0x89, 0x5d, 0x8f, 0x53, 0xb9, 0xdb, 0x9c, 0x9d,
-	0xa4, 0x83, 0xc3, 0xa7, 0x86, 0x86, 0x9b, 0xdf, 0x34, 0x98, 0x69, 0x32, 0xf2, 0x8c, 0xc6, 0xad,
-	0xf6, 0x05, 0xe9, 0x33, 0x0f, 0x59, 0xd7, 0xd9, 0x57, 0xea, 0x74, 0x43, 0xd4, 0x80, 0xe2, 0xae,
-	0xe4, 0x89, 0xa5, 0x38, 0xb3, 0xeb, 0xa5, 0xfa, 0xb0, 0x49, 0xea, 0x6a, 0x95, 0x46, 0xf1, 0xf0,
-	0xd7, 0xd5, 0xcc, 0xa7, 0xd3, 0x83, 0x9a, 0x66, 0xf7, 0xae, 0x6d, 0xdc, 0x1a, 0x52, 0x69, 0x69,
-	0x44, 0x25, 0xb1, 0x83, 0x89, 0x60, 0x3e, 0x89, 0x53, 0x9d, 0xde, 0x88, 0x1d, 0xb7, 0x23, 0xda,
-	0xc1, 0xff, 0xb0, 0xe3, 0x12, 0x14, 0x9c, 0x80, 0xed, 0xe2, 0x48, 0x6d, 0xa9, 0xb2, 0x73, 0x30,
-	0x12, 0x13, 0x15, 0x23, 0x11, 0xa7, 0x8c, 0xde, 0x42, 0xb1, 0xc9, 0xc8, 0x66, 0xab, 0x15, 0xb3,
-	0x8b, 0xa4, 0x74, 0x7b, 0x88, 0xd2, 0xf2, 0x08, 0x25, 0x39, 0xd2, 0xfc, 0x1f, 0x16, 0xd2, 0x24,
-	0x25, 0xb5, 0x27, 0x64, 0xda, 0xa2, 0xf1, 0x0e, 0xbf, 0x18, 0x2b, 0x9c, 0x43, 0x22, 0x31, 0xcd,
-	0xbc, 0x21, 0x24, 0x12, 0x71, 0xc2, 0x26, 0xb1, 0x91, 0x96, 0xda, 0xc8, 0xfc, 0xa2, 0x89, 0x27,
-	0xf0, 0x34, 0x74, 0x1d, 0x8e, 0xb7, 0x9d, 0xc8, 0xf1, 0x19, 0xba, 0x0f, 0x45, 0x27, 0xe6, 0x6d,
-	0x1a, 0x79, 0x7c, 0xff, 0x4c, 0xaa, 0xbd, 0x52, 0xf4, 0x00, 0x0a, 0xa1, 0xe8, 0x20, 0xf8, 0xce,
-	0xae, 0xeb, 0xa3, 0x7e, 0x94, 0x13, 0xfa, 0xed, 0xa8, 0xae, 0x6c, 0xac, 0x76, 0xd7, 0xea, 0x35,
-	0xeb, 0x6e, 0x76, 0x65, 0x64, 0xb3, 0x7e, 0x9a, 0x66, 0x09, 0x96, 0x87, 0x8e, 0x92, 0x3d, 0xd7,
-	0x7f, 0x64, 0x21, 0xdb, 0x64, 0x04, 0x6d, 0x41, 0x4e, 0xfc, 0x48, 0x8d, 0x79, 0x19, 0xea, 0xdd,
-	0x1b, 0xd7, 0x26, 0x42, 0xa9, 0x6a, 0x0f, 0x21, 0x2f, 0xdf, 0xb2, 0x31, 0xb6, 0x56, 0x60, 0x86,
-	0x39, 0x19, 0xeb, 0x6f, 0x24, 0x1f, 0xcc, 0xf8, 0x46, 0x02, 0x9b, 0xd0, 0x68, 0xc0, 0xea, 0xe8,
-	0x31, 0x14, 0x94, 0xcf, 0x2f, 0x8f, 0xad, 0x96, 0xa0, 0x71, 0xfd, 0x2f, 0x60, 0x3f, 0x29, 0x69,
-	0xcf, 0xf1, 0xa4, 0x04, 0x36, 0x81, 0xd4, 0xa0, 0xb9, 0x5e, 0xc2, 0xdc, 0x80, 0x8d, 0xc6, 0x2b,
-	0xdb, 0x5f, 0x62, 0xdc, 0x39, 0xb3, 0x24, 0xe9, 0x6e, 0xe4, 0xdf, 0x75, 0xed, 0xd2, 0xd8, 0x3a,
-	0x3c, 0x2e, 0x6b, 0x47, 0xc7, 0x65, 0xed, 0xf7, 0x71, 0x59, 0xfb, 0x78, 0x52, 0xce, 0x1c, 0x9d,
-	0x94, 0x33, 0x3f, 0x4f, 0xca, 0x99, 0x17, 0x35, 0xe2, 0xf1, 0x76, 0xbc, 0x53, 0x6f, 0x51, 0xdf,
-	0x92, 0xc6, 0x91, 0x5f, 0xf5, 0xdf, 0x86, 0x83, 0xc4, 0x48, 0x9d, 0xb5, 0x9d, 0x82, 0x38, 0xbc,
-	0xf7, 0x27, 0x00, 0x00, 0xff, 0xff, 0x84, 0x84, 0xdc, 0xe7, 0x71, 0x07, 0x00, 0x00,
+	// 812 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xb4, 0x56, 0xcf, 0x6b, 0xdb, 0x48,
+	0x14, 0xb6, 0x62, 0x59, 0x89, 0x27, 0x86, 0x4d, 0x66, 0xb3, 0x8e, 0xac, 0xcd, 0x7a, 0xbd, 0xda,
+	0x5f, 0x5e, 0xc3, 0xda, 0x89, 0x17, 0x76, 0x21, 0x7b, 0x8a, 0x31, 0xb4, 0xb4, 0x18, 0x82, 0x4a,
+	0x5b, 0x28, 0x85, 0x32, 0xb6, 0x06, 0x59, 0x10, 0x69, 0x84, 0x66, 0xe4, 0x24, 0x50, 0x4a, 0xe9,
+	0xb1, 0xa7, 0xfe, 0x03, 0xbd, 0xf7, 0x98, 0x43, 0x0f, 0xfd, 0x0b, 0x4a, 0x4e, 0x25, 0xf4, 0xd4,
+	0x53, 0x29, 0xc9, 0x21, 0x7f, 0x44, 0x2f, 0x45, 0x33, 0x63, 0xf9, 0x97, 0xdc, 0xa4, 0x25, 0xbd,
+	0x98, 0xf7, 0xe6, 0x7b, 0x7a, 0xef, 0x7b, 0x1f, 0xdf, 0x0c, 0x06, 0xa5, 0x7e, 0xe0, 0x06, 0xb4,
+	0x41, 0x19, 0x09, 0x91, 0x83, 0x1b, 0x83, 0xad, 0x06, 0x3b, 0xa8, 0x07, 0x21, 0x61, 0x04, 0xae,
+	0x70, 0xa8, 0x2e, 0xa1, 0xfa, 0x60, 0xcb, 0x58, 0x45, 0x9e, 0xeb, 0x93, 0x06, 0xff, 0x15, 0x45,
+	0xc6, 0x7a, 0x8f, 0x50, 0x8f, 0xd0, 0x86, 0x47, 0x9d, 0xf8, 0x63, 0x8f, 0x3a, 0x12, 0x28, 0x09,
+	0xe0, 0x01, 0xcf, 0x1a, 0x22, 0x91, 0xd0, 0x9a, 0x43, 0x1c, 0x22, 0xce, 0xe3, 0x48, 0x9e, 0x6e,
+	0xcc, 0x30, 0xa1, 0x0c, 0x31, 0x2c, 0x50, 0xf3, 0xb5, 0x02, 0x16, 0x3b, 0xd4, 0xb9, 0x4e, 0xf6,
+	0x6c, 0xb8, 0x09, 0x34, 0x8a, 0x7d, 0x1b, 0x87, 0xba, 0x52, 0x51, 0xaa, 0xf9, 0x96, 0xfe, 0xf6,
+	0xe5, 0xdf, 0x6b, 0x72, 0xc2, 0x8e, 0x6d, 0x87, 0x98, 0xd2, 0x5b, 0x2c, 0x74, 0x7d, 0xc7, 0x92,
+	0x75, 0x10, 0x02, 0xd5, 0x27, 0x36, 0xd6, 0x17, 0x2a, 0x4a, 0xb5, 0x60, 0xf1, 0x18, 0xae, 0x81,
+	0x1c, 0x0e, 0x48, 0xaf, 0xaf, 0x67, 0x2b, 0x4a, 0x55, 0xb5, 0x44, 0x02, 0x0d, 0xb0, 0x44, 0xb1,
+	0xe3, 0x61, 0x9f, 0x51, 0x5d, 0xad, 0x64, 0xab, 0xaa, 0x95, 0xe4, 0x70, 0x03, 0xe4, 0xa9, 0xeb,
+	0xf8, 0x88, 0x45, 0x21, 0xd6, 0x73, 0xbc, 0xd5, 0xe8, 0x60, 0xfb, 0xf7, 0x27, 0xe7, 0x47, 0x35,
+	0x39, 0xf0, 0xe9, 0xf9, 0x51, 0xed, 0x87, 0xc9, 0x7d, 0x24, 0x79, 0x73, 0x15, 0x7c, 0x27, 0x43,
+	0x0b, 0xd3, 0x80, 0xf8, 0x14, 0x9b, 0x4d, 0xa0, 0xee, 0xa2, 0x90, 0xc5, 0x2c, 0x6d, 0x8c, 0xf6,
+	0xf8, 0x56, 0xaa, 0xc5, 0x63, 0x58, 0x04, 0x9a, 0x1f, 0x79, 0x5d, 0x1c, 0x72, 0xee, 0xaa, 0x25,
+	0x33, 0xf3, 0xa3, 0xd0, 0xe3, 0x26, 0xc6, 0xc1, 0x37, 0xd5, 0xa3, 0x08, 0xb4, 0x3d, 0x8c, 0x06,
+	0x38, 0x56, 0x43, 0xa9, 0x2e, 0x59, 0x32, 0x83, 0xff, 0x81, 0x5c, 0x80, 0x42, 0x46, 0xf5, 0x5c,
+	0x25, 0x5b, 0x5d, 0x6e, 0x16, 0xeb, 0xd3, 0x66, 0xa9, 0xc7, 0x2b, 0xb5, 0xf2, 0xc7, 0xef, 0x7f,
+	0xce, 0xbc, 0x38, 0x3f, 0xaa, 0x29, 0x96, 0xa8, 0x9f, 0x14, 0x51, 0xfb, 0x72, 0x11, 0xe3, 0x8d,
+	0xa5, 0x88, 0x71, 0x98, 0x88, 0xb8, 0x03, 0x16, 0xef, 0xba, 0xcc, 0xc7, 0x94, 0x42, 0x1d, 0x2c,
+	0xa2, 0xc8, 0x76, 0x19, 0x11, 0x82, 0x14, 0xac, 0x61, 0x3a, 0x39, 0x7c, 0x61, 0x6a, 0xb8, 0xf9,
+	0x46, 0x01, 0x4b, 0x1d, 0xea, 0xdc, 0x21, 0x51, 0xaf, 0x7f, 0x45, 0xa2, 0xae, 0x80, 0xac, 0x8d,
+	0x0e, 0xa5, 0xa4, 0x71, 0x08, 0x5b, 0x20, 0xbf, 0x2f, 0x78, 0x62, 0xe1, 0xb0, 0xe5, 0x66, 0x69,
+	0x56, 0x3c, 0xb9, 0xca, 0xb8, 0x7e, 0xa3, 0xcf, 0xb6, 0xff, 0x98, 0x52, 0xa9, 0x38, 0xa3, 0x12,
+	0xdf, 0xc1, 0x84, 0x60, 0x65, 0x18, 0x27, 0x3a, 0x3d, 0xe4, 0x3b, 0xee, 0x86, 0x64, 0x80, 0xbf,
+	0x62, 0xc7, 0x22, 0xd0, 0x90, 0x4f, 0xf7, 0xa5, 0x1d, 0x0b, 0x96, 0xcc, 0x2e, 0xc1, 0x88, 0x4f,
+	0x94, 0x8c, 0x78, 0x9c, 0x30, 0x7a, 0x04, 0xf2, 0x1d, 0xea, 0xec, 0xf4, 0x7a, 0x11, 0xbd, 0x4a,
+	0x4a, 0x7f, 0x4e, 0x51, 0x5a, 0x9f, 0xa1, 0x24, 0x46, 0x9a, 0xdf, 0x83, 0xd5, 0x24, 0x49, 0x48,
+	0x1d, 0x70, 0x99, 0xda, 0x24, 0xea, 0xb2, 0xab, 0xb1, 0xc2, 0x25, 0x24, 0xe2, 0xd3, 0xcc, 0xdf,
+	0xb8, 0x44, 0x3c, 0x1e, 0xb2, 0x19, 0xda, 0x48, 0x49, 0x6c, 0x64, 0xbe, 0x52, 0xf8, 0x15, 0xb8,
+	0x1d, 0xd8, 0x88, 0xe1, 0x5d, 0x14, 0x22, 0x8f, 0xc2, 0x7f, 0x41, 0x1e, 0x45, 0xac, 0x4f, 0x42,
+	0x97, 0x1d, 0x5e, 0x48, 0x75, 0x54, 0x0a, 0xff, 0x07, 0x5a, 0xc0, 0x3b, 0x70, 0xbe, 0xcb, 0x4d,
+	0x3d, 0xf5, 0x32, 0x23, 0x6f, 0xc2, 0x8e, 0xf2, 0x93, 0xed, 0xcd, 0x78, 0xad, 0x51, 0xb3, 0x78,
+	0xb3, 0x9f, 0x66, 0x36, 0x1b, 0xa7, 0x69, 0x96, 0xc0, 0xfa, 0xd4, 0xd1, 0x70, 0xcf, 0xe6, 0x73,
+	0x15, 0x64, 0x3b, 0xd4, 0x81, 0x6d, 0xa0, 0xf2, 0x97, 0x3e, 0xe5, 0x66, 0xc8, 0xc7, 0xd3, 0xf8,
+	0x65, 0x2e, 0x94, 0xa8, 0xd6, 0x06, 0x2a, 0x7f, 0x1f, 0xd3, 0xbb, 0xc4, 0xd0, 0x9c, 0x2e, 0xe3,
+	0x0f, 0x0b, 0xbc, 0x06, 0x72, 0xe2, 0x45, 0x30, 0x52, 0x6b, 0x39, 0x66, 0x98, 0xf3, 0xb1, 0xf1,
+	0x46, 0xe2, 0xda, 0xa5, 0x37, 0xe2, 0xd8, 0x9c, 0x46, 0x13, 0x17, 0x06, 0xde, 0x00, 0x9a, 0xbc,
+	0x2d, 0x3f, 0xa6, 0x56, 0x0b, 0xd0, 0xf8, 0xf5, 0x33, 0xe0, 0x38, 0x29, 0x61, 0xf2, 0x74, 0x52,
+	0x1c, 0x9b, 0x43, 0x6a, 0xd2, 0xa2, 0xf7, 0x41, 0x61, 0xc2, 0x8c, 0xe9, 0xca, 0x8e, 0x97, 0x18,
+	0x7f, 0x5d, 0x58, 0x32, 0xec, 0x6e, 0xe4, 0x1e, 0xc7, 0xa6, 0x6b, 0xb5, 0x8f, 0x4f, 0xcb, 0xca,
+	0xc9, 0x69, 0x59, 0xf9, 0x70, 0x5a, 0x56, 0x9e, 0x9d, 0x95, 0x33, 0x27, 0x67, 0xe5, 0xcc, 0xbb,
+	0xb3, 0x72, 0xe6, 0x5e, 0xcd, 0x71, 0x59, 0x3f, 0xea, 0xd6, 0x7b, 0xc4, 0x6b, 0x08, 0xfb, 0x89,
+	0x5f, 0xf9, 0x37, 0x03, 0xfb, 0x43, 0x3b, 0x0e, 0xb6, 0xba, 0x1a, 0x3f, 0xfc, 0xe7, 0x53, 0x00,
+	0x00, 0x00, 0xff, 0xff, 0x67, 0x5a, 0xd4, 0xab, 0xfc, 0x08, 0x00, 0x00,
 }
 
 // Reference imports to suppress errors if they are not otherwise used.
@@ -751,6 +940,8 @@ const _ = grpc.SupportPackageIsVersion4
 type MsgClient interface {
 	// Hold says that a node is there to keep pieces, and which segments of the archive it has.
 	Hold(ctx context.Context, in *MsgHold, opts ...grpc.CallOption) (*MsgHoldResponse, error)
+	// Keep says which parts of deals a node has, and whether it leaves.
+	Keep(ctx context.Context, in *MsgKeep, opts ...grpc.CallOption) (*MsgKeepResponse, error)
 	// Vouch brings what the day's auditors signed about a holder's answer.
 	Vouch(ctx context.Context, in *MsgVouch, opts ...grpc.CallOption) (*MsgVouchResponse, error)
 	// Prove brings the answer itself.
@@ -774,6 +965,15 @@ func NewMsgClient(cc grpc1.ClientConn) MsgClient {
 func (c *msgClient) Hold(ctx context.Context, in *MsgHold, opts ...grpc.CallOption) (*MsgHoldResponse, error) {
 	out := new(MsgHoldResponse)
 	err := c.cc.Invoke(ctx, "/hpips.storage.v1.Msg/Hold", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) Keep(ctx context.Context, in *MsgKeep, opts ...grpc.CallOption) (*MsgKeepResponse, error) {
+	out := new(MsgKeepResponse)
+	err := c.cc.Invoke(ctx, "/hpips.storage.v1.Msg/Keep", in, out, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -829,6 +1029,8 @@ func (c *msgClient) UpdateParams(ctx context.Context, in *MsgUpdateParams, opts 
 type MsgServer interface {
 	// Hold says that a node is there to keep pieces, and which segments of the archive it has.
 	Hold(context.Context, *MsgHold) (*MsgHoldResponse, error)
+	// Keep says which parts of deals a node has, and whether it leaves.
+	Keep(context.Context, *MsgKeep) (*MsgKeepResponse, error)
 	// Vouch brings what the day's auditors signed about a holder's answer.
 	Vouch(context.Context, *MsgVouch) (*MsgVouchResponse, error)
 	// Prove brings the answer itself.
@@ -847,6 +1049,9 @@ type UnimplementedMsgServer struct {
 
 func (*UnimplementedMsgServer) Hold(ctx context.Context, req *MsgHold) (*MsgHoldResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Hold not implemented")
+}
+func (*UnimplementedMsgServer) Keep(ctx context.Context, req *MsgKeep) (*MsgKeepResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Keep not implemented")
 }
 func (*UnimplementedMsgServer) Vouch(ctx context.Context, req *MsgVouch) (*MsgVouchResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Vouch not implemented")
@@ -882,6 +1087,24 @@ func _Msg_Hold_Handler(srv interface{}, ctx context.Context, dec func(interface{
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(MsgServer).Hold(ctx, req.(*MsgHold))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_Keep_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgKeep)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).Keep(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/hpips.storage.v1.Msg/Keep",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).Keep(ctx, req.(*MsgKeep))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -984,6 +1207,10 @@ var _Msg_serviceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Hold",
 			Handler:    _Msg_Hold_Handler,
+		},
+		{
+			MethodName: "Keep",
+			Handler:    _Msg_Keep_Handler,
 		},
 		{
 			MethodName: "Vouch",
@@ -1093,6 +1320,135 @@ func (m *MsgHoldResponse) MarshalTo(dAtA []byte) (int, error) {
 }
 
 func (m *MsgHoldResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *Part) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Part) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Part) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Number != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Number))
+		i--
+		dAtA[i] = 0x10
+	}
+	if m.Deal != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Deal))
+		i--
+		dAtA[i] = 0x8
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgKeep) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgKeep) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgKeep) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Signature) > 0 {
+		i -= len(m.Signature)
+		copy(dAtA[i:], m.Signature)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Signature)))
+		i--
+		dAtA[i] = 0x32
+	}
+	if len(m.Parts) > 0 {
+		for iNdEx := len(m.Parts) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Parts[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintTx(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0x2a
+		}
+	}
+	if m.Leaves {
+		i--
+		if m.Leaves {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Epoch != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Epoch))
+		i--
+		dAtA[i] = 0x18
+	}
+	if len(m.Node) > 0 {
+		i -= len(m.Node)
+		copy(dAtA[i:], m.Node)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Node)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Sender) > 0 {
+		i -= len(m.Sender)
+		copy(dAtA[i:], m.Sender)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Sender)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgKeepResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgKeepResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgKeepResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	i := len(dAtA)
 	_ = i
 	var l int
@@ -1507,6 +1863,63 @@ func (m *MsgHold) Size() (n int) {
 }
 
 func (m *MsgHoldResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *Part) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Deal != 0 {
+		n += 1 + sovTx(uint64(m.Deal))
+	}
+	if m.Number != 0 {
+		n += 1 + sovTx(uint64(m.Number))
+	}
+	return n
+}
+
+func (m *MsgKeep) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Sender)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Node)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Epoch != 0 {
+		n += 1 + sovTx(uint64(m.Epoch))
+	}
+	if m.Leaves {
+		n += 2
+	}
+	if len(m.Parts) > 0 {
+		for _, e := range m.Parts {
+			l = e.Size()
+			n += 1 + l + sovTx(uint64(l))
+		}
+	}
+	l = len(m.Signature)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgKeepResponse) Size() (n int) {
 	if m == nil {
 		return 0
 	}
@@ -1950,6 +2363,367 @@ func (m *MsgHoldResponse) Unmarshal(dAtA []byte) error {
 		}
 		if fieldNum <= 0 {
 			return fmt.Errorf("proto: MsgHoldResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *Part) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Part: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Part: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Deal", wireType)
+			}
+			m.Deal = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Deal |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Number", wireType)
+			}
+			m.Number = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Number |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgKeep) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgKeep: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgKeep: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Sender", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Sender = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Node", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Node = append(m.Node[:0], dAtA[iNdEx:postIndex]...)
+			if m.Node == nil {
+				m.Node = []byte{}
+			}
+			iNdEx = postIndex
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Epoch", wireType)
+			}
+			m.Epoch = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Epoch |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Leaves", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Leaves = bool(v != 0)
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Parts", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Parts = append(m.Parts, Part{})
+			if err := m.Parts[len(m.Parts)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 6:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Signature", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Signature = append(m.Signature[:0], dAtA[iNdEx:postIndex]...)
+			if m.Signature == nil {
+				m.Signature = []byte{}
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgKeepResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgKeepResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgKeepResponse: illegal tag %d (wire type %d)", fieldNum, wire)
 		}
 		switch fieldNum {
 		default:

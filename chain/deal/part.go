@@ -1,0 +1,221 @@
+package deal
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"cosmossdk.io/collections"
+	"cosmossdk.io/math"
+
+	"github.com/hpips/hpips/proto/gen/dealv1"
+	"github.com/hpips/hpips/spec/placement"
+	"github.com/hpips/hpips/spec/proof"
+	"github.com/hpips/hpips/spec/sortition"
+)
+
+// Terms are what a row needs to know of a part.
+type Terms struct {
+	Piece proof.Piece
+	Rate  uint64 // uhpips for a proven day
+}
+
+// Take gives a part to a node, or says why not. nodes are all that are there, but for those that leave; by rules those of one owner, or of one network, count once:
+//
+//  1. The deal goes on, and has its point.
+//  2. Nobody keeps the part, or who does leaves: then left is who that is, and gives it up.
+//  3. The node keeps no part of the deal, and nobody who does has its owner or its network.
+//  4. On the day on which a part became open it is the node's whose turn it is: of those who may, the first in the deal's order takes the first open part, and so on. From the next day on it is anybody's who may.
+func (k Keeper) Take(ctx context.Context, p proof.Part, node sortition.Key, nodes []placement.Node, rules placement.Rules) (terms Terms, left *sortition.Key, err error) {
+	d, err := k.Deal(ctx, p.Deal)
+	if err != nil {
+		return terms, nil, err
+	}
+	v, err := k.view(ctx, d, nodes, rules)
+	if err != nil {
+		return terms, nil, err
+	}
+	if err := v.may(p.Number, node, k.Days.Day(ctx)); err != nil {
+		return terms, nil, err
+	}
+	before := v.parts[p.Number]
+	if len(before.Node) > 0 {
+		key := sortition.Key(before.Node)
+		left = &key
+	}
+	each, _ := rates(d)
+	d.Held++
+	key := collections.Join(p.Deal, p.Number)
+	tell(ctx, "hpips_part", "deal", text(p.Deal), "part", text(p.Number), "node", node.String())
+	return Terms{pieceOf(d, p.Number), each[p.Number]}, left, errors.Join(
+		k.deals.Set(ctx, p.Deal, d), k.open.Remove(ctx, key), k.parts.Set(ctx, key, dealv1.Part{Node: node[:], Since: k.Days.Day(ctx)}))
+}
+
+// Still tells whether a node that could take a part may still: nobody else has it, and the deal goes on.
+func (k Keeper) Still(ctx context.Context, p proof.Part) error {
+	d, err := k.Deal(ctx, p.Deal)
+	if err != nil {
+		return err
+	}
+	if d.Over {
+		return ErrOver.Wrapf("deal %d", p.Deal)
+	}
+	open, err := k.open.Has(ctx, collections.Join(p.Deal, p.Number))
+	if err == nil && !open {
+		err = ErrTaken.Wrapf("part %d of deal %d", p.Number, p.Deal)
+	}
+	return err
+}
+
+// Offers lists parts that a node may take now, one of a deal at most, of deals after a number.
+func (k Keeper) Offers(ctx context.Context, node sortition.Key, nodes []placement.Node, rules placement.Rules, after uint64, most int) (list []proof.Part, err error) {
+	var deals []uint64
+	if err := k.open.Walk(ctx, new(collections.Range[part]).StartExclusive(collections.Join(after, ^uint64(0))), func(key part) (bool, error) {
+		if len(deals) == 0 || deals[len(deals)-1] != key.K1() {
+			deals = append(deals, key.K1())
+		}
+		return len(deals) > 16*most, nil
+	}); err != nil {
+		return nil, err
+	}
+	for _, number := range deals {
+		d, err := k.Deal(ctx, number)
+		if err != nil {
+			return nil, err
+		}
+		v, err := k.view(ctx, d, nodes, rules)
+		if err != nil {
+			return nil, err
+		}
+		for n := range uint64(d.Parts) {
+			if v.may(n, node, k.Days.Day(ctx)) == nil {
+				list = append(list, proof.Part{Deal: number, Number: n})
+				break
+			}
+		}
+		if len(list) == most {
+			break
+		}
+	}
+	return list, nil
+}
+
+// view is a deal as those see it who could keep its parts.
+type view struct {
+	deal  dealv1.Deal
+	parts []dealv1.Part
+	free  []uint64         // numbers of parts that somebody may take
+	line  []placement.Node // who may take one, in the deal's order
+	all   map[[32]byte]bool
+}
+
+func (k Keeper) view(ctx context.Context, d dealv1.Deal, nodes []placement.Node, rules placement.Rules) (view, error) {
+	v := view{deal: d}
+	if len(d.Point) == 0 {
+		return v, ErrDeal.Wrapf("deal %d has no place yet", d.Number)
+	}
+	if err := k.open.Walk(ctx, collections.NewPrefixedPairRange[uint64, uint64](d.Number), func(key part) (bool, error) {
+		v.free = append(v.free, key.K2())
+		return false, nil
+	}); err != nil {
+		return v, err
+	}
+	var keepers []placement.Node
+	if err := k.parts.Walk(ctx, collections.NewPrefixedPairRange[uint64, uint64](d.Number), func(key part, p dealv1.Part) (bool, error) {
+		at := slices.IndexFunc(nodes, func(n placement.Node) bool { return string(n.ID[:]) == string(p.Node) })
+		if at >= 0 {
+			keepers = append(keepers, nodes[at])
+		}
+		v.parts = append(v.parts, p)
+		return false, nil
+	}); err != nil {
+		return v, err
+	}
+	may := slices.DeleteFunc(slices.Clone(nodes), func(n placement.Node) bool {
+		return slices.ContainsFunc(keepers, func(o placement.Node) bool {
+			return o.ID == n.ID || rules.PerOwner > 0 && o.Owner == n.Owner || rules.PerNetwork > 0 && o.Network == n.Network
+		})
+	})
+	rules.Copies = len(may)
+	var err error
+	if v.line, err = placement.Holders(placement.Point(d.Point), may, rules); err != nil {
+		return v, err
+	}
+	v.all = make(map[[32]byte]bool, len(may))
+	for _, n := range may {
+		v.all[n.ID] = true
+	}
+	return v, nil
+}
+
+// may tells whether a node may take a part today.
+func (v view) may(number uint64, node sortition.Key, today uint64) error {
+	if v.deal.Over || v.deal.Last <= today {
+		return ErrOver.Wrapf("deal %d", v.deal.Number)
+	}
+	turn, free := slices.BinarySearch(v.free, number)
+	switch {
+	case number >= uint64(len(v.parts)):
+		return ErrDeal.Wrapf("part %d of deal %d", number, v.deal.Number)
+	case !free:
+		return ErrTaken.Wrapf("part %d of deal %d", number, v.deal.Number)
+	case !v.all[node]:
+		return ErrPlace.Wrapf("deal %d: this node, or one of its owner or network, keeps a part, or it is not there", v.deal.Number)
+	case v.parts[number].Since < today || len(v.parts[number].Node) > 0:
+		return nil
+	case turn >= len(v.line) || v.line[turn].ID != node:
+		return ErrPlace.Wrapf("part %d of deal %d is another's until tomorrow", number, v.deal.Number)
+	}
+	return nil
+}
+
+// Leaves opens what a node keeps that leaves, or shuts it again.
+func (k Keeper) Leaves(ctx context.Context, p proof.Part, node sortition.Key, leaves bool) error {
+	kept, err := k.part(ctx, p)
+	if err != nil || string(kept.Node) != string(node[:]) {
+		return err
+	}
+	key := collections.Join(p.Deal, p.Number)
+	if !leaves {
+		return k.open.Remove(ctx, key)
+	}
+	return k.open.Set(ctx, key)
+}
+
+// Left tells that a part is in a node's row no more, after so many days on which the node proved that it had it.
+func (k Keeper) Left(ctx context.Context, p proof.Part, node sortition.Key, days uint64, why string) error {
+	d, err := k.Deal(ctx, p.Deal)
+	if err != nil {
+		return err
+	}
+	kept, err := k.part(ctx, p)
+	if err != nil {
+		return err
+	}
+	each, _ := rates(d)
+	d.Held--
+	d.Spent += days * each[p.Number]
+	if string(kept.Node) == string(node[:]) { // else another has it already
+		key := collections.Join(p.Deal, p.Number)
+		if err := k.parts.Set(ctx, key, dealv1.Part{Since: k.Days.Day(ctx), Why: why}); err != nil {
+			return err
+		}
+		if !d.Over {
+			if err := k.open.Set(ctx, key); err != nil {
+				return err
+			}
+		}
+	}
+	if d.Over && d.Held == 0 {
+		return k.end(ctx, d)
+	}
+	return k.deals.Set(ctx, p.Deal, d)
+}
+
+// Reward pays a node for what it kept. ErrRests: not now.
+func (k Keeper) Reward(ctx context.Context, node sortition.Key, amount uint64) error {
+	if err := k.Pay.Split(ctx, Name, node, math.NewIntFromUint64(amount)); err != nil {
+		return err
+	}
+	return k.count(ctx, func(t *dealv1.Totals) { t.Paid += amount })
+}

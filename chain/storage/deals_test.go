@@ -1,0 +1,573 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"cosmossdk.io/collections"
+	"cosmossdk.io/math"
+	"pgregory.net/rapid"
+
+	sdk "github.com/cosmos/cosmos-sdk/types"
+
+	"github.com/hpips/hpips/chain/deal"
+	"github.com/hpips/hpips/proto/gen/dealv1"
+	"github.com/hpips/hpips/proto/gen/storagev1"
+	"github.com/hpips/hpips/spec/placement"
+	"github.com/hpips/hpips/spec/proof"
+	"github.com/hpips/hpips/spec/sortition"
+)
+
+// bank moves uhpips of the town; a node's pay is its owner's, whole.
+type bank struct{ *town }
+
+func (b bank) GetBalance(_ context.Context, who sdk.AccAddress, denom string) sdk.Coin {
+	text, err := bech32.BytesToString(who)
+	b.must(err)
+	return sdk.NewInt64Coin(denom, b.purse[text])
+}
+
+func (b bank) SendCoinsFromAccountToModule(_ context.Context, from sdk.AccAddress, _ string, amount sdk.Coins) error {
+	return b.move(from, module(), amount[0].Amount.Int64())
+}
+
+func (b bank) SendCoinsFromModuleToAccount(_ context.Context, _ string, to sdk.AccAddress, amount sdk.Coins) error {
+	return b.move(module(), to, amount[0].Amount.Int64())
+}
+
+func (b bank) Split(_ context.Context, _ string, node sortition.Key, amount math.Int) error {
+	if b.rests {
+		return deal.ErrRests
+	}
+	return b.move(module(), node[:20], amount.Int64())
+}
+
+func (b bank) move(from, to sdk.AccAddress, amount int64) error {
+	who, err1 := bech32.BytesToString(from)
+	whom, err2 := bech32.BytesToString(to)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if b.purse[who] < amount {
+		return fmt.Errorf("%s has %d and is to pay %d", who, b.purse[who], amount)
+	}
+	b.purse[who] -= amount
+	b.purse[whom] += amount
+	return nil
+}
+
+func module() sdk.AccAddress { return deal.Account() }
+
+// contracts are chain's, for these two keepers.
+type contracts struct{ deal.Keeper }
+
+func (c contracts) Take(ctx context.Context, p proof.Part, node sortition.Key, nodes []placement.Node, rules placement.Rules) (proof.Piece, uint64, *sortition.Key, error) {
+	terms, left, err := c.Keeper.Take(ctx, p, node, nodes, rules)
+	return terms.Piece, terms.Rate, left, err
+}
+
+func (c contracts) Over(ctx context.Context, today uint64) (gone []Kept, done bool, err error) {
+	list, done, err := c.Keeper.Over(ctx, today)
+	for _, k := range list {
+		gone = append(gone, Kept(k))
+	}
+	return gone, done, err
+}
+
+const price = 7 // uhpips for a MiB and a day
+
+// payer has an account of its own.
+func (n node) payer() string { return n.sender() }
+
+// pins makes a deal of so many parts, each of one MiB that began, and the next block.
+func (s *town) pins(n node, need, parts uint32, days uint64) uint64 {
+	s.t.Helper()
+	m := pinned(n, need, parts, days)
+	var number uint64
+	s.must(s.cached(func(ctx sdk.Context) error {
+		r, err := s.deals.Msgs().Pin(ctx, m)
+		if err == nil {
+			number = r.Deal
+		}
+		return err
+	}))
+	for i := range uint64(parts) {
+		of := 1000 + i
+		if need == 1 {
+			of = 1000
+		}
+		s.files[proof.Part{Deal: number, Number: i}] = of
+	}
+	s.blocks(1)
+	return number
+}
+
+func pinned(n node, need, parts uint32, days uint64) *dealv1.MsgPin {
+	address := append([]byte{1, 0x70, 0x12, 0x20}, make([]byte, 32)...)
+	origin := n.key()
+	m := &dealv1.MsgPin{Payer: n.payer(), Object: address, Manifest: address, Need: need, Parts: parts, Price: price, Days: days, Origin: origin[:]}
+	for i := range uint64(parts) {
+		var b proof.Builder
+		if _, err := b.Write(file(1000 + i)); err != nil {
+			panic(err)
+		}
+		p := b.Piece()
+		if m.Pieces = append(m.Pieces, dealv1.Piece{Root: p.Root[:], Length: p.Size}); need == 1 {
+			break
+		}
+	}
+	return m
+}
+
+// keeps is a node's word about parts.
+func (s *town) keeps(n node, leaves bool, parts ...proof.Part) *storagev1.MsgKeep {
+	key := n.key()
+	signature, err := proof.Keep{Epoch: s.epoch, Leaves: leaves, Parts: parts}.Sign(chainID, n.secret())
+	s.must(err)
+	m := &storagev1.MsgKeep{Sender: n.sender(), Node: key[:], Epoch: s.epoch, Leaves: leaves, Signature: signature}
+	for _, p := range parts {
+		m.Parts = append(m.Parts, storagev1.Part{Deal: p.Deal, Number: p.Number})
+	}
+	return m
+}
+
+func (s *town) take(n node, leaves bool, parts ...proof.Part) error {
+	m := s.keeps(n, leaves, parts...)
+	return s.cached(func(ctx sdk.Context) error { return s.keeper.take(ctx, m) })
+}
+
+// offered is the part that a node may take now.
+func (s *town) offered(n node) []proof.Part {
+	nodes, rules, err := s.keeper.present(s.ctx)
+	s.must(err)
+	list, err := s.deals.Offers(s.ctx, n.key(), nodes, rules, 0, 64)
+	s.must(err)
+	return list
+}
+
+// taken lets everybody take what is offered.
+func (s *town) taken(but ...node) {
+	s.t.Helper()
+	for _, n := range s.nodes {
+		if slices.Contains(but, n) {
+			continue
+		}
+		if s.holder(n).Away {
+			s.must(s.hold(n))
+		}
+		if parts := s.offered(n); len(parts) > 0 {
+			s.must(s.take(n, false, parts...))
+		}
+	}
+}
+
+// proves lets everybody answer who is asked.
+func (s *town) proves(but ...node) {
+	s.t.Helper()
+	for _, n := range s.nodes {
+		if _, _, _, err := s.keeper.task(s.ctx, n.key()); err == nil && s.holder(n).Proven != s.day && !slices.Contains(but, n) {
+			s.must(s.prove(n))
+		}
+	}
+}
+
+// keepers are who keeps the parts of a deal.
+func (s *town) keepers(number uint64) (names []node) {
+	r, err := s.deals.Queries().Deal(s.ctx, &dealv1.QueryDealRequest{Number: number})
+	s.must(err)
+	for _, p := range r.Parts {
+		name := node("")
+		for _, n := range s.nodes {
+			if key := n.key(); string(key[:]) == string(p.Node) {
+				name = n
+			}
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func (s *town) earned(n node) int64 {
+	key := n.key()
+	text, err := bech32.BytesToString(key[:20])
+	s.must(err)
+	return s.purse[text]
+}
+
+// solvent compares the money that there is with what deals and rows say.
+func (s *town) solvent() {
+	s.t.Helper()
+	why, err := s.deals.Unsound(s.ctx)
+	s.must(err)
+	if why != "" {
+		s.t.Fatal(why)
+	}
+	want := uint64(0)
+	s.must(s.deals.Each(s.ctx, func(d dealv1.Deal) error {
+		if d.Spent > d.Deposit {
+			s.t.Fatalf("deal %d spent %d of %d", d.Number, d.Spent, d.Deposit)
+		}
+		want += d.Deposit - d.Spent
+		return nil
+	}))
+	for _, n := range s.nodes {
+		h := s.holder(n)
+		want += h.Due
+		s.must(s.keeper.rows.Walk(s.ctx, rowOf(h), func(_ collections.Pair[[]byte, uint64], p storagev1.Held) (bool, error) {
+			if p.Deal > 0 {
+				before, err := s.keeper.served.Get(s.ctx, collections.Join(h.Node, p.Day))
+				if err != nil || before > h.Served {
+					s.t.Fatalf("%s: %d of %d proven days before a part of day %d: %v", n, before, h.Served, p.Day, err)
+				}
+				want -= p.Rate * (h.Served - before)
+			}
+			return false, nil
+		}))
+	}
+	text, err := bech32.BytesToString(module())
+	s.must(err)
+	if have := s.purse[text]; have != int64(want) {
+		s.t.Fatalf("deals have %d uhpips, and need %d", have, want)
+	}
+}
+
+func TestADealIsKeptAndPaidByTheDay(t *testing.T) {
+	s := town7(t, 7)
+	s.purse[node("zoe").payer()] = 1000
+	d := s.pins("zoe", 2, 4, 3)
+	if left := s.purse[node("zoe").payer()]; left != 1000-4*price*3 {
+		t.Errorf("zoe has %d left", left)
+	}
+	first := s.nodes[slices.IndexFunc(s.nodes, func(n node) bool { return len(s.offered(n)) > 0 })]
+	part := s.offered(first)[0]
+	other := (part.Number + 1) % 4
+	if err := s.take(first, false, proof.Part{Deal: d, Number: other}); !errors.Is(err, deal.ErrPlace) {
+		t.Errorf("a part that is another's today: %v", err)
+	}
+	s.taken()
+	keepers := s.keepers(d)
+	if slices.Contains(keepers, "") {
+		t.Fatalf("kept by %v", keepers)
+	}
+	for _, n := range s.nodes {
+		if len(s.offered(n)) > 0 {
+			t.Errorf("%s is offered %v", n, s.offered(n))
+		}
+	}
+	if err := s.take(keepers[0], false, proof.Part{Deal: d, Number: 0}); !errors.Is(err, deal.ErrTaken) {
+		t.Errorf("twice: %v", err)
+	}
+	s.proves() // nobody is asked for what came today
+	s.solvent()
+	for day := range int64(3) {
+		s.tomorrow()
+		if day != 1 {
+			s.proves()
+		} else {
+			s.proves(keepers[3]) // one misses a day
+		}
+		s.solvent()
+		if got := s.earned(keepers[0]); got != price*(day+1) {
+			t.Errorf("after %d days %d earned", day+1, got)
+		}
+	}
+	if got := s.earned(keepers[3]); got != 2*price {
+		t.Errorf("who missed a day earned %d", got)
+	}
+	if s.stored[keepers[0].key()] != 0 {
+		t.Error("the fund pays for a deal")
+	}
+	s.tomorrow() // it is over
+	if back := s.purse[node("zoe").payer()]; back != 1000-11*price {
+		t.Errorf("zoe has %d", back)
+	}
+	if _, err := s.deals.Deal(s.ctx, d); !errors.Is(err, deal.ErrDeal) {
+		t.Errorf("it goes on: %v", err)
+	}
+	for _, n := range keepers {
+		if h := s.holder(n); h.Pieces != 0 || h.Rate != 0 {
+			t.Errorf("%s keeps %+v", n, h)
+		}
+	}
+	s.solvent()
+}
+
+func TestALostPartIsAnothers(t *testing.T) {
+	s := town7(t, 7)
+	s.purse[node("zoe").payer()] = 1_000_000
+	d := s.pins("zoe", 2, 4, 20)
+	s.taken()
+	lost := s.keepers(d)[1]
+	for range 3 {
+		s.tomorrow()
+		s.proves(lost)
+	}
+	if got := s.keepers(d)[1]; got != lost {
+		t.Fatalf("after two missed days %q keeps it", got)
+	}
+	s.tomorrow() // three are missed
+	r, err := s.deals.Queries().Deal(s.ctx, &dealv1.QueryDealRequest{Number: d})
+	s.must(err)
+	if p := r.Parts[1]; len(p.Node) > 0 || p.Why != "its holder missed 3 days" {
+		t.Errorf("%+v", p)
+	}
+	s.taken(lost)
+	if got := s.keepers(d); slices.Contains(got, "") || slices.Contains(got, lost) {
+		t.Errorf("kept by %v", got)
+	}
+	s.proves()
+	s.tomorrow()
+	s.proves()
+	s.solvent()
+	if got := s.earned(s.keepers(d)[1]); got != price {
+		t.Errorf("its new holder earned %d", got)
+	}
+	if s.earned(lost) != 0 {
+		t.Errorf("who proved nothing earned %d", s.earned(lost))
+	}
+}
+
+func TestWhoLeavesHandsOver(t *testing.T) {
+	s := town7(t, 7)
+	s.purse[node("zoe").payer()] = 1_000_000
+	d := s.pins("zoe", 1, 3, 100)
+	s.taken()
+	leaver := s.keepers(d)[0]
+	s.tomorrow()
+	s.must(s.take(leaver, true))
+	if err := s.take(leaver, true); !errors.Is(err, ErrTwice) {
+		t.Errorf("twice: %v", err)
+	}
+	s.proves()
+	s.taken(s.nodes...) // nobody takes it today
+	s.tomorrow()
+	s.proves()
+	if got := s.earned(leaver); got != 2*price {
+		t.Errorf("who leaves and still keeps it earned %d", got)
+	}
+	s.taken()
+	heir := s.keepers(d)[0]
+	if heir == leaver || heir == "" {
+		t.Fatalf("kept by %v", s.keepers(d))
+	}
+	s.tomorrow()
+	if h := s.holder(leaver); !h.Away || h.Pieces != 0 {
+		t.Errorf("%+v", h)
+	}
+	s.proves()
+	if got := s.earned(heir); got != price {
+		t.Errorf("its heir earned %d", got)
+	}
+	s.solvent()
+
+	stays := s.keepers(d)[1]
+	s.must(s.take(stays, true))
+	s.must(s.take(stays, false))
+	for _, n := range s.nodes {
+		if len(s.offered(n)) > 0 {
+			t.Errorf("%s is offered what %s keeps, who stays: %v", n, stays, s.offered(n))
+		}
+	}
+	s.must(s.take(stays, true))
+	for range 16 { // and nobody wants it
+		s.tomorrow()
+		s.proves()
+	}
+	if h := s.holder(stays); !h.Away {
+		t.Errorf("who left long ago: %+v", h)
+	}
+	s.solvent()
+}
+
+func TestPayWaitsWhilePayoutsRest(t *testing.T) {
+	s := town7(t, 7)
+	s.purse[node("zoe").payer()] = 1000
+	d := s.pins("zoe", 1, 1, 10)
+	s.taken()
+	n := s.keepers(d)[0]
+	s.rests = true
+	for range 2 {
+		s.tomorrow()
+		s.proves()
+	}
+	if h := s.holder(n); h.Due != 2*price || h.Missed != 0 || s.earned(n) != 0 {
+		t.Errorf("%+v, earned %d", h, s.earned(n))
+	}
+	s.solvent()
+	s.rests = false
+	s.tomorrow()
+	if h := s.holder(n); h.Due != 0 || s.earned(n) != 2*price {
+		t.Errorf("%+v, earned %d", h, s.earned(n))
+	}
+	s.solvent()
+}
+
+func TestADealIsLongerOrShorter(t *testing.T) {
+	s := town7(t, 7)
+	s.purse[node("zoe").payer()] = 1000
+	d := s.pins("zoe", 1, 1, 2)
+	s.taken()
+	msgs := s.deals.Msgs()
+	if _, err := msgs.Extend(s.ctx, &dealv1.MsgExtend{Payer: node("bob").payer(), Deal: d, Days: 1}); !errors.Is(err, deal.ErrPayer) {
+		t.Errorf("another's: %v", err)
+	}
+	r, err := msgs.Extend(s.ctx, &dealv1.MsgExtend{Payer: node("zoe").payer(), Deal: d, Days: 3})
+	if s.must(err); r.Last != s.day+5 || r.Deposit != 5*price {
+		t.Errorf("%+v on day %d", r, s.day)
+	}
+	for range 3 {
+		s.tomorrow()
+		s.proves()
+	}
+	_, err = msgs.Unpin(s.ctx, &dealv1.MsgUnpin{Payer: node("zoe").payer(), Deal: d})
+	s.must(err)
+	if _, err := msgs.Unpin(s.ctx, &dealv1.MsgUnpin{Payer: node("zoe").payer(), Deal: d}); !errors.Is(err, deal.ErrOver) {
+		t.Errorf("twice: %v", err)
+	}
+	s.tomorrow()
+	if got := s.purse[node("zoe").payer()]; got != 1000-3*price {
+		t.Errorf("zoe has %d", got)
+	}
+	s.solvent()
+}
+
+func TestDealsThatCannotBe(t *testing.T) {
+	s := town7(t, 7)
+	s.purse[node("zoe").payer()] = 100
+	change := func(f func(*dealv1.MsgPin)) *dealv1.MsgPin {
+		m := pinned("zoe", 2, 4, 1)
+		f(m)
+		return m
+	}
+	for what, row := range map[string]struct {
+		m    *dealv1.MsgPin
+		want error
+	}{
+		"no parts":           {change(func(m *dealv1.MsgPin) { m.Parts, m.Need = 0, 0 }), deal.ErrMalformed},
+		"none may be lost":   {change(func(m *dealv1.MsgPin) { m.Need = 4 }), deal.ErrMalformed},
+		"too many parts":     {change(func(m *dealv1.MsgPin) { m.Parts = 256 }), deal.ErrMalformed},
+		"too few pieces":     {change(func(m *dealv1.MsgPin) { m.Pieces = m.Pieces[1:] }), deal.ErrMalformed},
+		"copies that differ": {change(func(m *dealv1.MsgPin) { m.Need = 1 }), deal.ErrMalformed},
+		"a short root":       {change(func(m *dealv1.MsgPin) { m.Pieces[1].Root = m.Pieces[1].Root[1:] }), deal.ErrMalformed},
+		"a piece of nothing": {change(func(m *dealv1.MsgPin) { m.Pieces[1].Length = 0 }), deal.ErrMalformed},
+		"a piece too large":  {change(func(m *dealv1.MsgPin) { m.Pieces[1].Length = proof.MaxSize + 1 }), deal.ErrMalformed},
+		"no address":         {change(func(m *dealv1.MsgPin) { m.Object = m.Object[1:] }), deal.ErrMalformed},
+		"no manifest":        {change(func(m *dealv1.MsgPin) { m.Manifest = nil }), deal.ErrMalformed},
+		"no payer":           {change(func(m *dealv1.MsgPin) { m.Payer = "zoe" }), deal.ErrMalformed},
+		"no node":            {change(func(m *dealv1.MsgPin) { m.Origin = nil }), deal.ErrMalformed},
+		"a price of all":     {change(func(m *dealv1.MsgPin) { m.Price = 1 << 62 }), deal.ErrMalformed},
+		"for no day":         {change(func(m *dealv1.MsgPin) { m.Days = 0 }), deal.ErrDays},
+		"for ever":           {change(func(m *dealv1.MsgPin) { m.Days = 1 << 63 }), deal.ErrDays},
+		"more than there is": {change(func(m *dealv1.MsgPin) { m.Days, m.Price = 3660, 1e10; m.Pieces[0].Length = proof.MaxSize }), deal.ErrDeposit},
+	} {
+		err := s.cached(func(ctx sdk.Context) error {
+			_, err := s.deals.Msgs().Pin(ctx, row.m)
+			return err
+		})
+		if !errors.Is(err, row.want) {
+			t.Errorf("%s: %v, want %v", what, err, row.want)
+		}
+	}
+	if err := s.cached(func(ctx sdk.Context) error {
+		_, err := s.deals.Msgs().Pin(ctx, pinned("zoe", 2, 4, 9))
+		return err
+	}); err == nil {
+		t.Error("zoe deposits what she has not")
+	}
+	d := s.pins("zoe", 1, 1, 1)
+	for what, row := range map[string]struct {
+		m    *storagev1.MsgKeep
+		want error
+	}{
+		"no deal":             {s.keeps("alice", false, proof.Part{Deal: d + 1}), deal.ErrDeal},
+		"no part":             {s.keeps("alice", false, proof.Part{Deal: d, Number: 1}), deal.ErrDeal},
+		"nothing":             {s.keeps("alice", false), ErrTwice},
+		"who is not there":    {s.keeps("zoe", false, proof.Part{Deal: d}), ErrNode},
+		"another's word":      {func() *storagev1.MsgKeep { m := s.keeps("alice", false); m.Leaves = true; return m }(), ErrSignature},
+		"in another epoch":    {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Epoch++; return m }(), ErrEpoch},
+		"in another's name":   {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Sender = node("bob").sender(); return m }(), ErrSender},
+		"of a node that ends": {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Node = m.Node[1:]; return m }(), ErrMalformed},
+	} {
+		if err := s.cached(func(ctx sdk.Context) error { return s.keeper.take(ctx, row.m) }); !errors.Is(err, row.want) {
+			t.Errorf("%s: %v, want %v", what, err, row.want)
+		}
+		if err := s.keeper.CheckFree(s.ctx.WithExecMode(sdk.ExecModeCheck), row.m); !errors.Is(err, row.want) {
+			t.Errorf("%s, on its way in: %v, want %v", what, err, row.want)
+		}
+	}
+	if _, err := s.deals.Msgs().UpdateParams(s.ctx, &dealv1.MsgUpdateParams{Authority: "alice", Params: deal.Public()}); !errors.Is(err, deal.ErrAuthority) {
+		t.Errorf("alice alone: %v", err)
+	}
+	if _, err := s.deals.Msgs().UpdateParams(s.ctx, &dealv1.MsgUpdateParams{Authority: "the vote"}); !errors.Is(err, deal.ErrParams) {
+		t.Errorf("no days: %v", err)
+	}
+}
+
+// Whatever comes and goes, whoever misses, lies, leaves or is paid late: the money that deals have is what they say, and at the end all of it is with who earned it, or back.
+func TestDealsAddUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := town7(t, 2)
+		s.auditors = s.nodes[2:]
+		s.purse[node("zoe").payer()] = 1_000_000
+		var numbers []uint64
+		last := uint64(0)
+		for range rapid.IntRange(10, 60).Draw(t, "steps") {
+			n := rapid.SampledFrom(s.nodes).Draw(t, "who")
+			switch rapid.IntRange(0, 9).Draw(t, "what") {
+			case 0:
+				parts := rapid.Uint32Range(2, 5).Draw(t, "parts")
+				numbers = append(numbers, s.pins("zoe", rapid.Uint32Range(1, parts-1).Draw(t, "need"), parts, rapid.Uint64Range(1, 6).Draw(t, "days")))
+			case 1, 2:
+				if parts := s.offered(n); len(parts) > 0 {
+					_ = s.take(n, false, parts...)
+				}
+			case 3:
+				last++
+				s.record(last)
+				_ = s.hold(n, last)
+			case 4:
+				if _, _, _, err := s.keeper.task(s.ctx, n.key()); err == nil {
+					_ = s.prove(n)
+				}
+			case 5:
+				_ = s.take(n, rapid.Bool().Draw(t, "leaves"))
+			case 6:
+				switch rapid.IntRange(0, 3).Draw(t, "how") {
+				case 0:
+					s.retired[n] = !s.retired[n]
+				case 1:
+					s.rests = !s.rests
+				case 2:
+					_ = s.hold(n)
+				case 3:
+					if _, _, _, err := s.keeper.task(s.ctx, n.key()); err == nil {
+						wrong := s.answers(n, true)
+						_ = s.cached(func(ctx sdk.Context) error {
+							return s.keeper.accuse(ctx, &storagev1.MsgAccuse{Sender: n.sender(), Answer: wrong})
+						})
+					}
+				}
+			case 7:
+				if len(numbers) > 0 {
+					_, _ = s.deals.Msgs().Unpin(s.ctx, &dealv1.MsgUnpin{Payer: node("zoe").payer(), Deal: rapid.SampledFrom(numbers).Draw(t, "deal")})
+				}
+			case 8, 9:
+				s.tomorrow()
+			}
+			s.solvent()
+		}
+		s.rests = false
+		for range 8 {
+			s.tomorrow()
+		}
+		s.solvent()
+		text, err := bech32.BytesToString(module())
+		s.must(err)
+		if left := s.purse[text]; left != 0 {
+			t.Fatalf("%d are left when all deals are over", left)
+		}
+	})
+}
