@@ -73,6 +73,9 @@ type Content interface {
 	Export(ctx context.Context, address string, to client.Export, progress func(client.Progress)) (client.Entry, error)
 	List(ctx context.Context, address string, idle time.Duration) (client.Listing, error)
 	Read(ctx context.Context, address string, idle time.Duration) (io.ReadCloser, int64, error)
+
+	// Draft makes the parts of an object for a deal, and says what the deal is to record. Nothing is paid yet.
+	Draft(ctx context.Context, address string, how client.Pinning) (client.Draft, error)
 }
 
 // Node is what the API asks of the node itself.

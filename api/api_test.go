@@ -121,6 +121,9 @@ func (h *fakeHouse) Import(ctx context.Context, path string, progress func(clien
 func (h *fakeHouse) Export(_ context.Context, address string, to client.Export, _ func(client.Progress)) (client.Entry, error) {
 	return client.Entry{CID: address, Name: to.Path}, nil
 }
+func (h *fakeHouse) Draft(_ context.Context, address string, how client.Pinning) (client.Draft, error) {
+	return client.Draft{CID: address, Need: how.Need, Parts: how.Parts}, nil
+}
 func (h *fakeHouse) List(_ context.Context, address string, _ time.Duration) (client.Listing, error) {
 	return client.Listing{Entry: client.Entry{CID: address, Kind: "directory"}, Entries: []client.Entry{{Name: "a", CID: "x", Size: 3, Kind: "file"}}}, nil
 }

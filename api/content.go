@@ -21,6 +21,11 @@ type byAddress struct {
 
 type importing struct{ Body client.Paths }
 
+type pinning struct {
+	Address string `query:"address" required:"true" maxLength:"4096"`
+	Body    client.Pinning
+}
+
 type exporting struct {
 	Address string `query:"address" required:"true" maxLength:"4096"`
 	Body    client.Export
@@ -46,6 +51,9 @@ func (s *Server) contentRoutes(api huma.API) {
 			return s.content.Export(ctx, in.Address, in.Body, progress)
 		}), nil
 	}, named("export-content", "Write content to a path of this machine"), streams(api, client.Transfer{}))
+	huma.Post(api, "/v1/content/draft", func(ctx context.Context, in *pinning) (*answer[client.Draft], error) {
+		return tell(s.content.Draft(ctx, in.Address, in.Body))
+	}, named("draft-deal", "Make the parts of an object for a deal, and say what the deal is to record"))
 	huma.Get(api, "/v1/content/list", func(ctx context.Context, in *byAddress) (*answer[client.Listing], error) {
 		return tell(s.content.List(ctx, in.Address, idle(in.Idle)))
 	}, named("list-content", "What an address leads to"))

@@ -317,6 +317,10 @@ func (c contracts) Take(ctx context.Context, p proof.Part, node sortition.Key, n
 
 func (c contracts) Still(ctx context.Context, p proof.Part) error { return c.deal.Still(ctx, p) }
 
+func (c contracts) Open(ctx context.Context, after uint64) (bool, error) {
+	return c.deal.Open(ctx, after)
+}
+
 func (c contracts) Offers(ctx context.Context, node sortition.Key, nodes []placement.Node, rules placement.Rules, after uint64, most int) ([]proof.Part, error) {
 	return c.deal.Offers(ctx, node, nodes, rules, after, most)
 }

@@ -111,7 +111,7 @@ func (s *shell) root() *cobra.Command {
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(s.upCommand(), s.statusCommand(), s.nodeCommand(), s.putCommand(), s.getCommand(), s.lsCommand(),
 		s.runCommand(), s.mapCommand(), s.jobCommand(), s.demoCommand(), s.walletCommand(), s.chainCommand(), s.govCommand(), s.exchangeCommand(), s.shareCommand(),
-		s.marketCommand(), s.cdnCommand())
+		s.marketCommand(), s.cdnCommand(), s.pinCommand(), s.unpinCommand(), s.filesCommand())
 	return root
 }
 

@@ -47,13 +47,15 @@ func differ(format string, args ...any) error { return differs(fmt.Sprintf(forma
 //  3. Nine tenths of it, rounded down, are the payee's, who owned the node when the lease was opened; the rest is levied; the coins moved, to the payee, to
 //     its bond, which got the share that was in force then or what it lacked of the target that the block names, and to the levy.
 //  4. Whatever was redeemed in the chain's blocks and was due in the day's became final, in its order, or the block says why not.
+//     What holders of deals were paid is what their proofs earned, split alike.
 //  5. The sums of the day, per asset and per provider.
 //  6. What the sale of levies bought, what flows to the holders, what circulates, the fund, and the units of duty.
 //  7. Bonus and duty, from the levies, the fund, the units and the parameters of the day; the coins moved.
 //
 // Parameters and owners are those of the time, as inforce finds them, and not those of now.
 func (l *Ledger) SettleVerify(ctx context.Context, d Day) (Settlement, error) {
-	s := &settler{l: l, day: d, out: Settlement{Day: d.Day, NotReckoned: []string{}}, turns: map[string][]turn{}, sums: map[string]*tally{}, paid: map[string]int{}, bonds: map[string]uint64{}}
+	s := &settler{l: l, day: d, out: Settlement{Day: d.Day, NotReckoned: []string{}}, turns: map[string][]turn{}, sums: map[string]*tally{}, paid: map[string]int{}, bonds: map[string]uint64{},
+		earned: map[string]uint64{}, rentPaid: map[string]bool{}}
 	err := s.verify(ctx)
 	if what, ok := err.(differs); ok { //nolint:errorlint // it is never wrapped
 		s.out.Differs = string(what)
@@ -78,6 +80,10 @@ type settler struct {
 	queue   queue
 	holders *holders
 	breach  string // of an invariant, told in the day's blocks
+
+	earned   map[string]uint64 // by node: with parts of deals, and not paid yet
+	rentPaid map[string]bool   // nodes that deals paid in the day
+	rentSeen bool              // deals paid anybody
 	juries  bool   // had a say in the day
 }
 
@@ -194,6 +200,8 @@ func (s *settler) block(ctx context.Context, w written) error {
 			held = e.Attributes
 		case e.Type == "hpips_slashed" || e.Type == "hpips_bond_returned":
 			s.forget(e.Attributes)
+		case isRent(e):
+			held = nil
 		case e.Type == "hpips_paid" && told != nil:
 			return differ("block %d: lease %s is paid and nothing of it became final", height, told["lease"])
 		case e.Type == "hpips_paid":
@@ -225,6 +233,9 @@ func (s *settler) block(ctx context.Context, w written) error {
 		if e.Type == "hpips_slashed" || e.Type == "hpips_bond_returned" {
 			s.forget(e.Attributes)
 		}
+	}
+	if err := s.rents(w); err != nil {
+		return err
 	}
 	return s.saidJurors(w)
 }

@@ -68,7 +68,7 @@ func module(name string) string { return addressText(authtypes.NewModuleAddress(
 // pots are the accounts of modules that hold for nobody.
 var pots = sync.OnceValue(func() map[string]bool {
 	all := map[string]bool{}
-	for _, name := range []string{authtypes.FeeCollectorName, govtypes.ModuleName, "supply", "investors", "founders", "operations", "community", "fund", "levy", "stream"} {
+	for _, name := range []string{authtypes.FeeCollectorName, govtypes.ModuleName, "supply", "investors", "founders", "operations", "community", "fund", "levy", "stream", "deal"} {
 		all[module(name)] = true
 	}
 	return all

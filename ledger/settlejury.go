@@ -59,7 +59,9 @@ func (s *settler) saidJurors(w written) error {
 		for _, e := range one.told {
 			switch e.Type {
 			case "hpips_paid":
-				told = e.Attributes
+				if !isRent(e) {
+					told = e.Attributes
+				}
 			case juryPaid:
 				if err := s.juror(w.height, told, e.Attributes, moved); err != nil {
 					return err
@@ -97,10 +99,12 @@ func (s *settler) forfeited(ctx context.Context, height int64, lost map[string]s
 }
 
 // fromEscrow counts the coins that left the escrow, by receiver and amount.
-func fromEscrow(all []Event) map[string]int {
-	moved, escrow := map[string]int{}, module("escrow")
+func fromEscrow(all []Event) map[string]int { return movedFrom("escrow", all) }
+
+func movedFrom(name string, all []Event) map[string]int {
+	moved, from := map[string]int{}, module(name)
 	for _, e := range all {
-		if e.Type == "transfer" && e.Attributes["sender"] == escrow {
+		if e.Type == "transfer" && e.Attributes["sender"] == from {
 			moved[e.Attributes["recipient"]+" "+e.Attributes["amount"]]++
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/hpips/hpips/spec/proof"
 )
 
-// PieceHolder is a node that keeps pieces of the archive, and how it does.
+// PieceHolder is a node that keeps segments of the archive and parts of deals, and how it does.
 type PieceHolder struct {
 	Node     string `json:"node"`
 	Standing string `json:"standing"` // holding, suspended: it missed its last days, or away: its pieces are others'
@@ -19,13 +19,16 @@ type PieceHolder struct {
 	Missed   uint32 `json:"missed"`            // days since
 	Doubted  uint64 `json:"doubted,omitempty"` // until this day the chain itself looks at its answers
 
+	Earning uint64 `json:"earning,omitempty"` // uhpips that its parts of deals bring for a proven day
+	Leaving bool   `json:"leaving,omitempty"` // it takes nothing more, and hands over what it keeps
+
 	Key     []byte `json:"-"`
 	Thinned bool   `json:"-"` // some of its pieces go at the end of the day, and are asked for until then
 }
 
 func holderOf(h storagev1.Holder) PieceHolder {
 	out := PieceHolder{Node: NodeText(h.Node), Standing: "holding", Pieces: h.Pieces, Bytes: h.Leaves * proof.LeafSize, Proven: h.Proven, Missed: h.Missed, Doubted: h.Doubted,
-		Key: h.Node, Thinned: h.Thinned}
+		Earning: h.Rate, Leaving: h.Leaving > 0, Key: h.Node, Thinned: h.Thinned}
 	switch {
 	case h.Away || h.Joined == 0:
 		out.Standing = "away"
@@ -79,11 +82,17 @@ func keysOf(raw [][]byte) (keys [][32]byte) {
 	return keys
 }
 
+// Kept says what a piece of a holder's row is: a segment of the archive, or, where that is 0, a part of a deal.
+type Kept struct {
+	Segment uint64
+	Part    proof.Part
+}
+
 // Task is what a holder is asked on a day. Without leaves nothing is asked.
 type Task struct {
 	Challenge proof.Challenge
 	Leaves    []proof.Leaf // in the order of the challenge
-	Segments  []uint64     // of which they are
+	Of        []Kept       // of which they are
 	Auditors  [][32]byte   // drawn for this holder and day
 	Needed    int          // of their signatures; 0: there are no auditors
 	Holder    PieceHolder
@@ -106,7 +115,7 @@ func (l *Ledger) Task(ctx context.Context, node [32]byte) (Task, error) {
 	for _, p := range r.Places {
 		leaf := proof.Leaf{Of: proof.Piece{Size: p.Length}, Place: p.Leaf}
 		copy(leaf.Of.Root[:], p.Root)
-		t.Leaves, t.Segments = append(t.Leaves, leaf), append(t.Segments, p.Segment)
+		t.Leaves, t.Of = append(t.Leaves, leaf), append(t.Of, Kept{p.Segment, proof.Part{Deal: p.Deal, Number: p.Part}})
 	}
 	return t, nil
 }

@@ -30,6 +30,7 @@ type archivist struct {
 	c      *chaining
 	store  *store.Store
 	holder *holder
+	keeper *keeper // of parts of deals, which are answered for together with segments
 
 	made    *proof.Entry // of the next number, as this node makes it
 	epoch   uint64       // in which it was made, and, once it is said, said
@@ -49,7 +50,7 @@ const (
 
 func newArchivist(m *member) *archivist {
 	log := m.log.With("room", "archive")
-	return &archivist{log: log, c: m.chain, store: m.store, holder: newHolder(log, m.chain, m.store)}
+	return &archivist{log: log, c: m.chain, store: m.store, holder: newHolder(log, m.chain, m.store), keeper: m.keeper}
 }
 
 // Serve follows the chain until ctx ends.
@@ -105,15 +106,29 @@ func (a *archivist) look(ctx context.Context, life *chainLife) (more bool, err e
 		return false, errors.Join(made, said, err)
 	}
 	joined := a.holder.join(ctx, life, task, h.Epoch.Number)
-	answered := a.holder.answer(ctx, life, task, a.pins)
+	answered := a.holder.answer(ctx, life, task, a.find)
 	var gone lost
-	if errors.As(answered, &gone) { // it is made or pulled again before it is answered for
-		a.log.Warn("A segment of the archive is not what it was", "number", gone.segment, "err", gone.err)
-		delete(a.pins, gone.segment) // its pin in the store stays: the disk may be away, and come back
-		a.settled, answered = min(a.settled, gone.segment-1), nil
+	switch { // what is lost is made or pulled again before it is answered for; its pin in the store stays: the disk may be away, and come back
+	case errors.As(answered, &gone) && gone.of.Segment == 0:
+		a.log.Warn("A part of a deal is not what it was", "deal", gone.of.Part.Deal, "part", gone.of.Part.Number, "err", gone.err)
+		a.keeper.lost(gone.of.Part)
+		answered = nil
+	case errors.As(answered, &gone):
+		a.log.Warn("A segment of the archive is not what it was", "number", gone.of.Segment, "err", gone.err)
+		delete(a.pins, gone.of.Segment)
+		a.settled, answered = min(a.settled, gone.of.Segment-1), nil
 	}
 	more, err = a.keep(ctx, life, next.Number, task.Holder)
 	return more, errors.Join(made, said, joined, answered, err)
+}
+
+// find tells by which address a piece of the node's row is pinned.
+func (a *archivist) find(k ledger.Kept) (cid.Cid, bool) {
+	if k.Segment == 0 {
+		return a.keeper.find(k.Part)
+	}
+	c, ok := a.pins[k.Segment]
+	return c, ok
 }
 
 // remember reads what is pinned.

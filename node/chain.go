@@ -50,6 +50,7 @@ type chaining struct {
 	seat    *seat.Seat
 	blocks  chan struct{} // told of new blocks: the seat
 	sealed  chan struct{} // likewise: the archivist
+	dealt   chan struct{} // likewise: the keeper
 	told    atomic.Uint64 // how many new blocks this life was told of; 0: nobody tells
 	clerk   clerk
 	spend   *ledger.Secret
@@ -81,7 +82,7 @@ func (l *chainLife) dismiss() {
 // openChain reads the genesis of a member, if it has one, and answers the questions of others from now on.
 func openChain(m *member, cfg Config, role role) (*chaining, error) {
 	c := &chaining{log: m.log.With("room", "chain"), dir: m.dir, address: role.address, cfg: cfg, host: m.host, gate: seat.NewGate(16, 1), light: seat.NewGate(256, 64),
-		blocks: make(chan struct{}, 1), sealed: make(chan struct{}, 1), free: isFree}
+		blocks: make(chan struct{}, 1), sealed: make(chan struct{}, 1), dealt: make(chan struct{}, 1), free: isFree}
 	var err error
 	if c.keys, err = LoadChainKeys(m.dir); err != nil {
 		return nil, err
@@ -331,7 +332,7 @@ func (c *chaining) tell(ctx context.Context, life *chainLife) {
 		case <-heads:
 		}
 		c.told.Add(1)
-		for _, to := range []chan struct{}{c.blocks, c.sealed} {
+		for _, to := range []chan struct{}{c.blocks, c.sealed, c.dealt} {
 			select {
 			case to <- struct{}{}:
 			default: // told, and not looked at yet

@@ -55,6 +55,7 @@ type Config struct {
 	Prices  Prices   // of work, on a network with a chain
 	Memory  job.Size // that running tasks may take together; 0: 1 GiB per slot, 4 GiB at least
 	Disk    job.Size // of inputs and results of tasks; 0: 20 GiB, or 80 % of what is free
+	Keep    Keeping  // of others' objects, on a network with a chain
 
 	Buying  market.List // who may work for this node
 	Selling market.List // for whom it works
@@ -65,6 +66,20 @@ type Config struct {
 	LogLevel  string // debug | info | warn | error
 	LogFormat string // text | json, on standard error; the file is always JSON
 }
+
+// Keeping is what this node keeps for others that pay for it.
+type Keeping struct {
+	Size  job.Size     // at most; 0: nothing, and what it keeps is handed over to others
+	Price money.Amount // for a GiB for 30 days, at least
+
+	wrong string // what was said and is no size
+}
+
+// perMiB is the least price of a MiB for a day, in uhpips, that is not below what a GiB costs for 30 days.
+func (k Keeping) perMiB() uint64 { return (uint64(k.Price) + 30<<10 - 1) / (30 << 10) }
+
+// keptUnasked is how much a new node offers to keep.
+const keptUnasked = 20 << 30
 
 // Prices are what others pay for this node's work, in HPIPS. Where there is no chain, all work is given away.
 type Prices struct {
@@ -93,7 +108,7 @@ type ChainNode struct {
 func Default(home string) Config {
 	d := p2p.Default()
 	return Config{Home: home, Version: d.Version, Stderr: io.Discard, Listen: d.Listen, MDNS: true, Label: "lan",
-		API: api.Default().Address, Gateway: noGateway(), Provide: true, Prices: Prices{Rates: market.DefaultRates}, Chain: true, LogLevel: "info", LogFormat: "text"}
+		API: api.Default().Address, Gateway: noGateway(), Provide: true, Keep: Keeping{Size: keptUnasked}, Prices: Prices{Rates: market.DefaultRates}, Chain: true, LogLevel: "info", LogFormat: "text"}
 }
 
 // noGateway is the gateway's settings with no address: it is off.
@@ -135,6 +150,10 @@ type file struct {
 		Memory  string `toml:"memory"`
 		Disk    string `toml:"disk"`
 	} `toml:"work"`
+	Storage struct {
+		Keep  string `toml:"keep"`
+		Price string `toml:"price"`
+	} `toml:"storage"`
 	Price struct {
 		Auto   bool   `toml:"auto"`
 		CPU    string `toml:"cpu"`
@@ -200,6 +219,10 @@ version = 1
 # slots = 0          # tasks at once; 0 = one per core
 # memory = ""        # of running tasks together, such as "8GiB"; empty = 1 GiB per slot
 # disk = ""          # of inputs and results of tasks, such as "20GiB"
+
+[storage]            # of others' objects, for pay, on a network with a chain
+# keep = "20GiB"     # at most; "0" = none, and what is kept is handed over to others
+# price = "0"        # take no less for a GiB for 30 days, in HPIPS
 
 [price]              # of work for others, in HPIPS, on a network with a chain; your own jobs cost you nothing here
 # cpu = "3.6"        # for an hour of one core; "0" gives it away
@@ -286,6 +309,16 @@ func (c *Config) read(text []byte) error {
 			return fmt.Errorf("price.%s: %w", price.name, err)
 		}
 		*price.to = uint64(a)
+	}
+	if f.Storage.Keep != "" {
+		if c.Keep.Size, err = job.ParseSize(f.Storage.Keep); err != nil {
+			return fmt.Errorf("storage.keep: %w", err)
+		}
+	}
+	if f.Storage.Price != "" {
+		if c.Keep.Price, err = money.Parse(f.Storage.Price); err != nil {
+			return fmt.Errorf("storage.price: %w", err)
+		}
 	}
 	c.Buying, c.Selling = market.List{Allow: f.Requester.Allow, Deny: f.Requester.Deny}, market.List{Allow: f.Provider.Allow, Deny: f.Provider.Deny}
 	set(&c.Chain, f.Chain.Enabled)
@@ -376,6 +409,7 @@ type Flags struct {
 	Genesis    string
 	Seats      int
 	Price      string
+	Keep       string
 }
 
 // Over returns c as the flags want it.
@@ -403,6 +437,12 @@ func (f Flags) Over(c Config) Config {
 	}
 	if f.NoProvider {
 		c.Provide = false
+	}
+	if f.Changed("keep") {
+		var err error
+		if c.Keep.Size, err = job.ParseSize(f.Keep); err != nil {
+			c.Keep.wrong = f.Keep
+		}
 	}
 	switch a, err := money.Parse(f.Price); {
 	case !f.Changed("price"):
@@ -440,6 +480,8 @@ func (c Config) Check() error {
 		return wrong("work.memory and work.disk cannot be negative", "leave them out")
 	case c.Prices.wrong != "":
 		return wrong(fmt.Sprintf("--price %q is no price", c.Prices.wrong), "write the HPIPS for an hour of one core, such as --price 3.6; 0 gives work away, auto lets it move")
+	case c.Keep.wrong != "":
+		return wrong(fmt.Sprintf("--keep %q is no size", c.Keep.wrong), "write what this node may keep for others, such as --keep 20GiB; 0 keeps nothing")
 	case len(c.Listen) == 0:
 		return wrong("there is no address to listen on", "write --listen /ip4/0.0.0.0/tcp/4711")
 	}

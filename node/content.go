@@ -68,7 +68,16 @@ func (c *content) Export(ctx context.Context, address string, to client.Export, 
 	}
 	_, err = c.m.store.Fetch(wait.ctx, id, func(p store.Progress) { wait.touch(); progress(told(p)) })
 	if err != nil {
-		return client.Entry{}, c.gone(wait, address, err)
+		release, wrong := c.m.store.Reserve(ctx)
+		if wrong != nil {
+			return client.Entry{}, failure(wrong)
+		}
+		defer release()
+		kept, wrong := c.back(ctx, id)
+		if !kept {
+			return client.Entry{}, errors.Join(c.gone(wait, address, err), wrong)
+		}
+		defer func() { _ = c.m.store.Unpin(ctx, id) }() // it is written below
 	}
 	wait.end() // the rest is this disk's
 	write := c.m.store.Export

@@ -90,7 +90,7 @@ func (h *holder) hand(ctx context.Context, life *chainLife, segments ...uint64) 
 }
 
 // answer answers what is asked today, until the chain says that it is proven. What was handed in and is not in a block after a while is handed in again: somebody may have doubted the auditors meanwhile.
-func (h *holder) answer(ctx context.Context, life *chainLife, task ledger.Task, pins map[uint64]cid.Cid) (err error) {
+func (h *holder) answer(ctx context.Context, life *chainLife, task ledger.Task, find func(ledger.Kept) (cid.Cid, bool)) (err error) {
 	t := &h.today
 	if t.day != task.Challenge.Day {
 		*t = answering{day: task.Challenge.Day}
@@ -99,7 +99,7 @@ func (h *holder) answer(ctx context.Context, life *chainLife, task ledger.Task, 
 		return nil
 	}
 	if t.text == nil {
-		if t.text, err = h.write(ctx, task, pins); err != nil {
+		if t.text, err = h.write(ctx, task, find); err != nil {
 			return err
 		}
 	}
@@ -119,22 +119,22 @@ func (h *holder) answer(ctx context.Context, life *chainLife, task ledger.Task, 
 	return err
 }
 
-// lost is a segment whose bytes are not there any more, or are others.
+// lost is a piece whose bytes are not there any more, or are others.
 type lost struct {
-	segment uint64
-	err     error
+	of  ledger.Kept
+	err error
 }
 
 func (l lost) Error() string { return l.err.Error() }
 func (l lost) Unwrap() error { return l.err }
 
 // write makes the answer. Bytes that changed are found here, and nothing is signed: the error is lost.
-func (h *holder) write(ctx context.Context, task ledger.Task, pins map[uint64]cid.Cid) ([]byte, error) {
+func (h *holder) write(ctx context.Context, task ledger.Task, find func(ledger.Kept) (cid.Cid, bool)) ([]byte, error) {
 	wanted := make([]pieces.Wanted, len(task.Leaves))
-	outlines := map[uint64]*proof.Outline{}
+	outlines := map[ledger.Kept]*proof.Outline{}
 	for i, l := range task.Leaves {
-		n := task.Segments[i]
-		c, ok := pins[n]
+		n := task.Of[i]
+		c, ok := find(n)
 		if !ok {
 			return nil, lost{n, store.ErrNotFound}
 		}

@@ -47,6 +47,7 @@ type member struct {
 	examiner  *auditor.Examiner    // nil for a node without a chain
 	juror     *auditor.Juror       // nil for a node that is none
 	chain     *chaining            // nil for a node that takes no part in the chain
+	keeper    *keeper              // likewise
 	till      *till                // nil for a node without a chain
 	lists     *lists
 	guide     *gateway.Neighbours  // who has what
@@ -76,7 +77,7 @@ func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member,
 		if m.chain, err = openChain(m, cfg, role); err != nil {
 			return nil, err
 		}
-		books = m.chain
+		books, m.keeper = m.chain, newKeeper(m, cfg)
 	}
 	if books != nil {
 		if m.till, err = openTill(m, books); err != nil {

@@ -46,6 +46,7 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		if m.chain != nil {
 			add(label+"chain", m.chain.Serve)
 			add(label+"archive", newArchivist(m).Serve)
+			add(label+"keeper", m.keeper.Serve)
 		}
 		if m.juror != nil {
 			add(label+"juror", m.juror.Serve)

@@ -61,6 +61,13 @@ func (c *Client) List(ctx context.Context, address string, wait time.Duration) (
 	return l, err
 }
 
+// Draft makes the parts of an object for a deal, and says what the deal is to record. Nothing is paid yet.
+func (c *Client) Draft(ctx context.Context, address string, how Pinning) (Draft, error) {
+	var d Draft
+	err := c.call(ctx, http.MethodPost, "/v1/content/draft", url.Values{"address": {address}}, how, &d)
+	return d, err
+}
+
 // Read opens a file of the store.
 func (c *Client) Read(ctx context.Context, address string, wait time.Duration) (io.ReadCloser, error) {
 	q := url.Values{"address": {address}, "idle": {strconv.Itoa(seconds(wait))}}

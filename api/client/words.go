@@ -114,6 +114,33 @@ type Paths struct {
 	Path string `json:"path"` // absolute
 }
 
+// Pinning says how an object is to be kept by others for pay.
+type Pinning struct {
+	Need  int     `json:"need,omitempty" minimum:"0" maximum:"255"`  // any so many parts give the object back; 1: copies
+	Parts int     `json:"parts,omitempty" minimum:"0" maximum:"255"` // 0: as its size and the network suggest
+	Price *uint64 `json:"price,omitempty"`                           // uhpips for a MiB that began and a day; absent: what the community fund pays for the archive
+	Idle  int     `json:"idleSeconds,omitempty" minimum:"0"`         // give up after so many seconds without progress; 0 = 60
+}
+
+// Draft is what a deal about an object is to record. Its parts lie on the node that made it.
+type Draft struct {
+	CID      string  `json:"cid"`
+	Size     int64   `json:"size"`
+	Manifest string  `json:"manifest"` // its address
+	Need     int     `json:"need"`
+	Parts    int     `json:"parts"`
+	Scheme   string  `json:"scheme"` // for people
+	Price    uint64  `json:"price"`
+	Node     []byte  `json:"node"` // key of the node that has all parts
+	Pieces   []Piece `json:"pieces"`
+}
+
+// Piece is what audits see of a part.
+type Piece struct {
+	Root []byte `json:"root"`
+	Size uint64 `json:"size"`
+}
+
 // Export asks to write content to a path of this machine.
 type Export struct {
 	Path  string `json:"path"` // absolute

@@ -67,10 +67,23 @@ func (k Keeper) Still(ctx context.Context, p proof.Part) error {
 	return err
 }
 
+// Open tells whether somebody may take anything, of deals after a number.
+func (k Keeper) Open(ctx context.Context, after uint64) (some bool, err error) {
+	err = k.open.Walk(ctx, afterDeal(after), func(part) (bool, error) {
+		some = true
+		return true, nil
+	})
+	return some, err
+}
+
+func afterDeal(number uint64) *collections.Range[part] {
+	return new(collections.Range[part]).StartExclusive(collections.Join(number, ^uint64(0)))
+}
+
 // Offers lists parts that a node may take now, one of a deal at most, of deals after a number.
 func (k Keeper) Offers(ctx context.Context, node sortition.Key, nodes []placement.Node, rules placement.Rules, after uint64, most int) (list []proof.Part, err error) {
 	var deals []uint64
-	if err := k.open.Walk(ctx, new(collections.Range[part]).StartExclusive(collections.Join(after, ^uint64(0))), func(key part) (bool, error) {
+	if err := k.open.Walk(ctx, afterDeal(after), func(key part) (bool, error) {
 		if len(deals) == 0 || deals[len(deals)-1] != key.K1() {
 			deals = append(deals, key.K1())
 		}

@@ -79,6 +79,8 @@ type Neighbours struct {
 		Take(ctx context.Context, p proof.Part, node sortition.Key, nodes []placement.Node, rules placement.Rules) (piece proof.Piece, rate uint64, left *sortition.Key, err error)
 		// Still tells whether a part is to be had.
 		Still(ctx context.Context, p proof.Part) error
+		// Open tells whether there is anything to take, of deals after a number.
+		Open(ctx context.Context, after uint64) (bool, error)
 		// Offers lists parts that a node may take, of deals after a number.
 		Offers(ctx context.Context, node sortition.Key, nodes []placement.Node, rules placement.Rules, after uint64, most int) ([]proof.Part, error)
 		// Leaves opens a part whose keeper leaves, or shuts it.

@@ -78,6 +78,11 @@ func (q queries) Row(ctx context.Context, r *storagev1.QueryRowRequest) (*storag
 
 // Offers lists parts of deals that a node may take, and counts who may hold one.
 func (q queries) Offers(ctx context.Context, r *storagev1.QueryOffersRequest) (*storagev1.QueryOffersResponse, error) {
+	if len(r.Node) > 0 { // most of the time there are none
+		if some, err := q.keeper.Deals.Open(ctx, r.After); err != nil || !some {
+			return &storagev1.QueryOffersResponse{}, err
+		}
+	}
 	nodes, rules, err := q.keeper.present(ctx)
 	if err != nil {
 		return nil, err

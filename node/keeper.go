@@ -1,0 +1,383 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/ledger"
+	"github.com/hpips/hpips/seat"
+	"github.com/hpips/hpips/spec/proof"
+	"github.com/hpips/hpips/store"
+	"github.com/hpips/hpips/store/replica"
+)
+
+// keeper keeps parts of deals on its node's disk, as many as the owner offers room for, and says so; and holds the parts of its own user's deals until others have them.
+//
+//	offered by the chain → brought here from the maker, or made again from other parts → said → answered for each day (holder) → let go when the chain has it no more
+//
+// A part's pin in the store is all that it remembers.
+type keeper struct {
+	log   *slog.Logger
+	c     *chaining
+	store *store.Store
+	terms Keeping
+
+	mu    sync.Mutex
+	pins  map[proof.Part]cid.Cid // what is here; nil until it was looked up
+	sizes map[proof.Part]uint64
+
+	said  map[proof.Part]uint64    // epoch in which the chain was told of a part
+	left  uint64                   // epoch in which it was told that the node leaves, or stays
+	rests map[proof.Part]time.Time // until then a part that did not come is not tried again
+	made  map[cid.Cid]time.Time    // since when parts of the user's own, of which there is no deal, lie here
+}
+
+const (
+	keepEvery      = 5 * time.Second  // at most
+	keepAgain      = time.Minute      // after a part did not come
+	manifestWithin = time.Minute      // a manifest comes
+	partWithin     = 30 * time.Second // a part comes, and so long for each MiB more
+	dealWithin     = time.Hour        // after parts were made there is a deal about them, or they go
+	manyParts      = 16               // tried at one look
+)
+
+func newKeeper(m *member, cfg Config) *keeper {
+	return &keeper{log: m.log.With("room", "deals"), c: m.chain, store: m.store, terms: cfg.Keep, sizes: map[proof.Part]uint64{}, said: map[proof.Part]uint64{}, rests: map[proof.Part]time.Time{}, made: map[cid.Cid]time.Time{}}
+}
+
+// find tells by which address a part is pinned.
+func (k *keeper) find(p proof.Part) (cid.Cid, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c, ok := k.pins[p]
+	return c, ok
+}
+
+// lost forgets a part whose bytes are not what they were: it is brought here again.
+func (k *keeper) lost(p proof.Part) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.pins, p)
+}
+
+// Serve follows the chain until ctx ends.
+func (k *keeper) Serve(ctx context.Context) error {
+	tick := time.NewTicker(archiveEvery)
+	defer tick.Stop()
+	for {
+		if life := k.c.running(); life != nil {
+			if err := k.look(ctx, life); err != nil && ctx.Err() == nil {
+				k.log.Debug("Deals wait", "err", err)
+			}
+		}
+		rest := time.NewTimer(keepEvery)
+		select {
+		case <-ctx.Done():
+		case <-rest.C:
+		}
+		rest.Stop()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		case <-k.c.dealt:
+		}
+	}
+}
+
+// look does what is due at the chain's head.
+func (k *keeper) look(ctx context.Context, life *chainLife) error {
+	h, ok := k.c.seat.Head()
+	if !ok || h.CatchingUp {
+		return nil
+	}
+	if k.pins == nil {
+		if err := k.remember(ctx); err != nil {
+			return err
+		}
+	}
+	handed := k.hand(ctx, life)
+	if !h.Place.Registered {
+		return handed
+	}
+	node := public(k.c.keys.Node)
+	kept, err := life.ledger.KeptParts(ctx, node[:])
+	if err != nil {
+		return errors.Join(handed, err)
+	}
+	task, err := life.ledger.Task(ctx, [32]byte(node))
+	if err != nil {
+		return errors.Join(handed, err)
+	}
+	gone := k.drop(ctx, life, kept, h.Epoch.Number)
+	if task.Holder.Standing == "away" { // the archivist says that it is there
+		return errors.Join(handed, gone)
+	}
+	if leaves := k.terms.Size == 0; leaves != task.Holder.Leaving && (leaves && len(kept) > 0 || !leaves) && k.left != h.Epoch.Number {
+		if err := k.say(ctx, life, proof.Keep{Epoch: h.Epoch.Number, Leaves: leaves}); err != nil {
+			return errors.Join(handed, gone, err)
+		}
+		k.left = h.Epoch.Number
+	}
+	again := k.again(ctx, life, kept)
+	if k.terms.Size == 0 || task.Holder.Leaving {
+		return errors.Join(handed, gone, again)
+	}
+	return errors.Join(handed, gone, again, k.take(ctx, life, h.Epoch.Number))
+}
+
+// remember reads what is pinned.
+func (k *keeper) remember(ctx context.Context) error {
+	pins, err := k.store.Pins(ctx)
+	if err != nil {
+		return err
+	}
+	found := map[proof.Part]cid.Cid{}
+	for _, p := range pins {
+		var part proof.Part
+		if text, ours := strings.CutPrefix(p.Name, k.c.genesis.summary.ChainID+" deal "); ours {
+			if n, err := fmt.Sscanf(text, "%d/%d", &part.Deal, &part.Number); err == nil && n == 2 {
+				found[part] = p.CID
+			}
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.pins = found
+	return nil
+}
+
+// pin is what the pin of a part is called.
+func (k *keeper) pin(p proof.Part) string {
+	return fmt.Sprintf("%s deal %d/%d", k.c.genesis.summary.ChainID, p.Deal, p.Number)
+}
+
+// drop lets parts go that the chain does not list in this node's row: their deals are over, or others have them.
+func (k *keeper) drop(ctx context.Context, life *chainLife, kept []proof.Part, epoch uint64) (err error) {
+	k.mu.Lock()
+	var unlisted []proof.Part
+	for p := range k.pins {
+		if !slices.Contains(kept, p) && k.said[p] != epoch {
+			unlisted = append(unlisted, p)
+		}
+	}
+	k.mu.Unlock()
+	for _, p := range unlisted {
+		delete(k.said, p)
+		c, _ := k.find(p)
+		k.lost(p)
+		k.mu.Lock()
+		shared := false // by another deal about the same object
+		for _, other := range k.pins {
+			shared = shared || other == c
+		}
+		k.mu.Unlock()
+		if !shared {
+			if wrong := k.store.Unpin(ctx, c); !errors.Is(wrong, store.ErrNotFound) {
+				err = errors.Join(err, wrong)
+			}
+		}
+	}
+	return err
+}
+
+// again brings back what this node is to keep and has not.
+func (k *keeper) again(ctx context.Context, life *chainLife, kept []proof.Part) (err error) {
+	for _, p := range kept {
+		if _, here := k.find(p); here || time.Now().Before(k.rests[p]) {
+			continue
+		}
+		if wrong := k.bring(ctx, life, p, true); wrong != nil {
+			k.rests[p] = time.Now().Add(keepAgain)
+			err = errors.Join(err, wrong)
+		}
+	}
+	return err
+}
+
+// take brings parts here that this node may take and wants, and tells the chain.
+func (k *keeper) take(ctx context.Context, life *chainLife, epoch uint64) (err error) {
+	node := public(k.c.keys.Node)
+	offers, err := life.ledger.Offers(ctx, node[:], 0)
+	if err != nil {
+		return err
+	}
+	have := proof.Keep{Epoch: epoch}
+	tried := 0
+	for _, p := range offers.Parts {
+		if k.said[p] == epoch || time.Now().Before(k.rests[p]) || tried == manyParts {
+			continue
+		}
+		tried++
+		if wrong := k.bring(ctx, life, p, false); wrong != nil {
+			k.rests[p] = time.Now().Add(keepAgain)
+			err = errors.Join(err, wrong)
+			continue
+		}
+		have.Parts = append(have.Parts, p)
+	}
+	for _, p := range have.Parts { // one word each: that another was faster with one does not spoil the rest
+		if wrong := k.say(ctx, life, proof.Keep{Epoch: epoch, Parts: []proof.Part{p}}); wrong != nil {
+			err = errors.Join(err, wrong)
+			continue
+		}
+		k.said[p] = epoch
+	}
+	return err
+}
+
+func (k *keeper) say(ctx context.Context, life *chainLife, word proof.Keep) error {
+	signature, err := word.Sign(k.c.genesis.summary.ChainID, k.c.keys.Node)
+	if err != nil {
+		return err
+	}
+	node := public(k.c.keys.Node)
+	_, err = life.ledger.Free(ctx, ledger.SayKeep(node[:], word, signature))
+	return err
+}
+
+// errUnwanted is why a part is not taken that could be.
+var errUnwanted = errors.New("the owner of this node does not want it")
+
+// bring has a part on this disk: a new one from who made the deal, one that was lost from other parts.
+func (k *keeper) bring(ctx context.Context, life *chainLife, p proof.Part, due bool) error {
+	if _, here := k.find(p); here {
+		return nil
+	}
+	d, parts, err := life.ledger.Deal(ctx, p.Deal)
+	if err != nil {
+		return err
+	}
+	piece := d.Pieces[p.Number]
+	if !due && (d.Price < k.terms.perMiB() || k.used()+piece.Size > uint64(k.terms.Size)) {
+		return fmt.Errorf("part %d of deal %d: %w", p.Number, p.Deal, errUnwanted)
+	}
+	release, err := k.store.Reserve(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	of, all := k.sources(d, parts)
+	m, err := k.manifest(ctx, d, all)
+	if err != nil {
+		return err
+	}
+	within := partWithin * time.Duration(1+piece.Size>>20)
+	first, err := k.pull(ctx, within, m, p, piece, all)
+	if err != nil && d.Kept >= d.Need {
+		first, err = k.repair(ctx, within, m, p, piece, of)
+	}
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.pins[p], k.sizes[p] = first, piece.Size
+	k.log.Info("A part of a deal is here", "deal", p.Deal, "part", p.Number, "bytes", piece.Size)
+	return nil
+}
+
+func (k *keeper) used() (sum uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for p := range k.pins {
+		sum += k.sizes[p]
+	}
+	return sum
+}
+
+// sources are the keepers of a deal's parts, by part, and all whom its blocks may be asked of, the maker first.
+func (k *keeper) sources(d ledger.Deal, parts []ledger.DealPart) (of, all []peer.ID) {
+	if id, err := seat.PeerOf(d.Origin); err == nil {
+		all = append(all, id)
+	}
+	of = make([]peer.ID, d.Parts)
+	for _, p := range parts {
+		if id, err := seat.PeerOf(p.Key); err == nil && p.Node != "" {
+			of[p.Number], all = id, append(all, id)
+		}
+	}
+	self := k.c.host.ID()
+	return of, slices.DeleteFunc(all, func(id peer.ID) bool { return id == self })
+}
+
+func (k *keeper) manifest(ctx context.Context, d ledger.Deal, from []peer.ID) (replica.Manifest, error) {
+	ctx, cancel := context.WithTimeout(ctx, manifestWithin)
+	defer cancel()
+	m, err := replica.Load(ctx, k.store, d.List, from...)
+	if err == nil && (m.Root != d.Root || m.Scheme != d.Scheme) {
+		err = fmt.Errorf("deal %d: its manifest is that of %v of %s", d.Number, m.Scheme, m.Root)
+	}
+	return m, err
+}
+
+func (k *keeper) pull(ctx context.Context, within time.Duration, m replica.Manifest, p proof.Part, piece proof.Piece, from []peer.ID) (cid.Cid, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	kept, err := replica.Hold(ctx, k.store, m, int(p.Number), k.pin(p), &piece, from...) //nolint:gosec // below 255
+	return kept.CID, err
+}
+
+func (k *keeper) repair(ctx context.Context, within time.Duration, m replica.Manifest, p proof.Part, piece proof.Piece, of []peer.ID) (cid.Cid, error) {
+	ctx, cancel := context.WithTimeout(ctx, within*time.Duration(1+m.Scheme.Need))
+	defer cancel()
+	kept, err := replica.Repair(ctx, k.store, m, []int{int(p.Number)}, k.pin(p), replica.Peers(k.store, of)) //nolint:gosec // below 255
+	if err != nil {
+		return cid.Undef, err
+	}
+	if kept[0].Piece != piece {
+		return cid.Undef, errors.Join(fmt.Errorf("part %d of deal %d: the deal lists another piece than its manifest gives", p.Number, p.Deal), k.store.Unpin(ctx, kept[0].CID))
+	}
+	return kept[0].CID, nil
+}
+
+// madePrefix begins the names of pins of parts that were made here, for a deal about the object whose address follows.
+const madePrefix = "parts of "
+
+// hand lets go of parts that were made here once others keep all of them, or nobody made a deal about them.
+func (k *keeper) hand(ctx context.Context, life *chainLife) error {
+	pins, err := k.store.Pins(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range pins {
+		text, ours := strings.CutPrefix(p.Name, madePrefix)
+		root, wrong := cid.Decode(text)
+		if !ours || wrong != nil {
+			continue
+		}
+		since, known := k.made[p.CID]
+		if !known {
+			since = time.Now()
+			k.made[p.CID] = since
+		}
+		deals, err := life.ledger.DealsAbout(ctx, root)
+		if err != nil {
+			return err
+		}
+		wanted := len(deals) == 0 && time.Since(since) < dealWithin
+		for _, d := range deals {
+			_, parts, err := life.ledger.Deal(ctx, d.Number)
+			if err != nil && !ledger.IsNotFound(err) {
+				return err
+			}
+			wanted = wanted || slices.ContainsFunc(parts, func(p ledger.DealPart) bool { return p.Why == "new" })
+		}
+		if !wanted {
+			delete(k.made, p.CID)
+			if err := k.store.Unpin(ctx, p.CID); err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		}
+	}
+	return nil
+}
