@@ -25,7 +25,7 @@ func TestABlockIsTheSameEverywhere(t *testing.T) {
 		return n
 	}
 	bob := follow("bob")
-	send, err := chaintest.Sign(a.App().Codec(), alice, chaintest.Envelope{ChainID: testChain, Account: 13}, chaintest.Send(alice, chaintest.New("bob"), 5))
+	send, err := chaintest.Sign(a.App().Codec(), alice, chaintest.Envelope{ChainID: testChain, Account: 14}, chaintest.Send(alice, chaintest.New("bob"), 5))
 	if err != nil {
 		t.Fatal(err)
 	}

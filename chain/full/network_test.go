@@ -73,7 +73,7 @@ func TestAliceAlone(t *testing.T) {
 	n, stop := serve(t, c)
 	until(t, "first block", func() bool { return height(n) >= 2 })
 
-	send, err := chaintest.Sign(n.App().Codec(), alice, chaintest.Envelope{ChainID: testChain, Account: 13}, chaintest.Send(alice, bob, 5))
+	send, err := chaintest.Sign(n.App().Codec(), alice, chaintest.Envelope{ChainID: testChain, Account: 14}, chaintest.Send(alice, bob, 5))
 	if err != nil {
 		t.Fatal(err)
 	}

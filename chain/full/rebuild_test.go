@@ -31,7 +31,7 @@ func TestAHomeIsRebuiltFromBlocks(t *testing.T) {
 	doc := genesis(t, quick(1, 4), alice)
 	a, _ := serve(t, home(t, alice, doc))
 	const last = 8
-	send, err := chaintest.Sign(a.App().Codec(), alice, chaintest.Envelope{ChainID: testChain, Account: 13}, chaintest.Send(alice, chaintest.New("bob"), 5))
+	send, err := chaintest.Sign(a.App().Codec(), alice, chaintest.Envelope{ChainID: testChain, Account: 14}, chaintest.Send(alice, chaintest.New("bob"), 5))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,26 @@ type Kept struct {
 	Node sortition.Key
 }
 
+// Deals knows the deals that parts belong to.
+type Deals interface {
+	// Take gives a part of a deal to one of the nodes, and tells what it brings for a day, and who kept it until now and gives it up.
+	Take(ctx context.Context, p proof.Part, node sortition.Key, nodes []placement.Node, rules placement.Rules) (piece proof.Piece, rate uint64, left *sortition.Key, err error)
+	// Still tells whether a part is to be had.
+	Still(ctx context.Context, p proof.Part) error
+	// Open tells whether there is anything to take, of deals after a number.
+	Open(ctx context.Context, after uint64) (bool, error)
+	// Offers lists parts that a node may take, of deals after a number.
+	Offers(ctx context.Context, node sortition.Key, nodes []placement.Node, rules placement.Rules, after uint64, most int) ([]proof.Part, error)
+	// Leaves opens a part whose keeper leaves, or shuts it.
+	Leaves(ctx context.Context, p proof.Part, node sortition.Key, leaves bool) error
+	// Left tells that a part is in a node's row no more, after so many proven days.
+	Left(ctx context.Context, p proof.Part, node sortition.Key, days uint64, why string) error
+	// Reward pays a node for its proven days. With an error nothing is moved, and it is asked again.
+	Reward(ctx context.Context, node sortition.Key, amount uint64) error
+	// Over ends a few deals whose last day was before this one, and gives the parts that go, and of whom.
+	Over(ctx context.Context, today uint64) (gone []Kept, done bool, err error)
+}
+
 // Neighbours are the modules that this one asks and tells.
 type Neighbours struct {
 	Committee interface {
@@ -74,25 +94,8 @@ type Neighbours struct {
 		// Stored counts a day for which a node proved that it keeps so many MiB.
 		Stored(ctx context.Context, node sortition.Key, mib uint64) error
 	}
-	Deals interface {
-		// Take gives a part of a deal to one of the nodes, and tells what it brings for a day, and who kept it until now and gives it up.
-		Take(ctx context.Context, p proof.Part, node sortition.Key, nodes []placement.Node, rules placement.Rules) (piece proof.Piece, rate uint64, left *sortition.Key, err error)
-		// Still tells whether a part is to be had.
-		Still(ctx context.Context, p proof.Part) error
-		// Open tells whether there is anything to take, of deals after a number.
-		Open(ctx context.Context, after uint64) (bool, error)
-		// Offers lists parts that a node may take, of deals after a number.
-		Offers(ctx context.Context, node sortition.Key, nodes []placement.Node, rules placement.Rules, after uint64, most int) ([]proof.Part, error)
-		// Leaves opens a part whose keeper leaves, or shuts it.
-		Leaves(ctx context.Context, p proof.Part, node sortition.Key, leaves bool) error
-		// Left tells that a part is in a node's row no more, after so many proven days.
-		Left(ctx context.Context, p proof.Part, node sortition.Key, days uint64, why string) error
-		// Reward pays a node for its proven days. With an error nothing is moved, and it is asked again.
-		Reward(ctx context.Context, node sortition.Key, amount uint64) error
-		// Over ends a few deals whose last day was before this one, and gives the parts that go, and of whom.
-		Over(ctx context.Context, today uint64) (gone []Kept, done bool, err error)
-	}
-	Bond interface {
+	Deals Deals
+	Bond  interface {
 		// Fine takes so many uhpips from a node's bond, or all that it has.
 		Fine(ctx context.Context, node sortition.Key, amount uint64) error
 	}

@@ -110,3 +110,9 @@ func (m msgs) UpdateParams(ctx context.Context, msg *storagev1.MsgUpdateParams) 
 	}
 	return &storagev1.MsgUpdateParamsResponse{}, m.keeper.params.Set(sdk.UnwrapSDKContext(ctx), msg.Params)
 }
+
+// Msgs takes messages as the chain does.
+func (k Keeper) Msgs() storagev1.MsgServer { return msgs{k} }
+
+// Queries answers questions as the chain does.
+func (k Keeper) Queries() storagev1.QueryServer { return queries{k} }

@@ -156,3 +156,31 @@ func (k Keeper) overs(ctx context.Context, today uint64) (done bool, err error) 
 	}
 	return done, err
 }
+
+// Recount sums what holders' rows say of deals, in uhpips: earned with parts that are still in them, which chain/deal will be told of, and due to holders. It reads everything: it is for tests, and for who verifies a chain from outside.
+func (k Keeper) Recount(ctx context.Context) (earned, due uint64, err error) {
+	var list []storagev1.Holder
+	if err := k.holders.Walk(ctx, nil, func(_ []byte, h storagev1.Holder) (bool, error) {
+		list = append(list, h)
+		return false, nil
+	}); err != nil {
+		return 0, 0, err
+	}
+	for _, h := range list {
+		due += h.Due
+		if err := k.rows.Walk(ctx, rowOf(h), func(_ collections.Pair[[]byte, uint64], p storagev1.Held) (bool, error) {
+			if p.Deal == 0 {
+				return false, nil
+			}
+			before, err := k.served.Get(ctx, collections.Join(h.Node, p.Day))
+			if err == nil && before > h.Served {
+				err = errors.New("more days were proven before a part came than in all")
+			}
+			earned += p.Rate * (h.Served - before)
+			return false, err
+		}); err != nil {
+			return 0, 0, wrap("recount", sortition.Key(h.Node), err)
+		}
+	}
+	return earned, due, nil
+}

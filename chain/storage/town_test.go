@@ -21,7 +21,6 @@ import (
 	"github.com/cosmos/cosmos-sdk/testutil"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
-	"github.com/hpips/hpips/chain/deal"
 	"github.com/hpips/hpips/proto/gen/storagev1"
 	"github.com/hpips/hpips/spec/placement"
 	"github.com/hpips/hpips/spec/proof"
@@ -65,11 +64,6 @@ type town struct {
 	auditors []node
 	stored   map[sortition.Key]uint64
 	fined    map[sortition.Key]uint64
-
-	deals deal.Keeper
-	purse map[string]int64      // uhpips
-	files map[proof.Part]uint64 // numbers of parts' files
-	rests bool                  // nothing is paid out
 }
 
 func (s *town) Day(context.Context) uint64         { return s.day }
@@ -110,15 +104,18 @@ func (s *town) Fine(_ context.Context, key sortition.Key, amount uint64) error {
 	return nil
 }
 
+// noDeals is chain/deal where nobody ever made one; both together are tried by test/deals.
+type noDeals struct {
+	Deals // nothing else is asked
+}
+
+func (noDeals) Over(context.Context, uint64) ([]Kept, bool, error) { return nil, true, nil }
+
 func founded(t rapid.TB, copies uint32, nodes ...node) *town {
-	key, beside := storetypes.NewKVStoreKey(Name), storetypes.NewKVStoreKey(deal.Name)
-	s := &town{t: t, nodes: nodes, day: 10, retired: map[node]bool{}, segments: map[uint64]Segment{}, stored: map[sortition.Key]uint64{}, fined: map[sortition.Key]uint64{},
-		purse: map[string]int64{}, files: map[proof.Part]uint64{}}
-	s.ctx = testutil.DefaultContextWithKeys(map[string]*storetypes.KVStoreKey{Name: key, deal.Name: beside}, nil, nil)
+	key := storetypes.NewKVStoreKey(Name)
+	s := &town{t: t, nodes: nodes, ctx: testutil.DefaultContext(key, storetypes.NewTransientStoreKey("t")), day: 10, retired: map[node]bool{}, segments: map[uint64]Segment{}, stored: map[sortition.Key]uint64{}, fined: map[sortition.Key]uint64{}}
 	s.ctx = s.ctx.WithChainID(chainID).WithBlockHeight(100).WithBlockTime(time.Unix(1_800_000_000, 0).UTC())
-	cdc := codec.NewProtoCodec(types.NewInterfaceRegistry())
-	s.deals = deal.NewKeeper(cdc, runtime.NewKVStoreService(beside), bech32, deal.Neighbours{Bank: bank{s}, Days: s, Pay: bank{s}}, "the vote")
-	s.keeper = NewKeeper(cdc, runtime.NewKVStoreService(key), bech32, Neighbours{Committee: s, Registry: s, Archive: s, Duty: s, Deals: contracts{s.deals}, Bond: s}, "the vote")
+	s.keeper = NewKeeper(codec.NewProtoCodec(types.NewInterfaceRegistry()), runtime.NewKVStoreService(key), bech32, Neighbours{Committee: s, Registry: s, Archive: s, Duty: s, Deals: noDeals{}, Bond: s}, "the vote")
 	p := Public()
 	p.Copies = copies
 	text, err := Genesis(p)
@@ -142,7 +139,6 @@ func (s *town) blocks(n int) {
 		s.ctx = s.ctx.WithBlockHeight(s.ctx.BlockHeight() + 1)
 		var seed sortition.Seed
 		binary.BigEndian.PutUint64(seed[:], uint64(s.ctx.BlockHeight()))
-		s.must(s.deals.Advance(s.ctx, seed))
 		s.must(s.keeper.Advance(s.ctx, seed))
 	}
 }
@@ -241,9 +237,9 @@ func (s *town) asked(n node) (proof.Challenge, []proof.Leaf, []uint64) {
 	s.must(err)
 	leaves, of, err := s.keeper.leaves(s.ctx, h, c)
 	s.must(err)
-	var segments []uint64 // a part of a deal goes by its file, too
+	var segments []uint64
 	for _, piece := range of {
-		segments = append(segments, piece.Segment+s.files[partOf(piece)])
+		segments = append(segments, piece.Segment)
 	}
 	return c, leaves, segments
 }

@@ -1,4 +1,5 @@
-package storage
+// Package deals tries chain/deal and chain/storage together: whatever holders and payers do, the money that deals have is what they say.
+package deals
 
 import (
 	"context"
@@ -7,13 +8,13 @@ import (
 	"slices"
 	"testing"
 
-	"cosmossdk.io/collections"
 	"cosmossdk.io/math"
 	"pgregory.net/rapid"
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/hpips/hpips/chain/deal"
+	"github.com/hpips/hpips/chain/storage"
 	"github.com/hpips/hpips/proto/gen/dealv1"
 	"github.com/hpips/hpips/proto/gen/storagev1"
 	"github.com/hpips/hpips/spec/placement"
@@ -69,10 +70,10 @@ func (c contracts) Take(ctx context.Context, p proof.Part, node sortition.Key, n
 	return terms.Piece, terms.Rate, left, err
 }
 
-func (c contracts) Over(ctx context.Context, today uint64) (gone []Kept, done bool, err error) {
+func (c contracts) Over(ctx context.Context, today uint64) (gone []storage.Kept, done bool, err error) {
 	list, done, err := c.Keeper.Over(ctx, today)
 	for _, k := range list {
-		gone = append(gone, Kept(k))
+		gone = append(gone, storage.Kept(k))
 	}
 	return gone, done, err
 }
@@ -136,15 +137,20 @@ func (s *town) keeps(n node, leaves bool, parts ...proof.Part) *storagev1.MsgKee
 
 func (s *town) take(n node, leaves bool, parts ...proof.Part) error {
 	m := s.keeps(n, leaves, parts...)
-	return s.cached(func(ctx sdk.Context) error { return s.keeper.take(ctx, m) })
+	return s.cached(func(ctx sdk.Context) error {
+		_, err := s.rows.Msgs().Keep(ctx, m)
+		return err
+	})
 }
 
 // offered is the part that a node may take now.
-func (s *town) offered(n node) []proof.Part {
-	nodes, rules, err := s.keeper.present(s.ctx)
+func (s *town) offered(n node) (list []proof.Part) {
+	key := n.key()
+	r, err := s.rows.Queries().Offers(s.ctx, &storagev1.QueryOffersRequest{Node: key[:]})
 	s.must(err)
-	list, err := s.deals.Offers(s.ctx, n.key(), nodes, rules, 0, 64)
-	s.must(err)
+	for _, p := range r.Offers {
+		list = append(list, proof.Part{Deal: p.Deal, Number: p.Number})
+	}
 	return list
 }
 
@@ -168,7 +174,7 @@ func (s *town) taken(but ...node) {
 func (s *town) proves(but ...node) {
 	s.t.Helper()
 	for _, n := range s.nodes {
-		if _, _, _, err := s.keeper.task(s.ctx, n.key()); err == nil && s.holder(n).Proven != s.day && !slices.Contains(but, n) {
+		if s.owes(n) && !slices.Contains(but, n) {
 			s.must(s.prove(n))
 		}
 	}
@@ -213,20 +219,9 @@ func (s *town) solvent() {
 		want += d.Deposit - d.Spent
 		return nil
 	}))
-	for _, n := range s.nodes {
-		h := s.holder(n)
-		want += h.Due
-		s.must(s.keeper.rows.Walk(s.ctx, rowOf(h), func(_ collections.Pair[[]byte, uint64], p storagev1.Held) (bool, error) {
-			if p.Deal > 0 {
-				before, err := s.keeper.served.Get(s.ctx, collections.Join(h.Node, p.Day))
-				if err != nil || before > h.Served {
-					s.t.Fatalf("%s: %d of %d proven days before a part of day %d: %v", n, before, h.Served, p.Day, err)
-				}
-				want -= p.Rate * (h.Served - before)
-			}
-			return false, nil
-		}))
-	}
+	earned, due, err := s.rows.Recount(s.ctx)
+	s.must(err)
+	want += due - earned
 	text, err := bech32.BytesToString(module())
 	s.must(err)
 	if have := s.purse[text]; have != int64(want) {
@@ -338,7 +333,7 @@ func TestWhoLeavesHandsOver(t *testing.T) {
 	leaver := s.keepers(d)[0]
 	s.tomorrow()
 	s.must(s.take(leaver, true))
-	if err := s.take(leaver, true); !errors.Is(err, ErrTwice) {
+	if err := s.take(leaver, true); !errors.Is(err, storage.ErrTwice) {
 		t.Errorf("twice: %v", err)
 	}
 	s.proves()
@@ -484,17 +479,20 @@ func TestDealsThatCannotBe(t *testing.T) {
 	}{
 		"no deal":             {s.keeps("alice", false, proof.Part{Deal: d + 1}), deal.ErrDeal},
 		"no part":             {s.keeps("alice", false, proof.Part{Deal: d, Number: 1}), deal.ErrDeal},
-		"nothing":             {s.keeps("alice", false), ErrTwice},
-		"who is not there":    {s.keeps("zoe", false, proof.Part{Deal: d}), ErrNode},
-		"another's word":      {func() *storagev1.MsgKeep { m := s.keeps("alice", false); m.Leaves = true; return m }(), ErrSignature},
-		"in another epoch":    {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Epoch++; return m }(), ErrEpoch},
-		"in another's name":   {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Sender = node("bob").sender(); return m }(), ErrSender},
-		"of a node that ends": {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Node = m.Node[1:]; return m }(), ErrMalformed},
+		"nothing":             {s.keeps("alice", false), storage.ErrTwice},
+		"who is not there":    {s.keeps("zoe", false, proof.Part{Deal: d}), storage.ErrNode},
+		"another's word":      {func() *storagev1.MsgKeep { m := s.keeps("alice", false); m.Leaves = true; return m }(), storage.ErrSignature},
+		"in another epoch":    {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Epoch++; return m }(), storage.ErrEpoch},
+		"in another's name":   {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Sender = node("bob").sender(); return m }(), storage.ErrSender},
+		"of a node that ends": {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Node = m.Node[1:]; return m }(), storage.ErrMalformed},
 	} {
-		if err := s.cached(func(ctx sdk.Context) error { return s.keeper.take(ctx, row.m) }); !errors.Is(err, row.want) {
+		if err := s.cached(func(ctx sdk.Context) error {
+			_, err := s.rows.Msgs().Keep(ctx, row.m)
+			return err
+		}); !errors.Is(err, row.want) {
 			t.Errorf("%s: %v, want %v", what, err, row.want)
 		}
-		if err := s.keeper.CheckFree(s.ctx.WithExecMode(sdk.ExecModeCheck), row.m); !errors.Is(err, row.want) {
+		if err := s.rows.CheckFree(s.ctx.WithExecMode(sdk.ExecModeCheck), row.m); !errors.Is(err, row.want) {
 			t.Errorf("%s, on its way in: %v, want %v", what, err, row.want)
 		}
 	}
@@ -529,7 +527,7 @@ func TestDealsAddUp(t *testing.T) {
 				s.record(last)
 				_ = s.hold(n, last)
 			case 4:
-				if _, _, _, err := s.keeper.task(s.ctx, n.key()); err == nil {
+				if s.owes(n) {
 					_ = s.prove(n)
 				}
 			case 5:
@@ -543,10 +541,11 @@ func TestDealsAddUp(t *testing.T) {
 				case 2:
 					_ = s.hold(n)
 				case 3:
-					if _, _, _, err := s.keeper.task(s.ctx, n.key()); err == nil {
+					if s.owes(n) {
 						wrong := s.answers(n, true)
 						_ = s.cached(func(ctx sdk.Context) error {
-							return s.keeper.accuse(ctx, &storagev1.MsgAccuse{Sender: n.sender(), Answer: wrong})
+							_, err := s.rows.Msgs().Accuse(ctx, &storagev1.MsgAccuse{Sender: n.sender(), Answer: wrong})
+							return err
 						})
 					}
 				}
@@ -570,4 +569,13 @@ func TestDealsAddUp(t *testing.T) {
 			t.Fatalf("%d are left when all deals are over", left)
 		}
 	})
+}
+
+func town7(t rapid.TB, copies uint32) *town {
+	s := founded(t, copies, "alice", "bob", "carol", "dave", "erin", "frank", "grace")
+	s.tomorrow()
+	for _, n := range s.nodes {
+		s.must(s.hold(n))
+	}
+	return s
 }
