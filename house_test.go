@@ -177,9 +177,10 @@ func TestSpecHasNoClockAndNoGoroutine(t *testing.T) {
 	}
 }
 
-// What must not be committed: a place on somebody's machine, a host that a registry client was sent to, a built file.
+// What must not be committed: a place on somebody's machine, a host that a registry client was sent to, a built file, marks of a merge.
 func TestNothingOfAMachineIsCommitted(t *testing.T) {
 	strange := regexp.MustCompile(strings.Join([]string{
+		`(?m:^<{7} |^>{7} )`, // of a merge that nobody finished
 		`/ro` + `ot/`, `/wo` + `rk/(main|shared)`, `/Us` + `ers/\w`, `C:\\Us` + `ers`, `registry\.npm` + `js`, `proxy\.go` + `lang`, `npm` + `mirror`, `py` + `pi\.org`, `static\.cra` + `tes`,
 	}, "|"))
 	for _, p := range tracked(t) {

@@ -55,8 +55,12 @@ func TestSoakLiarsOfEachKind(t *testing.T) {
 	v.shared(ctx, v.dear, counted(40, 2_000), job.Jury)
 	asked := time.Now()
 	v.until(ctx, "all liars are convicted", func() bool {
-		all := len(v.docket(ctx).Convicted) >= len(liars)
+		d := v.docket(ctx)
+		all := len(d.Convicted) >= len(liars)
 		if !all && time.Since(asked) > 90*time.Second { // the lot looked at none of the few results in which one of them lied: it has more to lie about
+			for _, p := range liars {
+				t.Logf("%s, who tells %s, is convicted: %t", p.name, p.lies, d.Convicted[p.id] > 0)
+			}
 			v.wants(ctx, v.dear, counted(40, 600), job.Jury)
 			asked = time.Now()
 		}
@@ -65,7 +69,7 @@ func TestSoakLiarsOfEachKind(t *testing.T) {
 	d := v.rests(ctx, v.folk[len(liars):len(v.folk)-1]...)
 	v.judged(ctx, d, liars...)
 	if len(d.Fines) > 0 {
-		t.Errorf("fined are %v", d.Fines)
+		t.Errorf("fined are %v", d.Fined)
 	}
 }
 
@@ -148,7 +152,7 @@ func TestSoakJurorsOfEachKind(t *testing.T) {
 		case wrong && d.Fines[p.id] == 0:
 			t.Errorf("%s, who is %s, was not fined", p.name, p.lies)
 		case !wrong && d.Fines[p.id] > 0:
-			t.Errorf("%s was fined", p.name)
+			t.Errorf("%s was fined: %v", p.name, d.Fined[p.id])
 		}
 	}
 	both := func(jurors []string) bool {
@@ -203,7 +207,7 @@ func TestSoakFellows(t *testing.T) {
 	v.judged(ctx, d, liars...)
 	for _, p := range folk[len(liars):] {
 		if d.Fines[p.id] > 0 {
-			t.Errorf("%s was fined", p.name)
+			t.Errorf("%s was fined: %v", p.name, d.Fined[p.id])
 		}
 	}
 	var kept uint64

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
@@ -19,8 +20,9 @@ import (
 type Docket struct {
 	Audits    map[string]int // how many were opened, attested, passed, undecided
 	Disputes  map[string]*Trial
-	Fines     map[string]int // of jurors: how often
-	Convicted map[string]int // how often, final pay left out
+	Fines     map[string]int      // of jurors: how often
+	Fined     map[string][]string // and what for, in words
+	Convicted map[string]int      // how often, final pay left out
 	Slashed   map[string]uint64
 	Paid      map[string]uint64 // for work, by node
 	Lost      map[string]uint64 // pay that went back, by node
@@ -43,7 +45,7 @@ type Trial struct {
 
 // ReadDocket reads blocks from to to, both included.
 func ReadDocket(ctx context.Context, c Chain, from, to int64) (*Docket, error) {
-	d := &Docket{Audits: map[string]int{}, Disputes: map[string]*Trial{}, Fines: map[string]int{}, Convicted: map[string]int{}, Slashed: map[string]uint64{}, Paid: map[string]uint64{}, Lost: map[string]uint64{},
+	d := &Docket{Audits: map[string]int{}, Disputes: map[string]*Trial{}, Fines: map[string]int{}, Fined: map[string][]string{}, Convicted: map[string]int{}, Slashed: map[string]uint64{}, Paid: map[string]uint64{}, Lost: map[string]uint64{},
 		Juries: map[string]uint64{}}
 	for at := from; at <= to; at++ {
 		results, err1 := c.BlockResults(ctx, &at)
@@ -93,7 +95,12 @@ func (d *Docket) note(e abci.Event, at int64) error {
 		t := d.Disputes[v["dispute"]]
 		t.Ended, t.Rounds, t.Verdict = at, v["rounds"], v["what"]
 	case "hpips_juror_fined":
-		d.Fines[who("juror")]++
+		juror, why := who("juror"), "said something else than most"
+		if t := d.Disputes[v["dispute"]]; !slices.Contains(t.Revealed, juror) {
+			why = fmt.Sprintf("did not reveal; %d of %d did", len(t.Revealed), len(t.Committed))
+		}
+		d.Fines[juror]++
+		d.Fined[juror] = append(d.Fined[juror], fmt.Sprintf("dispute %s of block %d: %s", v["dispute"], at, why))
 	case "hpips_convicted":
 		if v["final"] == "0" {
 			d.Convicted[who("node")]++
