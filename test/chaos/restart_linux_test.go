@@ -232,7 +232,7 @@ func (v *village) agreed(alice, bob, erin, frank, carol *citizen) string {
 		t.Errorf("a second early: %v", err)
 	}
 	hasty := plain
-	hasty.Time -= 8
+	hasty.Time -= 3600 // however long after the chain's day it was proposed
 	alice.refuses("too early", "accept", "--yes", v.list(hasty, alice, bob, erin, frank))
 
 	pc.Eventually(t, "the day passes", func() bool { return time.Now().Unix() >= signed.Time }, func() string { return "" })
