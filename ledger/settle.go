@@ -84,7 +84,7 @@ type settler struct {
 	earned   map[string]uint64 // by node: with parts of deals, and not paid yet
 	rentPaid map[string]bool   // nodes that deals paid in the day
 	rentSeen bool              // deals paid anybody
-	juries  bool   // had a say in the day
+	juries   bool              // had a say in the day
 }
 
 // turn is one redemption as its transaction says.
