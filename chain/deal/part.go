@@ -96,6 +96,9 @@ func (k Keeper) Offers(ctx context.Context, node sortition.Key, nodes []placemen
 		if err != nil {
 			return nil, err
 		}
+		if len(d.Point) == 0 { // the next seed places it
+			continue
+		}
 		v, err := k.view(ctx, d, nodes, rules)
 		if err != nil {
 			return nil, err

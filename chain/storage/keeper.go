@@ -113,7 +113,7 @@ type Keeper struct {
 	holders collections.Map[[]byte, storagev1.Holder]
 	rows    collections.Map[collections.Pair[[]byte, uint64], storagev1.Held] // by holder and place in its row, from 0 without a gap
 	copies  collections.Map[collections.Pair[uint64, []byte], uint64]         // by segment and holder: place in its row; without those that go
-	shares  collections.Map[share, uint64]                                    // by deal, part and holder: place in the row; without those that go
+	shares  collections.Map[share, uint64]                                    // by deal, part and holder: place in the row, of those too that go at the end of the day
 	served  collections.Map[collections.Pair[[]byte, uint64], uint64]         // by holder and a day on which a part came: days proven by its end
 	asked   collections.Item[storagev1.Asked]
 }

@@ -116,7 +116,7 @@ func (k Keeper) settle(ctx context.Context, h storagev1.Holder) (storagev1.Holde
 	}
 	for _, piece := range gone {
 		if piece.Deal > 0 {
-			if err := k.left(ctx, h, piece, "handed over"); err != nil {
+			if err := errors.Join(k.left(ctx, h, piece, "handed over"), k.shares.Remove(ctx, shareOf(partOf(piece), h.Node))); err != nil {
 				return h, err
 			}
 		}

@@ -17,7 +17,7 @@ import (
 //
 //  1. The node is there, and signed it in this epoch.
 //  2. It leaves, or stays: what it keeps is to be had by others, or not any more.
-//  3. Each part that it names is to be had, and by this node (chain/deal).
+//  3. Each part that it names is to be had, and by this node (chain/deal), and is not in its row until the end of the day.
 //  4. The part comes to the end of its row, and is asked for from the next day on.
 //  5. Who kept the part, and leaves, lets it go at the end of the day.
 func (k Keeper) take(ctx sdk.Context, m *storagev1.MsgKeep) error {
@@ -47,8 +47,8 @@ func (k Keeper) take(ctx sdk.Context, m *storagev1.MsgKeep) error {
 		if err != nil {
 			return err
 		}
-		if left != nil && *left == node { // it left, and stays after all
-			return ErrTwice.Wrapf("part %d of deal %d", part.Number, part.Deal)
+		if has, err := k.shares.Has(ctx, shareOf(part, node[:])); err != nil || has {
+			return errors.Join(err, ErrTwice.Wrapf("part %d of deal %d is in its row until tomorrow", part.Number, part.Deal))
 		}
 		if h, err = k.grow(ctx, h, storagev1.Held{Deal: part.Deal, Part: part.Number, Rate: rate, Root: piece.Root[:], Length: piece.Size}); err != nil { // 4
 			return err
@@ -97,11 +97,15 @@ func partsOf(m *storagev1.MsgKeep) (list []proof.Part) {
 
 func partOf(h storagev1.Held) proof.Part { return proof.Part{Deal: h.Deal, Number: h.Part} }
 
-// leaving writes that a holder leaves, or stays.
+// leaving writes that a holder leaves, or stays: not on the day on which it said that it leaves, as its whole row is looked through for nothing.
 func (k Keeper) leaving(ctx context.Context, h storagev1.Holder, leaves bool) (storagev1.Holder, error) {
+	today := max(1, k.Committee.Day(ctx))
+	if !leaves && h.Leaving == today {
+		return h, ErrTwice.Wrap("it said today that it leaves, and may stay from tomorrow on")
+	}
 	h.Leaving = 0
 	if leaves {
-		h.Leaving = max(1, k.Committee.Day(ctx))
+		h.Leaving = today
 	}
 	var parts []proof.Part
 	if err := k.rows.Walk(ctx, rowOf(h), func(_ collections.Pair[[]byte, uint64], piece storagev1.Held) (bool, error) {
@@ -127,12 +131,11 @@ func (k Keeper) leaving(ctx context.Context, h storagev1.Holder, leaves bool) (s
 
 // give lets a part go at the end of the day.
 func (k Keeper) give(ctx context.Context, node sortition.Key, part proof.Part) error {
-	key := shareOf(part, node[:])
-	at, err := k.shares.Get(ctx, key)
+	at, err := k.shares.Get(ctx, shareOf(part, node[:]))
 	if err != nil {
 		return wrap("part", node, err)
 	}
-	return errors.Join(k.shares.Remove(ctx, key), k.goes(ctx, node, at))
+	return k.goes(ctx, node, at)
 }
 
 func rowOf(h storagev1.Holder) collections.Ranger[collections.Pair[[]byte, uint64]] {

@@ -360,6 +360,11 @@ func TestWhoLeavesHandsOver(t *testing.T) {
 
 	stays := s.keepers(d)[1]
 	s.must(s.take(stays, true))
+	if err := s.take(stays, false); !errors.Is(err, storage.ErrTwice) {
+		t.Errorf("it leaves and stays on one day: %v", err)
+	}
+	s.tomorrow()
+	s.proves()
 	s.must(s.take(stays, false))
 	for _, n := range s.nodes {
 		if len(s.offered(n)) > 0 {
@@ -375,6 +380,38 @@ func TestWhoLeavesHandsOver(t *testing.T) {
 		t.Errorf("who left long ago: %+v", h)
 	}
 	s.solvent()
+}
+
+// Two who pass a part to and fro are not paid twice for it: who gave it away has it in its row to the end of the day, and may not take it again before.
+func TestAPartDoesNotComeBackOnTheSameDay(t *testing.T) {
+	s := town7(t, 7)
+	s.purse[node("zoe").payer()] = 1_000_000
+	d := s.pins("zoe", 1, 1, 100)
+	s.taken()
+	part, alice := proof.Part{Deal: d}, s.keepers(d)[0]
+	bob := s.nodes[slices.IndexFunc(s.nodes, func(n node) bool { return n != alice })]
+	s.must(s.take(alice, true))
+	s.tomorrow()
+	s.proves()
+	s.must(s.take(bob, false, part))
+	s.must(s.take(bob, true))
+	s.must(s.take(alice, false))
+	if err := s.take(alice, false, part); !errors.Is(err, storage.ErrTwice) {
+		t.Fatalf("alice takes back what is in her row: %v", err)
+	}
+	s.solvent()
+	s.tomorrow()
+	s.proves()
+	s.must(s.take(alice, false, part))
+	s.solvent()
+	for range 3 {
+		s.tomorrow()
+		s.proves()
+		s.solvent()
+	}
+	if got := s.earned(alice) + s.earned(bob); got != 5*price { // of six days since the one on which it was made, alice took it back on one, and bob was not asked on his first
+		t.Errorf("%d earned", got)
+	}
 }
 
 func TestPayWaitsWhilePayoutsRest(t *testing.T) {
