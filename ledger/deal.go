@@ -180,9 +180,9 @@ func (l *Ledger) Offers(ctx context.Context, node []byte, after uint64) (Offers,
 	return out, nil
 }
 
-// KeptParts lists the parts of deals that a node keeps, those too that go at the end of the day.
-func (l *Ledger) KeptParts(ctx context.Context, node []byte) ([]proof.Part, error) {
-	var all []proof.Part
+// KeptParts are the parts of deals that a node keeps, those too that go at the end of the day, and how many bytes each has.
+func (l *Ledger) KeptParts(ctx context.Context, node []byte) (map[proof.Part]uint64, error) {
+	all := map[proof.Part]uint64{}
 	for page := []byte(nil); ; {
 		r, err := storagev1.NewQueryClient(l.now()).Row(ctx, &storagev1.QueryRowRequest{Node: node, Pagination: &sdkquery.PageRequest{Key: page, Limit: 1000}})
 		if err != nil {
@@ -190,7 +190,7 @@ func (l *Ledger) KeptParts(ctx context.Context, node []byte) ([]proof.Part, erro
 		}
 		for _, h := range r.Pieces {
 			if h.Deal > 0 {
-				all = append(all, proof.Part{Deal: h.Deal, Number: h.Part})
+				all[proof.Part{Deal: h.Deal, Number: h.Part}] = h.Length
 			}
 		}
 		if r.Pagination == nil || len(r.Pagination.NextKey) == 0 {

@@ -84,7 +84,7 @@ func (a *archivist) look(ctx context.Context, life *chainLife) (more bool, err e
 		return false, nil
 	}
 	if a.pins == nil {
-		if err := a.remember(ctx); err != nil {
+		if err := errors.Join(a.remember(ctx), a.keeper.remember(ctx)); err != nil {
 			return false, err
 		}
 	}

@@ -68,16 +68,17 @@ func (c *content) Export(ctx context.Context, address string, to client.Export, 
 	}
 	_, err = c.m.store.Fetch(wait.ctx, id, func(p store.Progress) { wait.touch(); progress(told(p)) })
 	if err != nil {
-		release, wrong := c.m.store.Reserve(ctx)
-		if wrong != nil {
-			return client.Entry{}, failure(wrong)
+		if !errors.Is(context.Cause(wait.ctx), errIdle) {
+			return client.Entry{}, c.gone(wait, address, err)
 		}
-		defer release()
-		kept, wrong := c.back(ctx, id)
-		if !kept {
-			return client.Entry{}, errors.Join(c.gone(wait, address, err), wrong)
+		forget, wrong := c.back(ctx, id) // nobody has it as it is
+		switch {
+		case wrong != nil:
+			return client.Entry{}, wrong
+		case forget == nil:
+			return client.Entry{}, c.gone(wait, address, err)
 		}
-		defer func() { _ = c.m.store.Unpin(ctx, id) }() // it is written below
+		defer forget()
 	}
 	wait.end() // the rest is this disk's
 	write := c.m.store.Export

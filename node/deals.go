@@ -7,6 +7,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/spec/erasure"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/store/replica"
@@ -74,26 +75,48 @@ func (c *content) chain() (*chainLife, error) {
 	return nil, &job.Failure{Code: job.CodeUnavailable, Message: "this node follows no chain, on which deals are made", Hint: "hpips chain join GENESIS, or hpips up --dev on a network of your own"}
 }
 
-// back brings an object back from the parts that others keep, where a deal is about it; false: there is none, or too few are there.
-func (c *content) back(ctx context.Context, root cid.Cid) (bool, error) {
+// back brings an object back from the parts that others keep, where a deal is about it; forget lets go of it again, unless it was pinned before. forget is nil where there is no deal.
+func (c *content) back(ctx context.Context, root cid.Cid) (forget func(), err error) {
 	life, err := c.chain()
 	if err != nil {
-		return false, nil //nolint:nilerr // no chain, no deals
+		return nil, nil //nolint:nilerr // no chain, no deals
 	}
 	deals, err := life.ledger.DealsAbout(ctx, root)
-	for _, d := range deals {
-		_, parts, wrong := life.ledger.Deal(ctx, d.Number)
-		if err = wrong; err != nil {
-			continue
-		}
-		of, all := c.m.keeper.sources(d, parts)
-		m, wrong := c.m.keeper.manifest(ctx, d, all)
-		if err = wrong; err != nil {
-			continue
-		}
-		if err = replica.Recover(ctx, c.m.store, m, "back", replica.Peers(c.m.store, of)); err == nil {
-			return true, nil
+	if err != nil || len(deals) == 0 {
+		return nil, err
+	}
+	name, pinned := "back", false
+	pins, err := c.m.store.Pins(ctx)
+	if err != nil {
+		return nil, failure(err)
+	}
+	for _, p := range pins {
+		if p.CID == root {
+			name, pinned = p.Name, true
 		}
 	}
-	return false, err
+	for _, d := range deals {
+		if err = c.recover(ctx, life, d, name); err != nil {
+			continue
+		}
+		return func() {
+			if !pinned {
+				_ = c.m.store.Unpin(ctx, root) // what is left of it is garbage, no more
+			}
+		}, nil
+	}
+	return nil, &job.Failure{Code: job.CodeUnavailable, Message: fmt.Sprintf("%s does not come back from its parts: %v", root, err), Hint: "hpips files stat " + root.String() + " shows who keeps them"}
+}
+
+func (c *content) recover(ctx context.Context, life *chainLife, d ledger.Deal, name string) error {
+	_, parts, err := life.ledger.Deal(ctx, d.Number)
+	if err != nil {
+		return err
+	}
+	of, all := c.m.keeper.sources(d, parts)
+	m, err := c.m.keeper.manifest(ctx, d, all)
+	if err != nil {
+		return err
+	}
+	return replica.Recover(ctx, c.m.store, m, name, replica.Peers(c.m.store, of))
 }

@@ -38,15 +38,16 @@ type keeper struct {
 	said  map[proof.Part]uint64    // epoch in which the chain was told of a part
 	left  uint64                   // epoch in which it was told that the node leaves, or stays
 	rests map[proof.Part]time.Time // until then a part that did not come is not tried again
-	made  map[cid.Cid]time.Time    // since when parts of the user's own, of which there is no deal, lie here
+	made  map[cid.Cid]time.Time    // since when parts of the user's own are known to lie here
 }
 
 const (
 	keepEvery      = 5 * time.Second  // at most
 	keepAgain      = time.Minute      // after a part did not come
 	manifestWithin = time.Minute      // a manifest comes
-	partWithin     = 30 * time.Second // a part comes, and so long for each MiB more
-	dealWithin     = time.Hour        // after parts were made there is a deal about them, or they go
+	partWithin     = 30 * time.Second // a part comes, and a second for each MiB more, but for
+	partAtMost     = 5 * time.Minute  // what came stays, and the next try goes on from there: nobody holds up the others
+	dealWithin     = time.Hour        // so long parts that were made here stay at least: their deal may be still to come
 	manyParts      = 16               // tried at one look
 )
 
@@ -100,10 +101,8 @@ func (k *keeper) look(ctx context.Context, life *chainLife) error {
 	if !ok || h.CatchingUp {
 		return nil
 	}
-	if k.pins == nil {
-		if err := k.remember(ctx); err != nil {
-			return err
-		}
+	if err := k.remember(ctx); err != nil {
+		return err
 	}
 	handed := k.hand(ctx, life)
 	if !h.Place.Registered {
@@ -118,7 +117,10 @@ func (k *keeper) look(ctx context.Context, life *chainLife) error {
 	if err != nil {
 		return errors.Join(handed, err)
 	}
-	gone := k.drop(ctx, life, kept, h.Epoch.Number)
+	for p, size := range kept {
+		k.sizes[p] = size
+	}
+	gone := k.drop(ctx, kept, h.Epoch.Number)
 	if task.Holder.Standing == "away" { // the archivist says that it is there
 		return errors.Join(handed, gone)
 	}
@@ -135,8 +137,13 @@ func (k *keeper) look(ctx context.Context, life *chainLife) error {
 	return errors.Join(handed, gone, again, k.take(ctx, life, h.Epoch.Number))
 }
 
-// remember reads what is pinned.
+// remember reads what is pinned, once.
 func (k *keeper) remember(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pins != nil {
+		return nil
+	}
 	pins, err := k.store.Pins(ctx)
 	if err != nil {
 		return err
@@ -150,8 +157,6 @@ func (k *keeper) remember(ctx context.Context) error {
 			}
 		}
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.pins = found
 	return nil
 }
@@ -162,11 +167,11 @@ func (k *keeper) pin(p proof.Part) string {
 }
 
 // drop lets parts go that the chain does not list in this node's row: their deals are over, or others have them.
-func (k *keeper) drop(ctx context.Context, life *chainLife, kept []proof.Part, epoch uint64) (err error) {
+func (k *keeper) drop(ctx context.Context, kept map[proof.Part]uint64, epoch uint64) (err error) {
 	k.mu.Lock()
 	var unlisted []proof.Part
 	for p := range k.pins {
-		if !slices.Contains(kept, p) && k.said[p] != epoch {
+		if _, listed := kept[p]; !listed && k.said[p] != epoch {
 			unlisted = append(unlisted, p)
 		}
 	}
@@ -191,8 +196,8 @@ func (k *keeper) drop(ctx context.Context, life *chainLife, kept []proof.Part, e
 }
 
 // again brings back what this node is to keep and has not.
-func (k *keeper) again(ctx context.Context, life *chainLife, kept []proof.Part) (err error) {
-	for _, p := range kept {
+func (k *keeper) again(ctx context.Context, life *chainLife, kept map[proof.Part]uint64) (err error) {
+	for p := range kept {
 		if _, here := k.find(p); here || time.Now().Before(k.rests[p]) {
 			continue
 		}
@@ -271,7 +276,10 @@ func (k *keeper) bring(ctx context.Context, life *chainLife, p proof.Part, due b
 	if err != nil {
 		return err
 	}
-	within := partWithin * time.Duration(1+piece.Size>>20)
+	if got := m.Size(int(p.Number)); got != piece.Size { //nolint:gosec // below 255
+		return fmt.Errorf("part %d of deal %d: the deal says %d bytes, its manifest %d", p.Number, p.Deal, piece.Size, got)
+	}
+	within := min(partWithin+time.Duration(piece.Size>>20)*time.Second, partAtMost)
 	first, err := k.pull(ctx, within, m, p, piece, all)
 	if err != nil && d.Kept >= d.Need {
 		first, err = k.repair(ctx, within, m, p, piece, of)
@@ -328,7 +336,7 @@ func (k *keeper) pull(ctx context.Context, within time.Duration, m replica.Manif
 }
 
 func (k *keeper) repair(ctx context.Context, within time.Duration, m replica.Manifest, p proof.Part, piece proof.Piece, of []peer.ID) (cid.Cid, error) {
-	ctx, cancel := context.WithTimeout(ctx, within*time.Duration(1+m.Scheme.Need))
+	ctx, cancel := context.WithTimeout(ctx, min(within*time.Duration(1+m.Scheme.Need), 2*partAtMost))
 	defer cancel()
 	kept, err := replica.Repair(ctx, k.store, m, []int{int(p.Number)}, k.pin(p), replica.Peers(k.store, of)) //nolint:gosec // below 255
 	if err != nil {
@@ -343,7 +351,7 @@ func (k *keeper) repair(ctx context.Context, within time.Duration, m replica.Man
 // madePrefix begins the names of pins of parts that were made here, for a deal about the object whose address follows.
 const madePrefix = "parts of "
 
-// hand lets go of parts that were made here once others keep all of them, or nobody made a deal about them.
+// hand lets go of parts that were made here, after a while, once no part of a deal about their object is new.
 func (k *keeper) hand(ctx context.Context, life *chainLife) error {
 	pins, err := k.store.Pins(ctx)
 	if err != nil {
@@ -364,7 +372,7 @@ func (k *keeper) hand(ctx context.Context, life *chainLife) error {
 		if err != nil {
 			return err
 		}
-		wanted := len(deals) == 0 && time.Since(since) < dealWithin
+		wanted := time.Since(since) < dealWithin
 		for _, d := range deals {
 			_, parts, err := life.ledger.Deal(ctx, d.Number)
 			if err != nil && !ledger.IsNotFound(err) {
