@@ -10,10 +10,20 @@ racy='p2p|seat|requester|provider|auditor|engine|store|market|verify|api'
 
 summary=()
 began=$SECONDS
+told=$(mktemp) # what the tests said
+trap 'rm -f "$told"' EXIT
 finish() {
 	echo
 	echo "== $1 after $((SECONDS - began)) s"
 	printf '   %s\n' "${summary[@]}"
+	skipped
+}
+
+# skipped names the tests that were skipped, and why.
+skipped() {
+	grep -q '^=== SKIP' "$told" || return 0
+	echo "== skipped"
+	awk '/^=== SKIP: /{name = $3 " " $4; next} name != "" && NF {sub(/^ +/, ""); print "   " name ": " $0; name = ""}' "$told"
 }
 
 # step NAME COMMAND...: runs a step and notes its time.
@@ -39,7 +49,7 @@ aside() {
 	{ renice -n 19 -p $BASHPID >/dev/null && "$@"; } >"$aside_said" 2>&1 &
 	aside_pid=$!
 	set +m
-	trap 'kill -- -$aside_pid 2>/dev/null; rm -f "$aside_said"' EXIT
+	trap 'kill -- -$aside_pid 2>/dev/null; rm -f "$aside_said" "$told"' EXIT
 	aside_name=$name
 }
 
@@ -55,7 +65,8 @@ go_test() { # go_test TIMEOUT FLAGS... -- PACKAGES...
 	shift
 	while [ "$1" != "--" ]; do flags+=("$1") && shift; done
 	shift
-	"$GO" test -p "${at_once:-2}" -timeout "$limit" -ldflags=-w "${flags[@]}" "$@" # without what debuggers need: linked in half the time
+	"$GO" tool -modfile=etc/tools/go.mod gotestsum --format pkgname --format-hide-empty-pkg -- \
+		-p "${at_once:-2}" -timeout "$limit" -ldflags=-w "${flags[@]}" "$@" 2>&1 | tee -a "$told" # without what debuggers need: linked in half the time
 }
 
 # The tests of an example that was left out are skipped; what the set-up has a compiler for may not be.
