@@ -304,7 +304,7 @@ func (d *demo) howToUse() {
 			pids += " " + strconv.Itoa(p.cmd.Process.Pid)
 		}
 	}
-	d.s.note("stop it with:\n  kill%s && rm -r %s", pids, d.dir)
+	d.s.note("stop it with:\n  kill%[1]s; while kill -0%[1]s 2>/dev/null; do sleep 1; done; rm -r %[2]s", pids, d.dir) // a node that ends still writes
 }
 
 func lastLines(text string, n int) string {

@@ -105,7 +105,10 @@ func TestTheDemoStays(t *testing.T) {
 		t.Fatalf("code %d\n%s\n%s", a.Code, a.Stdout, a.Stderr)
 	}
 	typed := func(line string) string {
-		cmd := exec.Command("bash", "-ec", strings.Replace(line, "hpips", built.hpips, 1))
+		if rest, own := strings.CutPrefix(line, "hpips "); own {
+			line = built.hpips + " " + rest
+		}
+		cmd := exec.Command("bash", "-ec", line)
 		text, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", line, err, text)
