@@ -99,7 +99,7 @@ func TestTheDemoStays(t *testing.T) {
 	examples := demoPlace(t)
 	p := pc.New(t, built.hpips, "alice")
 	a := p.Hpips(t, "demo", "--keep", "--examples", examples, "--picture", filepath.Join(t.TempDir(), "picture.png"))
-	_, rest, told := strings.Cut(a.Stderr+a.Stdout, "the network stays up; use it with:\n")
+	_, rest, told := strings.Cut(a.Stderr, "the network stays up; use it with:\n")
 	use, stop, how := strings.Cut(rest, "stop it with:\n")
 	if a.Code != 0 || !told || !how {
 		t.Fatalf("code %d\n%s\n%s", a.Code, a.Stdout, a.Stderr)
