@@ -42,8 +42,8 @@ func TestTheMainJob(t *testing.T) {
 	var told struct {
 		OK      bool
 		Seconds float64
-		Jobs  []job.Status
-		Chain struct {
+		Jobs    []job.Status
+		Chain   struct {
 			Height, HeightAtKill int64
 			Committees           []struct{ Seats []string }
 			Entered              []string

@@ -53,24 +53,43 @@ func TestSoakLiarsOfEachKind(t *testing.T) {
 	}
 	v.shared(ctx, v.cheap, 24, job.Jury)
 	v.shared(ctx, v.dear, counted(40, 2_000), job.Jury)
-	asked := time.Now()
-	v.until(ctx, "all liars are convicted", func() bool {
-		d := v.docket(ctx)
-		all := len(d.Convicted) >= len(liars)
-		if !all && time.Since(asked) > 90*time.Second { // the lot looked at none of the few results in which one of them lied: it has more to lie about
-			for _, p := range liars {
-				t.Logf("%s, who tells %s, is convicted: %t", p.name, p.lies, d.Convicted[p.id] > 0)
+	v.workUntil(ctx, "all liars are convicted", func(d *receipts.Docket) bool {
+		for _, p := range liars {
+			if d.Convicted[p.id] == 0 {
+				return false
 			}
-			v.wants(ctx, v.dear, counted(40, 600), job.Jury)
-			asked = time.Now()
 		}
-		return all
+		return true
 	})
 	d := v.rests(ctx, v.folk[len(liars):len(v.folk)-1]...)
 	v.judged(ctx, d, liars...)
 	if len(d.Fines) > 0 {
 		t.Errorf("fined are %v", d.Fined)
 	}
+}
+
+// workUntil waits until it is so, and gives more dear work whenever no jury sits: the lot may have looked at nothing that mattered, and what juries are still to see need not be made more.
+func (v *village) workUntil(ctx context.Context, what string, so func(*receipts.Docket) bool) {
+	v.t.Helper()
+	quiet := time.Now()
+	v.until(ctx, what, func() bool {
+		d := v.docket(ctx)
+		if so(d) {
+			return true
+		}
+		audits, err1 := v.window.Audits(ctx)
+		disputes, err2 := v.window.Disputes(ctx)
+		if err1 != nil || err2 != nil || len(audits)+len(disputes) > 0 {
+			quiet = time.Now()
+		}
+		if time.Since(quiet) < 90*time.Second {
+			return false
+		}
+		v.t.Logf("audits %v, convicted %v, fined %v", d.Audits, d.Convicted, d.Fined)
+		v.wants(ctx, v.dear, counted(40, 600), job.Jury)
+		quiet = time.Now()
+		return false
+	})
 }
 
 // judged finds that exactly these providers were convicted, that they have less than work would have brought, that all others were paid for all, and that the books are in order.
@@ -133,17 +152,9 @@ func TestSoakJurorsOfEachKind(t *testing.T) {
 	twin, other := &villager{name: "frank"}, &villager{name: "frances", owner: "frank"}
 	v := raise(ctx, t, 10*time.Minute, bob, mute, parrot, lazy, twin, other, &villager{name: "grace"}, &villager{name: "heidi"}, &villager{name: "ivan"}, &villager{name: "judy"})
 	v.shared(ctx, v.dear, counted(40, 600), job.Jury)
-	asked := time.Now()
-	found := func() bool {
-		d := v.docket(ctx)
-		all := d.Convicted[bob.id] > 0 && d.Fines[parrot.id] > 0 && d.Fines[lazy.id] > 0 && d.Fines[mute.id] > 0
-		if !all && time.Since(asked) > 90*time.Second { // the lot called one of them to no jury that had something to find: more work gives more juries
-			v.wants(ctx, v.dear, counted(40, 600), job.Jury)
-			asked = time.Now()
-		}
-		return all
-	}
-	v.until(ctx, "all of them are found", found)
+	v.workUntil(ctx, "all of them are found", func(d *receipts.Docket) bool {
+		return d.Convicted[bob.id] > 0 && d.Fines[parrot.id] > 0 && d.Fines[lazy.id] > 0 && d.Fines[mute.id] > 0
+	})
 	d := v.rests(ctx, v.folk[1:len(v.folk)-1]...)
 	v.judged(ctx, d, bob)
 	for _, p := range v.folk {
