@@ -17,6 +17,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/multiformats/go-multiaddr"
+
+	"github.com/hpips/hpips/store/storetest"
 )
 
 // Alice adds a folder, bob fetches it; a second fetch asks for nothing.
@@ -217,7 +219,7 @@ func TestFetchOverDelay(t *testing.T) {
 	alice, bob := openStore(t, t.TempDir(), a), openStore(t, t.TempDir(), b)
 	e, err := alice.AddBytes(t.Context(), random(size, 1))
 	must(t, err)
-	far := delayed(t, a.Addrs()[0], 25*time.Millisecond)
+	far := storetest.Line{Delay: 25 * time.Millisecond}.Before(t, a.Addrs()[0])
 	must(t, b.Connect(t.Context(), peer.AddrInfo{ID: a.ID(), Addrs: []multiaddr.Multiaddr{far}}))
 	best := 0.0
 	for try := 0; try < 3 && best < floor; try++ { // the machine is shared: the best of three

@@ -1,4 +1,4 @@
-package store
+package storetest
 
 import (
 	"net"
@@ -10,14 +10,23 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// delayed puts a TCP proxy before the address, which holds every byte back for the given
-// time in each direction without limiting the rate.
-func delayed(t testing.TB, to multiaddr.Multiaddr, by time.Duration) multiaddr.Multiaddr {
+// Line is what lies between two machines, here between two ports of one.
+type Line struct {
+	Delay time.Duration // of each byte, in each direction
+	Rate  int           // bytes a second that one connection carries in each direction; 0 is as many as come
+}
+
+// Before puts a TCP proxy with such a line before the address, until the test ends.
+func (line Line) Before(t testing.TB, to multiaddr.Multiaddr) multiaddr.Multiaddr {
 	t.Helper()
 	target, err := manet.ToNetAddr(to)
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	open := []net.Conn{}
@@ -35,8 +44,8 @@ func delayed(t testing.TB, to multiaddr.Multiaddr, by time.Duration) multiaddr.M
 			mu.Lock()
 			open = append(open, near, far)
 			mu.Unlock()
-			all.Go(func() { carry(far, near, by) })
-			all.Go(func() { carry(near, far, by) })
+			all.Go(func() { line.carry(far, near) })
+			all.Go(func() { line.carry(near, far) })
 		}
 	})
 	t.Cleanup(func() {
@@ -49,7 +58,9 @@ func delayed(t testing.TB, to multiaddr.Multiaddr, by time.Duration) multiaddr.M
 		all.Wait()
 	})
 	addr, err := manet.FromNetAddr(l.Addr())
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return addr
 }
 
@@ -59,15 +70,22 @@ type parcel struct {
 }
 
 // carry copies from one to the other, each piece at its due time.
-func carry(to, from net.Conn, by time.Duration) {
+func (line Line) carry(to, from net.Conn) {
 	queue := make(chan parcel, 1<<14)
 	go func() {
 		defer close(queue)
+		var sent time.Time // when the line has taken all that came before
 		for {
 			data := make([]byte, 64<<10)
 			n, err := from.Read(data)
 			if n > 0 {
-				queue <- parcel{data[:n], time.Now().Add(by)}
+				if now := time.Now(); sent.Before(now) {
+					sent = now
+				}
+				if line.Rate > 0 {
+					sent = sent.Add(time.Duration(n) * time.Second / time.Duration(line.Rate))
+				}
+				queue <- parcel{data[:n], sent.Add(line.Delay)}
 			}
 			if err != nil {
 				return
