@@ -37,7 +37,7 @@ var far = storetest.Line{Delay: 25 * time.Millisecond, Rate: 100_000_000}
 // Grace and heidi live 50 ms apart, and so do two Kubo daemons: how fast a file comes from the one to the other, by bitswap; and how fast it comes as a CAR whose every block is checked, beside the same file by plain HTTPS.
 func TestContentOverDelay(t *testing.T) {
 	bin, ipfs := program(t), kuboProgram(t)
-	size, pages := either(8, 64), either(16, 256)
+	size, pages := either(8, 128), either(16, 256)
 	file, large := random(t, size), random(t, pages)
 	var ours, theirs, cars, plain []float64
 	for round := range either(1, 3) {
