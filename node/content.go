@@ -58,7 +58,7 @@ func entry(e store.Entry) client.Entry {
 	return client.Entry{CID: e.CID.String(), Name: e.Name, Size: int64(e.Size), Kind: string(e.Kind)}
 }
 
-// Export writes what an address leads to: first all of it comes to this disk, then it is written in one step.
+// Export writes what an address leads to while it comes to this disk; it stands at its path when all of it is here.
 func (c *content) Export(ctx context.Context, address string, to client.Export, progress func(client.Progress)) (client.Entry, error) {
 	wait := newWait(ctx, idleTime(to.Idle))
 	defer wait.stop()
@@ -66,28 +66,29 @@ func (c *content) Export(ctx context.Context, address string, to client.Export, 
 	if err != nil {
 		return client.Entry{}, c.gone(wait, address, err)
 	}
-	_, err = c.m.store.Fetch(wait.ctx, id, func(p store.Progress) { wait.touch(); progress(told(p)) })
-	if err != nil {
+	fetching, writing := c.m.store.FetchTo(wait.ctx, id, to.Path, to.Force, func(p store.Progress) { wait.touch(); progress(told(p)) })
+	if fetching != nil {
 		if !errors.Is(context.Cause(wait.ctx), errIdle) {
-			return client.Entry{}, c.gone(wait, address, err)
+			return client.Entry{}, c.gone(wait, address, fetching)
 		}
 		forget, wrong := c.back(ctx, id) // nobody has it as it is
 		switch {
 		case wrong != nil:
 			return client.Entry{}, wrong
 		case forget == nil:
-			return client.Entry{}, c.gone(wait, address, err)
+			return client.Entry{}, c.gone(wait, address, fetching)
 		}
 		defer forget()
+		write := c.m.store.Export
+		if to.Force {
+			write = c.m.store.Replace
+		}
+		writing = write(ctx, id, to.Path, 0, func(p store.Progress) { progress(told(p)) })
+	}
+	if writing != nil {
+		return client.Entry{}, failure(writing)
 	}
 	wait.end() // the rest is this disk's
-	write := c.m.store.Export
-	if to.Force {
-		write = c.m.store.Replace
-	}
-	if err := write(ctx, id, to.Path, 0, func(p store.Progress) { progress(told(p)) }); err != nil {
-		return client.Entry{}, failure(err)
-	}
 	size, err := c.m.store.Size(ctx, id)
 	if err != nil {
 		return client.Entry{}, failure(err)

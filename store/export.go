@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ipfs/boxo/blockservice"
 	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
 )
 
 // Export writes the file or directory c to hostPath, fetching what is missing. It is all or
@@ -34,18 +36,56 @@ func (s *Store) export(ctx context.Context, c cid.Cid, hostPath string, limit in
 		return fmt.Errorf("export %s: %w", c, err)
 	}
 	defer release()
-	if !over {
+	e := s.exporting(s.service, s.dag, over, limit)
+	e.before = func(ctx context.Context) error {
+		if s.whole.has(c) {
+			return nil
+		}
+		_, err := s.pull(ctx, c, s.cfg.MaxFetch, nil, 0, nil)
+		return err
+	}
+	return e.export(ctx, c, hostPath, limit, progress)
+}
+
+// exporting is one export under way.
+type exporting struct {
+	s       *Store
+	service blockservice.BlockService // of dag
+	dag     ipld.DAGService           // what is read
+	over    bool                      // the target may exist
+	before  func(context.Context) error
+	after   func(context.Context) error // its error keeps the target as it was
+	meter   *meter
+	left    int64 // bytes still allowed
+	entry   int64 // bytes that an entry below the top counts for
+}
+
+const entryCost = 4 << 10 // bytes of disk that an entry takes, however small it is
+
+func (s *Store) exporting(service blockservice.BlockService, dag ipld.DAGService, over bool, limit int64) *exporting {
+	nothing := func(context.Context) error { return nil }
+	e := &exporting{s: s, service: service, dag: dag, over: over, before: nothing, after: nothing, left: limit, entry: entryCost}
+	if limit <= 0 {
+		e.left, e.entry = 1<<63-1, 0
+	}
+	return e
+}
+
+// export finds out what is to be written and whether it is allowed, and writes it.
+func (e *exporting) export(ctx context.Context, c cid.Cid, hostPath string, limit int64, progress func(Progress)) error {
+	if !e.over {
 		if err := vacant(hostPath); err != nil {
 			return fmt.Errorf("export %s: %w", c, err)
 		}
 	}
-	most := s.cfg.MaxEntries
+	most := e.s.cfg.MaxEntries
 	if limit > 0 {
 		most = int(min(int64(most), limit/entryCost))
 	}
-	all, err := s.walk(ctx, c, most)
+	ctx = blockservice.ContextWithSession(ctx, e.service)
+	all, err := e.s.walk(ctx, e.dag, c, most)
 	if err != nil {
-		return s.missing("export", c, err)
+		return e.s.missing("export", c, err)
 	}
 	var total uint64
 	for i, n := range all {
@@ -56,16 +96,11 @@ func (s *Store) export(ctx context.Context, c cid.Cid, hostPath string, limit in
 			return fmt.Errorf("export %s: %w: more than %d bytes", c, ErrTooLarge, limit)
 		}
 	}
-	if !s.whole.has(c) {
-		if _, err := s.pull(ctx, c, s.cfg.MaxFetch, nil, 0, nil); err != nil {
-			return err
-		}
+	if err := e.before(ctx); err != nil {
+		return err
 	}
-	e := &exporting{s: s, meter: newMeter(progress, int64(total)), left: limit, entry: entryCost}
-	if limit <= 0 {
-		e.left, e.entry = 1<<63-1, 0
-	}
-	if err := e.run(ctx, all, hostPath, over); err != nil {
+	e.meter = newMeter(progress, int64(total))
+	if err := e.run(ctx, all, hostPath); err != nil {
 		return fmt.Errorf("export %s to %s: %w", c, hostPath, explain(err, hostPath))
 	}
 	e.meter.done()
@@ -83,21 +118,11 @@ func vacant(hostPath string) error {
 	return hint(fmt.Errorf("%s: %w", hostPath, ErrExists), "choose another path, or allow it to be overwritten")
 }
 
-// exporting is one export under way.
-type exporting struct {
-	s     *Store
-	meter *meter
-	left  int64 // bytes still allowed
-	entry int64 // bytes that an entry below the top counts for
-}
-
-const entryCost = 4 << 10 // bytes of disk that an entry takes, however small it is
-
 // run builds a neighbour of the target and renames it:
 //  1. a fresh folder next to the target, seen through os.Root, which nothing leaves;
 //  2. the tree inside it, folders before what is in them;
 //  3. the rename.
-func (e *exporting) run(ctx context.Context, all []node, hostPath string, over bool) (err error) {
+func (e *exporting) run(ctx context.Context, all []node, hostPath string) (err error) {
 	hostPath = filepath.Clean(hostPath)
 	if all[0].kind == Symlink {
 		return hint(fmt.Errorf("%w: a symbolic link alone", ErrUnsafe), "get the folder that it stands in, or what it leads to")
@@ -120,7 +145,10 @@ func (e *exporting) run(ctx context.Context, all []node, hostPath string, over b
 	if err = errors.Join(err, root.Close()); err != nil {
 		return err
 	}
-	return Place(filepath.Join(temp, top), hostPath, temp, over)
+	if err := e.after(ctx); err != nil {
+		return err
+	}
+	return Place(filepath.Join(temp, top), hostPath, temp, e.over)
 }
 
 // Place renames a finished tree to its target; with over, an old one there is moved into temp,
@@ -177,7 +205,7 @@ func (e *exporting) write(ctx context.Context, root *os.Root, at string, n node)
 }
 
 func (e *exporting) file(ctx context.Context, root *os.Root, at string, n node) error {
-	r, err := e.s.Open(ctx, n.cid)
+	r, err := e.s.open(ctx, e.dag, n.cid)
 	if err != nil {
 		return err
 	}

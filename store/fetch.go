@@ -54,6 +54,11 @@ func (s *Store) fetch(ctx context.Context, c cid.Cid, most int64, progress func(
 		return 0, fmt.Errorf("fetch %s: %w", c, err)
 	}
 	defer release()
+	return s.bring(ctx, c, most, progress, wait, from...)
+}
+
+// bring is fetch of somebody who has passed the gate.
+func (s *Store) bring(ctx context.Context, c cid.Cid, most int64, progress func(Progress), wait time.Duration, from ...peer.ID) (int64, error) {
 	if s.whole.has(c) {
 		return 0, nil
 	}
@@ -85,7 +90,7 @@ func (s *Store) connect(ctx context.Context, from []peer.ID) {
 	})
 }
 
-// pull is one walk over a DAG: a stack of wants, of which a window is on the wire.
+// pull is one walk over a DAG in the order in which its files are read: a stack of wants, of which a window is on the wire.
 type pull struct {
 	s       *Store
 	from    []peer.ID        // who is known to have it, or to get it: asked before the exchange
@@ -194,12 +199,19 @@ func (p *pull) land(ctx context.Context, l landing) error {
 	for _, w := range l.absent {
 		p.seen.Remove(w.cid)
 	}
-	p.todo = append(append(p.todo, l.below...), l.absent...)
+	p.later(l.below)
+	p.todo = append(p.todo, l.absent...)
 	p.total += l.bytes
 	if p.most > 0 && p.total > p.most {
 		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, p.most)
 	}
 	return nil
+}
+
+// later lays the links of a block onto the stack, the first on top.
+func (p *pull) later(below []want) {
+	slices.Reverse(below)
+	p.todo = append(p.todo, below...)
 }
 
 // launch fills the window with batches of missing blocks.
@@ -252,6 +264,9 @@ func (p *pull) missing(ctx context.Context) (batch []want, claim uint64, err err
 }
 
 func (p *pull) local(ctx context.Context, c cid.Cid) (bool, error) {
+	if isNothing(c) {
+		return true, p.s.keepNothing(ctx, c)
+	}
 	bs := p.s.service.Blockstore()
 	if c.Prefix().Codec == cid.Raw {
 		size, err := bs.GetSize(ctx, c)
@@ -269,7 +284,7 @@ func (p *pull) local(ctx context.Context, c cid.Cid) (bool, error) {
 		return false, err
 	}
 	below, err := linksOf(block)
-	p.todo = append(p.todo, below...)
+	p.later(below)
 	p.total += int64(len(block.RawData()))
 	return true, err
 }

@@ -55,6 +55,39 @@ func TestFetch(t *testing.T) {
 	same(t, snapshot(t, out), snapshot(t, dir))
 }
 
+// An empty file is a block without bytes, which bitswap does not carry: bob gets a folder with one all the same, reads one that he has not fetched, and has it when he checks.
+func TestFetchEmpty(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	alice, bob := pair(t)
+	dir := t.TempDir()
+	plant(t, dir, map[string]string{"empty": "", "full": "of it"})
+	e, err := alice.AddPath(ctx, dir, nil)
+	must(t, err)
+	_, err = bob.Fetch(ctx, e.CID, nil)
+	must(t, err)
+	must(t, bob.Pin(ctx, e.CID, "mine"))
+	out := filepath.Join(t.TempDir(), "out")
+	must(t, bob.Export(ctx, e.CID, out, 0, nil))
+	same(t, snapshot(t, out), snapshot(t, dir))
+	left, err := bob.Check(ctx, nil)
+	must(t, err)
+	if left.Damaged > 0 || len(left.Short) > 0 {
+		t.Errorf("the check finds %+v", left)
+	}
+	carol := openStore(t, t.TempDir(), newHost(t))
+	c, err := carol.Resolve(ctx, e.CID.String())
+	must(t, err)
+	must(t, carol.host.Connect(ctx, peer.AddrInfo{ID: alice.host.ID(), Addrs: alice.host.Addrs()}))
+	empty, err := carol.Resolve(ctx, c.String()+"/empty")
+	must(t, err)
+	r, err := carol.Open(ctx, empty)
+	must(t, err)
+	if text, err := io.ReadAll(r); err != nil || len(text) > 0 {
+		t.Errorf("an empty file holds %q, %v", text, err)
+	}
+}
+
 // Bob knows only that alice has it, not yet connected; and reads without fetching first.
 func TestFetchConnects(t *testing.T) {
 	ctx := t.Context()

@@ -33,12 +33,15 @@ type Reader interface {
 
 // Open reads the file c, over the network where blocks are missing; ctx bounds all reads.
 func (s *Store) Open(ctx context.Context, c cid.Cid) (Reader, error) {
-	ctx = blockservice.ContextWithSession(ctx, s.service)
-	node, err := s.dag.Get(ctx, c)
+	return s.open(blockservice.ContextWithSession(ctx, s.service), s.dag, c)
+}
+
+func (s *Store) open(ctx context.Context, dag ipld.DAGService, c cid.Cid) (Reader, error) {
+	node, err := dag.Get(ctx, c)
 	if err != nil {
 		return nil, s.missing("open", c, err)
 	}
-	r, err := uio.NewDagReader(ctx, node, s.dag)
+	r, err := uio.NewDagReader(ctx, node, dag)
 	if errors.Is(err, uio.ErrIsDir) {
 		return nil, hint(fmt.Errorf("open %s: is a directory", c), "name a file in it: CID/path")
 	}
@@ -59,7 +62,7 @@ func (s *Store) List(ctx context.Context, ref string) ([]Entry, error) {
 		return nil, err
 	}
 	ctx = blockservice.ContextWithSession(ctx, s.service)
-	w := walk{s: s, left: s.cfg.MaxEntries, room: maxPaths}
+	w := walk{dag: s.dag, left: s.cfg.MaxEntries, room: maxPaths}
 	top, err := w.look(ctx, []node{{cid: c}})
 	if err != nil {
 		return nil, s.missing("list", c, err)
@@ -81,7 +84,7 @@ func (s *Store) List(ctx context.Context, ref string) ([]Entry, error) {
 // Tree lists all regular files below c, sorted by the bytes of their paths; directories are
 // read over the network where they are missing, leaves are not.
 func (s *Store) Tree(ctx context.Context, c cid.Cid) ([]File, error) {
-	all, err := s.walk(ctx, c, s.cfg.MaxEntries)
+	all, err := s.walk(blockservice.ContextWithSession(ctx, s.service), s.dag, c, s.cfg.MaxEntries)
 	if err != nil {
 		return nil, s.missing("list tree", c, err)
 	}
@@ -107,16 +110,15 @@ type node struct {
 
 // walk goes through directories level by level, so that each level is one round of wants.
 type walk struct {
-	s    *Store
+	dag  ipld.DAGService
 	left int    // entries still allowed
 	room int    // bytes of paths still allowed
 	next []node // the level below the one last looked at; kinds not known yet
 }
 
 // walk lists the whole tree under c, folders before what is in them, if it has no more than so many entries.
-func (s *Store) walk(ctx context.Context, c cid.Cid, most int) ([]node, error) {
-	ctx = blockservice.ContextWithSession(ctx, s.service)
-	w := walk{s: s, left: most, room: maxPaths, next: []node{{cid: c}}}
+func (s *Store) walk(ctx context.Context, dag ipld.DAGService, c cid.Cid, most int) ([]node, error) {
+	w := walk{dag: dag, left: most, room: maxPaths, next: []node{{cid: c}}}
 	var all []node
 	for depth := 0; len(w.next) > 0; depth++ {
 		if depth > maxDepth {
@@ -154,7 +156,7 @@ func (w *walk) look(ctx context.Context, level []node) ([]node, error) {
 		ask[n.cid] = append(ask[n.cid], i)
 	}
 	for batch := range slices.Chunk(keys, readAhead) {
-		for got := range w.s.dag.GetMany(ctx, batch) {
+		for got := range w.dag.GetMany(ctx, batch) {
 			if got.Err != nil {
 				return nil, w.cause(ctx, got.Err)
 			}
@@ -178,7 +180,7 @@ func (w *walk) cause(ctx context.Context, err error) error {
 }
 
 func (w *walk) rawSize(ctx context.Context, c cid.Cid) (uint64, error) {
-	n, err := w.s.dag.Get(ctx, c)
+	n, err := w.dag.Get(ctx, c)
 	if err != nil {
 		return 0, err
 	}
@@ -226,7 +228,7 @@ func (w *walk) open(ctx context.Context, level []node, which []int, got ipld.Nod
 }
 
 func (w *walk) shard(ctx context.Context, got ipld.Node) ([]*ipld.Link, error) {
-	shard, err := hamt.NewHamtFromDag(w.s.dag, got)
+	shard, err := hamt.NewHamtFromDag(w.dag, got)
 	if err != nil {
 		return nil, fmt.Errorf("block %s: %w", got.Cid(), err)
 	}

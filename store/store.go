@@ -137,7 +137,7 @@ func Open(log *slog.Logger, dir string, h host.Host, cfg Config) (*Store, error)
 
 // join puts the exchange and the DAG service over the blocks.
 func (s *Store) join() {
-	local := blockstore.NewIdStore(s.blocks)
+	local := everybodys{blockstore.NewIdStore(s.blocks)}
 	var ex exchange.Interface
 	if s.host != nil {
 		s.swap = bitswap.New(context.Background(), bsnet.NewFromIpfsHost(s.host), nowhere{}, local,
