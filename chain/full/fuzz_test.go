@@ -72,7 +72,7 @@ func FuzzSignerRecord(f *testing.F) {
 				t.Fatalf("it signed at height %d, after %d; down: %q", height, to, s.down())
 			}
 		}
-		if s, err = openSigner(Config{Home: place, Consensus: chaintest.New("alice").Consensus, Log: logger(t)}); err != nil {
+		if _, err := openSigner(Config{Home: place, Consensus: chaintest.New("alice").Consensus, Log: logger(t)}); err != nil {
 			t.Fatalf("it does not open again: %v", err)
 		}
 	})
