@@ -12,10 +12,12 @@ import (
 	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/chain/supply"
 	registryv1 "github.com/hpips/hpips/proto/gen/registryv1"
+	"github.com/hpips/hpips/spec/money"
 )
 
-// Allowance lets a spending key run its owner's errands from the first block on, pay their fees out of the owner's account, and open leases in
-// its name, each up to an amount in uhpips a day. It can neither send nor vote. Later the owner gives such allowances by messages.
+// Allowance lets a spending key run its owner's errands from the first block on, open leases in the owner's name, and pay the fees out of the owner's
+// account: within any day no more than an amount in uhpips, shared out by money.Divide. It can neither send nor vote. Later the owner gives such
+// allowances by messages.
 type Allowance struct {
 	Owner, Spender string
 	Daily          uint64
@@ -28,6 +30,7 @@ func errands() []sdk.Msg {
 
 // allowances writes them as the two SDK modules keep them.
 func (g Genesis) allowances(day time.Duration) (rights []authz.GrantAuthorization, fees []feegrant.Grant, people []string, err error) {
+	least := uint64(money.LeastBudget(money.Amount(g.leases().LeastDeposit), 1))
 	for _, a := range g.Allowances {
 		owner, wrong := sdk.AccAddressFromBech32(a.Owner)
 		if wrong != nil {
@@ -40,9 +43,13 @@ func (g Genesis) allowances(day time.Duration) (rights []authz.GrantAuthorizatio
 		if g.Network == Public || a.Daily == 0 || a.Daily > supply.Total().Uint64() {
 			return nil, nil, nil, fmt.Errorf("genesis: allowance of %d a day on a %s network", a.Daily, g.Network)
 		}
-		daily := sdk.NewCoins(sdk.NewInt64Coin(Base, int64(a.Daily)))
+		if a.Daily < least {
+			return nil, nil, nil, fmt.Errorf("genesis: an allowance of %d %s a day opens no lease: the least is %d", a.Daily, Base, least)
+		}
+		parts := money.Divide(money.Amount(a.Daily))
+		fee := uhpips(parts.FeesInPeriod())
 		limit, wrong := feegrant.NewAllowedMsgAllowance(&feegrant.PeriodicAllowance{
-			Period: day, PeriodSpendLimit: daily, PeriodCanSpend: daily, PeriodReset: g.Time.UTC().Add(day),
+			Period: day, PeriodSpendLimit: fee, PeriodCanSpend: fee, PeriodReset: g.Time.UTC().Add(day),
 		}, []string{sdk.MsgTypeURL(&authz.MsgExec{})})
 		if wrong != nil {
 			return nil, nil, nil, fmt.Errorf("genesis: allowance: %w", wrong)
@@ -59,8 +66,7 @@ func (g Genesis) allowances(day time.Duration) (rights []authz.GrantAuthorizatio
 			}
 			rights = append(rights, authz.GrantAuthorization{Granter: bech32(owner), Grantee: bech32(spender), Authorization: right})
 		}
-		// Half for new leases and half for old ones: together they stay within the amount.
-		for _, budget := range escrow.Budget(sdk.NewCoins(sdk.NewInt64Coin(Base, int64(a.Daily+1)/2)), day) {
+		for _, budget := range escrow.Budget(uhpips(parts.New), uhpips(parts.Running), day) {
 			right, wrong := codectypes.NewAnyWithValue(budget)
 			if wrong != nil {
 				return nil, nil, nil, fmt.Errorf("genesis: allowance: %w", wrong)
@@ -71,3 +77,5 @@ func (g Genesis) allowances(day time.Duration) (rights []authz.GrantAuthorizatio
 	}
 	return rights, fees, people, nil
 }
+
+func uhpips(a money.Amount) sdk.Coins { return sdk.NewCoins(sdk.NewInt64Coin(Base, int64(a))) }

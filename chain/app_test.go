@@ -48,7 +48,13 @@ func newDesk(t testing.TB) *desk {
 
 func deskOn(t testing.TB, doc *cmttypes.GenesisDoc) *desk {
 	t.Helper()
-	d := &desk{t: t, doc: doc, alice: chaintest.New("alice"), height: doc.InitialHeight - 1, time: doc.GenesisTime, calm: time.Hour, db: dbm.NewMemDB()}
+	return deskOf(t, doc, chaintest.New("alice"))
+}
+
+// deskOf has somebody's seat that makes the blocks.
+func deskOf(t testing.TB, doc *cmttypes.GenesisDoc, who chaintest.Person) *desk {
+	t.Helper()
+	d := &desk{t: t, doc: doc, alice: who, height: doc.InitialHeight - 1, time: doc.GenesisTime, calm: time.Hour, db: dbm.NewMemDB()}
 	d.begin()
 	params := doc.ConsensusParams.ToProto()
 	if _, err := d.app.InitChain(&abci.RequestInitChain{

@@ -72,7 +72,15 @@ func CheckGenesis(doc *cmttypes.GenesisDoc) (Summary, error) {
 	return s, nil
 }
 
-func checkGenesis(doc *cmttypes.GenesisDoc) (Summary, error) {
+// refused makes an error of a panic: the engine's and the SDK's code, and sums of more than 256 bits, have no other way to say what is wrong with a genesis.
+func refused(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%v", r)
+	}
+}
+
+func checkGenesis(doc *cmttypes.GenesisDoc) (s Summary, err error) {
+	defer refused(&err)
 	state, network, err := outline(doc)
 	if err != nil {
 		return Summary{}, err
@@ -92,7 +100,7 @@ func checkGenesis(doc *cmttypes.GenesisDoc) (Summary, error) {
 	if err := errors.Join(a.keepers.escrow.Recount(ctx), a.keepers.bond.Recount(ctx)); err != nil {
 		return Summary{}, err
 	}
-	s := Summary{Network: network, ChainID: doc.ChainID, Total: supply.Total().String(), Moves: moved, Seats: seats}
+	s = Summary{Network: network, ChainID: doc.ChainID, Total: supply.Total().String(), Moves: moved, Seats: seats}
 	params, err := a.keepers.committee.Params(ctx)
 	if err != nil {
 		return Summary{}, err
@@ -147,13 +155,9 @@ func outline(doc *cmttypes.GenesisDoc) (map[string]json.RawMessage, string, erro
 	return state, network, nil
 }
 
-// trial is step 2. Some of the SDK's modules say what is wrong by a panic.
+// trial is step 2.
 func trial(doc *cmttypes.GenesisDoc, state map[string]json.RawMessage) (a *App, ctx sdk.Context, seats int, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%v", r)
-		}
-	}()
+	defer refused(&err)
 	if a, err = New(Options{ChainID: doc.ChainID, DB: dbm.NewMemDB(), Log: log.NewNopLogger()}); err != nil {
 		return nil, ctx, 0, err
 	}

@@ -348,7 +348,7 @@ func ReadGenesis(text []byte) (*cmttypes.GenesisDoc, error) {
 	if len(text) > maxGenesis {
 		return nil, fmt.Errorf("genesis: %d bytes, at most %d", len(text), maxGenesis)
 	}
-	doc, err := cmttypes.GenesisDocFromJSON(bytes.TrimSpace(text))
+	doc, err := parsed(text)
 	if err != nil {
 		return nil, fmt.Errorf("genesis: %w", err)
 	}
@@ -356,6 +356,11 @@ func ReadGenesis(text []byte) (*cmttypes.GenesisDoc, error) {
 		return nil, err
 	}
 	return doc, nil
+}
+
+func parsed(text []byte) (doc *cmttypes.GenesisDoc, err error) {
+	defer refused(&err)
+	return cmttypes.GenesisDocFromJSON(bytes.TrimSpace(text))
 }
 
 // sorted gives the keys of a state.

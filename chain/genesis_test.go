@@ -165,7 +165,7 @@ func TestCarolChangesAGenesis(t *testing.T) {
 	if _, err := chain.CheckGenesis(doc); err == nil {
 		t.Error("larger blocks are taken")
 	}
-	for _, bad := range []string{"", "{}", "null", `{"chain_id":"x"}`} {
+	for _, bad := range []string{"", "{}", "null", `{"chain_id":"x"}`, `{"chain_id":"x","validators":[{"power":"1"}]}`} {
 		if _, err := chain.ReadGenesis([]byte(bad)); err == nil {
 			t.Errorf("%q is taken as a genesis", bad)
 		}
@@ -192,8 +192,10 @@ func TestASpendingKeyWorksFromTheFirstBlock(t *testing.T) {
 	if fees.Allowance == nil || len(rights.Grants) != 6 { // three errands, three of leases
 		t.Errorf("allowance %v, %d rights", fees.Allowance, len(rights.Grants))
 	}
-	g.Allowances[0].Daily = 0
-	if _, err := g.Build(); err == nil {
-		t.Error("an allowance of nothing is taken")
+	for _, few := range []uint64{0, 2499} {
+		g.Allowances[0].Daily = few
+		if _, err := g.Build(); err == nil {
+			t.Errorf("an allowance of %d is taken", few)
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/hpips/hpips/chain/reward"
 	"github.com/hpips/hpips/chain/storage"
 	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
+	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
 )
 
 // creditSupply is how much of its second asset, in base units, a development network has: it goes to whoever is granted most.
@@ -23,14 +24,14 @@ const creditSupply = 1_000_000_000_000
 
 // market writes what a network begins with for leases, for the day, for bonds, for the archive and its holders, and for the exchange. A development network's times follow from its day.
 func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, error)) {
-	leases, rewards, bonds := escrow.Public(), reward.Public(), bond.Public()
+	leases, rewards, bonds := g.leases(), reward.Public(), bond.Public()
 	juries := audit.Public()
 	trade, listings := exchange.DefaultParams(), []exchange.Listing(nil)
 	switch g.Network {
 	case Pool:
 		rewards.TicketLevy, bonds.TicketBond = 0, 0 // its people know each other, and may work for nothing
 	case Dev:
-		leases, rewards, bonds = escrow.Development(), reward.Development(), bond.Development()
+		rewards, bonds = reward.Development(), bond.Development()
 		trade, listings = exchange.DevelopmentParams(), []exchange.Listing{exchange.Credit()}
 		leases.GraceSeconds, leases.GraceBlocks = p.DaySeconds, max(1, p.DaySeconds/p.HeartbeatSeconds)
 		bonds.ReturnSeconds = bond.ReturnDays * p.DaySeconds
@@ -53,6 +54,14 @@ func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, 
 	put(deal.Name, text, wrong)
 	text, wrong = exchange.Genesis(trade, listings)
 	put(exchange.Name, text, wrong)
+}
+
+// leases are the network's parameters of leases.
+func (g Genesis) leases() escrowv1.Params {
+	if g.Network == Dev {
+		return escrow.Development()
+	}
+	return escrow.Public()
 }
 
 // credits gives a development network's second asset to the first of those who were granted most. It is no HPIPS, and worth what others give for it.

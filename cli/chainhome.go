@@ -337,7 +337,7 @@ node may spend 5 of them a day on carrying newcomers in.`,
 	return c
 }
 
-// founderDaily is what the founder's node may spend a day on errands, in uhpips: it carries the first newcomers in.
+// founderDaily is what the founder's node may spend a day, in uhpips: a fifth of it on fees, by which it carries the first newcomers in.
 const founderDaily = 5 * money.Scale
 
 // endow gives the founder the part of investors that is free from the start, and the founder's node an allowance out of it. Without

@@ -148,6 +148,9 @@ type allowed struct {
 	Owner   string       `json:"owner"`
 	Spender string       `json:"spender"`
 	Daily   money.Amount `json:"daily"`
+	New     money.Amount `json:"new"`     // of daily, for deposits of new leases
+	Running money.Amount `json:"running"` // for what running leases are given besides
+	Fees    money.Amount `json:"fees"`
 	Errands []string     `json:"errands"`
 }
 
@@ -158,8 +161,9 @@ func (p *purse) allowCommand() *cobra.Command {
 		Short: "Let this home's node run errands for an account, at most so much a day; 0/day ends it",
 		Long: `Let this home's node run errands for an account, at most so much a day; 0/day ends it.
 The node has a spending key of its own. It may pay for jobs, carry registrations in and change its keys, in the account's name and at its cost; it can never
-send or vote. The account pays for this home's jobs from then on. The node of another home follows its registered owner's account by itself; any other has to
-be named there: hpips wallet payer.`,
+send or vote. Within any day it takes no more than the amount, fees included: two fifths for new leases, two fifths for running ones, a fifth for fees, half of
+which may go in one day of the chain. The account pays for this home's jobs from then on. The node of another home follows its registered owner's account by
+itself; any other has to be named there: hpips wallet payer.`,
 		Args:    exactly(1, "an amount a day"),
 		Example: "  hpips wallet allow 5/day",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -212,7 +216,10 @@ func (p *purse) allow(c *cobra.Command, window *ledger.Ledger, spender string, d
 			return err
 		}
 	}
-	return p.done(c, window, from, what, func(r ledger.Receipt) any { return allowed{r, from.Address(), spender, daily, ledger.Errands()} }, messages...)
+	parts := money.Divide(daily)
+	return p.done(c, window, from, what, func(r ledger.Receipt) any {
+		return allowed{r, from.Address(), spender, daily, parts.New, parts.Running, parts.Fees, ledger.Errands()}
+	}, messages...)
 }
 
 func allowance(ctx context.Context, window *ledger.Ledger, owner, spender string, daily money.Amount) ([]ledger.Message, string, error) {
@@ -234,7 +241,11 @@ func allowance(ctx context.Context, window *ledger.Ledger, owner, spender string
 	if day <= 0 {
 		return nil, "", errors.New("the chain has no days")
 	}
-	messages, err := ledger.Allow(owner, spender, daily, day, there)
+	least, err := window.LeastBudget(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	messages, err := ledger.Allow(owner, spender, daily, least, day, there)
 	return messages, fmt.Sprintf("allow %s %s HPIPS a day", spender, daily), err
 }
 

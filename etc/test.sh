@@ -93,7 +93,7 @@ step "half a million tasks without a voucher" go_test 5m -count=1 -run TestWhoTa
 step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
 aside "lint, and builds for Windows and macOS, meanwhile" elsewhere
 at_once=1 step "end to end" go_test 30m -count=1 -- $(packages "test/e2e|test/chaos|test/chain")
-step "several rooms together" go_test 30m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade|test/money|test/audit|test/deals")
+step "several rooms together" go_test 30m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade|test/money|test/audit|test/deals|test/thief")
 step "nodes that lie" go_test 20m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
 step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench
 step "$aside_name" awaited

@@ -50,15 +50,13 @@ func (*budget) Accept(context.Context, sdk.Msg) (authz.AcceptResponse, error) {
 // leaseMessages are what a spending key may do about leases: with a budget for the first two.
 var leaseMessages = []string{"/hpips.escrow.v1.MsgOpen", "/hpips.escrow.v1.MsgTopUp", "/hpips.escrow.v1.MsgClose"}
 
-// budgets are the rights by which a spending key pays for jobs: half of a day's amount for new leases, half for old ones, so that both together stay within
-// it.
+// budgets are the rights by which a spending key pays for jobs within any day.
 func budgets(daily money.Amount, day time.Duration) ([]*codectypes.Any, error) {
+	parts := money.Divide(daily)
+	limits := []sdk.Coins{coins(parts.New), coins(parts.Running), nil} // of leaseMessages; closing is free
 	var all []*codectypes.Any
 	for i, m := range leaseMessages {
-		b := &budget{escrowv1.BudgetAuthorization{Msg: m, DaySeconds: uint64(day / time.Second)}}
-		if i < 2 {
-			b.Daily = coins((daily + 1) / 2)
-		}
+		b := &budget{escrowv1.BudgetAuthorization{Msg: m, Daily: limits[i], DaySeconds: uint64(day / time.Second)}}
 		right, err := codectypes.NewAnyWithValue(b)
 		if err != nil {
 			return nil, err
@@ -66,6 +64,26 @@ func budgets(daily money.Amount, day time.Duration) ([]*codectypes.Any, error) {
 		all = append(all, right)
 	}
 	return all, nil
+}
+
+// jobGas is what the transactions of a small job take: one that opens its leases and one that closes them, at what the ledger offers for them.
+const jobGas = 1_000_000
+
+// LeastBudget is the least that a spending key can be allowed a day: one lease of the least deposit can be opened, and the fees of a job be paid.
+func (l *Ledger) LeastBudget(ctx context.Context) (money.Amount, error) {
+	rules, err := l.LeaseRules(ctx)
+	if err != nil {
+		return 0, err
+	}
+	each, err := l.gasPrice(ctx)
+	if err != nil {
+		return 0, err
+	}
+	fees, err := feeOf(jobGas, each)
+	if err != nil {
+		return 0, err
+	}
+	return money.LeastBudget(money.Amount(rules.Least), fees), nil
 }
 
 // Allows tells whether an account lets a spending key open leases in its name now. It asks for the rights of the one for the other alone: a list of all that

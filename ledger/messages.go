@@ -78,16 +78,22 @@ func Errands() []string {
 	return []string{"/hpips.registry.v1.MsgRegister", "/hpips.registry.v1.MsgChangeKeys", "/hpips.registry.v1.MsgDescribe"}
 }
 
-// Allow lets spender run the errands of owner and pay their fees out of the owner's account, up to an amount a day, and open leases in the owner's name
-// with deposits up to the same amount a day. Whoever steals the spending key gets nothing but these. An allowance that is there is replaced; old says that there is one.
-func Allow(owner, spender string, daily money.Amount, day time.Duration, old bool) ([]Message, error) {
+// Allow lets spender run the errands of owner, open leases in the owner's name and add to them, and pay the fees of all that out of the owner's account: within
+// any day no more than daily, shared out by money.Divide. Whoever steals the spending key gets nothing but these. Less than least (LeastBudget) is refused, because
+// it would allow nothing. An allowance that is there is replaced, and its day begins anew; old says that there is one.
+func Allow(owner, spender string, daily, least money.Amount, day time.Duration, old bool) ([]Message, error) {
 	if err := CheckAddress(spender); err != nil {
 		return nil, err
 	}
 	if daily == 0 {
 		return nil, errors.New("an allowance of nothing: revoke it instead")
 	}
-	limit, err := feegrant.NewAllowedMsgAllowance(&feegrant.PeriodicAllowance{Period: day, PeriodSpendLimit: coins(daily), PeriodCanSpend: coins(daily)},
+	if daily < least {
+		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s HPIPS a day are too few to open a lease and pay for it", daily),
+			Hint: fmt.Sprintf("the least is %s HPIPS a day: two fifths of it are for deposits of new leases, a fifth is for fees", least)}
+	}
+	fees := coins(money.Divide(daily).FeesInPeriod())
+	limit, err := feegrant.NewAllowedMsgAllowance(&feegrant.PeriodicAllowance{Period: day, PeriodSpendLimit: fees, PeriodCanSpend: fees},
 		[]string{"/cosmos.authz.v1beta1.MsgExec"})
 	if err != nil {
 		return nil, fmt.Errorf("allowance: %w", err)

@@ -315,7 +315,7 @@ func (l *Ledger) Messages(text []byte) ([]Message, error) {
 	return all, nil
 }
 
-// Allowance tells what a spending key may still take from its owner's account for fees today, and whether it may at all.
+// Allowance tells what a spending key may still take from its owner's account for fees in this period of a day, and whether it may at all.
 func (l *Ledger) Allowance(ctx context.Context, owner, spender string) (left money.Amount, there bool, err error) {
 	r, err := feegrant.NewQueryClient(l.now()).Allowance(ctx, &feegrant.QueryAllowanceRequest{Granter: owner, Grantee: spender})
 	var no *Refused

@@ -396,11 +396,20 @@ func (l *Ledger) cost(ctx context.Context, a *account, o Order) (Cost, error) {
 		}
 		gas = used + max(used*2/5, spareGas) // the state moves on between the question and the block
 	}
+	fee, err := feeOf(gas, each)
+	if err != nil {
+		return Cost{}, err
+	}
+	return Cost{gas, fee}, nil
+}
+
+// feeOf is what an amount of gas costs at a price, rounded up.
+func feeOf(gas uint64, each sdkmath.LegacyDec) (money.Amount, error) {
 	fee := each.MulInt(sdkmath.NewIntFromUint64(gas)).Ceil().TruncateInt()
 	if !fee.IsUint64() || fee.Uint64() > uint64(money.Total) {
-		return Cost{}, fmt.Errorf("a fee of %s%s is more than exists", fee, money.Denom)
+		return 0, fmt.Errorf("a fee of %s%s is more than exists", fee, money.Denom)
 	}
-	return Cost{gas, money.Amount(fee.Uint64())}, nil
+	return money.Amount(fee.Uint64()), nil
 }
 
 func (l *Ledger) simulate(ctx context.Context, a *account, o Order) (uint64, error) {

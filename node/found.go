@@ -19,7 +19,7 @@ const (
 	devOwner = "dev"                   // name and label of the owner's account
 	devGrant = 2_000_000 * money.Scale // to the rich owner, out of the community's
 	devSpend = 10 * money.Scale        // to each spending key, and to each other owner
-	devDaily = 1_000 * money.Scale     // that each spending key may take of its owner's for leases, and for the fees of errands
+	devDaily = 1_000 * money.Scale     // that each spending key may take of its owner's for leases and all fees
 )
 
 // Founding is a new development chain.

@@ -234,7 +234,7 @@ func nodeKey(id string) ([]byte, error) {
 func scarce(err error) error {
 	switch {
 	case errors.Is(err, ErrBudget):
-		return &job.Failure{Code: job.CodeFunds, Message: "the node's budget of the day does not cover the deposits", Hint: "allow it more, such as 20 HPIPS a day: hpips wallet allow 20/day; or give the job a lower ceiling: --price"}
+		return &job.Failure{Code: job.CodeFunds, Message: "the node's budget of the day does not cover the deposits and their fees", Hint: "allow it more, such as 20 HPIPS a day: hpips wallet allow 20/day; or give the job a lower ceiling: --price"}
 	case errors.Is(err, ErrFunds):
 		return &job.Failure{Code: job.CodeFunds, Message: "there is not enough HPIPS for the deposits", Hint: "see hpips wallet balances: earn some by sharing (hpips share), or give the job a lower ceiling: --price"}
 	}

@@ -29,6 +29,7 @@ type Person struct {
 	Name                 string
 	Node, Consensus, VRF ed25519.PrivateKey
 	Owner                *secp256k1.PrivKey
+	Capabilities         []byte // SHA-256 of what the node says that it has; none: it says nothing
 }
 
 // New gives the person of a name.
@@ -68,7 +69,7 @@ func (p Person) ConsensusAddress() []byte {
 func (p Person) Registration(chainID string, height int64) (chain.GenesisNode, error) {
 	r := sortition.Registration{
 		Chain: chainID, Node: p.ID(), Consensus: sortition.Key(p.Consensus.Public().(ed25519.PublicKey)),
-		VRF: sortition.Key(p.VRF.Public().(ed25519.PublicKey)), Owner: p.Address(), Height: height,
+		VRF: sortition.Key(p.VRF.Public().(ed25519.PublicKey)), Owner: p.Address(), Capabilities: p.Capabilities, Height: height,
 	}
 	word, err1 := r.Bytes()
 	node, err2 := r.Sign(p.Node)
@@ -135,6 +136,7 @@ type Envelope struct {
 	Account, Sequence uint64
 	Gas               uint64 // 0: plenty
 	Fee               sdk.Coins
+	Granter           sdk.AccAddress // who pays the fee by a grant; none: the signer
 	Memo              string
 	Mode              signing.SignMode // 0: direct
 }
@@ -153,6 +155,7 @@ func Sign(codec chain.Codec, p Person, e Envelope, messages ...sdk.Msg) ([]byte,
 	}
 	b.SetGasLimit(e.Gas)
 	b.SetFeeAmount(e.Fee)
+	b.SetFeeGranter(e.Granter)
 	b.SetMemo(e.Memo)
 	if err := sign(codec.Tx, b, p, e); err != nil {
 		return nil, fmt.Errorf("sign as %s: %w", p.Name, err)

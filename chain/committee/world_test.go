@@ -98,11 +98,10 @@ func (r *register) Bar(_ context.Context, id sortition.Key) error {
 	return nil
 }
 
-// bank stands for work, duty, bonds, and for hardware and tokens, which the committee never asks for.
+// bank stands for work, duty and bonds.
 type bank struct {
 	lacking   map[sortition.Key]bool
 	forfeited []sortition.Key
-	tokens    map[sortition.Key]uint64
 }
 
 func (b *bank) Check(_ context.Context, id sortition.Key) error {

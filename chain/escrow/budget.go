@@ -20,18 +20,15 @@ type BudgetAuthorization struct{ escrowv1.BudgetAuthorization }
 
 var _ authz.Authorization = &BudgetAuthorization{}
 
-// Budget gives the authorizations by which a spending key opens leases, tops them up and closes them. Each counts for itself: the key can deposit
-// daily in new leases and daily in old ones.
-func Budget(daily sdk.Coins, day time.Duration) []*BudgetAuthorization {
-	var all []*BudgetAuthorization
-	for _, m := range budgeted() {
-		b := &BudgetAuthorization{escrowv1.BudgetAuthorization{Msg: m, Daily: daily, DaySeconds: uint64(day / time.Second)}}
-		if m == closes {
-			b.Daily = nil
-		}
-		all = append(all, b)
+// Budget gives the authorizations by which a spending key opens leases, tops them up and closes them. Each counts for itself: within any day the key can
+// deposit fresh in new leases and running in those that run.
+func Budget(fresh, running sdk.Coins, day time.Duration) []*BudgetAuthorization {
+	seconds := uint64(day / time.Second)
+	return []*BudgetAuthorization{
+		{escrowv1.BudgetAuthorization{Msg: opens, Daily: fresh, DaySeconds: seconds}},
+		{escrowv1.BudgetAuthorization{Msg: tops, Daily: running, DaySeconds: seconds}},
+		{escrowv1.BudgetAuthorization{Msg: closes, DaySeconds: seconds}},
 	}
-	return all
 }
 
 var (
@@ -73,18 +70,36 @@ func (b *BudgetAuthorization) ValidateBasic() error {
 	if b.DaySeconds < 1 || b.DaySeconds > 366*day {
 		return ErrBudget.Wrapf("a day of %d seconds", b.DaySeconds)
 	}
-	for _, c := range []sdk.Coins{b.Daily, b.Spent} {
-		if slices.ContainsFunc(c, func(c sdk.Coin) bool { return c.Amount.IsNil() }) { // which Validate would stumble over
-			return ErrBudget.Wrap("an amount is lacking")
-		}
-		if err := c.Validate(); err != nil {
-			return ErrBudget.Wrap(err.Error())
+	if len(b.Spent) > parts+1 {
+		return ErrBudget.Wrapf("%d parts of a day, at most %d", len(b.Spent), parts+1)
+	}
+	if err := whole(b.Daily); err != nil {
+		return err
+	}
+	for _, part := range b.Spent {
+		if err := whole(part.Sum); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// Accept counts what a message deposits. A day begins with the first deposit after the day before it ended.
+// whole refuses amounts that could not be counted with.
+func whole(c sdk.Coins) error {
+	if slices.ContainsFunc(c, func(c sdk.Coin) bool { return fits(c.Amount) != nil }) { // Validate would stumble over none, a sum over too much
+		return ErrBudget.Wrap("an amount is lacking, or more than 64 bits hold")
+	}
+	if err := c.Validate(); err != nil {
+		return ErrBudget.Wrap(err.Error())
+	}
+	return nil
+}
+
+// parts is how many parts of a day are counted for themselves. What is deposited counts for a day, and for one part more at the longest.
+const parts = 24
+
+// Accept counts what a message deposits. All that was deposited within the day before it counts, whenever that day began: with days that begin anew at a
+// fixed time, a thief would take two days' amounts within a minute.
 func (b *BudgetAuthorization) Accept(ctx context.Context, msg sdk.Msg) (authz.AcceptResponse, error) {
 	none := authz.AcceptResponse{}
 	if what := sdk.MsgTypeURL(msg); what != b.MsgTypeURL() {
@@ -98,15 +113,35 @@ func (b *BudgetAuthorization) Accept(ctx context.Context, msg sdk.Msg) (authz.Ac
 		return none, err
 	}
 	next := &BudgetAuthorization{b.BudgetAuthorization}
-	now := sdk.UnwrapSDKContext(ctx).BlockTime()
-	if !now.Before(b.Reset_.Add(time.Duration(b.DaySeconds) * time.Second)) {
-		next.Reset_, next.Spent = now, nil
+	next.Spent = b.after(sum, sdk.UnwrapSDKContext(ctx).BlockTime())
+	all := sdk.Coins{}
+	for _, part := range next.Spent {
+		all = all.Add(part.Sum...)
 	}
-	next.Spent = next.Spent.Add(sum...)
-	if !next.Spent.IsAllLTE(b.Daily) {
-		return none, ErrBudget.Wrapf("%s of %s a day", next.Spent, b.Daily)
+	if !all.IsAllLTE(b.Daily) {
+		return none, ErrBudget.Wrapf("%s of %s a day", all, b.Daily)
 	}
 	return authz.AcceptResponse{Accept: true, Updated: next}, nil
+}
+
+// after is what counts once sum is deposited now: the parts of the last day, of which the newest takes sum in if it is that of now.
+func (b *BudgetAuthorization) after(sum sdk.Coins, now time.Time) []escrowv1.Spending {
+	day := time.Duration(b.DaySeconds) * time.Second
+	var counts []escrowv1.Spending
+	for _, part := range b.Spent {
+		if now.Before(part.Last.Add(day)) {
+			counts = append(counts, part)
+		}
+	}
+	n := len(counts)
+	switch {
+	case sum.Empty():
+		return counts
+	case n > 0 && counts[n-1].Last.Truncate(day/parts).Equal(now.Truncate(day/parts)):
+		counts[n-1] = escrowv1.Spending{Sum: counts[n-1].Sum.Add(sum...), Last: now}
+		return counts
+	}
+	return append(counts, escrowv1.Spending{Sum: sum, Last: now})
 }
 
 // deposited is all that a message takes from its payer.

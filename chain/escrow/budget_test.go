@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cosmossdk.io/math"
+	"pgregory.net/rapid"
 
 	codectypes "github.com/cosmos/cosmos-sdk/codec/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
@@ -23,7 +24,7 @@ import (
 func (s *town) allow() {
 	s.t.Helper()
 	daily := sdk.NewCoins(sdk.NewInt64Coin(Denom, 10*hpips), sdk.NewInt64Coin(silver, 100))
-	for _, a := range Budget(daily, 24*time.Hour) {
+	for _, a := range Budget(daily, daily, 24*time.Hour) {
 		m := &authz.MsgGrant{Granter: alice.address(), Grantee: carol.address()}
 		s.must(m.SetAuthorization(a))
 		_, err := s.authz.Grant(s.ctx, m)
@@ -78,9 +79,52 @@ func TestASpendingKeyKeepsToItsBudget(t *testing.T) {
 	s.sound()
 }
 
+// Mallory deposits what she can, whenever she likes. Whichever day one looks at, from any instant on, she took no more than the budget of one; and what is a day
+// and an hour old does not keep her from the whole.
+func TestNoDayTakesMoreThanItsBudget(t *testing.T) {
+	const day, budget = 60 * time.Second, 1000
+	s := founded(t)
+	rapid.Check(t, func(t *rapid.T) {
+		type taking struct {
+			at     time.Time
+			amount int64
+		}
+		var took []taking
+		b := Budget(coins(Denom, math.NewInt(budget)), nil, day)[0]
+		now := s.ctx.BlockTime()
+		for range rapid.IntRange(1, 200).Draw(t, "messages") {
+			now = now.Add(time.Duration(rapid.SampledFrom([]int64{0, 1, 7, 500, 2_400, 2_500, 59_999, 60_000, 62_500}).Draw(t, "wait")) * time.Millisecond)
+			amount := rapid.SampledFrom([]int64{0, 1, 99, 500, budget, budget + 1}).Draw(t, "amount")
+			sum, late := amount, amount
+			for _, x := range took {
+				if now.Before(x.at.Add(day)) {
+					sum += x.amount
+				}
+				if now.Before(x.at.Add(day + day/parts)) {
+					late += x.amount
+				}
+			}
+			res, err := b.Accept(s.ctx.WithBlockTime(now), opening(escrowv1.Deposit{Denom: Denom, Amount: math.NewInt(amount)}))
+			switch {
+			case err == nil && sum > budget:
+				t.Fatalf("%d within a day, %d are allowed", sum, budget)
+			case err != nil && (late <= budget || !errors.Is(err, ErrBudget)):
+				t.Fatalf("%d within a day and an hour, %d are allowed: %v", late, budget, err)
+			case err != nil:
+				continue
+			}
+			took = append(took, taking{now, amount})
+			b = res.Updated.(*BudgetAuthorization)
+			if err := b.ValidateBasic(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 func TestAmountsThatNoBudgetCounts(t *testing.T) {
 	s := founded(t)
-	open, top, shut := Budget(coins(Denom, math.NewInt(10)), time.Hour)[0], Budget(nil, time.Hour)[1], Budget(nil, time.Hour)[2]
+	open, top, shut := Budget(coins(Denom, math.NewInt(10)), nil, time.Hour)[0], Budget(nil, nil, time.Hour)[1], Budget(nil, nil, time.Hour)[2]
 	for name, row := range map[string]struct {
 		a    *BudgetAuthorization
 		m    sdk.Msg
@@ -105,16 +149,20 @@ func TestAmountsThatNoBudgetCounts(t *testing.T) {
 
 func TestBudgetsThatNobodyCanGive(t *testing.T) {
 	for name, change := range map[string]func(*BudgetAuthorization){
-		"for sending":      func(b *BudgetAuthorization) { b.Msg = sdk.MsgTypeURL(&banktypes.MsgSend{}) },
-		"for redeeming":    func(b *BudgetAuthorization) { b.Msg = sdk.MsgTypeURL(&escrowv1.MsgRedeem{}) },
-		"no day":           func(b *BudgetAuthorization) { b.DaySeconds = 0 },
-		"an endless day":   func(b *BudgetAuthorization) { b.DaySeconds = 1 << 63 },
-		"less than zero":   func(b *BudgetAuthorization) { b.Daily = sdk.Coins{{Denom: Denom, Amount: math.NewInt(-1)}} },
-		"no amount":        func(b *BudgetAuthorization) { b.Daily = sdk.Coins{{Denom: Denom}} },
-		"one asset twice":  func(b *BudgetAuthorization) { b.Daily = append(b.Daily, b.Daily...) },
-		"spent below zero": func(b *BudgetAuthorization) { b.Spent = sdk.Coins{{Denom: Denom, Amount: math.NewInt(-1)}} },
+		"for sending":     func(b *BudgetAuthorization) { b.Msg = sdk.MsgTypeURL(&banktypes.MsgSend{}) },
+		"for redeeming":   func(b *BudgetAuthorization) { b.Msg = sdk.MsgTypeURL(&escrowv1.MsgRedeem{}) },
+		"no day":          func(b *BudgetAuthorization) { b.DaySeconds = 0 },
+		"an endless day":  func(b *BudgetAuthorization) { b.DaySeconds = 1 << 63 },
+		"less than zero":  func(b *BudgetAuthorization) { b.Daily = sdk.Coins{{Denom: Denom, Amount: math.NewInt(-1)}} },
+		"no amount":       func(b *BudgetAuthorization) { b.Daily = sdk.Coins{{Denom: Denom}} },
+		"one asset twice": func(b *BudgetAuthorization) { b.Daily = append(b.Daily, b.Daily...) },
+		"spent below zero": func(b *BudgetAuthorization) {
+			b.Spent = []escrowv1.Spending{{Sum: sdk.Coins{{Denom: Denom, Amount: math.NewInt(-1)}}}}
+		},
+		"spent without end": func(b *BudgetAuthorization) { b.Spent = make([]escrowv1.Spending, 26) },
+		"beyond 64 bits":    func(b *BudgetAuthorization) { b.Daily = coins(Denom, math.NewIntFromUint64(1<<63).MulRaw(4)) },
 	} {
-		b := Budget(coins(Denom, math.OneInt()), time.Hour)[0]
+		b := Budget(coins(Denom, math.OneInt()), coins(Denom, math.OneInt()), time.Hour)[0]
 		change(b)
 		var err error
 		func() {
@@ -129,7 +177,7 @@ func TestBudgetsThatNobodyCanGive(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, b := range Budget(coins(Denom, math.OneInt()), time.Hour) {
+	for _, b := range Budget(coins(Denom, math.OneInt()), coins(Denom, math.OneInt()), time.Hour) {
 		if err := b.ValidateBasic(); err != nil {
 			t.Errorf("%s: %v", b.Msg, err)
 		}
@@ -148,7 +196,7 @@ func TestABudgetTravels(t *testing.T) {
 	text, err := cdc.MarshalJSON(out)
 	s.must(err)
 	if want := `{"@type":"/hpips.escrow.v1.BudgetAuthorization","daily":[{"denom":"silver","amount":"100"},{"denom":"uhpips","amount":"10000000"}],` +
-		`"day_seconds":"86400","msg":"/hpips.escrow.v1.MsgOpen","reset":"2027-01-15T08:00:00Z","spent":[{"denom":"uhpips","amount":"4000000"}]}`; !bytes.Contains(text, []byte(want)) {
+		`"day_seconds":"86400","msg":"/hpips.escrow.v1.MsgOpen","spent":[{"sum":[{"denom":"uhpips","amount":"4000000"}],"last":"2027-01-15T08:00:00Z"}]}`; !bytes.Contains(text, []byte(want)) {
 		t.Errorf("genesis: %s", text)
 	}
 	var in authz.GenesisState
@@ -159,7 +207,7 @@ func TestABudgetTravels(t *testing.T) {
 	again.must(again.errand(opening(again.deposit(1, 6*hpips))))
 
 	m := &authz.MsgGrant{Granter: alice.address(), Grantee: carol.address()}
-	s.must(m.SetAuthorization(Budget(coins(Denom, math.OneInt()), time.Hour)[1]))
+	s.must(m.SetAuthorization(Budget(coins(Denom, math.OneInt()), coins(Denom, math.OneInt()), time.Hour)[1]))
 	config := authtx.NewTxConfig(cdc, authtx.DefaultSignModes)
 	builder := config.NewTxBuilder()
 	s.must(builder.SetMsgs(m))

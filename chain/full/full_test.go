@@ -17,7 +17,7 @@ import (
 const testChain = "hpips-test-1"
 
 // logger shows the engine's lines when a test is run with -v and HPIPS_CHAIN_LOG is a file that exists in the package's folder.
-func logger(t *testing.T) *slog.Logger {
+func logger(t testing.TB) *slog.Logger {
 	level := slog.LevelWarn
 	if _, err := os.Stat("loud"); err == nil {
 		level = slog.LevelDebug

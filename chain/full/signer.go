@@ -272,7 +272,8 @@ func (s *signer) rise(synced bool) bool {
 		s.again()
 		return false
 	}
-	if s.epoch() < s.record.Epoch+2 && time.Since(s.since) < s.wait {
+	now := s.epoch()
+	if (now < s.record.Epoch || now-s.record.Epoch < 2) && time.Since(s.since) < s.wait { // whatever number a damaged record holds
 		return false
 	}
 	s.record.Down, s.record.Epoch = "", 0

@@ -14,7 +14,7 @@ import (
 )
 
 // guarded opens alice's signer in a folder, on a chain in some epoch.
-func guarded(t *testing.T, home string, epoch *uint64) *signer {
+func guarded(t testing.TB, home string, epoch *uint64) *signer {
 	t.Helper()
 	s, err := openSigner(Config{Home: home, Consensus: chaintest.New("alice").Consensus, Log: logger(t)})
 	if err != nil {
