@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -291,5 +292,25 @@ func BenchmarkVerify(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A committee may write any rules into its state. What nobody can reckon with is named, and ends nothing else.
+func TestImpossibleRulesAreNamed(t *testing.T) {
+	for what, spoil := range map[string]func(d *draws){
+		"":                 func(*draws) {},
+		"no day":           func(d *draws) { d.params.DaySeconds = 0 },
+		"no window":        func(d *draws) { d.params.AbsenceWindow = 0 },
+		"a window too far": func(d *draws) { d.params.AbsenceWindow = 65 },
+		"no epoch":         func(d *draws) { d.params.EpochBlocks = 0 },
+		"half a threshold": func(d *draws) { d.epoch.Threshold = d.epoch.Threshold[:16] },
+		"half a seed":      func(d *draws) { d.epoch.Opened, d.epoch.DrawSeed = 3, make([]byte, 16) },
+	} {
+		d := &draws{params: committeev1.Params{DaySeconds: 60, AbsenceWindow: 6, EpochBlocks: 8}, epoch: committeev1.Epoch{Threshold: make([]byte, 32)}}
+		spoil(d)
+		var w *Wrong
+		if err := d.check(7); (err == nil) != (what == "") || err != nil && (!errors.As(err, &w) || w.Height != 7) {
+			t.Errorf("%q: %v", what, err)
+		}
 	}
 }

@@ -112,6 +112,9 @@ func (d *draws) follow(ctx context.Context, f followed) error {
 		} else if !known {
 			return wrong(f.height, "the state after it has no rules for seats")
 		}
+		if err := d.check(f.height); err != nil {
+			return err
+		}
 	}
 	if err := d.vacate(ctx, f); err != nil {
 		return err

@@ -124,12 +124,12 @@ func (d *draws) place(s committeev1.Seat) error {
 	return nil
 }
 
-// check looks whether what it begins with can be reckoned with.
+// check looks whether one can reckon with the rules and the epoch: a committee may have written anything.
 func (d *draws) check(height int64) error {
 	p := d.params
 	if p.DaySeconds == 0 || p.AbsenceWindow < 1 || p.AbsenceWindow > 64 || p.EpochBlocks == 0 || len(d.epoch.Threshold) != len(sortition.Threshold{}) ||
 		d.epoch.Opened > 0 && len(d.epoch.DrawSeed) != len(sortition.Seed{}) {
-		return wrong(height, "the state of seats that it begins with is impossible")
+		return wrong(height, "the rules for seats, or the epoch, are impossible")
 	}
 	return nil
 }
