@@ -162,11 +162,11 @@ func (d *draws) punish(ctx context.Context, f followed, one abci.Misbehavior) er
 	if err != nil || !known {
 		return err
 	}
-	if at := fmt.Sprintf("%s %d", node, one.Height); d.guilty[at] {
+	offence := fmt.Sprintf("%s %d", node, one.Height)
+	if d.guilty[offence] {
 		return nil
-	} else {
-		d.guilty[at] = true
 	}
+	d.guilty[offence] = true
 	delete(d.claims, node)
 	n, err := d.enrolled(ctx, node)
 	if err != nil {
