@@ -72,7 +72,7 @@ func TestPublicAndPoolGenesis(t *testing.T) {
 	for _, network := range []string{chain.Public, chain.Pool} {
 		g := genesis(t, "alice", "bob", "carol")
 		g.Network, g.Grants = network, nil
-		g.Seats[0].Guardian = network == chain.Public
+		g.Seats[0].Guardian, g.Seats[1].Guardian = network == chain.Public, network == chain.Public
 		if network == chain.Public {
 			g.Grants = []chain.Grant{{Address: chaintest.New("ivan").Address(), Amount: 3_400_000_000_000, From: "investors", Label: "free from the start"}}
 		}
@@ -80,7 +80,7 @@ func TestPublicAndPoolGenesis(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", network, err)
 		}
-		if s, err := chain.CheckGenesis(doc); err != nil || s.Network != network || (s.Guardians == 1) != (network == chain.Public) {
+		if s, err := chain.CheckGenesis(doc); err != nil || s.Network != network || (s.Guardians == 2) != (network == chain.Public) {
 			t.Errorf("%s: %+v %v", network, s, err)
 		}
 		// What a ticket asks of a bond is the public chain's alone, and nobody founds that with less.
@@ -114,10 +114,15 @@ func TestImpossibleGenesisIsNotBuilt(t *testing.T) {
 		{"no day", "day_seconds", func(g *chain.Genesis) { g.Tune = func(p *committeev1.Params) { p.DaySeconds = 0 } }},
 		{"public money out of community", "public chain moves only", func(g *chain.Genesis) { g.Network = chain.Public }},
 		{"public heartbeats of our own", "public parameters", func(g *chain.Genesis) { g.Network, g.EpochBlocks = chain.Public, 30 }},
-		{"guardians who decide alone", "2 of 2 seats are guardians, at most 1", func(g *chain.Genesis) {
+		{"guardians who decide alone", "2 of 2 seats are guardians, want 1 or none", func(g *chain.Genesis) {
 			g.Network, g.Grants = chain.Public, nil
 			g.Seats = append(g.Seats, genesis(t, "alice", "bob").Seats[1])
 			g.Seats[0].Guardian, g.Seats[1].Guardian = true, true
+		}},
+		{"guardians who cannot stop anything", "1 of 3 seats are guardians, want 2 or none", func(g *chain.Genesis) {
+			g.Network, g.Grants = chain.Public, nil
+			g.Seats = genesis(t, "alice", "bob", "carol").Seats
+			g.Seats[0].Guardian = true
 		}},
 		{"public days of our own", "public parameters", func(g *chain.Genesis) { g.Network, g.Day = chain.Public, time.Minute }},
 		{"too much of the investors' part", "at most", func(g *chain.Genesis) {

@@ -160,21 +160,33 @@ func (p *purse) committeeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.show(k, "", func(w io.Writer) {
-				fmt.Fprintf(w, "epoch\t%d\nseed\t%s\ntickets\t%d, %d waiting\nclaims\t%d\nsubstitutes\t%s\n\n", k.Epoch, k.Seed, k.Tickets, k.Waiting, k.Claims, strings.Join(k.Substitutes, " "))
-				fmt.Fprintln(w, "SEAT\tPOWER\tSINCE EPOCH\tNETWORK\tOWNER\t")
-				for _, s := range k.Seats {
-					note := ""
-					switch {
-					case s.Guardian:
-						note = "guardian"
-					case s.Leaving:
-						note = "leaving"
-					}
-					fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\n", s.Node, s.Power, s.Since, s.Network, s.Owner, note)
-				}
-			})
+			return p.show(k, "", func(w io.Writer) { seated(w, k) })
 		},
+	}
+}
+
+// seated shows who sits.
+func seated(w io.Writer, k ledger.Committee) {
+	guardians := 0
+	for _, s := range k.Seats {
+		if s.Guardian {
+			guardians++
+		}
+	}
+	fmt.Fprintf(w, "epoch\t%d\nseed\t%s\ntickets\t%d, %d waiting\nclaims\t%d\nsubstitutes\t%s\n", k.Epoch, k.Seed, k.Tickets, k.Waiting, k.Claims, strings.Join(k.Substitutes, " "))
+	if guardians > 0 {
+		fmt.Fprintf(w, "guardians\t%d of %s, from the genesis: the draw replaces none of them before their time is over\n", guardians, job.Several(int64(len(k.Seats)), "seat"))
+	}
+	fmt.Fprintln(w, "\nSEAT\tPOWER\tSINCE EPOCH\tNETWORK\tOWNER\t")
+	for _, s := range k.Seats {
+		var notes []string
+		if s.Guardian {
+			notes = append(notes, "guardian")
+		}
+		if s.Leaving {
+			notes = append(notes, "leaving")
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\n", s.Node, s.Power, s.Since, s.Network, s.Owner, strings.Join(notes, ", "))
 	}
 }
 
@@ -289,9 +301,13 @@ func (p *purse) verifyCommand() *cobra.Command {
 	var trust string
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "Check blocks against each other, their signatures, seeds and claims; exits with 1 at the first that is wrong",
-		Long: `Check blocks against each other: hashes, committees and their changes, signatures, the chain of seeds, claims of seats, and the supply at the head.
-Without flags from the oldest block that the node holds to the last. Who sat at the first block is taken on trust: compare its hash, or name one with --trust.`,
+		Short: "Recompute blocks: signatures, seeds, draws, seats and supply; exits with 1 at the first that is wrong",
+		Long: `Recompute blocks: hashes, signatures, committees and their changes, the chain of seeds, every draw of seats, and the supply after each block.
+Without flags from the oldest block that the node holds to the last. What the node says of a state counts only with a proof against a header that was checked.
+
+Taken on trust: from the chain's first block on, the genesis, whose SHA-256 is shown; from a later one, who sat there: compare its hash, or name one with --trust.
+That a ticket was rightly given and that votes were counted right, the committee's signatures vouch for: a node that replays the blocks checks these.
+What cannot be recomputed because the node keeps no state that old is named.`,
 		Args: noArgs,
 		Example: `  hpips chain verify
   hpips chain verify --from 100 --to 200`,
@@ -358,18 +374,43 @@ func (p *purse) verified(v ledger.Verified) error {
 		fmt.Fprintf(w, "first\t%s\nlast\t%s\n", v.FirstHash, v.LastHash)
 		fmt.Fprintf(w, "checked\t%s, %s, %s, %s, seats that changed: %d, %s\n", job.Several(v.Signatures, "signature"), job.Several(v.Transactions, "transaction"), job.Several(v.Seeds, "seed"),
 			job.Several(v.Claims, "claim"), v.Changes, job.Several(v.Offences, "double signature"))
-		switch {
-		case v.SeedsFrom == 0:
-			fmt.Fprintln(w, "\tthe node keeps no state that old: seeds and claims were not checked")
-		case v.SeedsFrom > v.From:
-			fmt.Fprintf(w, "\tthe node keeps no older state: seeds and claims were checked from block %d on\n", v.SeedsFrom)
+		fmt.Fprintf(w, "recomputed\t%s, %s of states\n", job.Several(v.Draws, "draw"), job.Several(v.Proofs, "proof"))
+		for _, gap := range gaps(v) {
+			fmt.Fprintf(w, "not checked\t%s\n", gap)
 		}
-		fmt.Fprintf(w, "supply\t%s HPIPS, %s burned\n", v.Supply, v.Burned)
+		if v.ProvenTo > 0 {
+			fmt.Fprintf(w, "supply\t%s HPIPS after block %d, %s burned\n", v.Supply, v.ProvenTo, v.Burned)
+		}
+		if v.ProvenFrom == v.From && v.SeedsFrom == v.From && v.Whole {
+			fmt.Fprintf(w, "trusted\tthe genesis, %s\n", v.Genesis)
+		} else {
+			fmt.Fprintf(w, "trusted\twho sat in block %d; the genesis, %s\n", v.From, v.Genesis)
+		}
 	})
 	if err == nil && !v.OK {
 		return exit(exitWrong)
 	}
 	return err
+}
+
+// gaps tells what was not checked for want of states.
+func gaps(v ledger.Verified) (all []string) {
+	switch {
+	case v.SeedsFrom == 0:
+		all = append(all, "seeds and claims: the node keeps no state that old")
+	case v.SeedsFrom > v.From:
+		all = append(all, fmt.Sprintf("seeds and claims of blocks %d to %d: the node keeps no state that old", v.From, v.SeedsFrom-1))
+	}
+	switch {
+	case v.ProvenTo == 0:
+		return append(all, fmt.Sprintf("draws, seats and supply of blocks %d to %d: the node keeps no state that old, or no block behind them says yet which one they left", v.From, v.To))
+	case v.ProvenFrom > v.From:
+		all = append(all, fmt.Sprintf("draws, seats and supply of blocks %d to %d: the node keeps no state that old", v.From, v.ProvenFrom-1))
+	}
+	if v.ProvenTo < v.To {
+		all = append(all, fmt.Sprintf("the state that block %d left: no block behind it says yet which one", v.To))
+	}
+	return all
 }
 
 // trustPoint is a block that the owner knows to be right.

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpips/hpips/chain"
+	"github.com/hpips/hpips/chain/full"
 	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/node"
 	"github.com/hpips/hpips/spec/job"
@@ -45,6 +46,7 @@ type beginning struct {
 	Moves     []move                  `json:"moves"`
 	Seats     int                     `json:"seats"`
 	Guardians int                     `json:"guardians"`
+	Trust     string                  `json:"trust,omitempty"` // beside the genesis in its file
 	File      string                  `json:"file,omitempty"`
 }
 
@@ -66,6 +68,13 @@ func examine(text []byte) (beginning, error) {
 		return beginning{}, wrongGenesis(err)
 	}
 	b := beginning{ChainID: s.ChainID, Network: s.Network, SHA256: s.Hash, Accounts: map[string]money.Amount{}, Moves: []move{}, Seats: s.Seats, Guardians: s.Guardians}
+	point, err := full.GenesisTrust(text)
+	if err != nil {
+		return b, wrongGenesis(err)
+	}
+	if point != nil {
+		b.Trust = point.String()
+	}
 	if b.Total, err = money.ParseBase(s.Total); err != nil {
 		return b, wrongGenesis(err)
 	}
@@ -99,6 +108,9 @@ func (p *purse) tell(b beginning) error {
 			fmt.Fprintf(w, "  %s from %s\t%s to %s\n", m.Label, m.From, m.Amount, m.To)
 		}
 		fmt.Fprintf(w, "seats\t%d, %d of them guardians\n", b.Seats, b.Guardians)
+		if b.Trust != "" {
+			fmt.Fprintf(w, "trust\tblock %s, which the SHA-256 does not cover\n", b.Trust)
+		}
 		if b.File != "" {
 			fmt.Fprintf(w, "file\t%s\n", b.File)
 		}
@@ -106,16 +118,18 @@ func (p *purse) tell(b beginning) error {
 }
 
 func (p *purse) genesisCommand() *cobra.Command {
-	var id, network, to string
+	var id, network, to, trust string
 	var seats, grants []string
 	c := &cobra.Command{
 		Use:   "genesis [FILE]",
 		Short: "Check a genesis and show what it comes to; with --seat, build one",
 		Long: `Check a genesis and show what it comes to: that of a file, of this home, or of the chain that its node follows.
-With --seat, build a new one of seats that their owners wrote with hpips chain seat.`,
+With --seat, build a new one of seats that their owners wrote with hpips chain seat. With --trust, write it once more with a block to trust beside it, for those
+who join late: they take it from the file that they name, and never from a peer. The genesis and its SHA-256 stay the same; who gives the file answers for the block.`,
 		Args: optional("one file"),
 		Example: `  hpips chain genesis -o json
-  hpips chain genesis --network public --id hpips-1 --seat alice.json --seat bob.json -O genesis.json`,
+  hpips chain genesis --network public --id hpips-1 --seat alice.json --seat bob.json -O genesis.json
+  hpips chain genesis --trust $(hpips chain snapshot -q) -O genesis-trusted.json`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(seats) > 0 {
 				if to == "" || id == "" || len(args) > 0 {
@@ -123,24 +137,56 @@ With --seat, build a new one of seats that their owners wrote with hpips chain s
 				}
 				return p.build(network, id, to, seats, grants)
 			}
+			if (trust == "") != (to == "") {
+				return usage(c, "-O FILE goes with --seat, or with --trust HEIGHT:HASH")
+			}
 			text, err := p.genesis(c.Context(), first(args, ""))
 			if err != nil {
 				return err
+			}
+			if trust != "" {
+				if text, err = trusting(text, trust); err == nil {
+					err = writeNew(to, text)
+				}
+				if err != nil {
+					return err
+				}
 			}
 			b, err := examine(text)
 			if err != nil {
 				return err
 			}
+			b.File = to
 			return p.tell(b)
 		},
 	}
 	f := c.Flags()
+	f.StringVar(&trust, "trust", "", "HEIGHT:HASH of a block that whoever joins by the file may trust; see hpips chain snapshot")
 	f.StringArrayVar(&seats, "seat", nil, "file of a first seat, from hpips chain seat (repeatable)")
 	f.StringVar(&id, "id", "", "name of the new chain, such as hpips-1")
 	f.StringVar(&network, "network", chain.Pool, "kind of the new chain: public, pool or dev")
 	f.StringArrayVar(&grants, "grant", nil, "ADDRESS=AMOUNT:LABEL, moved out of community, in a public chain out of investors (repeatable)")
 	f.StringVarP(&to, "to", "O", "", "file to write the new genesis to")
 	return c
+}
+
+// trusting is a genesis with a block to trust beside it, in place of another one.
+func trusting(text []byte, trust string) ([]byte, error) {
+	if _, err := parseTrust(trust); err != nil {
+		return nil, err
+	}
+	point, err := full.ParseTrust(trust)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := chain.ReadGenesis(text)
+	if err != nil {
+		return nil, wrongGenesis(err)
+	}
+	if text, err = chain.GenesisBytes(doc); err != nil {
+		return nil, err
+	}
+	return full.WithTrust(text, point)
 }
 
 // genesis finds the text of a genesis: of a file, of this home, of the running node.
@@ -361,6 +407,8 @@ func (p *purse) endow(g *chain.Genesis) error {
 type joined struct {
 	SHA256 string `json:"sha256"`
 	Trust  string `json:"trust,omitempty"`
+
+	from string // what said which block to trust
 }
 
 func (p *purse) joinCommand() *cobra.Command {
@@ -369,8 +417,9 @@ func (p *purse) joinCommand() *cobra.Command {
 		Use:   "join FILE|SHA256",
 		Short: "Make this home follow a chain: by its genesis file, or by the SHA-256 of one that a joined node will give",
 		Long: `Make this home follow a chain: by its genesis file, or by the SHA-256 of one that a joined node will give.
-With --trust it takes a snapshot of others in place of all blocks, and checks it against that block. Whoever comes late, or comes back after a long time,
-needs one; a home that follows the chain already may be told a newer one by the same command. It counts from the next hpips up on.`,
+With --trust, or a genesis file with a block to trust in it, it takes a snapshot of others in place of all blocks, and checks it against that block. Without, it trusts
+the genesis alone: it takes every block from the first on, checks each, and refuses to start where the genesis is older than 14 days. Whoever comes late, or comes back after
+a long time, needs a block; a home that follows the chain already may be told a newer one by the same command. It counts from the next hpips up on.`,
 		Args: exactly(1, "a genesis file, or the SHA-256 of one"),
 		Example: `  hpips chain join genesis.json
   hpips chain join 9f86d081… --trust 120000:E3B0C442…`,
@@ -384,7 +433,7 @@ needs one; a home that follows the chain already may be told a newer one by the 
 				return err
 			}
 			return p.show(told, told.SHA256, func(w io.Writer) {
-				fmt.Fprintf(w, "genesis\t%s\ntrust\t%s\nnext\thpips up --join ADDRESS of a node of that chain\n", told.SHA256, told.Trust)
+				fmt.Fprintf(w, "genesis\t%s\ntrust\t%s\nnext\thpips up --join ADDRESS of a node of that chain\n", told.SHA256, told.trusts())
 			})
 		},
 	}
@@ -392,9 +441,17 @@ needs one; a home that follows the chain already may be told a newer one by the 
 	return c
 }
 
+// trusts says what a home compares the history with that it gets.
+func (j joined) trusts() string {
+	if j.Trust == "" {
+		return "the genesis alone: all blocks from the first on; once it is 14 days old, a block must be named (--trust HEIGHT:HASH)"
+	}
+	return "block " + j.Trust + ", by " + j.from
+}
+
 // join writes down which chain this home follows, and which block its owner trusts.
 func (p *purse) join(what string, point trustPoint) (joined, error) {
-	told := joined{SHA256: strings.ToLower(what)}
+	told := joined{SHA256: strings.ToLower(what), from: "--trust"}
 	text, named := []byte(nil), false
 	if sum, err := hex.DecodeString(what); err == nil && len(sum) == sha256.Size {
 		named = true
@@ -404,6 +461,9 @@ func (p *purse) join(what string, point trustPoint) (joined, error) {
 		return told, err
 	} else {
 		told.SHA256 = b.SHA256
+		if beside, err := parseTrust(b.Trust); err == nil && beside.height > point.height {
+			point, told.from = beside, "the genesis file"
+		}
 	}
 	switch had, err := os.ReadFile(p.chainFile(genesisFile)); {
 	case err == nil:

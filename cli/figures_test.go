@@ -80,3 +80,73 @@ func TestEarningsAreExplained(t *testing.T) {
 		t.Errorf("nothing was paid for a disk:\n%s", out.String())
 	}
 }
+
+// Who sits is shown with what sets it apart: a guardian, and one that leaves.
+func TestGuardiansAreShown(t *testing.T) {
+	k := ledger.Committee{Epoch: 7, Tickets: 3, Seats: []ledger.Seat{
+		{Node: "12D3alice", Power: 1, Guardian: true}, {Node: "12D3bob", Power: 1, Guardian: true, Leaving: true}, {Node: "12D3carol", Power: 1}, {Node: "12D3dan", Power: 1, Leaving: true},
+	}}
+	rows := func() map[string][]string {
+		var out bytes.Buffer
+		seated(&out, k)
+		all := map[string][]string{}
+		for line := range strings.Lines(out.String()) {
+			cells := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+			all[cells[0]] = cells[1:]
+		}
+		return all
+	}
+	shown := rows()
+	for node, note := range map[string]string{"12D3alice": "guardian", "12D3bob": "guardian, leaving", "12D3carol": "", "12D3dan": "leaving"} {
+		if row := shown[node]; len(row) != 5 || row[0] != "1" || row[4] != note {
+			t.Errorf("%s: %q, want power 1 and %q", node, row, note)
+		}
+	}
+	if row := shown["guardians"]; len(row) != 1 || !strings.HasPrefix(row[0], "2 of 4 seats") {
+		t.Errorf("guardians: %q", row)
+	}
+	for i := range k.Seats {
+		k.Seats[i].Guardian = false
+	}
+	if row, told := rows()["guardians"]; told {
+		t.Errorf("guardians of a chain without: %q", row)
+	}
+}
+
+// What a verification could not check is said, block by block; nothing is passed over.
+func TestAVerificationSaysWhatItDidNotCheck(t *testing.T) {
+	for _, c := range []struct {
+		found  ledger.Verified
+		code   int
+		words  []string
+		absent []string
+	}{
+		{ledger.Verified{OK: true, From: 1, To: 9, SeedsFrom: 1, ProvenFrom: 1, ProvenTo: 9, Whole: true, Genesis: "ab", Draws: 2}, 0,
+			[]string{"OK", "2 draws", "after block 9", "trusted\tthe genesis, ab"}, []string{"not checked"}},
+		{ledger.Verified{OK: true, From: 1, To: 9, SeedsFrom: 1, ProvenFrom: 5, ProvenTo: 8, Whole: true}, 0,
+			[]string{"draws, seats and supply of blocks 1 to 4", "the state that block 9 left", "who sat in block 1"}, []string{"not checked\tseeds"}},
+		{ledger.Verified{OK: true, From: 3, To: 9}, 0,
+			[]string{"not checked\tseeds and claims: ", "draws, seats and supply of blocks 3 to 9", "who sat in block 3"}, []string{"burned"}},
+		{ledger.Verified{OK: true, From: 3, To: 9, SeedsFrom: 6, ProvenFrom: 6, ProvenTo: 9}, 0,
+			[]string{"seeds and claims of blocks 3 to 5", "supply of blocks 3 to 5"}, nil},
+		{ledger.Verified{From: 1, To: 9, Wrong: &ledger.Wrong{Height: 4, What: "luck"}}, exitWrong, []string{"WRONG\tblock 4\tluck"}, []string{"OK"}},
+	} {
+		var out bytes.Buffer
+		err := (&purse{shell: &shell{out: &out}}).verified(c.found)
+		var code exit
+		if errors.As(err, &code); int(code) != c.code || c.code == 0 && err != nil {
+			t.Errorf("%+v: %v", c.found, err)
+		}
+		text := strings.Join(strings.Fields(out.String()), " ")
+		for _, word := range c.words {
+			if !strings.Contains(text, strings.ReplaceAll(word, "\t", " ")) {
+				t.Errorf("no %q in\n%s", word, out.String())
+			}
+		}
+		for _, word := range c.absent {
+			if strings.Contains(text, strings.ReplaceAll(word, "\t", " ")) {
+				t.Errorf("%q in\n%s", word, out.String())
+			}
+		}
+	}
+}

@@ -308,15 +308,6 @@ func (l *Ledger) Supply(ctx context.Context) (Supply, error) {
 	return s, nil
 }
 
-// banked asks the bank for all HPIPS, whatever the supply module says.
-func (l *Ledger) banked(ctx context.Context) (money.Amount, error) {
-	r, err := banktypes.NewQueryClient(l.now()).SupplyOf(ctx, &banktypes.QuerySupplyOfRequest{Denom: money.Denom})
-	if err != nil {
-		return 0, err
-	}
-	return amount(r.Amount.Amount), nil
-}
-
 // amount reads an amount that the chain keeps. There is never more than money.Total of HPIPS, so what does not fit is no HPIPS.
 func amount(i sdkmath.Int) money.Amount {
 	if i.IsNil() || !i.IsUint64() {

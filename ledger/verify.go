@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	sdkmath "cosmossdk.io/math"
 	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/crypto/ed25519"
 	cmtypes "github.com/cometbft/cometbft/types"
@@ -23,7 +24,8 @@ import (
 //  5. claims that were accepted: proven under their node's key against the seed that drew;
 //  6. changes: the committee two blocks on is this one's, changed as the block says, and who enters has claimed.
 //
-// It holds no state of accounts: that a block's answers are right is what the committee's signatures on the next header vouch for.
+// It holds no state of accounts: that a block's answers are right is what the committee's signatures on the next header vouch for. Draws and supply are
+// reckoned beside it, from the same blocks and from states that its headers prove.
 type Checker struct {
 	chain string
 	keys  *Keyset
@@ -32,8 +34,9 @@ type Checker struct {
 	last      *cmtypes.Header
 	lastHash  []byte
 	lastID    cmtypes.BlockID
-	results   []byte // hash of what the last block answered
-	now, next *cmtypes.ValidatorSet
+	results   []byte                // hash of what the last block answered
+	before    *cmtypes.ValidatorSet // of the last block; nil: not known
+	now, next *cmtypes.ValidatorSet // of the next one, and of the one after
 
 	seed    *sortition.Seed // after the last block; nil: not known yet
 	carried *bool           // the last block carried one; nil: not known
@@ -83,6 +86,7 @@ func consensusAddress(key []byte) []byte {
 // Origin is where a checker starts.
 type Origin struct {
 	Chain     string
+	Before    *cmtypes.ValidatorSet // of the block before the first given; nil: not known
 	Now, Next *cmtypes.ValidatorSet // of the first block given, and of the one after
 	Seed      *sortition.Seed       // before it; nil: not known
 	Carried   *bool                 // whether the block before carried a seed; nil: not known
@@ -93,7 +97,7 @@ type Origin struct {
 
 // NewChecker starts to follow a chain. Who sits at the origin is taken on trust: compare the first hash with one you know.
 func NewChecker(o Origin) *Checker {
-	c := &Checker{chain: o.Chain, keys: o.Keys, now: o.Now.Copy(), next: o.Next.Copy(), seed: o.Seed, carried: o.Carried, draws: map[uint64]sortition.Seed{}, whole: o.Whole,
+	c := &Checker{chain: o.Chain, keys: o.Keys, before: o.Before, now: o.Now.Copy(), next: o.Next.Copy(), seed: o.Seed, carried: o.Carried, draws: map[uint64]sortition.Seed{}, whole: o.Whole,
 		claimed: map[sortition.Key]bool{}}
 	for e, s := range o.Draws {
 		c.draws[e] = s
@@ -110,10 +114,15 @@ type Step struct {
 	Said    []Said // what its successful transactions said, by the chain's own decoding
 }
 
-// Said is a message of a successful transaction that matters here: a claim, or keys that became known.
+// Said is a message of a successful transaction that matters here: a claim, keys that became known, a node that retired, a seat that steps down, HPIPS that
+// were burned.
 type Said struct {
-	Claim *Claimed
-	Keys  *[3]sortition.Key // node, consensus, VRF
+	Claim   *Claimed
+	Keys    *[3]sortition.Key // node, consensus, VRF
+	Retired *sortition.Key
+	Left    *sortition.Key
+	Burned  sdkmath.Int // in uhpips; nil: none
+	Ticket  bool        // it may give, move or take away a ticket
 }
 
 // Claimed is a claim that the chain accepted.
@@ -156,6 +165,20 @@ func (c *Checker) Add(s Step) error {
 
 // Hash is that of the last block added.
 func (c *Checker) Hash() []byte { return c.lastHash }
+
+// Vouched checks that the block after the last one added is signed by who had to, and takes the last one and its answers for right.
+func (c *Checker) Vouched(next *cmtypes.Header, commit *cmtypes.Commit) error {
+	h := c.height + 1
+	probe := *c
+	step := Step{Block: &cmtypes.Block{Header: *next}, Commit: commit}
+	if err := probe.header(step, h); err != nil {
+		return wrong(c.height, "the block after it does not vouch for it: %v", err)
+	}
+	if err := probe.committee(step, h); err != nil {
+		return wrong(c.height, "the block after it does not vouch for it: %v", err)
+	}
+	return nil
+}
 
 // Seed is the one after the last block added, if it is known.
 func (c *Checker) Seed() (sortition.Seed, bool) {
@@ -352,6 +375,6 @@ func (c *Checker) changes(s Step, _ int64) error {
 		}
 		c.Count.Changes += int64(len(list))
 	}
-	c.now, c.next = c.next, after
+	c.before, c.now, c.next = c.now, c.next, after
 	return nil
 }

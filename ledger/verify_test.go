@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -308,5 +309,48 @@ func TestSeedsAreTakenUpInTheMiddle(t *testing.T) {
 	a, _ := whole.Seed()
 	if b, known := late.Seed(); !known || a != b {
 		t.Errorf("seeds %s and %s", a, b)
+	}
+}
+
+// The last block of a range is right only if the one behind it says so: it names the answers, and is signed by the next committee.
+func TestTheBlockBehindVouches(t *testing.T) {
+	for _, lie := range []struct {
+		what, words string
+		tell        func(s *scribe, next *Step)
+	}{
+		{"none", "", func(*scribe, *Step) {}},
+		{"a result is changed", "results", func(s *scribe, _ *Step) { s.steps[11].Results[1].Code = 7 }},
+		{"a change of seats is hidden", "committee", func(s *scribe, _ *Step) { s.steps[11].Updates = []abci.ValidatorUpdate{update(s.elders[1], 0)} }},
+		{"too few sign", "signatures", func(_ *scribe, next *Step) {
+			for i := range 2 {
+				next.Commit.Signatures[i] = cmtypes.NewCommitSigAbsent()
+			}
+		}},
+		{"it follows another block", "does not follow", func(s *scribe, next *Step) {
+			next.Block.Header.LastBlockID = s.steps[9].Commit.BlockID
+			next.Block = &cmtypes.Block{Header: next.Block.Header, Data: cmtypes.Data{Txs: next.Block.Txs}, LastCommit: next.Block.LastCommit} // without remembered hashes
+			next.Commit = s.decide(t, next.Block, s.sitting(1, 2, 3, 4))
+		}},
+		{"it signs for another", "another block", func(_ *scribe, next *Step) { next.Block.Header.AppHash = bytes.Repeat([]byte{9}, 32) }},
+	} {
+		t.Run(lie.what, func(t *testing.T) {
+			s := write(t, 13)
+			next := s.steps[12]
+			s.steps = s.steps[:12]
+			lie.tell(s, &next)
+			c, err := s.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			count := c.Count
+			err = c.Vouched(&next.Block.Header, next.Commit)
+			var w *Wrong
+			if lie.words == "" && err != nil || lie.words != "" && (!errors.As(err, &w) || w.Height != 12 || !strings.Contains(w.What, lie.words)) {
+				t.Errorf("found %v", err)
+			}
+			if c.Count != count {
+				t.Error("the block behind was counted")
+			}
+		})
 	}
 }

@@ -3,7 +3,6 @@ package ledger
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -14,6 +13,7 @@ import (
 
 	"github.com/hpips/hpips/proto/gen/committeev1"
 	"github.com/hpips/hpips/proto/gen/registryv1"
+	"github.com/hpips/hpips/proto/gen/supplyv1"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/money"
 	"github.com/hpips/hpips/spec/sortition"
@@ -21,17 +21,23 @@ import (
 
 // Verified is what a verification found.
 type Verified struct {
-	OK        bool         `json:"ok"`
-	ChainID   string       `json:"chainId"`
-	From      int64        `json:"from"`
-	To        int64        `json:"to"`
-	FirstHash string       `json:"firstHash"`
-	LastHash  string       `json:"lastHash"`
-	SeedsFrom int64        `json:"seedsFrom"` // height from which seeds and claims were checked; 0: at none
-	Supply    money.Amount `json:"supply"`    // at the head
-	Burned    money.Amount `json:"burned"`
+	OK         bool         `json:"ok"`
+	ChainID    string       `json:"chainId"`
+	Genesis    string       `json:"genesis"` // SHA-256 of the genesis that the node shows
+	Whole      bool         `json:"whole"`   // From is the chain's first block
+	From       int64        `json:"from"`
+	To         int64        `json:"to"`
+	FirstHash  string       `json:"firstHash"`
+	LastHash   string       `json:"lastHash"`
+	SeedsFrom  int64        `json:"seedsFrom"`  // height from which seeds and claims were checked; 0: at none
+	ProvenFrom int64        `json:"provenFrom"` // first block of which draws, seats and supply were recomputed; 0: none
+	ProvenTo   int64        `json:"provenTo"`   // the last one
+	Supply     money.Amount `json:"supply"`     // after block ProvenTo
+	Burned     money.Amount `json:"burned"`
 	Counted
-	Wrong *Wrong `json:"wrong,omitempty"`
+	Draws  int64  `json:"draws"`  // turns of the committee that were drawn again
+	Proofs int64  `json:"proofs"` // of states, against headers
+	Wrong  *Wrong `json:"wrong,omitempty"`
 }
 
 // Verify fetches the blocks of a range and checks them. from 0 is the oldest that the node holds, to 0 the last. At a block that is
@@ -55,67 +61,206 @@ func (l *Ledger) Verify(ctx context.Context, from, to int64, at func(height int6
 		return Verified{}, &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("the node holds blocks %d to %d, not %d to %d", oldest, head, from, to),
 			Hint: "a node with --archive keeps all"}
 	}
-	v := Verified{ChainID: st.NodeInfo.Network, From: from, To: to}
-	origin, seedsFrom, err := l.origin(ctx, v.ChainID, from, to)
-	if err != nil {
-		return v, err
+	w := walk{Ledger: l, proofs: l.proofs(), v: Verified{ChainID: st.NodeInfo.Network, From: from, To: to}, at: at}
+	if err = w.begin(ctx); err == nil {
+		err = w.blocks(ctx)
 	}
-	if v.SeedsFrom = seedsFrom; seedsFrom > from {
-		origin.Seed, origin.Draws = nil, nil
+	w.v.Proofs = w.proofs.count
+	if w.checker != nil {
+		w.v.Counted = w.checker.Count
 	}
-	c := NewChecker(origin)
-	err = l.check(ctx, c, &v, at)
-	v.Counted = c.Count
+	if w.draws != nil {
+		w.v.Draws = w.draws.turns
+		w.v.Supply, w.v.Burned = w.sums.left()
+	}
 	if err == nil {
-		err = l.ends(ctx, c, &v)
+		err = w.ends(ctx)
 	}
-	if errors.As(err, &v.Wrong) {
-		return v, nil
+	if errors.As(err, &w.v.Wrong) {
+		return w.v, nil
 	}
-	v.OK = err == nil
-	return v, err
+	w.v.OK = err == nil
+	return w.v, err
 }
 
-// check walks through the blocks. The commit under a block stands in the next one.
-func (l *Ledger) check(ctx context.Context, c *Checker, v *Verified, at func(int64)) error {
-	this, err := l.rpc.Block(ctx, &v.From)
-	if err != nil {
-		return l.missing(ctx, v.From, err)
+// walk is one verification.
+type walk struct {
+	*Ledger
+	proofs  *proofs
+	checker *Checker
+	genesis beginning
+	v       Verified
+	at      func(int64)
+
+	stands int64 // the block with whose state draws and supply begin; 0: with the genesis, or not at all
+	draws  *draws
+	sums   *sums
+	last   *followed // the block that was checked last: what it left, the next header says
+	state  stateRoot // what it found
+}
+
+// begin takes what is trusted at the first block.
+func (w *walk) begin(ctx context.Context) (err error) {
+	if w.genesis, err = w.beginning(ctx); err != nil {
+		return err
 	}
-	v.FirstHash = this.BlockID.Hash.String()
-	for h := v.From; h <= v.To; h++ {
-		if h == v.SeedsFrom && h > v.From {
-			state, err := l.committeeAt(ctx, h-1)
+	w.v.Genesis = w.genesis.sum
+	origin, seedsFrom, err := w.origin(ctx, w.v.ChainID, w.v.From, w.v.To, w.genesis)
+	if err != nil {
+		return err
+	}
+	if w.v.SeedsFrom = seedsFrom; seedsFrom > w.v.From {
+		origin.Seed, origin.Draws = nil, nil
+	}
+	w.checker, w.v.Whole = NewChecker(origin), origin.Whole
+	switch {
+	case origin.Whole:
+		return w.found(ctx, origin)
+	case seedsFrom == w.v.From && origin.Before == nil:
+		w.stands = seedsFrom
+	case seedsFrom > 0:
+		w.stands = max(seedsFrom-1, provable)
+	}
+	return nil
+}
+
+// found begins draws and supply with the genesis; or, where the node has let go of the first states, with the oldest that it has.
+func (w *walk) found(ctx context.Context, o Origin) (err error) {
+	if oldest := max(provable, w.v.From); w.v.To >= oldest {
+		if first, _, err := w.oldest(ctx, oldest, w.v.To); err != nil || first != oldest {
+			w.stands = first
+			return err
+		}
+	}
+	if w.draws, err = w.genesis.draws(o.Chain, w.proofs); err != nil {
+		return err
+	}
+	w.sums = &sums{proofs: w.proofs, oldest: w.draws.oldest, burned: w.genesis.totals.Burned}
+	w.v.ProvenFrom = w.v.From
+	if w.draws.agree(followed{height: w.v.From, after: o.Now}) != nil {
+		return wrong(w.v.From, "its committee is not that of the genesis")
+	}
+	return nil
+}
+
+// blocks walks through the blocks. The commit under a block, and the state that it left, stand in the next one.
+func (w *walk) blocks(ctx context.Context) error {
+	this, err := w.rpc.Block(ctx, &w.v.From)
+	if err != nil {
+		return w.missing(ctx, w.v.From, err)
+	}
+	w.v.FirstHash = this.BlockID.Hash.String()
+	for h := w.v.From; h <= w.v.To; h++ {
+		if h == w.v.SeedsFrom && h > w.v.From {
+			state, err := w.committeeAt(ctx, h-1)
 			if err != nil {
 				return err
 			}
-			if err := c.begin(state); err != nil {
+			if err := w.checker.begin(state); err != nil {
 				return err
 			}
 		}
-		next, commit, err := l.decided(ctx, h)
+		next, err := w.block(ctx, h, this)
 		if err != nil {
 			return err
 		}
-		results, err := l.rpc.BlockResults(ctx, &h)
-		if err != nil {
-			return l.missing(ctx, h, err)
-		}
-		said, err := l.heard(this.Block, results)
-		if err != nil {
-			return &Wrong{h, err.Error()}
-		}
-		step := Step{Block: this.Block, Commit: commit, Results: results.TxsResults, Updates: results.ValidatorUpdates, Said: said}
-		if err := c.Add(step); err != nil {
-			return err
-		}
-		if at != nil {
-			at(h)
+		if w.at != nil {
+			w.at(h)
 		}
 		this = next
 	}
-	v.LastHash = fmt.Sprintf("%X", c.Hash())
-	return nil
+	w.v.LastHash = fmt.Sprintf("%X", w.checker.Hash())
+	if this == nil { // it is the chain's last: nobody has signed yet for what it left
+		return nil
+	}
+	_, commit, err := w.decided(ctx, w.v.To+1)
+	if err != nil {
+		return err
+	}
+	if err := w.checker.Vouched(&this.Block.Header, commit); err != nil {
+		return err
+	}
+	return w.left(ctx, stateRoot{w.v.To, this.Block.AppHash})
+}
+
+// block does one height, and gives the next block if there is one.
+func (w *walk) block(ctx context.Context, h int64, this *ctypes.ResultBlock) (*ctypes.ResultBlock, error) {
+	next, commit, err := w.decided(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	results, err := w.rpc.BlockResults(ctx, &h)
+	if err != nil {
+		return nil, w.missing(ctx, h, err)
+	}
+	said, err := w.heard(this.Block, results)
+	if err != nil {
+		return nil, &Wrong{h, err.Error()}
+	}
+	voters := w.checker.before
+	step := Step{Block: this.Block, Commit: commit, Results: results.TxsResults, Updates: results.ValidatorUpdates, Said: said}
+	if err := w.checker.Add(step); err != nil {
+		return nil, err
+	}
+	if err := w.left(ctx, stateRoot{h - 1, this.Block.AppHash}); err != nil {
+		return nil, err
+	}
+	w.last = &followed{height: h, time: this.Block.Time, signed: signed(this.Block.LastCommit, voters), said: said, after: w.checker.next}
+	if *w.checker.carried {
+		w.last.seed = w.checker.seed
+	}
+	for _, one := range this.Block.Evidence.Evidence {
+		w.last.guilty = append(w.last.guilty, one.ABCI()...)
+	}
+	return next, nil
+}
+
+// signed tells of each who was asked whether it signed.
+func signed(commit *cmtypes.Commit, voters *cmtypes.ValidatorSet) map[string]bool {
+	all := map[string]bool{}
+	if commit == nil || voters == nil || len(commit.Signatures) != voters.Size() {
+		return all
+	}
+	for i, s := range commit.Signatures {
+		all[string(voters.Validators[i].Address)] = s.BlockIDFlag == cmtypes.BlockIDFlagCommit
+	}
+	return all
+}
+
+// left looks at what a block did to seats and money, now that a header which was checked says which state it left.
+func (w *walk) left(ctx context.Context, state stateRoot) error {
+	found := w.state
+	w.state = state
+	if w.draws != nil && w.last != nil {
+		f := *w.last
+		f.before, f.state = found, state
+		if err := w.draws.follow(ctx, f); err != nil {
+			return err
+		}
+		if err := w.sums.follow(ctx, f); err != nil {
+			return err
+		}
+		w.v.ProvenTo = state.height
+		return nil
+	}
+	if w.draws != nil || w.stands != state.height || w.stands == 0 {
+		return nil
+	}
+	after := w.checker.now // before the first block: of two blocks on
+	if w.last != nil {
+		after = w.last.after
+	}
+	return w.stand(ctx, state, after)
+}
+
+// stand begins draws and supply with a state.
+func (w *walk) stand(ctx context.Context, at stateRoot, after *cmtypes.ValidatorSet) (err error) {
+	if w.draws, err = w.drawsAt(ctx, w.v.ChainID, w.proofs, w.genesis, at, after); err != nil {
+		return err
+	}
+	w.sums = &sums{proofs: w.proofs, oldest: w.draws.oldest}
+	w.v.ProvenFrom = at.height + 1
+	return w.sums.begin(ctx, at)
 }
 
 // decided gives the commit under a block, and the block after it where there is one.
@@ -134,8 +279,8 @@ func (l *Ledger) decided(ctx context.Context, h int64) (*ctypes.ResultBlock, *cm
 }
 
 // origin collects what is taken on trust at the first block, and finds the first height from which the seed is known.
-func (l *Ledger) origin(ctx context.Context, chain string, from, to int64) (Origin, int64, error) {
-	o := Origin{Chain: chain, Keys: &Keyset{}, Whole: from == 1}
+func (l *Ledger) origin(ctx context.Context, chain string, from, to int64, b beginning) (Origin, int64, error) {
+	o := Origin{Chain: chain, Keys: &Keyset{}, Whole: from == b.first}
 	var err error
 	if o.Now, err = l.validators(ctx, from); err != nil {
 		return o, 0, err
@@ -150,15 +295,20 @@ func (l *Ledger) origin(ctx context.Context, chain string, from, to int64) (Orig
 	for _, n := range nodes {
 		learn(o.Keys, n.Key, n.ConsensusKey, n.VRFKey)
 	}
-	if err := l.begun(ctx, o.Keys); err != nil {
+	for _, n := range b.nodes { // who may have other keys by now
+		learn(o.Keys, n.Id, n.ConsensusKey, n.VrfKey)
+	}
+	if o.Whole {
+		seed, err := sortition.SeedOf(b.beacon.Seed)
+		if no := false; err == nil {
+			o.Seed, o.Carried = &seed, &no
+		}
+		return o, from, err
+	}
+	if o.Before, err = l.satBefore(ctx, from, o); err != nil {
 		return o, 0, err
 	}
-	if from == 1 {
-		seed, no := sortition.Genesis(chain), false
-		o.Seed, o.Carried = &seed, &no
-		return o, 1, nil
-	}
-	first, state, err := l.remembers(ctx, from-1, to)
+	first, state, err := l.oldest(ctx, from-1, to)
 	if err != nil || first == 0 {
 		return o, 0, err
 	}
@@ -174,30 +324,50 @@ func (l *Ledger) origin(ctx context.Context, chain string, from, to int64) (Orig
 	return o, first + 1, err
 }
 
-// begun learns the keys of the first nodes, who may have others by now.
-func (l *Ledger) begun(ctx context.Context, k *Keyset) error {
-	r, err := l.rpc.Genesis(ctx)
+// spare is how many of its oldest states are left alone where a node has not all: it drops them while it is asked.
+const spare = 100
+
+// oldest is remembers, but for the states that may be gone in a moment.
+func (l *Ledger) oldest(ctx context.Context, from, to int64) (int64, Committee, error) {
+	first, state, err := l.remembers(ctx, from, to)
+	later := min(first+spare, to)
+	if err != nil || first == 0 || first == from || later == first {
+		return first, state, err
+	}
+	state, err = l.committeeAt(ctx, later)
+	return later, state, err
+}
+
+// satBefore gives who sat one block before the first one, as its header says, which the first block names; nil where the node has it no more.
+func (l *Ledger) satBefore(ctx context.Context, from int64, o Origin) (*cmtypes.ValidatorSet, error) {
+	first, err := l.rpc.Block(ctx, &from)
 	if err != nil {
-		return l.unreachable(ctx, err)
+		return nil, l.missing(ctx, from, err)
 	}
-	var state struct {
-		Registry struct {
-			Nodes []struct {
-				Value struct {
-					ID        []byte `json:"id"`
-					Consensus []byte `json:"consensus_key"`
-					VRF       []byte `json:"vrf_key"`
-				} `json:"value"`
-			} `json:"nodes"`
-		} `json:"registry"`
+	before := from - 1
+	r, err := l.rpc.Block(ctx, &before)
+	if err != nil || r.Block == nil {
+		return nil, ctx.Err()
 	}
-	if err := json.Unmarshal(r.Genesis.AppState, &state); err != nil {
-		return fmt.Errorf("genesis: %w", err)
+	set, err := l.validators(ctx, before)
+	if err != nil {
+		var no *Wrong
+		if errors.As(err, &no) || ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, nil // it holds the block, and has let go of who sat
 	}
-	for _, n := range state.Registry.Nodes {
-		learn(k, n.Value.ID, n.Value.Consensus, n.Value.VRF)
+	h := r.Block.Header
+	switch {
+	case !bytes.Equal(h.Hash(), first.Block.LastBlockID.Hash):
+		return nil, wrong(from, "it does not follow block %d", before)
+	case !bytes.Equal(h.ValidatorsHash, set.Hash()) || !bytes.Equal(h.NextValidatorsHash, o.Now.Hash()):
+		return nil, wrong(before, "its committee is not that of its header")
 	}
-	return nil
+	if err := set.VerifyCommitLightAllSignatures(o.Chain, first.Block.LastBlockID, before, first.Block.LastCommit); err != nil {
+		return nil, wrong(before, "signatures: %v", err)
+	}
+	return set, nil
 }
 
 func learn(k *Keyset, node, consensus, vrf []byte) {
@@ -294,6 +464,9 @@ func (l *Ledger) heard(b *cmtypes.Block, r *ctypes.ResultBlockResults) ([]Said, 
 	return all, nil
 }
 
+// deepest is more than a transaction can hold: the decoder gives up before.
+const deepest = 64
+
 func (l *Ledger) hear(m sdk.Msg, depth int) []Said {
 	switch m := m.(type) {
 	case *committeev1.MsgClaim:
@@ -302,13 +475,25 @@ func (l *Ledger) hear(m sdk.Msg, depth int) []Said {
 		if errors.Join(err1, err2) == nil {
 			return []Said{{Claim: &Claimed{node, m.Epoch, proof}}}
 		}
+	case *committeev1.MsgStepDown:
+		if node, err := sortition.KeyOf(m.Node); err == nil {
+			return []Said{{Left: &node}}
+		}
+	case *committeev1.MsgTicket:
+		return []Said{{Ticket: true}}
+	case *supplyv1.MsgBurn:
+		return []Said{{Burned: m.Amount}}
+	case *registryv1.MsgRetire:
+		if node, err := sortition.KeyOf(m.Node); err == nil {
+			return []Said{{Retired: &node, Ticket: true}}
+		}
 	case *registryv1.MsgRegister:
 		return known(m.Registration)
 	case *registryv1.MsgChangeKeys:
 		return known(m.Registration)
 	case interface{ GetMessages() ([]sdk.Msg, error) }: // sent in another's name
 		inner, err := m.GetMessages()
-		if err != nil || depth > 4 {
+		if err != nil || depth > deepest {
 			return nil
 		}
 		var all []Said
@@ -325,35 +510,25 @@ func known(word []byte) []Said {
 	if err != nil {
 		return nil
 	}
-	return []Said{{Keys: &[3]sortition.Key{r.Node, r.Consensus, r.VRF}}}
+	return []Said{{Keys: &[3]sortition.Key{r.Node, r.Consensus, r.VRF}, Ticket: true}}
 }
 
-// ends compares what was reckoned with what the node says of the last block, and counts the HPIPS at the head.
-func (l *Ledger) ends(ctx context.Context, c *Checker, v *Verified) error {
-	if seed, known := c.Seed(); known {
-		state, err := l.committeeAt(ctx, v.To)
-		var no *Refused
-		if err != nil && !errors.As(err, &no) {
-			return err
-		}
-		if err == nil && state.Seed != seed.String() {
-			return &Wrong{v.To, fmt.Sprintf("the seed after it is %s; the node says %s", seed, state.Seed)}
-		}
-		if err == nil && !c.seats(state) {
-			return &Wrong{v.To, "the node names another committee than its blocks made"}
-		}
+// ends compares what was reckoned with what the node says of the last block.
+func (w *walk) ends(ctx context.Context) error {
+	seed, known := w.checker.Seed()
+	if !known {
+		return nil
 	}
-	s, err := l.Supply(ctx)
-	if err != nil {
+	state, err := w.committeeAt(ctx, w.v.To)
+	switch {
+	case isRefused(err):
+		return nil
+	case err != nil:
 		return err
-	}
-	banked, err := l.banked(ctx)
-	if err != nil {
-		return err
-	}
-	v.Supply, v.Burned = s.Total, s.Burned
-	if banked+s.Burned != money.Total {
-		return &Wrong{v.To, fmt.Sprintf("there are %s HPIPS and %s were burned: together not %s", banked, s.Burned, money.Total)}
+	case state.Seed != seed.String():
+		return wrong(w.v.To, "the seed after it is %s; the node says %s", seed, state.Seed)
+	case !w.checker.seats(state):
+		return wrong(w.v.To, "the node names another committee than its blocks made")
 	}
 	return nil
 }

@@ -223,6 +223,9 @@ func (c *chaining) start(ctx context.Context) (_ *chainLife, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if !cfg.Dev && c.fresh() {
+		c.log.Info("This node checks the blocks of the chain from what it trusts on", "chain", cfg.Doc.ChainID, "trusts", trusts(cfg.Trust))
+	}
 	life := &chainLife{}
 	defer func() {
 		if err != nil {
@@ -244,15 +247,39 @@ func (c *chaining) start(ctx context.Context) (_ *chainLife, err error) {
 	return life, nil
 }
 
-// trust is the block that the owner trusts, if there is one: the one that the owner named, or that the program was built with, whichever is newer.
+// trust is the block that the owner trusts, if there is one: the newest of those that the owner named, that stands in the genesis file which the owner named, and
+// that the program was built with.
 func (c *chaining) trust() (*full.Trust, error) {
+	told, err := c.named()
+	if err != nil {
+		return nil, err
+	}
 	built, err := c.checkpoint()
 	if err != nil {
 		return nil, err
 	}
+	best := told
+	for _, t := range []*full.Trust{c.genesis.trust, built} {
+		if t != nil && (best == nil || t.Height > best.Height) {
+			best = t
+		}
+	}
+	return best, nil
+}
+
+// trusts says what a history is compared with.
+func trusts(t *full.Trust) string {
+	if t == nil {
+		return "the genesis alone, from the first block on"
+	}
+	return "block " + t.String()
+}
+
+// named is the block that the owner named; nil: none.
+func (c *chaining) named() (*full.Trust, error) {
 	text, err := os.ReadFile(c.path(trustFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return built, nil
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
@@ -260,9 +287,6 @@ func (c *chaining) trust() (*full.Trust, error) {
 	t, err := full.ParseTrust(string(text))
 	if err != nil {
 		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s: %v", c.path(trustFile), err), Hint: "it is one line, HEIGHT:HASH; hpips chain join --trust writes it"}
-	}
-	if built != nil && built.Height > t.Height {
-		return built, nil
 	}
 	return &t, nil
 }

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/chain"
+	"github.com/hpips/hpips/chain/full"
 	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/spec/money"
 )
@@ -245,19 +248,105 @@ func TestTheGenesisIsTheOneThatIsAskedFor(t *testing.T) {
 	}
 }
 
+// A genesis file that the owner names says which block to trust; one that a peer gives does not. A newer block that the owner named stays.
+func TestAGenesisFileSaysWhatToTrust(t *testing.T) {
+	home := t.TempDir()
+	if err := Found(Founding{Ring: filepath.Join(home, "keys"), Homes: []string{home}, Seats: 1}); err != nil {
+		t.Fatal(err)
+	}
+	plain, err := os.ReadFile(filepath.Join(home, chainDir, genesisFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	point := full.Trust{Height: 9, Hash: bytes.Repeat([]byte{9}, 32)}
+	text, err := full.WithTrust(plain, point)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "genesis.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fresh := func() *chaining {
+		c := &chaining{dir: t.TempDir(), log: slog.New(slog.DiscardHandler)}
+		if err := os.MkdirAll(c.path(), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	trusts := func(c *chaining, want string) {
+		t.Helper()
+		if got, err := c.trust(); err != nil || got == nil && want != "" || got != nil && got.String() != want {
+			t.Errorf("trusts %v, %v; want %q", got, err, want)
+		}
+	}
+	named, given, hand, later := fresh(), fresh(), fresh(), fresh()
+	if err := named.pin(file); err != nil { // hpips up --genesis FILE
+		t.Fatal(err)
+	}
+	kept, err := os.ReadFile(named.path(genesisFile))
+	if err != nil || string(kept) != string(plain) {
+		t.Errorf("the genesis is another one with a trust point beside it: %v", err)
+	}
+	if named.genesis, err = named.check(kept); err != nil || named.genesis.summary.Hash != named.wanted {
+		t.Fatalf("%v", err)
+	}
+	trusts(named, point.String())
+	if err := given.adopt(text); err != nil { // from a peer
+		t.Fatal(err)
+	}
+	trusts(given, "")
+	if hand.genesis, err = hand.check(text); err != nil { // put into the home
+		t.Fatal(err)
+	}
+	trusts(hand, point.String())
+	if err := os.WriteFile(later.path(trustFile), []byte("12:"+strings.Repeat("0C", 32)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := later.pin(file); err != nil {
+		t.Fatal(err)
+	}
+	later.genesis = named.genesis
+	trusts(later, "12:"+strings.Repeat("0C", 32))
+	if err := fresh().pin(spoiled(t, text)); err == nil || !strings.Contains(err.Error(), "HEIGHT:HASH") {
+		t.Errorf("a trust point that is none: %v", err)
+	}
+}
+
+// spoiled is a genesis file whose trust point is none.
+func spoiled(t *testing.T, text []byte) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "spoiled.json")
+	if err := os.WriteFile(name, bytes.Replace(text, []byte(`"trust": "9:`), []byte(`"trust": "x:`), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
 // Bob runs a release that knows a block of alice's chain, and was told another by alice. Carol's chain is another one.
 func TestTheNewestBlockThatIsKnownIsTrusted(t *testing.T) {
 	alices, carols, hash := strings.Repeat("a1", 32), strings.Repeat("ca", 32), strings.Repeat("0F", 32)
-	for _, row := range []struct{ built, told, want string }{
-		{"", "", ""},
-		{alices + ":70:" + hash, "", "70:" + hash},
-		{carols + ":70:" + hash, "", ""},
-		{alices + ":70:" + hash, "71:" + hash, "71:" + hash},
-		{alices + ":70:" + hash, "69:" + hash, "70:" + hash},
-		{carols + ":70:" + hash, "69:" + hash, "69:" + hash},
-		{alices + ":70", "", "wrong"},
+	in := func(height int64) *full.Trust {
+		return &full.Trust{Height: height, Hash: bytes.Repeat([]byte{0x0f}, 32)}
+	}
+	for _, row := range []struct {
+		built, told string
+		genesis     *full.Trust
+		want        string
+	}{
+		{"", "", nil, ""},
+		{alices + ":70:" + hash, "", nil, "70:" + hash},
+		{carols + ":70:" + hash, "", nil, ""},
+		{alices + ":70:" + hash, "71:" + hash, nil, "71:" + hash},
+		{alices + ":70:" + hash, "69:" + hash, nil, "70:" + hash},
+		{carols + ":70:" + hash, "69:" + hash, nil, "69:" + hash},
+		{alices + ":70", "", nil, "wrong"},
+		{"", "", in(5), "5:" + hash},
+		{alices + ":70:" + hash, "69:" + hash, in(71), "71:" + hash},
+		{alices + ":70:" + hash, "69:" + hash, in(68), "70:" + hash},
+		{"", "69:" + hash, in(68), "69:" + hash},
 	} {
-		c := &chaining{dir: t.TempDir(), genesis: &genesis{summary: chain.Summary{Hash: alices}}}
+		c := &chaining{dir: t.TempDir(), genesis: &genesis{summary: chain.Summary{Hash: alices}, trust: row.genesis}}
 		c.cfg.ChainNode.Checkpoint = row.built
 		if err := os.MkdirAll(c.path(), 0o700); err != nil {
 			t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/hpips/hpips/chain"
+	"github.com/hpips/hpips/chain/full"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -23,6 +24,7 @@ type genesis struct {
 	text    []byte
 	sum     [sha256.Size]byte
 	summary chain.Summary
+	trust   *full.Trust // beside it in a file that the owner has named; nil: none
 }
 
 // pin keeps what the owner says about the genesis: the SHA-256 that it must have, or a file with it. What an earlier life kept holds on.
@@ -48,10 +50,22 @@ func (c *chaining) pin(said string) error {
 		return &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("--genesis %s: %v", said, err), Hint: "name a genesis file, or the SHA-256 of one"}
 	}
 	c.wanted = g.summary.Hash
+	if err := c.newer(g.trust); err != nil {
+		return err
+	}
 	if _, err := os.Stat(c.path(genesisFile)); err == nil {
 		return nil // it is compared with the pin
 	}
 	return writeWhole(c.path(genesisFile), g.text)
+}
+
+// newer writes down a block to trust, unless the home has been told a newer one.
+func (c *chaining) newer(t *full.Trust) error {
+	had, err := c.named()
+	if err != nil || t == nil || had != nil && had.Height >= t.Height {
+		return err
+	}
+	return writeWhole(c.path(trustFile), []byte(t.String()+"\n"))
 }
 
 // readGenesis reads and checks a genesis. Its text is as all write it, and so is its hash, whatever it looked like.
@@ -68,7 +82,8 @@ func readGenesis(text []byte) (*genesis, error) {
 		return nil, err
 	}
 	g.sum = sha256.Sum256(g.text)
-	return g, nil
+	g.trust, err = full.GenesisTrust(text)
+	return g, err
 }
 
 // check reads a genesis and compares it with the pin.
@@ -133,12 +148,13 @@ func (c *chaining) known() *genesis {
 	return c.genesis
 }
 
-// adopt keeps a genesis for good.
+// adopt keeps a genesis for good. It came from a peer, who must not say what to trust.
 func (c *chaining) adopt(text []byte) error {
 	g, err := c.check(text)
 	if err != nil {
 		return err
 	}
+	g.trust = nil
 	if err := writeWhole(c.path(genesisFile), g.text); err != nil {
 		return err
 	}

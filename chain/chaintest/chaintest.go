@@ -1,6 +1,6 @@
 // Package chaintest makes the people of chain tests: each name always has the same keys.
 // It promises registrations and transactions that a chain takes, so that a test can spoil one thing at a time.
-// It leaves running a chain to the tests.
+// A Chronicle is a whole chain of theirs, whose states a test can forge. It leaves running a chain node to the tests.
 package chaintest
 
 import (

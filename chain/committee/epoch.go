@@ -113,7 +113,7 @@ func (k Keeper) nextEpoch(ctx sdk.Context, params committeev1.Params, e committe
 		return err
 	}
 	size := uint32(len(seats))
-	threshold := sortition.Retarget(sortition.Threshold(e.Threshold), e.Claims, free(size, r))
+	threshold := sortition.Retarget(sortition.Threshold(e.Threshold), e.Claims, r.Free(size))
 	next := committeev1.Epoch{
 		Number: e.Number + 1, Threshold: threshold[:], Size_: size,
 		GuardedDays: e.GuardedDays, GuardiansEnded: e.GuardiansEnded,
@@ -136,15 +136,6 @@ func rules(params committeev1.Params, day uint64) sortition.Rules {
 func budget(e committeev1.Epoch) uint32 {
 	whole := sortition.Budget(e.Size_)
 	return whole - min(whole, e.Changed)
-}
-
-// free is how many seats of a committee of n the next turn may fill.
-func free(n uint32, r sortition.Rules) uint32 {
-	seats := r.Seats - min(r.Seats, n)
-	if r.Draw {
-		seats += n / 3
-	}
-	return min(seats, sortition.Budget(n))
 }
 
 // sitting are the seats in the order of their nodes.

@@ -63,7 +63,7 @@ func (k Keeper) found(ctx sdk.Context, params committeev1.Params, at time.Time, 
 	seed := sortition.Genesis(ctx.ChainID())
 	b := committeev1.Beacon{Seed: seed[:], Height: -1, Time: at, GenesisTime: at, Slot: seconds(at.Unix()) / params.SlotSeconds}
 	size := uint32(len(nodes))
-	threshold := sortition.FirstThreshold(uint64(size), free(size, rules(params, 0)))
+	threshold := sortition.FirstThreshold(uint64(size), rules(params, 0).Free(size))
 	e := committeev1.Epoch{Number: 1, Threshold: threshold[:], Size_: size, GuardiansEnded: true}
 	for _, n := range nodes {
 		if taken, err := k.holders.Has(ctx, n.Node[:]); err != nil || taken {

@@ -3,7 +3,10 @@ package full
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +39,38 @@ func ParseTrust(text string) (Trust, error) {
 		return Trust{}, fmt.Errorf("trust point %.80q: the hash is 64 hexadecimal digits", text)
 	}
 	return t, nil
+}
+
+// trustField is the name of the trust point in a genesis file. It stands beside the genesis and is no part of it: the genesis and its SHA-256 are the same
+// with and without, and nobody signs it. Whoever takes the file takes the word of who gave it; so it counts in a file that the owner has named, and
+// never in one that came from a peer.
+const trustField = "trust"
+
+// GenesisTrust reads the trust point of a genesis file; nil: it has none.
+func GenesisTrust(file []byte) (*Trust, error) {
+	var beside struct {
+		Trust *string `json:"trust"`
+	}
+	if err := json.Unmarshal(file, &beside); err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
+	}
+	if beside.Trust == nil {
+		return nil, nil
+	}
+	t, err := ParseTrust(*beside.Trust)
+	if err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
+	}
+	return &t, nil
+}
+
+// WithTrust is a genesis, as chain.GenesisBytes writes it, with a trust point beside it.
+func WithTrust(genesis []byte, t Trust) ([]byte, error) {
+	rest, ok := bytes.CutPrefix(genesis, []byte("{"))
+	if had, err := GenesisTrust(genesis); err != nil || had != nil || !ok {
+		return nil, errors.Join(err, errors.New("genesis: a trust point is added to one without"))
+	}
+	return slices.Concat([]byte("{\n  \""+trustField+"\": \""+t.String()+"\","), rest), nil
 }
 
 func (t Trust) String() string { return fmt.Sprintf("%d:%X", t.Height, t.Hash) }

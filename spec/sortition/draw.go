@@ -75,3 +75,13 @@ func Budget(n uint32) uint32 {
 	}
 	return max(1, n/3)
 }
+
+// Free is how many seats of a committee of n the next turn may fill: those that it may grow by and, where draws are on, the third that sat longest,
+// within the budget of an epoch.
+func (r Rules) Free(n uint32) uint32 {
+	seats := r.Seats - min(r.Seats, n)
+	if r.Draw {
+		seats += n / 3
+	}
+	return min(seats, Budget(n))
+}

@@ -125,3 +125,17 @@ func TestBudget(t *testing.T) {
 		}
 	}
 }
+
+func TestFreeSeats(t *testing.T) {
+	for _, c := range []struct {
+		n, seats uint32
+		draw     bool
+		want     uint32
+	}{
+		{1, 1, true, 0}, {3, 3, true, 1}, {3, 4, true, 1}, {3, 4, false, 1}, {4, 4, false, 0}, {101, 101, true, 33}, {90, 101, false, 11}, {90, 101, true, 30}, {101, 31, false, 0}, {2, 4, true, 1},
+	} {
+		if got := (Rules{Seats: c.seats, Draw: c.draw}).Free(c.n); got != c.want {
+			t.Errorf("%d of %d seats, draws %t: %d are free, want %d", c.n, c.seats, c.draw, got, c.want)
+		}
+	}
+}
