@@ -346,3 +346,23 @@ func programs() map[string]func(*guest) int {
 		},
 	}
 }
+
+// still counts sandboxes that stand still, atOnce how many there have been at the same time.
+func (w *works) still() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for r := range w.open {
+		r.mu.Lock()
+		if r.paused {
+			n++
+		}
+		r.mu.Unlock()
+	}
+	return n
+}
+
+func (w *works) atOnce() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.most
+}
