@@ -71,6 +71,9 @@ func (r GPURules) usable(now Readings) []string {
 	return ids
 }
 
+// GPUs lists the graphics devices. It may start a program that takes a second.
+func GPUs(ctx context.Context) []GPU { return here().gpus(ctx) }
+
 // gpus lists what NVIDIA's own program and the kernel tell.
 func (s sources) gpus(ctx context.Context) []GPU {
 	all := s.nvidia(ctx)

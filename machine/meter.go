@@ -124,9 +124,6 @@ func (m *Meter) slow(ctx context.Context, p Policy, now time.Time) {
 	}
 }
 
-// GPUs lists the graphics devices; it may start programs that take a second.
-func (m *Meter) GPUs(ctx context.Context) []GPU { return m.from.gpus(ctx) }
-
 // hold is how long the highest figure stands: work that was stopped because of it does not start again the moment that it has fallen.
 const hold = time.Minute
 

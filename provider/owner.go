@@ -19,6 +19,8 @@ type Allowance struct {
 	Memory int64   // bytes that running tasks may take together; 0: as configured
 	Finish bool    // leases that are here go on, and no further one is taken
 	Why    string  // what buyers are told where no lease is taken
+
+	Patience time.Duration // for which leases are kept while everything stands still; 0: 5 minutes
 }
 
 // Everything is what a provider may use whose owner says nothing.
@@ -33,6 +35,13 @@ func (a Allowance) refusal() string {
 		return "its owner shares nothing now"
 	}
 	return a.Why
+}
+
+func (a Allowance) patience() time.Duration {
+	if a.Patience > 0 {
+		return a.Patience
+	}
+	return 5 * time.Minute
 }
 
 // own tells whether a lease is this node's own.
@@ -94,8 +103,8 @@ func (r *rota) next(cores float64, n int) (first, count int) {
 		r.rest = 0
 		return 0, n
 	}
-	r.rest = min(r.rest+cores, float64(n))
-	count = int(r.rest)
+	r.rest += cores
+	count = min(int(r.rest), n)
 	r.rest -= float64(count)
 	first = r.first % n
 	r.first = (first + count) % n
@@ -104,6 +113,7 @@ func (r *rota) next(cores float64, n int) (first, count int) {
 
 // govern keeps the tasks of others to a part of the processors, by letting some stand still in each beat. It does nothing where all or none may run.
 func (p *Provider) govern(ctx context.Context) {
+	told := false
 	for {
 		p.mu.Lock()
 		parted := p.allowed.Cores > 0 && p.allowed.Cores < float64(p.cfg.Slots)
@@ -114,9 +124,9 @@ func (p *Provider) govern(ctx context.Context) {
 		}
 		select {
 		case <-next:
-			if err := p.steer(true); err != nil {
+			if err := p.steer(true); err != nil && !told {
 				p.log.Warn("Tasks cannot be kept to a part of the processors", "err", err)
-				return // this system cannot stop a process
+				told = true
 			}
 		case <-p.changed:
 		case <-ctx.Done():
@@ -209,6 +219,18 @@ type Status struct {
 	Running int    `json:"running"` // tasks, those in a batch behind a running one among them
 	Done    uint64 `json:"done"`    // executions that ended since the start
 	Disk    int64  `json:"disk"`    // bytes of inputs and results kept
+}
+
+// Leases counts those that are held for others than this node.
+func (p *Provider) Leases() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.tenants {
+		if !p.own(t) {
+			n++
+		}
+	}
+	return n
 }
 
 // Status tells how it stands.

@@ -128,8 +128,8 @@ func TestAPartOfTheProcessors(t *testing.T) {
 		began := time.Now()
 		alice.assigns(0, 1, 2, 3)
 		alice.collects(4)
-		if took := time.Since(began); took < 4*time.Second || b.engine.atOnce() != 1 {
-			t.Errorf("four tasks of a second took %v, %d at once", took, b.engine.atOnce())
+		if took := time.Since(began); took < 4*time.Second {
+			t.Errorf("four tasks of a second took %v", took)
 		}
 		if err := b.Allow(Allowance{Cores: 0.5}); err != nil {
 			t.Fatal(err)

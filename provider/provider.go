@@ -42,14 +42,13 @@ type Config struct {
 	Stall    time.Duration // without progress, before content is given up
 	Deposit  time.Duration // for the chain to have a lease's deposit
 	Unpaid   time.Duration // with a requester that owes and does not pay
-	Suspend  time.Duration // for which leases are kept while the PC's owner lets nothing run
 }
 
 // Default returns the configuration for a folder: a slot and 1 GiB for each core.
 func Default(dir string) Config {
 	n := runtime.NumCPU()
 	return Config{Dir: dir, Slots: n, Memory: max(int64(n)<<30, 4<<30), Disk: 20 << 30, Leases: 32, Idle: 2, Stagers: 4,
-		Patience: 10 * time.Minute, Grace: time.Minute, Stall: 2 * time.Minute, Deposit: 30 * time.Second, Unpaid: 30 * time.Second, Suspend: 5 * time.Minute}
+		Patience: 10 * time.Minute, Grace: time.Minute, Stall: 2 * time.Minute, Deposit: 30 * time.Second, Unpaid: 30 * time.Second}
 }
 
 // Check refuses what cannot work.
@@ -59,8 +58,8 @@ func (c Config) Check() error {
 		return errors.New("provider config: dir is empty")
 	case c.Slots < 1 || c.Memory < 1 || c.Disk < 1 || c.Leases < 1 || c.Stagers < 1 || c.Idle < 1:
 		return fmt.Errorf("provider config: slots, memory, disk, leases, stagers and idle must be above 0: %+v", c)
-	case c.Patience <= 0 || c.Grace <= 0 || c.Stall <= 0 || c.Deposit <= 0 || c.Unpaid <= 0 || c.Suspend <= 0:
-		return fmt.Errorf("provider config: patience, grace, stall, deposit, unpaid and suspend must be above 0: %+v", c)
+	case c.Patience <= 0 || c.Grace <= 0 || c.Stall <= 0 || c.Deposit <= 0 || c.Unpaid <= 0:
+		return fmt.Errorf("provider config: patience, grace, stall, deposit and unpaid must be above 0: %+v", c)
 	}
 	return nil
 }

@@ -347,7 +347,7 @@ func programs() map[string]func(*guest) int {
 	}
 }
 
-// still counts sandboxes that stand still, atOnce how many there have been at the same time.
+// still counts sandboxes that stand still.
 func (w *works) still() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -359,10 +359,4 @@ func (w *works) still() (n int) {
 		r.mu.Unlock()
 	}
 	return n
-}
-
-func (w *works) atOnce() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.most
 }
