@@ -84,9 +84,9 @@ func limitLines(w io.Writer, l limits) {
 	}
 	total := func(p profile) string {
 		if p.Total == 0 {
-			return "80 % where people sit at this PC, else all"
+			return "80 % of the processors where people sit at this PC, else all"
 		}
-		return plainly(p.Total) + " %"
+		return plainly(p.Total) + " % of the processors"
 	}
 	memory := func(p profile) string {
 		if p.Memory == 0 {
@@ -102,7 +102,7 @@ func limitLines(w io.Writer, l limits) {
 }
 
 func profileLines(w io.Writer, name string, p profile, total, memory string) {
-	fmt.Fprintf(w, "%[1]s.cpu\t%[2]s %% of the processors at most\n%[1]s.total\t%[3]s of the processors for all programs together\n%[1]s.memory\t%[4]s\n", name, plainly(p.CPU), total, memory)
+	fmt.Fprintf(w, "%[1]s.cpu\t%[2]s %% of the processors at most\n%[1]s.total\t%[3]s, for all programs together\n%[1]s.memory\t%[4]s\n", name, plainly(p.CPU), total, memory)
 }
 
 func plainly(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }

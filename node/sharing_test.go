@@ -99,7 +99,9 @@ func TestAPauseSurvivesARestart(t *testing.T) {
 		t.Fatalf("%+v, %v", s, err)
 	}
 	// A program in her session reports that she is there, then that she leaves.
-	again.sharing.assumed = ""
+	again.sharing.stepping.Lock()
+	again.sharing.assumed, again.sharing.rules.Presence = "", "auto"
+	again.sharing.stepping.Unlock()
 	if err := again.api.Report(t.Context(), client.Presence{Idle: 10}); err != nil {
 		t.Fatal(err)
 	}
