@@ -274,7 +274,7 @@ func TestTheOwnerIsInCharge(t *testing.T) {
 	if len(house.present) != 1 || house.present[0].Idle != 1.5 {
 		t.Errorf("reports: %+v", house.present)
 	}
-	stranger := client.New(serve(t, house), "0123456789abcdef0123456789abcdef")
+	stranger := client.New(serve(t, house), strings.Repeat("z", len(token)))
 	defer stranger.Close()
 	if err := stranger.Report(ctx, client.Presence{}); err == nil {
 		t.Error("a program without the token reports")
