@@ -101,7 +101,7 @@ func TestBobComesBackToHisPC(t *testing.T) {
 	desk.Join, desk.Slots = h.Addresses(), 1
 	desk.Share.Presence = "auto"
 	desk.Share.Patience = 15 * time.Second // the first stop is shorter
-	desk.Share.Policy.Away.Total = 1 // whatever else this machine does
+	desk.Share.Policy.Away.Total = 1       // whatever else this machine does
 	h2, err := New(t.Context(), desk)
 	bob := start(t, h2, err)
 	if err := bob.api.Report(t.Context(), client.Presence{Idle: 3600}); err != nil {
