@@ -12,6 +12,8 @@ LDFLAGS := -s -w -X github.com/hpips/hpips/cli.Version=$(VERSION) $(if $(CHECKPO
 
 export CGO_ENABLED ?= 0
 export GOFLAGS     := -buildvcs=false -trimpath
+# Nodes of tests share this PC also while somebody is at it.
+export HPIPS_PRESENCE ?= headless
 
 .PHONY: help setup go demo test bench soak lint gen ui e2e build hpips examples clean
 

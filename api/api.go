@@ -97,6 +97,8 @@ type Node interface {
 	// Market is that for a task of the default size, and what this node knows of who sells. ForgetNode drops what it saw of one.
 	Market(ctx context.Context) (client.Market, error)
 	ForgetNode(ctx context.Context, node string) error
+
+	Sharing
 }
 
 // Server is the API of one node.

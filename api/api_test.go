@@ -24,6 +24,7 @@ type fakeHouse struct {
 	specs   chan job.Spec
 	stdin   chan string
 	file    string
+	present []client.Presence
 	blocked chan struct{} // closed when a transfer without end has seen its end
 }
 
@@ -171,6 +172,22 @@ func (h *fakeHouse) Cost(_ context.Context, id string) (job.Cost, error) {
 	}
 	return job.Cost{Job: id, Promised: 7, Leases: []job.LeaseCost{}}, nil
 }
+func (h *fakeHouse) Share(context.Context) (client.Share, error) {
+	return client.Share{Sentence: "It shares."}, nil
+}
+func (h *fakeHouse) Pause(_ context.Context, d time.Duration) (client.Share, error) {
+	return client.Share{Sentence: "paused for " + d.String()}, nil
+}
+func (h *fakeHouse) Resume(context.Context) (client.Share, error) {
+	return client.Share{Sentence: "resumed"}, nil
+}
+func (h *fakeHouse) Finish(context.Context) (client.Share, error) {
+	return client.Share{Sentence: "finishing", Finish: true}, nil
+}
+func (h *fakeHouse) Present(_ context.Context, p client.Presence) error {
+	h.present = append(h.present, p)
+	return nil
+}
 func (h *fakeHouse) Log(int) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader("line\n")), nil
 }
@@ -225,6 +242,42 @@ func TestAliceAsksAndIsAnswered(t *testing.T) {
 	var f *job.Failure
 	if _, err := c.Job(ctx, "zzz"); !errors.As(err, &f) || f.Code != job.CodeNotFound || f.Hint == "" {
 		t.Errorf("a job that is not there: %v", err)
+	}
+}
+
+func TestTheOwnerIsInCharge(t *testing.T) {
+	house := newFakeHouse()
+	c := client.New(serve(t, house), token)
+	defer c.Close()
+	ctx := t.Context()
+	for want, ask := range map[string]func() (client.Share, error){
+		"It shares.":        func() (client.Share, error) { return c.Share(ctx) },
+		"paused for 2h0m0s": func() (client.Share, error) { return c.Pause(ctx, 2*time.Hour) },
+		"paused for 0s":     func() (client.Share, error) { return c.Pause(ctx, 0) },
+		"resumed":           func() (client.Share, error) { return c.Resume(ctx) },
+		"finishing":         func() (client.Share, error) { return c.Finish(ctx) },
+	} {
+		if s, err := ask(); err != nil || s.Sentence != want {
+			t.Errorf("%+v, %v: want %q", s, err, want)
+		}
+	}
+	if err := c.Report(ctx, client.Presence{Idle: 1.5}); err != nil {
+		t.Errorf("presence: %v", err)
+	}
+	var f *job.Failure
+	if err := c.Report(ctx, client.Presence{Idle: -1}); !errors.As(err, &f) || f.Code != job.CodeUsage {
+		t.Errorf("a negative time: %v", err)
+	}
+	if _, err := c.Pause(ctx, -time.Hour); !errors.As(err, &f) || f.Code != job.CodeUsage {
+		t.Errorf("a negative pause: %v", err)
+	}
+	if len(house.present) != 1 || house.present[0].Idle != 1.5 {
+		t.Errorf("reports: %+v", house.present)
+	}
+	stranger := client.New(serve(t, house), strings.Repeat("z", len(token)))
+	defer stranger.Close()
+	if err := stranger.Report(ctx, client.Presence{}); err == nil {
+		t.Error("a program without the token reports")
 	}
 }
 

@@ -66,9 +66,10 @@ func (s *Server) routes(api huma.API) {
 	s.jobStreams(api)
 	s.contentRoutes(api)
 	s.nodeRoutes(api)
+	s.shareRoutes(api)
 	s.chainRoutes(api)
 	for _, item := range api.OpenAPI().Paths { // every failure has one shape
-		for _, op := range []*huma.Operation{item.Get, item.Post} {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put} {
 			if op != nil {
 				op.Responses["default"] = failureResponse(api)
 			}

@@ -86,7 +86,7 @@ func (n *network) launch(ctx context.Context, name string, flags ...string) erro
 		return err
 	}
 	defer log.Close() // the process has its own
-	args := append([]string{"up", "--home", home, "--api", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"}, flags...)
+	args := append([]string{"up", "--home", home, "--api", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns", "--presence", "headless"}, flags...)
 	cmd := exec.Command(self, args...) // not CommandContext: stop ends it gently, and --keep not at all
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, ownGroup()
 	if err := cmd.Start(); err != nil {

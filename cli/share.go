@@ -22,11 +22,13 @@ func (s *shell) shareCommand() *cobra.Command {
 		Short:   "What this PC shares, and what that earns",
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
-		Example: "  hpips share status\n  hpips share earnings",
+		Example: "  hpips share status\n  hpips share pause 2h\n  hpips share set away.cpu 50%\n  hpips share earnings",
 	}
 	p.chainFlag(c)
 	p.keyFlags(c)
-	c.AddCommand(p.sharingCommand(), p.earningsCommand(), p.leaveCommand(), p.stayCommand())
+	c.AddCommand(p.sharingCommand(), p.earningsCommand(), p.leaveCommand(), p.stayCommand(),
+		s.switchCommand("on", true, "This PC is shared as the other rules say."), s.switchCommand("off", false, "Nothing of this PC is shared; what runs for others stands still, and is handed back after a while. Your own jobs go on."),
+		s.pauseCommand(), s.resumeCommand(), s.finishCommand(), s.setCommand(), s.limitsCommand(), s.scheduleCommand(), s.appsCommand(), s.devicesCommand(), s.benchmarkCommand(), s.priceCommand())
 	return c
 }
 

@@ -8,51 +8,75 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/money"
 )
 
-// sharing is how a node that shares stands with the chain.
+// sharing is what a PC shares now, and how its node stands with the chain, if it follows one.
 type sharing struct {
-	Node     string      `json:"node"`
-	Owner    string      `json:"owner"`
-	Standing string      `json:"standing"`
-	Bond     ledger.Bond `json:"bond"`
+	Share    *client.Share `json:"share,omitempty"` // of this home's node
+	Node     string        `json:"node,omitempty"`
+	Owner    string        `json:"owner,omitempty"`
+	Standing string        `json:"standing,omitempty"`
+	Bond     *ledger.Bond  `json:"bond,omitempty"`
 }
 
 func (p *purse) sharingCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status [NODE]",
-		Short: "How this home's node stands with the chain: whose it is, and its bond",
-		Long: `How this home's node, or the one that is named, stands with the chain: whose it is, whether it takes part, and its bond: how much of its pay is held, until
+		Short: "What this PC shares now and why, or why not; and how its node stands with the chain",
+		Long: `One sentence: what this PC shares now and why, or why not; then what ends each reason. Where the node follows a chain also how it, or the one that is named, stands with it: whose it is, whether it takes part, and its bond: how much of its pay is held, until
 how much is, and when it returns. A bond is its owner's all the time, and earns like any other HPIPS.`,
 		Args:    optional("one node"),
 		Example: "  hpips share status\n  hpips share status -o json",
 		RunE: func(c *cobra.Command, args []string) error {
-			key, err := p.nodeKey(c, args)
-			if err != nil {
-				return err
+			var s sharing
+			if len(args) == 0 {
+				share, err := p.share(c.Context())
+				if err != nil {
+					return err
+				}
+				s.Share = &share
 			}
-			window, err := p.window()
-			if err != nil {
-				return err
-			}
-			defer window.Close()
-			n, err := window.Node(c.Context(), key)
-			if err != nil {
-				return err
-			}
-			s := sharing{Node: n.Node, Owner: n.Owner, Standing: n.Standing}
-			if s.Bond, err = window.Bond(c.Context(), key); err != nil {
+			if err := p.standing(c, args, &s); err != nil && (s.Share == nil || c.Flags().Changed("chain")) {
 				return err
 			}
 			return p.show(s, s.Node, func(w io.Writer) {
-				fmt.Fprintf(w, "node\t%s\nowner\t%s\nstanding\t%s\n", s.Node, s.Owner, s.Standing)
-				bondLines(w, s.Bond)
+				if s.Share != nil {
+					shareLines(w, *s.Share)
+				}
+				if s.Bond != nil {
+					fmt.Fprintf(w, "node\t%s\nowner\t%s\nstanding\t%s\n", s.Node, s.Owner, s.Standing)
+					bondLines(w, *s.Bond)
+				}
 			})
 		},
 	}
+}
+
+// standing asks the chain about a node.
+func (p *purse) standing(c *cobra.Command, args []string, s *sharing) error {
+	key, err := p.nodeKey(c, args)
+	if err != nil {
+		return err
+	}
+	window, err := p.window()
+	if err != nil {
+		return err
+	}
+	defer window.Close()
+	n, err := window.Node(c.Context(), key)
+	if err != nil {
+		return err
+	}
+	bond, err := window.Bond(c.Context(), key)
+	if err != nil {
+		return err
+	}
+	s.Node, s.Owner, s.Standing, s.Bond = n.Node, n.Owner, n.Standing, &bond
+	return nil
 }
 
 // bondLines explains a node's bond, a line for each asset.

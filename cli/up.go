@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -66,6 +67,7 @@ It stays in the foreground and prints one line, "ready", once it can take a job.
 	f.IntVar(&given.Slots, "slots", 0, "tasks to run at once (default one per core)")
 	f.StringVar(&given.Price, "price", "", "HPIPS for an hour of one core, on a network with a chain; 0 gives work away, auto lets it follow the demand (default 3.6)")
 	f.StringVar(&given.Keep, "keep", "", "of others' objects that are paid for, keep so much, such as 20GiB; 0 keeps none and hands over what is kept")
+	f.StringVar(&given.Presence, "presence", os.Getenv(node.PresenceVariable), "whether somebody is at this PC: auto looks; in-use, away, headless say it (default $"+node.PresenceVariable+", else what config.toml says)")
 	f.BoolVar(&given.NoProvider, "no-provider", false, "run no tasks: only hand in and store")
 	f.IntVar(&given.Seats, "seats", 1, "how many nodes of a --dev network hold the first seats of its chain")
 	f.StringVar(&given.Genesis, "genesis", "", "the only genesis to take: a file, or the SHA-256 of one")

@@ -2,4 +2,12 @@
 
 package machine
 
-func diskFree(string) int64 { return 0 }
+import "github.com/shirou/gopsutil/v4/disk"
+
+func diskFree(path string) int64 {
+	use, err := disk.Usage(path)
+	if err != nil {
+		return 0
+	}
+	return int64(use.Free)
+}

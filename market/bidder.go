@@ -21,8 +21,8 @@ import (
 
 // Capacity is what a node has to sell; the provider is one.
 type Capacity interface {
-	// Free tells what is there now.
-	Free() Free
+	// Free tells what is there now for a buyer.
+	Free(buyer peer.ID) Free
 	// Hold takes a place for a lease that is about to be countersigned, or notes the later end of one that it holds. It may be repeated.
 	// Its error is told to the buyer.
 	Hold(l lease.Lease) error
@@ -114,7 +114,7 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	}
 	seller := b.cfg.Account()
 	q := lease.Quote{Provider: b.self.String(), Owner: seller.Owner, Network: b.cfg.Network, Class: b.cfg.Class}
-	free, now := b.capacity.Free(), b.now()
+	free, now := b.capacity.Free(from), b.now()
 	if seller.Chain != "" && !b.ours(from) {
 		q.Rates = b.price.rates(now, free.Slots, free.Worked)
 	}

@@ -97,7 +97,7 @@ func newShop() *shop {
 	}}
 }
 
-func (s *shop) Free() Free {
+func (s *shop) Free(peer.ID) Free {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.free

@@ -63,6 +63,8 @@ type Config struct {
 	Chain     bool      // take part in the chain, once there is a genesis
 	ChainNode ChainNode // how
 
+	Share Sharing // what others may have of this PC
+
 	LogLevel  string // debug | info | warn | error
 	LogFormat string // text | json, on standard error; the file is always JSON
 }
@@ -108,7 +110,7 @@ type ChainNode struct {
 func Default(home string) Config {
 	d := p2p.Default()
 	return Config{Home: home, Version: d.Version, Stderr: io.Discard, Listen: d.Listen, MDNS: true, Label: "lan",
-		API: api.Default().Address, Gateway: noGateway(), Provide: true, Keep: Keeping{Size: keptUnasked}, Prices: Prices{Rates: market.DefaultRates}, Chain: true, LogLevel: "info", LogFormat: "text"}
+		API: api.Default().Address, Gateway: noGateway(), Provide: true, Keep: Keeping{Size: keptUnasked}, Prices: Prices{Rates: market.DefaultRates}, Chain: true, Share: defaultSharing(), LogLevel: "info", LogFormat: "text"}
 }
 
 // noGateway is the gateway's settings with no address: it is off.
@@ -181,7 +183,8 @@ type file struct {
 		Archive bool     `toml:"archive"`
 		Peers   []string `toml:"peers"`
 	} `toml:"chain"`
-	Log struct {
+	Share shareFile `toml:"share"`
+	Log   struct {
 		Level  string `toml:"level"`
 		Format string `toml:"format"`
 	} `toml:"log"`
@@ -253,7 +256,7 @@ version = 1
 [log]
 # level = "info"     # debug | info | warn | error
 # format = "text"    # text | json
-`
+` + shareTemplate
 
 // Load reads the configuration of a home, strictly; a home without one has the defaults.
 func Load(home string) (Config, error) {
@@ -321,6 +324,9 @@ func (c *Config) read(text []byte) error {
 		}
 	}
 	c.Buying, c.Selling = market.List{Allow: f.Requester.Allow, Deny: f.Requester.Deny}, market.List{Allow: f.Provider.Allow, Deny: f.Provider.Deny}
+	if err := c.Share.read(f.Share); err != nil {
+		return err
+	}
 	set(&c.Chain, f.Chain.Enabled)
 	c.ChainNode = ChainNode{Listen: f.Chain.Listen, RPC: f.Chain.RPC, GRPC: f.Chain.GRPC, REST: f.Chain.REST, Origins: f.Chain.Origins, Archive: f.Chain.Archive, Peers: f.Chain.Peers}
 	c.Slots = f.Work.Slots
@@ -410,6 +416,7 @@ type Flags struct {
 	Seats      int
 	Price      string
 	Keep       string
+	Presence   string
 }
 
 // Over returns c as the flags want it.
@@ -455,6 +462,7 @@ func (f Flags) Over(c Config) Config {
 	default:
 		c.Prices.Rates.CPU = uint64(a)
 	}
+	c.Share.Presence = orElse(f.Presence, c.Share.Presence)
 	if f.NoMDNS {
 		c.MDNS = false
 	}
@@ -482,6 +490,8 @@ func (c Config) Check() error {
 		return wrong(fmt.Sprintf("--price %q is no price", c.Prices.wrong), "write the HPIPS for an hour of one core, such as --price 3.6; 0 gives work away, auto lets it move")
 	case c.Keep.wrong != "":
 		return wrong(fmt.Sprintf("--keep %q is no size", c.Keep.wrong), "write what this node may keep for others, such as --keep 20GiB; 0 keeps nothing")
+	case !slices.Contains(presences, c.Share.Presence):
+		return wrong(fmt.Sprintf("--presence %q is not known", c.Share.Presence), "write --presence "+strings.Join(presences, ", "))
 	case len(c.Listen) == 0:
 		return wrong("there is no address to listen on", "write --listen /ip4/0.0.0.0/tcp/4711")
 	}

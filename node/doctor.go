@@ -48,6 +48,21 @@ func (h *House) examineClock() client.Finding {
 	return f
 }
 
+// examineSharing says what this PC shares now, so that whoever wonders why nothing comes sees it.
+func (h *House) examineSharing(ctx context.Context) client.Finding {
+	f := client.Finding{Name: "sharing", State: fine}
+	s, err := h.sharing.now(ctx)
+	switch {
+	case err != nil:
+		f.State, f.Text, f.Remedy = bad, err.Error(), "hpips share off, then stop the node, ends what runs"
+	case s.Cores <= 0:
+		f.State, f.Text, f.Remedy = warn, s.Sentence, "hpips share status says what ends that"
+	default:
+		f.Text = s.Sentence
+	}
+	return f
+}
+
 func (h *House) examinePeers() client.Finding {
 	n := len(h.first().host.Peers())
 	f := client.Finding{Name: "peers", State: fine, Text: fmt.Sprintf("%d connected", n)}

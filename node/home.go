@@ -24,7 +24,7 @@ const tokenBytes = 64
 
 // home is a node's folder, held by this process alone:
 //
-//	config.toml  keys/{node,owner,consensus,vrf,spend}.key  node.db  blocks/  tasks/  cache/  chain/  logs/  api.token  api.addr  chain.addr  blocks.checked  pins.db  pins.token  edges.json  lock
+//	config.toml  keys/{node,owner,consensus,vrf,spend}.key  node.db  blocks/  tasks/  cache/  chain/  logs/  api.token  api.addr  chain.addr  blocks.checked  pins.db  pins.token  edges.json  share.json  lock
 type home struct {
 	dir  string
 	lock *flock.Flock

@@ -114,8 +114,10 @@ func newLists(log *slog.Logger, cfg Config) *lists {
 	return &lists{log: log, home: cfg.Home, mark: markOf(cfg.Home), cfg: cfg}
 }
 
-func markOf(home string) mark {
-	fi, err := os.Stat(filepath.Join(home, ConfigFile))
+func markOf(home string) mark { return markIn(home, ConfigFile) }
+
+func markIn(home, name string) mark {
+	fi, err := os.Stat(filepath.Join(home, name))
 	if err != nil {
 		return mark{}
 	}
@@ -211,11 +213,12 @@ var header = regexp.MustCompile(`^\s*\[`)
 
 // setList writes a list of texts below a section of a TOML file, in place of the one that is there, and leaves all else as it is.
 func setList(text []byte, section, key string, values []string) []byte {
-	quoted := make([]string, len(values))
-	for i, v := range values {
-		quoted[i] = fmt.Sprintf("%q", v)
-	}
-	line := key + " = [" + strings.Join(quoted, ", ") + "]"
+	return setLine(text, section, key, textList(values))
+}
+
+// setLine writes a value below a section of a TOML file, in place of the one that is there, and leaves all else as it is.
+func setLine(text []byte, section, key, literal string) []byte {
+	line := key + " = " + literal
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 	begin := slices.IndexFunc(lines, func(l string) bool {
 		before, _, _ := strings.Cut(l, "#")
@@ -231,6 +234,9 @@ func setList(text []byte, section, key string, values []string) []byte {
 			continue
 		}
 		last := i
+		if !strings.HasPrefix(strings.TrimSpace(rest), "[") {
+			return []byte(strings.Join(slices.Replace(lines, i, i+1, line+remark(rest)), "\n") + "\n")
+		}
 		depth, comment, done := brackets(rest, 0)
 		for !done && last+1 < len(lines) { // to the end of the array
 			last++
@@ -239,6 +245,27 @@ func setList(text []byte, section, key string, values []string) []byte {
 		return []byte(strings.Join(slices.Replace(lines, i, last+1, line+comment), "\n") + "\n")
 	}
 	return []byte(strings.Join(slices.Insert(lines, from, line), "\n") + "\n")
+}
+
+// remark is what stands behind a value that is not an array, from the spaces before its # on.
+func remark(rest string) string {
+	quote, escaped := rune(0), false
+	for i, c := range rest {
+		switch {
+		case escaped:
+			escaped = false
+		case quote != 0:
+			escaped = c == '\\' && quote == '"'
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '#':
+			return strings.Repeat(" ", i-len(strings.TrimRight(rest[:i], " \t"))) + strings.TrimRight(rest[i:], " \t\r")
+		}
+	}
+	return ""
 }
 
 // brackets follows an array of texts through a line, at the depth of the line before. done is true where it ends there; what stands behind it is rest.

@@ -26,6 +26,7 @@ type House struct {
 	home    *home
 	members []*member
 	api     *api.Server
+	sharing *sharing
 	started time.Time
 	closers []func() error
 	ready   readiness
@@ -72,6 +73,11 @@ func build(ctx context.Context, cfg Config, n int, dev bool) (_ *House, err erro
 	if err := h.populate(ctx, n); err != nil {
 		return nil, err
 	}
+	shares := h.cfg
+	if dev && shares.Share.Presence == "auto" {
+		shares.Share.Presence = "headless" // its nodes are the developer's own
+	}
+	h.sharing = newSharing(h.log, shares, h.members)
 	return h, h.openAPI()
 }
 

@@ -33,6 +33,7 @@ var nothing = []byte("\x00asm\x01\x00\x00\x00" + "\x01\x04\x01\x60\x00\x00" + "\
 func quiet(t *testing.T) Config {
 	t.Helper()
 	c := Default(t.TempDir())
+	c.Share.Presence = "headless" // whoever runs the tests may be at the PC
 	c.Listen, c.MDNS, c.API, c.Chain, c.Stderr = []string{"/ip4/127.0.0.1/tcp/0"}, false, "127.0.0.1:0", false, &bytes.Buffer{}
 	return c
 }

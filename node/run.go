@@ -61,6 +61,7 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 			add(label+"pins", m.pins.Serve)
 		}
 	}
+	add("sharing", h.sharing.Serve)
 	add("api", h.api.Serve)
 	add("trimming", h.trimming)
 	if err := h.home.publish(h.api.Addr()); err != nil {

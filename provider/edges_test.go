@@ -407,7 +407,7 @@ func TestReservationsEndByThemselves(t *testing.T) {
 			}
 		}
 		carol = b.visits("carol at last")
-		if err := b.Hold(carol.signs(1)); err == nil || err.Error() != "leases: 32 of 32 taken" || b.Free().Leases != 32 {
+		if err := b.Hold(carol.signs(1)); err == nil || err.Error() != "leases: 32 of 32 taken" || b.Free("").Leases != 32 {
 			t.Fatalf("lease 33: %v", err)
 		}
 		time.Sleep(b.cfg.Grace + 2*time.Second)

@@ -1,67 +1,212 @@
 package provider
 
 import (
+	"cmp"
+	"context"
 	"errors"
+	"math"
+	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/spec/job"
 )
 
-// Mode is what the PC's owner lets the provider do.
+// Allowance is what the PC's owner lets the provider use for others now. Work for this node itself is not held to it: it is the owner's own.
+type Allowance struct {
+	Cores  float64 // processors that tasks may keep busy; 0: whatever runs stands still where it is
+	Memory int64   // bytes that running tasks may take together; 0: as configured
+	Finish bool    // leases that are here go on, and no further one is taken
+	Why    string  // what buyers are told where no lease is taken
+
+	Patience time.Duration // for which leases are kept while everything stands still; 0: 5 minutes
+}
+
+// Everything is what a provider may use whose owner says nothing.
+func Everything() Allowance { return Allowance{Cores: math.Inf(1)} }
+
+// refusal is what a buyer is told; "" where leases are taken.
+func (a Allowance) refusal() string {
+	switch {
+	case a.Cores > 0 && !a.Finish:
+		return ""
+	case a.Why == "":
+		return "its owner shares nothing now"
+	}
+	return a.Why
+}
+
+func (a Allowance) patience() time.Duration {
+	if a.Patience > 0 {
+		return a.Patience
+	}
+	return 5 * time.Minute
+}
+
+// own tells whether a lease is this node's own.
+func (p *Provider) own(t *tenant) bool { return t.peer == p.self }
+
+// standsStill tells whether nothing of a lease may run now. Needs p.mu.
+func (p *Provider) standsStill(t *tenant) bool { return p.allowed.Cores <= 0 && !p.own(t) }
+
+// shared is how many slots work for others: as many as the processors that they may keep busy, the last of them perhaps for a part of the time. Needs p.mu.
+func (p *Provider) shared() int {
+	return int(math.Ceil(min(max(p.allowed.Cores, 0), float64(p.cfg.Slots))))
+}
+
+// memoryLimit is what tasks of others may take together. Needs p.mu.
+func (p *Provider) memoryLimit() int64 {
+	if p.allowed.Memory > 0 {
+		return min(p.allowed.Memory, p.cfg.Memory)
+	}
+	return p.cfg.Memory
+}
+
+// Allow says what may be used from now on. When it returns, whatever may not run any more stands still: its processes are stopped where they are, and programs
+// that were being compiled are given up for now. It may be repeated. Where the system cannot stop a process it says so; nothing new is started there either.
+func (p *Provider) Allow(a Allowance) error {
+	p.mu.Lock()
+	before := p.allowed
+	p.allowed = a
+	switch now := time.Now(); {
+	case a.Cores > 0 && before.Cores <= 0:
+		p.suspended = time.Time{}
+		p.halt, p.halted = context.WithCancel(p.life)
+	case a.Cores <= 0 && before.Cores > 0:
+		p.suspended = now
+		p.halted()
+	}
+	if a != before {
+		p.work.Broadcast()
+	}
+	p.mu.Unlock()
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+	return p.steer(false)
+}
+
+// beat is how often it changes which tasks run, where they may not all run all the time.
+const beat = 100 * time.Millisecond
+
+// rota shares out a number of processors that is not whole: over many beats as many tasks run in each as there are processors on average.
+type rota struct {
+	first int     // who runs first in the next beat
+	rest  float64 // of the processors, not used in beats before
+}
+
+// next says how many of n run in the next beat, beginning with which.
+func (r *rota) next(cores float64, n int) (first, count int) {
+	if cores >= float64(n) {
+		r.rest = 0
+		return 0, n
+	}
+	r.rest += cores
+	count = min(int(r.rest), n)
+	r.rest -= float64(count)
+	first = r.first % n
+	r.first = (first + count) % n
+	return first, count
+}
+
+// govern keeps the tasks of others to a part of the processors, by letting some stand still in each beat. It does nothing where all or none may run.
+func (p *Provider) govern(ctx context.Context) {
+	told := false
+	for {
+		p.mu.Lock()
+		parted := p.allowed.Cores > 0 && p.allowed.Cores < float64(p.cfg.Slots)
+		p.mu.Unlock()
+		var next <-chan time.Time
+		if parted {
+			next = time.After(beat)
+		}
+		select {
+		case <-next:
+			if err := p.steer(true); err != nil && !told {
+				p.log.Warn("Tasks cannot be kept to a part of the processors", "err", err)
+				told = true
+			}
+		case <-p.changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// steer lets run what may run. A part of the processors is shared out anew with each beat.
+func (p *Provider) steer(onBeat bool) error {
+	p.pausing.Lock()
+	defer p.pausing.Unlock()
+	p.mu.Lock()
+	var others []*box
+	for b := range p.boxes {
+		if !p.own(b.t) {
+			others = append(others, b)
+		}
+	}
+	cores, n := p.allowed.Cores, len(others)
+	if n == 0 || !onBeat && cores > 0 && cores < float64(n) { // else the next beat says
+		p.mu.Unlock()
+		return nil
+	}
+	slices.SortFunc(others, func(a, b *box) int { return cmp.Compare(a.number, b.number) })
+	first, count := p.round.next(cores, n)
+	p.mu.Unlock()
+	var errs []error
+	now := time.Now()
+	for i, b := range others {
+		errs = append(errs, p.still(b, (i-first+n)%n >= count, now))
+	}
+	return errors.Join(errs...)
+}
+
+// still has a sandbox stand still, or lets it go on. The time that it stood still is none that its task has run. Needs p.pausing.
+func (p *Provider) still(b *box, yes bool, now time.Time) error {
+	if yes == !b.held.IsZero() {
+		return nil
+	}
+	act := b.sandbox.Resume
+	if yes {
+		act = b.sandbox.Pause
+	}
+	if err := act(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if yes {
+		b.held = now
+		return nil
+	}
+	for _, s := range b.t.shifts {
+		if s.box == b {
+			s.last = s.last.Add(now.Sub(b.held))
+		}
+	}
+	b.held = time.Time{}
+	return nil
+}
+
+// Mode says in one word what the owner allows.
 type Mode string
 
 // The modes. A finishing provider works for the leases it has and takes no more.
 const (
 	Open      Mode = "open"
-	Paused    Mode = "paused"
+	Suspended Mode = "suspended"
 	Finishing Mode = "finishing"
 )
 
-// refusal is what a buyer is told.
-func (m Mode) refusal() string {
-	switch m {
-	case Paused:
-		return "paused by its owner"
-	case Finishing:
-		return "finishing by order of its owner"
+func (a Allowance) mode() Mode {
+	switch {
+	case a.Cores <= 0:
+		return Suspended
+	case a.Finish:
+		return Finishing
 	}
-	return ""
-}
-
-// Pause stops all running tasks where they are and starts no other. It may be repeated. Where the system cannot stop a process it says so; nothing new
-// is started there either.
-func (p *Provider) Pause() error {
-	return p.setMode(Paused, engine.Sandbox.Pause)
-}
-
-// Resume lets everything go on.
-func (p *Provider) Resume() error {
-	return p.setMode(Open, engine.Sandbox.Resume)
-}
-
-// Finish lets the leases that are here come to their end and takes no more.
-func (p *Provider) Finish() error {
-	return p.setMode(Finishing, engine.Sandbox.Resume)
-}
-
-func (p *Provider) setMode(m Mode, each func(engine.Sandbox) error) error {
-	p.pausing.Lock()
-	defer p.pausing.Unlock()
-	p.mu.Lock()
-	p.mode = m
-	var running []engine.Sandbox
-	for b := range p.boxes {
-		running = append(running, b.sandbox)
-	}
-	p.work.Broadcast()
-	p.mu.Unlock()
-	var errs []error
-	for _, s := range running {
-		errs = append(errs, each(s))
-	}
-	return errors.Join(errs...)
+	return Open
 }
 
 // Status is what the owner sees.
@@ -76,11 +221,23 @@ type Status struct {
 	Disk    int64  `json:"disk"`    // bytes of inputs and results kept
 }
 
+// Leases counts those that are held for others than this node.
+func (p *Provider) Leases() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.tenants {
+		if !p.own(t) {
+			n++
+		}
+	}
+	return n
+}
+
 // Status tells how it stands.
 func (p *Provider) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Status{Mode: p.mode, Slots: p.cfg.Slots, Leases: len(p.tenants), Disk: p.disk}
+	s := Status{Mode: p.allowed.mode(), Slots: p.cfg.Slots, Leases: len(p.tenants), Disk: p.disk}
 	for _, t := range p.tenants {
 		s.Busy += t.running
 		for _, k := range t.tasks {

@@ -235,7 +235,7 @@ func (p *Provider) tendBill(t *tenant, now time.Time) {
 	if t.lease.Terms.Until > b.until { // extended: its deposit is to stand as long
 		p.ask(t, now)
 	}
-	if len(t.ready) == 0 || t.running > 0 || b.room() > 0 || p.mode == Paused || !t.away.IsZero() {
+	if len(t.ready) == 0 || t.running > 0 || b.room() > 0 || p.standsStill(t) || !t.away.IsZero() {
 		b.since = time.Time{}
 		return
 	}
@@ -278,7 +278,7 @@ func (p *Provider) hold(t *tenant, now time.Time) {
 	slices.SortStableFunc(t.shifts, func(x, y *shift) int { return x.last.Compare(y.last) })
 	var running time.Duration
 	for _, s := range t.shifts[1:] {
-		running += now.Sub(s.last)
+		running += s.ran(now)
 	}
 	if t.bill.window.Keep(t.bill.unpaid, len(t.shifts), running-running/5) == len(t.shifts) {
 		return

@@ -124,14 +124,19 @@ type Provider struct {
 
 	arrivals chan Session
 	over     chan struct{}  // closed when Serve ends
-	pausing  sync.Mutex     // one Pause, Resume or start of a batch at a time
+	pausing  sync.Mutex     // one change of what stands still, or start of a batch, at a time
+	changed  chan struct{}  // what is allowed has changed
 	doing    sync.WaitGroup // links, preparations, burials
 
 	mu        sync.Mutex
 	work      *sync.Cond // a task is ready, the mode changed, or it is over
 	stage     *sync.Cond // a task wants staging, or it is over
 	closing   bool
-	mode      Mode
+	allowed   Allowance
+	suspended time.Time          // since when nothing may run; zero: something may
+	halt      context.Context    // ends when nothing may run any more
+	halted    context.CancelFunc // ends it
+	round     rota
 	tenants   map[string]*tenant
 	turns     []*tenant // those that have begun, in the order in which they are served
 	turn      int       // whose turn it is
@@ -142,6 +147,7 @@ type Provider struct {
 	promises  map[string]promise // vouchers that could not be taken yet
 	trying    bool               // to take them
 	busy      int                // batches
+	foreign   int                // of these for others than this node
 	worked    time.Duration      // of all slots, less the time since born of each that is busy
 	boxes     map[*box]struct{}  // running ones
 	ids       uint64             // of engine tasks
@@ -160,9 +166,10 @@ func New(log *slog.Logger, deps Deps, cfg Config) (*Provider, error) {
 	}
 	p := &Provider{log: log, self: deps.Self, store: deps.Store, engines: deps.Engines, payee: deps.Payee, cfg: cfg, born: time.Now(), promises: map[string]promise{},
 		arrivals: make(chan Session), over: make(chan struct{}), tenants: map[string]*tenant{}, links: map[*link]struct{}{},
-		boxes: map[*box]struct{}{}, ended: map[job.End]uint64{}, mode: Open}
+		boxes: map[*box]struct{}{}, ended: map[job.End]uint64{}, changed: make(chan struct{}, 1), allowed: Everything()}
 	p.work, p.stage = sync.NewCond(&p.mu), sync.NewCond(&p.mu)
 	p.life, p.end = context.WithCancel(context.Background())
+	p.halt, p.halted = context.WithCancel(p.life)
 	deps.Sessions.Accept(lease.Session, func(s Session) {
 		select {
 		case p.arrivals <- s:
@@ -197,6 +204,7 @@ func (p *Provider) Serve(ctx context.Context) error {
 	for range p.cfg.Stagers {
 		slots.Go(p.stageAhead)
 	}
+	slots.Go(func() { p.govern(ctx) })
 	p.attend(ctx)
 	p.close()
 	p.end()
@@ -245,14 +253,17 @@ func (p *Provider) close() {
 	p.stage.Broadcast()
 }
 
-// Free tells the market what there is; it makes a Provider a market.Capacity.
-func (p *Provider) Free() market.Free {
+// Free tells the market what there is for a buyer; it makes a Provider a market.Capacity.
+func (p *Provider) Free(buyer peer.ID) market.Free {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := market.Free{Slots: p.cfg.Slots, Memory: p.cfg.Memory, Disk: max(0, p.cfg.Disk-p.disk),
-		Leases: len(p.tenants), MaxLeases: p.cfg.Leases, Refusal: p.mode.refusal(),
+		Leases: len(p.tenants), MaxLeases: p.cfg.Leases,
 		Worked: p.worked + time.Duration(p.busy)*time.Since(p.born)}
 	f.Engines = slices.Sorted(maps.Keys(p.engines))
+	if buyer != p.self {
+		f.Slots, f.Memory, f.Refusal = p.shared(), p.memoryLimit(), p.allowed.refusal()
+	}
 	return f
 }
 
@@ -265,7 +276,7 @@ func (p *Provider) Hold(l lease.Lease) error {
 		t.extend(l)
 		return nil
 	}
-	if err := p.room(); err != nil {
+	if err := p.vacancy(l); err != nil {
 		return err
 	}
 	if l.Terms.Pay != nil && p.payee == nil {
@@ -294,13 +305,13 @@ func (p *Provider) promisedTo(requester string) (n int) {
 // errNoPayee refuses a lease that is paid for where nobody could take the money.
 var errNoPayee = errors.New("lease: this node follows no chain on which it could be paid")
 
-// room refuses a further lease when there is none. Needs p.mu.
-func (p *Provider) room() error {
-	switch {
+// vacancy refuses a further lease when there is no place for it. Needs p.mu.
+func (p *Provider) vacancy(l lease.Lease) error {
+	switch no := p.allowed.refusal(); {
 	case p.closing:
 		return errors.New("this node is stopping")
-	case p.mode != Open:
-		return errors.New(p.mode.refusal())
+	case no != "" && l.Terms.Order.Requester != p.self.String():
+		return errors.New(no)
 	case len(p.tenants) >= p.cfg.Leases:
 		return fmt.Errorf("leases: %d of %d taken", len(p.tenants), p.cfg.Leases)
 	}

@@ -436,29 +436,29 @@ func TestPause(t *testing.T) {
 		alice.begins(alice.work("second"), 1)
 		alice.assigns(0, 1)
 		time.Sleep(500 * time.Millisecond)
-		if err := b.Pause(); err != nil {
+		if err := b.Allow(Allowance{Why: "paused by its owner"}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		if s := b.Status(); s.Done != 0 || s.Mode != Paused {
+		if s := b.Status(); s.Done != 0 || s.Mode != Suspended {
 			t.Fatalf("paused: %+v", s)
 		}
-		if f := b.Free(); f.Refusal != "paused by its owner" {
+		if f := b.Free(""); f.Refusal != "paused by its owner" {
 			t.Fatalf("the market is told %q", f.Refusal)
 		}
 		if err := b.Hold(alice.signs(1)); err == nil {
 			t.Fatal("a paused provider took a lease")
 		}
-		if err := b.Resume(); err != nil {
+		if err := b.Allow(Everything()); err != nil {
 			t.Fatal(err)
 		}
 		alice.collects(2)
-		if err := b.Finish(); err != nil {
+		if err := b.Allow(Allowance{Cores: 4, Finish: true, Why: "finishing"}); err != nil {
 			t.Fatal(err)
 		}
 		alice.assigns(2)
 		alice.collects(1)
-		if b.Free().Refusal == "" {
+		if b.Free("").Refusal == "" {
 			t.Fatal("a finishing provider sells")
 		}
 	})

@@ -182,7 +182,7 @@ func TestATradeOverRealSockets(t *testing.T) {
 	send(lease.Message{End: &lease.End{}})
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for p.Free().Leases > 0 {
+	for p.Free("").Leases > 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

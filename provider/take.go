@@ -79,7 +79,7 @@ func (p *Provider) begin(ctx context.Context, l *link, id string, b lease.Begin)
 	t := p.tenants[id]
 	switch {
 	case t == nil:
-		if err := p.room(); err != nil {
+		if err := p.vacancy(b.Lease); err != nil {
 			l.refuse(id, lease.Refused{Reason: err.Error(), Hint: "ask again later"})
 			return
 		}

@@ -30,6 +30,8 @@ func (p *Provider) tend(now time.Time) {
 			p.depart(t, "its requester was away for too long")
 		case t.link.stuck(now) > p.cfg.Patience:
 			p.depart(t, "its requester took no results for too long")
+		case p.standsStill(t) && now.Sub(p.suspended) > p.allowed.patience():
+			p.turnOut(t, lease.Refused{Reason: "suspended for too long: " + p.allowed.refusal(), Hint: "its tasks go on elsewhere"})
 		case t.bill != nil:
 			p.tendBill(t, now)
 		}

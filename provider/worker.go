@@ -16,6 +16,9 @@ import (
 	"github.com/hpips/hpips/spec/lease"
 )
 
+// errHalted says that a sandbox was not opened because nothing may run any more.
+var errHalted = errors.New("nothing may run now")
+
 // worker is one slot: it takes a batch of the lease whose turn it is, runs it in its own sandbox for that lease, and takes the next.
 type worker struct {
 	p     *Provider
@@ -27,6 +30,8 @@ type box struct {
 	t       *tenant
 	sandbox engine.Sandbox
 	dir     string
+	number  uint64    // in the order of their making
+	held    time.Time // since when it stands still; zero while it may run; needs Provider.pausing and mu
 	once    sync.Once
 }
 
@@ -48,6 +53,14 @@ type shift struct {
 	ended  int    // tasks that came to an end of their own; needs Provider.mu
 	memory int64
 	last   time.Time // when it began, or a task of it ended
+}
+
+// ran is how long the task that runs has been at work.
+func (s *shift) ran(now time.Time) time.Duration {
+	if s.box != nil && !s.box.held.IsZero() {
+		now = s.box.held
+	}
+	return max(0, now.Sub(s.last))
 }
 
 func (w *worker) serve(ctx context.Context) {
@@ -87,17 +100,18 @@ const maxPassed = 64
 // pick chooses the lease whose turn it is among those with something to do. One whose tasks do not fit into the memory that is left is passed over a
 // bounded number of times; then nothing else starts before it. Needs p.mu.
 func (p *Provider) pick() *tenant {
-	if p.mode == Paused {
-		return nil
-	}
 	blocked := false
 	for i := range p.turns {
 		at := (p.turn + i) % len(p.turns)
 		t := p.turns[at]
-		if !t.hungry() {
+		if !t.hungry() || !p.own(t) && p.foreign >= p.shared() {
 			continue
 		}
-		if p.memory+t.program.Limits.Memory > p.cfg.Memory && p.memory > 0 {
+		limit := p.cfg.Memory
+		if !p.own(t) {
+			limit = p.memoryLimit()
+		}
+		if p.memory+t.program.Limits.Memory > limit && p.memory > 0 {
 			blocked = true
 			continue
 		}
@@ -140,6 +154,9 @@ func (p *Provider) cut(t *tenant) *shift {
 		t.shifts = append(t.shifts, s)
 	}
 	p.busy, p.worked = p.busy+1, p.worked-now.Sub(p.born)
+	if !p.own(t) {
+		p.foreign++
+	}
 	t.running++
 	t.opening = !t.opened
 	p.memory += s.memory
@@ -153,6 +170,9 @@ func (p *Provider) finish(s *shift) {
 	p.mu.Lock()
 	t.running--
 	p.busy, p.worked = p.busy-1, p.worked+time.Since(p.born)
+	if !p.own(t) {
+		p.foreign--
+	}
 	if t.bill != nil {
 		t.shifts = slices.DeleteFunc(t.shifts, func(o *shift) bool { return o == s })
 	}
@@ -197,6 +217,9 @@ func (p *Provider) unstarted(s *shift) (paths []string) {
 func (w *worker) run(s *shift) error {
 	t := s.t
 	b, err := w.box(t)
+	if errors.Is(err, errHalted) {
+		return nil // what it was to run goes back
+	}
 	if err != nil {
 		w.p.unopened(t, err)
 		return nil
@@ -244,16 +267,27 @@ func (w *worker) box(t *tenant) (*box, error) {
 	p.mu.Lock()
 	p.folders++
 	program := t.program
-	program.Dir = filepath.Join(t.dir, fmt.Sprint("box-", p.folders))
+	number := p.folders
+	program.Dir = filepath.Join(t.dir, fmt.Sprint("box-", number))
+	halt := p.halt
+	if p.own(t) {
+		halt = p.life
+	}
 	p.mu.Unlock()
 	if err := os.MkdirAll(program.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	sandbox, err := t.engine.Open(t.ctx, program)
+	ctx, cancel := context.WithCancel(t.ctx) // a compilation does not stand still: it is given up, and made anew
+	defer cancel()
+	defer context.AfterFunc(halt, cancel)()
+	sandbox, err := t.engine.Open(ctx, program)
+	if err != nil && halt.Err() != nil && t.ctx.Err() == nil {
+		return nil, errors.Join(errHalted, os.RemoveAll(program.Dir))
+	}
 	if err != nil {
 		return nil, err
 	}
-	b := &box{t: t, sandbox: sandbox, dir: program.Dir}
+	b := &box{t: t, sandbox: sandbox, dir: program.Dir, number: number}
 	p.mu.Lock()
 	t.boxes = append(t.boxes, b)
 	t.opened = true
@@ -290,7 +324,7 @@ func (p *Provider) start(s *shift, b *box) []engine.Task {
 			spools[i] = s.t.spool(k.Index)
 		}
 	}
-	paused := p.mode == Paused
+	still := p.standsStill(s.t)
 	p.mu.Unlock()
 	p.remove(paths...)
 	for i, sp := range spools {
@@ -302,10 +336,8 @@ func (p *Provider) start(s *shift, b *box) []engine.Task {
 			p.log.Warn("Standard input cannot be written", "lease", s.t.id, "err", err)
 		}
 	}
-	if paused {
-		if err := b.sandbox.Pause(); err != nil {
-			p.log.Warn("Sandbox does not pause", "err", err)
-		}
+	if err := p.still(b, still, time.Now()); err != nil {
+		p.log.Warn("Sandbox does not stand still", "err", err)
 	}
 	return tasks
 }

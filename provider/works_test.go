@@ -346,3 +346,17 @@ func programs() map[string]func(*guest) int {
 		},
 	}
 }
+
+// still counts sandboxes that stand still.
+func (w *works) still() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for r := range w.open {
+		r.mu.Lock()
+		if r.paused {
+			n++
+		}
+		r.mu.Unlock()
+	}
+	return n
+}

@@ -101,6 +101,16 @@ func (b *batch) hold(on bool, now time.Time) {
 	}
 }
 
+// heldFor is how long the child has stood still since its first task became that.
+func (b *batch) heldFor(now time.Time) time.Duration {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	if b.heldAt.IsZero() {
+		return b.held
+	}
+	return b.held + now.Sub(b.heldAt)
+}
+
 // serve feeds one child and hears it, until every task has its outcome or the child is gone.
 func (b *batch) serve(ctx context.Context, p *process) {
 	timer := time.NewTimer(time.Hour)
@@ -290,9 +300,11 @@ func (b *batch) hear(p *process, r report) {
 			p.stop()
 			return
 		}
+		held := b.heldFor(time.Now())
 		i := b.pop()
 		if !b.isEnded(i) {
 			full, err := b.outcome(i, o)
+			full.Usage.Wall = max(min(full.Usage.CPU, full.Usage.Wall), full.Usage.Wall-held) // the child's clock goes on while it stands still
 			if err != nil {
 				b.lied = err.Error()
 				full = broken(o.ID, "the sandbox died: "+b.lied)

@@ -237,7 +237,7 @@ func (s *sandbox) Resume() error { return s.hold(false) }
 func (s *sandbox) hold(on bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.child != nil {
+	if s.child != nil && on != s.paused {
 		if err := s.child.freeze(on); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return err
 		}

@@ -1,0 +1,86 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Share is what a node shares of its PC now, and why, or why not.
+type Share struct {
+	Sentence string        `json:"sentence"`
+	Profile  string        `json:"profile"`          // in-use | away
+	Presence string        `json:"presence"`         // in-use | away | headless | unknown
+	Idle     *float64      `json:"idleSeconds"`      // since the last key or move of the mouse; null: not available
+	Cores    float64       `json:"cores"`            // processors that tasks of others may keep busy
+	Of       int           `json:"of"`               // processors that there are
+	Memory   int64         `json:"memory,omitempty"` // bytes that tasks may take together; absent: as the settings of work say
+	GPUs     []string      `json:"gpus"`             // devices that may be used
+	Finish   bool          `json:"finish"`           // no further lease is taken
+	Reasons  []ShareReason `json:"reasons"`          // why it is not more
+	Readings ShareReadings `json:"readings"`
+	Leases   int           `json:"leases"` // held
+	Busy     int           `json:"busy"`   // slots at work, or standing still in the middle of it
+}
+
+// ShareReason is why less than all is shared, and what ends that.
+type ShareReason struct {
+	Kind   string     `json:"kind"`
+	Effect string     `json:"effect"` // suspends | finishes | limits
+	Text   string     `json:"text"`
+	Ends   string     `json:"ends"`
+	Until  *time.Time `json:"until,omitempty"`
+}
+
+// ShareReadings are what rules look at. Null is not available, or not asked for by any rule.
+type ShareReadings struct {
+	Others      *float64 `json:"others"`      // share of all processors that other programs use
+	Temperature *float64 `json:"temperature"` // °C
+	Watts       *float64 `json:"watts"`
+	OnBattery   *bool    `json:"onBattery"`
+	Metered     *bool    `json:"metered"`
+}
+
+// Presence is what a program in the owner's session reports. A report holds for half a minute.
+type Presence struct {
+	Idle float64 `json:"idleSeconds" minimum:"0" maximum:"31536000"` // since the last key or move of the mouse
+	Over bool    `json:"over,omitempty"`                             // the session ends: nobody reports any more
+}
+
+// PauseFor says how long a pause is.
+type PauseFor struct {
+	Seconds int64 `json:"seconds,omitempty" minimum:"0" maximum:"31536000"` // 0: until it is resumed
+}
+
+// Share tells what the node shares now.
+func (c *Client) Share(ctx context.Context) (Share, error) {
+	var s Share
+	err := c.call(ctx, http.MethodGet, "/v1/share", nil, nil, &s)
+	return s, err
+}
+
+// Pause has everything stand still for a while, or until it is resumed.
+func (c *Client) Pause(ctx context.Context, d time.Duration) (Share, error) {
+	var s Share
+	err := c.call(ctx, http.MethodPost, "/v1/share/pause", nil, PauseFor{Seconds: int64(d / time.Second)}, &s)
+	return s, err
+}
+
+// Resume ends a pause, and finishing.
+func (c *Client) Resume(ctx context.Context) (Share, error) {
+	var s Share
+	err := c.call(ctx, http.MethodPost, "/v1/share/resume", nil, nil, &s)
+	return s, err
+}
+
+// Finish lets leases come to their end, and pauses then.
+func (c *Client) Finish(ctx context.Context) (Share, error) {
+	var s Share
+	err := c.call(ctx, http.MethodPost, "/v1/share/finish", nil, nil, &s)
+	return s, err
+}
+
+// Report says for how long nobody has touched anything in the owner's session.
+func (c *Client) Report(ctx context.Context, p Presence) error {
+	return c.call(ctx, http.MethodPut, "/v1/presence", nil, p, nil)
+}

@@ -1,0 +1,327 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hpips/hpips/machine"
+	"github.com/hpips/hpips/node"
+	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
+)
+
+// limits are the rules of a home, for programs.
+type limits struct {
+	On          bool     `json:"on"`
+	Presence    string   `json:"presence"`
+	AwayAfter   string   `json:"awayAfter"`
+	Patience    string   `json:"patience"`
+	Battery     bool     `json:"battery"`
+	Metered     bool     `json:"metered"`
+	Temperature float64  `json:"temperature"` // °C; 0: any
+	Watts       float64  `json:"watts"`
+	Others      float64  `json:"others"` // %
+	InUse       profile  `json:"inUse"`
+	Away        profile  `json:"away"`
+	Schedule    []string `json:"schedule"`
+	Programs    []string `json:"programs"`
+	GPUs        []string `json:"gpus"`
+	Slots       int      `json:"slots"`  // 0: one per core
+	Memory      job.Size `json:"memory"` // 0: as the slots need
+	Disk        job.Size `json:"disk"`
+}
+
+type profile struct {
+	CPU    float64 `json:"cpu"` // % of the processors
+	Total  float64 `json:"total"`
+	Memory float64 `json:"memory"`
+}
+
+func limitsOf(c node.Config) limits {
+	p := c.Share.Policy
+	of := func(f machine.Profile) profile { return profile{100 * f.CPU, 100 * f.Total, 100 * f.Memory} }
+	return limits{On: !p.Off, Presence: c.Share.Presence, AwayAfter: p.AwayAfter.String(), Patience: c.Share.Patience.String(), Battery: p.Battery, Metered: p.Metered,
+		Temperature: p.Temperature, Watts: p.Watts, Others: 100 * p.Others, InUse: of(p.InUse), Away: of(p.Away), Schedule: append([]string{}, c.Share.Schedule...),
+		Programs: append([]string{}, c.Share.Programs...), GPUs: append([]string{}, c.Share.GPUs...), Slots: c.Slots, Memory: c.Memory, Disk: c.Disk}
+}
+
+func (s *shell) limitsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "limits", Short: "All rules of sharing, as config.toml has them", Args: noArgs, Example: "  hpips share limits\n  hpips share limits -o json",
+		RunE: func(*cobra.Command, []string) error {
+			c, err := node.Load(s.home)
+			if err != nil {
+				return err
+			}
+			return s.showLimits(c)
+		},
+	}
+}
+
+func (s *shell) showLimits(c node.Config) error {
+	l := limitsOf(c)
+	return s.show(l, "", func(w io.Writer) { limitLines(w, l) })
+}
+
+func limitLines(w io.Writer, l limits) {
+	upTo := func(v float64, unit string) string {
+		if v == 0 {
+			return "any"
+		}
+		return "up to " + plainly(v) + unit
+	}
+	list := func(all []string, none string) string {
+		if len(all) == 0 {
+			return none
+		}
+		return strings.Join(all, ", ")
+	}
+	total := func(p profile) string {
+		if p.Total == 0 {
+			return "80 % of the processors where people sit at this PC, else all"
+		}
+		return plainly(p.Total) + " % of the processors"
+	}
+	memory := func(p profile) string {
+		if p.Memory == 0 {
+			return "as the slots need"
+		}
+		return plainly(p.Memory) + " %"
+	}
+	fmt.Fprintf(w, "on\t%t\npresence\t%s\naway_after\t%s\n", l.On, l.Presence, l.AwayAfter)
+	profileLines(w, "in_use", l.InUse, total(l.InUse), memory(l.InUse))
+	profileLines(w, "away", l.Away, total(l.Away), memory(l.Away))
+	fmt.Fprintf(w, "others\t%s\ntemperature\t%s\nwatts\t%s\nbattery\t%t\nmetered\t%t\nschedule\t%s\nprograms\t%s\ngpus\t%s\npatience\t%s\n", upTo(l.Others, " %"), upTo(l.Temperature, " °C"), upTo(l.Watts, " W"),
+		l.Battery, l.Metered, list(l.Schedule, "always"), list(l.Programs, "none"), list(l.GPUs, "while nobody is here"), l.Patience)
+}
+
+func profileLines(w io.Writer, name string, p profile, total, memory string) {
+	fmt.Fprintf(w, "%[1]s.cpu\t%[2]s %% of the processors at most\n%[1]s.total\t%[3]s, for all programs together\n%[1]s.memory\t%[4]s\n", name, plainly(p.CPU), total, memory)
+}
+
+func plainly(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+func (s *shell) setCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "set NAME VALUE",
+		Short: "Change a rule of sharing; a running node heeds it at once",
+		Long: "Changes a rule of [share] in config.toml; a running node heeds it at once. Names: " + strings.Join(node.Settings(), ", ") + `.
+Shares are in % of the whole machine. Lists have commands of their own: schedule, apps, devices.`,
+		Args:    exactly(2, "a name and a value"),
+		Example: "  hpips share set away.cpu 50%\n  hpips share set in_use.cpu 25\n  hpips share set temperature 80\n  hpips share set away_after 5m",
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := node.SetShare(s.home, args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return s.showLimits(c)
+		},
+	}
+}
+
+// listCommand shows and changes a list of [share].
+func (s *shell) listCommand(use, name, short, long, example, none string, of func(node.Config) []string) *cobra.Command {
+	wipe := false
+	c := &cobra.Command{
+		Use: use, Short: short, Long: long, Example: example,
+		RunE: func(c *cobra.Command, args []string) error {
+			var cfg node.Config
+			var err error
+			switch {
+			case wipe && len(args) > 0:
+				return usage(c, "--clear empties the list: name nothing besides")
+			case wipe || len(args) > 0:
+				cfg, err = node.SetShareList(s.home, name, args)
+			default:
+				cfg, err = node.Load(s.home)
+			}
+			if err != nil {
+				return err
+			}
+			list := append([]string{}, of(cfg)...)
+			return s.show(map[string][]string{name: list}, "", func(w io.Writer) {
+				if len(list) == 0 {
+					fmt.Fprintln(w, none)
+				}
+				for _, one := range list {
+					fmt.Fprintln(w, one)
+				}
+			})
+		},
+	}
+	c.Flags().BoolVar(&wipe, "clear", false, "empty the list")
+	return c
+}
+
+func (s *shell) scheduleCommand() *cobra.Command {
+	return s.listCommand("schedule [WINDOW…]", "schedule", "When this PC is shared",
+		"The times of a week in which this PC is shared; without arguments, what they are. A window that ends at or before its beginning ends on the next day. Times are this PC's own.",
+		"  hpips share schedule \"mon-fri 22:00-07:00\" \"sat,sun 00:00-24:00\"\n  hpips share schedule --clear", "always",
+		func(c node.Config) []string { return c.Share.Schedule })
+}
+
+func (s *shell) appsCommand() *cobra.Command {
+	return s.listCommand("apps [PROGRAM…]", "programs", "Programs while which nothing is shared",
+		"While one of these programs runs, nothing is shared; without arguments, which they are. A name is that of the program's file; capitals and .exe do not matter.",
+		"  hpips share apps blender doom.exe\n  hpips share apps --clear", "none",
+		func(c node.Config) []string { return c.Share.Programs })
+}
+
+// device is a graphics device with its rule.
+type device struct {
+	machine.GPU
+	Rule machine.GPURule `json:"rule"`
+}
+
+// devices is what this PC has, with the rules of its graphics devices.
+type devices struct {
+	machine.Devices
+	GPUs []device `json:"gpus"`
+}
+
+func (s *shell) devicesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "devices [DEVICE=RULE…]",
+		Short: "What this PC has: processors, memory, disks, networks, graphics devices, sensors; and rules of its graphics devices",
+		Long: `What this PC has, as far as its system tells; what it does not tell is "not available". With arguments it sets the rules of graphics devices, by their number or ID: never,
+away (while nobody is here, the usual one) or always.`,
+		Example: "  hpips share devices\n  hpips share devices 0=never 1=always",
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := node.Load(s.home)
+			if len(args) > 0 {
+				cfg, err = node.SetShareList(s.home, "gpus", args)
+			}
+			if err != nil {
+				return err
+			}
+			d := devices{Devices: machine.TakeStock(c.Context(), s.home), GPUs: []device{}}
+			for i, g := range d.Devices.GPUs {
+				d.GPUs = append(d.GPUs, device{g, cfg.Share.Policy.GPUs.Of(i, g)})
+			}
+			return s.show(d, "", func(w io.Writer) { deviceLines(w, d) })
+		},
+	}
+}
+
+const unavailable = "not available"
+
+// told writes a figure that may not be available.
+func told[T any](v *T, text func(T) string) string {
+	if v == nil {
+		return unavailable
+	}
+	return text(*v)
+}
+
+func deviceLines(w io.Writer, d devices) {
+	word := func(s string) string {
+		if s == "" {
+			return unavailable
+		}
+		return s
+	}
+	size := func(n int64) string {
+		if n == 0 {
+			return unavailable
+		}
+		return bytesText(n)
+	}
+	degrees := func(v float64) string { return fmt.Sprintf("%.0f °C", v) }
+	watts := func(v float64) string { return fmt.Sprintf("%.1f W", v) }
+	share := func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) }
+	fmt.Fprintf(w, "system\t%s/%s %s\nclass\t%s\nprocessor\t%s, %s, %s\n", d.OS, d.Arch, word(d.Kernel), d.Class, word(d.CPU), job.Several(d.CPUs, "thread"),
+		told(d.Cores, func(n int) string { return job.Several(n, "core") }))
+	fmt.Fprintf(w, "memory\t%s, %s available\n", size(d.MemoryTotal), size(d.MemoryAvailable))
+	for _, k := range d.Disks {
+		fmt.Fprintf(w, "disk\t%s: %s of %s free (%s, %s)\n", k.Path, bytesText(k.Free), bytesText(k.Total), k.System, k.Device)
+	}
+	for _, n := range d.Networks {
+		fmt.Fprintf(w, "network\t%s: %s, %s\n", n.Name, strings.Join(n.Addresses, " "), told(n.Megabits, func(v int64) string { return fmt.Sprintf("%d Mbit/s", v) }))
+	}
+	for i, g := range d.GPUs {
+		fmt.Fprintf(w, "gpu %d\t%s %s (%s), driver %s, memory %s, busy %s, %s, %s; shared: %s\n", i, g.Vendor, word(g.Model), g.ID, word(g.Driver), told(g.Memory, bytesText), told(g.Busy, share),
+			told(g.Temperature, degrees), told(g.Watts, watts), g.Rule)
+	}
+	if len(d.GPUs) == 0 {
+		fmt.Fprintln(w, "gpu\tnone")
+	}
+	battery := "none, or " + unavailable
+	if b := d.Sensors.Battery; b != nil {
+		battery = "on mains power"
+		if b.Discharging {
+			battery = "in use"
+		}
+		battery += ", charge " + told(b.Charge, share)
+	}
+	metered := told(d.Sensors.Metered, func(yes bool) string {
+		return map[bool]string{true: "paid for by volume", false: "not paid for by volume"}[yes]
+	})
+	fmt.Fprintf(w, "temperature\t%s\npower\t%s\nbattery\t%s\nnetwork use\t%s\n", told(d.Sensors.Temperature, degrees), told(d.Sensors.Watts, watts), battery, metered)
+}
+
+func (s *shell) priceCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "price [HPIPS|auto]",
+		Short:   "What an hour of one core of this PC costs others",
+		Long:    "What an hour of one core costs others, on a network with a chain; without an argument, what it costs. auto lets it rise and fall with the work, never under the price that was set. It is written into\nconfig.toml and holds from the node's next start.",
+		Args:    optional("one price"),
+		Example: "  hpips share price\n  hpips share price 2.5\n  hpips share price auto",
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := node.Load(s.home)
+			if len(args) > 0 {
+				if _, wrong := money.Parse(args[0]); wrong != nil && args[0] != "auto" {
+					return usage(c, fmt.Sprintf("%q is no price: write the HPIPS for an hour of one core, such as 3.6; 0 gives work away", args[0]))
+				}
+				cfg, err = node.SetPrice(s.home, args[0])
+			}
+			if err != nil {
+				return err
+			}
+			price := struct {
+				CPU  string `json:"cpu"` // HPIPS for an hour of one core
+				Auto bool   `json:"auto"`
+			}{money.Amount(cfg.Prices.Rates.CPU).String(), cfg.Prices.Auto}
+			return s.show(price, price.CPU, func(w io.Writer) {
+				how := "fixed"
+				if price.Auto {
+					how = "and more while all is busy"
+				}
+				fmt.Fprintf(w, "%s HPIPS for an hour of one core, %s\n", price.CPU, how)
+			})
+		},
+	}
+}
+
+func (s *shell) benchmarkCommand() *cobra.Command {
+	d := 30 * time.Second
+	c := &cobra.Command{
+		Use:     "benchmark",
+		Short:   "Measure this PC: processors, memory, disk",
+		Long:    "Measures one processor and all of them, memory and the disk of the home, and says in which class of speed this PC is. It uses the whole machine meanwhile: pause sharing for true figures.",
+		Args:    noArgs,
+		Example: "  hpips share benchmark\n  hpips share benchmark --time 1m -o json",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if d < time.Second || d > 10*time.Minute {
+				return usage(c, fmt.Sprintf("--time %v: want 1s to 10m", d))
+			}
+			b, err := machine.Measure(c.Context(), s.home, d)
+			if err != nil {
+				return err
+			}
+			return s.show(b, b.Speed, func(w io.Writer) {
+				fmt.Fprintf(w, "class\t%s\nspeed\t%s\n", b.Class, b.Speed)
+				fmt.Fprintf(w, "SHA-256\t%.0f MB/s on one processor, %.0f MB/s on %d\n", b.One.Hash/1e6, b.All.Hash/1e6, runtime.NumCPU())
+				fmt.Fprintf(w, "matrices\t%.2f GFLOP/s on one processor, %.2f GFLOP/s on %d\n", b.One.Matrix/1e9, b.All.Matrix/1e9, runtime.NumCPU())
+				fmt.Fprintf(w, "memory\t%.1f GB/s copied\ndisk\t%.0f MB/s written and synced, %.0f MB/s read back\n", b.Memory/1e9, b.Written/1e6, b.Read/1e6)
+			})
+		},
+	}
+	c.Flags().DurationVar(&d, "time", d, "how long it takes, about")
+	return c
+}

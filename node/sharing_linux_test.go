@@ -1,0 +1,173 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/spec/job"
+)
+
+// counting is a program that counts to n in a loop, and does nothing else.
+func counting(n int64) []byte {
+	var number []byte // in signed LEB128
+	for {
+		b := byte(n & 0x7f)
+		if n >>= 7; n == 0 && b&0x40 == 0 {
+			number = append(number, b)
+			break
+		}
+		number = append(number, b|0x80)
+	}
+	body := "\x01\x01\x7e" + "\x03\x40" + "\x20\x00" + "\x42\x01" + "\x7c" + "\x22\x00" + "\x42" + string(number) + "\x54" + "\x0d\x00" + "\x0b" + "\x0b"
+	code := fmt.Sprintf("\x01%c%s", len(body), body)
+	return fmt.Appendf(nil, "\x00asm\x01\x00\x00\x00"+"\x01\x04\x01\x60\x00\x00"+"\x03\x02\x01\x00"+"\x07\x0a\x01\x06_start\x00\x00"+"\x0a%c%s", len(code), code)
+}
+
+// sandboxes are the children of this process that run programs, with the processor time that each has used, in hundredths of a second, and whether all stand still.
+func sandboxes(t *testing.T) (ticks map[int]int64, still bool) {
+	t.Helper()
+	ticks, still = map[int]int64{}, true
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range stats {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if f[1] != strconv.Itoa(os.Getpid()) {
+			continue
+		}
+		user, _ := strconv.ParseInt(f[11], 10, 64)
+		system, _ := strconv.ParseInt(f[12], 10, 64)
+		ticks[pid] = user + system
+		still = still && f[0] == "T"
+	}
+	return ticks, still
+}
+
+// growth is how much all together have used more.
+func growth(before, after map[int]int64) (sum int64) {
+	for pid, n := range after {
+		sum += n - before[pid]
+	}
+	return sum
+}
+
+func comes(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(2 * time.Minute)
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("not within two minutes: %s", what)
+		}
+	}
+}
+
+// Alice's job runs on Bob's PC. Bob comes back: within a second what runs stands still, and uses less than 1 % of a processor. He goes: it goes on. He comes
+// back for longer than his patience allows: the lease is handed back, and Carol's PC brings the job to its end.
+func TestBobComesBackToHisPC(t *testing.T) {
+	cfg := quiet(t)
+	cfg.Provide = false
+	h, err := New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- h.Serve(ctx, func() {}) }()
+	defer func() { cancel(); <-ended; _ = h.Close() }()
+	var alice *client.Client
+	comes(t, "alice answers", func() bool { alice, err = client.Open(cfg.Home); return err == nil })
+	defer alice.Close()
+
+	desk := quiet(t)
+	desk.Join, desk.Slots = h.Addresses(), 1
+	desk.Share.Presence = "auto"
+	desk.Share.Patience = 15 * time.Second // the first stop is shorter
+	desk.Share.Policy.Away.Total = 1       // whatever else this machine does
+	h2, err := New(t.Context(), desk)
+	bob := start(t, h2, err)
+	if err := bob.api.Report(t.Context(), client.Presence{Idle: 3600}); err != nil {
+		t.Fatal(err)
+	}
+
+	module, err := alice.PutBytes(t.Context(), bytes.NewReader(counting(6e9)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := alice.Submit(t.Context(), job.Spec{Kind: job.Batch, Run: job.Run{WASM: module.CID}, Limits: job.Limits{Time: job.Duration(time.Hour)}, Verify: job.Verify{Mode: job.None}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, _ := sandboxes(t)
+	comes(t, "bob's PC is at work", func() bool {
+		now, _ := sandboxes(t)
+		s, err := bob.api.Share(t.Context())
+		return err == nil && s.Busy == 1 && growth(begun, now) > 20
+	})
+
+	returned := time.Now()
+	if err := bob.api.Report(t.Context(), client.Presence{Idle: 0}); err != nil {
+		t.Fatal(err)
+	}
+	before, still := sandboxes(t)
+	took := time.Since(returned)
+	if !still || len(before) == 0 || took > time.Second {
+		t.Errorf("%v after bob came back, %d sandboxes stand still: %v", took, len(before), still)
+	}
+	<-time.After(2 * time.Second)
+	after, _ := sandboxes(t)
+	if used := growth(before, after); used > 2 {
+		t.Errorf("in 2 s they used %d hundredths of a second", used)
+	}
+	t.Logf("suspended within %v; then %d hundredths of a second of a processor in 2 s", took, growth(before, after))
+	s, err := bob.api.Share(t.Context())
+	if err != nil || s.Cores != 0 || s.Profile != "in-use" || !strings.Contains(s.Sentence, "somebody is at this PC") {
+		t.Errorf("%+v, %v", s, err)
+	}
+
+	if err := bob.api.Report(t.Context(), client.Presence{Idle: 3600}); err != nil {
+		t.Fatal(err)
+	}
+	comes(t, "it goes on when bob goes", func() bool { now, _ := sandboxes(t); return growth(after, now) > 20 })
+
+	if err := bob.api.Report(t.Context(), client.Presence{Idle: 0}); err != nil {
+		t.Fatal(err)
+	}
+	comes(t, "bob hands the lease back", func() bool { s, err := bob.api.Share(t.Context()); return err == nil && s.Leases == 0 && s.Busy == 0 })
+	comes(t, "no sandbox of bob's is left", func() bool { now, _ := sandboxes(t); return len(now) == 0 })
+
+	room := quiet(t)
+	room.Join = h.Addresses()
+	h3, err := New(t.Context(), room)
+	carol := start(t, h3, err)
+	var last job.Status
+	if err := alice.Watch(t.Context(), id, func(st job.Status) error { last = st; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if last.State != job.Settled || len(last.Nodes) != 1 || last.Nodes[0].Node != carol.ID() {
+		t.Errorf("%+v (%v)", last, last.Error)
+	}
+	why, err := alice.Why(t.Context(), id)
+	text, _ := json.Marshal(why)
+	if err != nil || !strings.Contains(string(text), "suspended for too long: somebody is at this PC") {
+		t.Errorf("why: %s, %v", text, err)
+	}
+}

@@ -1,0 +1,148 @@
+package provider
+
+import (
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Over many beats as many run as there are processors, and each has its turn.
+func TestTheRotaSharesOutPartsOfAProcessor(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n, beats := rapid.IntRange(1, 16).Draw(t, "tasks"), 1000
+		cores := rapid.Float64Range(0.05, float64(n)).Draw(t, "processors")
+		var r rota
+		each, sum := make([]int, n), 0
+		for range beats {
+			first, count := r.next(cores, n)
+			if count > int(math.Ceil(cores)) {
+				t.Fatalf("%d run at once on %v processors", count, cores)
+			}
+			for i := range count {
+				each[(first+i)%n]++
+			}
+			sum += count
+		}
+		if math.Abs(float64(sum)/float64(beats)-cores) > 0.01 {
+			t.Fatalf("%v processors were to be used, %v were", cores, float64(sum)/float64(beats))
+		}
+		for i, got := range each {
+			if math.Abs(float64(got)-float64(sum)/float64(n)) > 2 {
+				t.Fatalf("task %d ran in %d beats of %v: %v", i, got, float64(sum)/float64(n), each)
+			}
+		}
+	})
+}
+
+func TestALeaseThatStandsStillForTooLongIsHandedBack(t *testing.T) {
+	story(t, func(t *testing.T, b *bob) {
+		alice := b.visits("alice")
+		alice.begins(alice.work("second"), 1)
+		alice.assigns(0)
+		time.Sleep(500 * time.Millisecond)
+		if err := b.Allow(Allowance{Why: "somebody is at this PC"}); err != nil {
+			t.Fatal(err)
+		}
+		if b.engine.still() != 1 {
+			t.Fatal("what runs does not stand still when Allow returns")
+		}
+		began := time.Now()
+		no := alice.refusal()
+		if took := time.Since(began); took < 5*time.Minute || took > 5*time.Minute+2*time.Second || no.Reason != "suspended for too long: somebody is at this PC" || no.Program {
+			t.Errorf("after %v: %+v", took, no)
+		}
+		synctest.Wait()
+		if s := b.Status(); s.Leases != 0 || s.Busy != 0 || b.engine.rooms() != 0 {
+			t.Errorf("it is handed back: %+v, %d sandboxes", s, b.engine.rooms())
+		}
+		if f := b.Free(alice.me.id); f.Refusal != "somebody is at this PC" {
+			t.Errorf("alice is told %q", f.Refusal)
+		}
+		if err := b.Allow(Everything()); err != nil {
+			t.Fatal(err)
+		}
+		alice.begins(alice.work("second"), 1)
+		alice.assigns(0)
+		alice.collects(1)
+	})
+}
+
+func TestAShortStopCostsNothing(t *testing.T) {
+	story(t, func(t *testing.T, b *bob) {
+		alice := b.visits("alice")
+		alice.begins(alice.work("second"), 1)
+		alice.assigns(0, 1)
+		for range 3 {
+			time.Sleep(300 * time.Millisecond)
+			if err := b.Allow(Allowance{Why: "somebody is at this PC"}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(4 * time.Minute)
+			if err := b.Allow(Everything()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		alice.collects(2)
+		if n := len(b.engine.started()); n != 2 {
+			t.Errorf("2 tasks were started %d times", n)
+		}
+	})
+}
+
+// Bob's own job goes on while he is at his PC: it is not sharing.
+func TestOwnWorkIsNotHeldBack(t *testing.T) {
+	story(t, func(t *testing.T, b *bob) {
+		if err := b.Allow(Allowance{Why: "somebody is at this PC"}); err != nil {
+			t.Fatal(err)
+		}
+		own := b.visits("bob")
+		if f := b.Free(own.me.id); f.Refusal != "" || f.Slots != b.cfg.Slots {
+			t.Fatalf("bob is offered %+v", f)
+		}
+		if err := b.Hold(own.signs(1)); err != nil {
+			t.Fatal(err)
+		}
+		own.begins(own.work("second"), 1)
+		own.assigns(0)
+		own.collects(1)
+		time.Sleep(10 * time.Minute)
+		own.assigns(1)
+		own.collects(1)
+	})
+}
+
+// Half of two processors: one task after the other, and buyers are offered one slot.
+func TestAPartOfTheProcessors(t *testing.T) {
+	story(t, func(t *testing.T, b *bob) {
+		if err := b.Allow(Allowance{Cores: 1}); err != nil {
+			t.Fatal(err)
+		}
+		alice := b.visits("alice")
+		if f := b.Free(alice.me.id); f.Slots != 1 || f.Refusal != "" {
+			t.Errorf("alice is offered %+v", f)
+		}
+		alice.begins(alice.work("second"), 2)
+		began := time.Now()
+		alice.assigns(0, 1, 2, 3)
+		alice.collects(4)
+		if took := time.Since(began); took < 4*time.Second {
+			t.Errorf("four tasks of a second took %v", took)
+		}
+		if err := b.Allow(Allowance{Cores: 0.5}); err != nil {
+			t.Fatal(err)
+		}
+		alice.assigns(4)
+		still, looks := 0, 50
+		for range looks {
+			time.Sleep(beat)
+			still += b.engine.still()
+		}
+		alice.collects(1)
+		if still < 3 {
+			t.Errorf("on half a processor a task stood still in %d of %d looks", still, looks)
+		}
+	}, func(c *Config) { c.Slots = 2 })
+}
