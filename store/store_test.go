@@ -264,10 +264,30 @@ func TestAddPathRefuses(t *testing.T) {
 	}
 }
 
+// openToAll is a folder for what another user of this machine is to reach: TMPDIR, unless its path is closed to others, as one's own is on some systems.
+func openToAll(t *testing.T) string {
+	t.Helper()
+	for _, base := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
+		open := true
+		for at := base; open; at = filepath.Dir(at) {
+			info, err := os.Stat(at)
+			open = err == nil && info.Mode().Perm()&1 != 0
+			if at == filepath.Dir(at) {
+				break
+			}
+		}
+		if open || os.Geteuid() != 0 { // who is not root stays who he is
+			return base
+		}
+	}
+	t.Skip("no folder for temporary files is open to all users here: the test needs one, such as /tmp with mode 1777")
+	return ""
+}
+
 // A file that alice may not read is named. Run as root the story is told by a process
 // under another user, since root may read everything.
 func TestAddPathUnreadable(t *testing.T) {
-	dir, err := os.MkdirTemp("", "store-unreadable-")
+	dir, err := os.MkdirTemp(openToAll(t), "store-unreadable-")
 	must(t, err)
 	defer os.RemoveAll(dir)
 	must(t, os.Chmod(dir, 0o755))
