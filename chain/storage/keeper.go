@@ -191,14 +191,11 @@ func (k Keeper) present(ctx context.Context) (nodes []placement.Node, rules plac
 	return nodes, rules, err
 }
 
-// bidders are those of them that offer something for parts of deals.
+// bidders are the same, by what they offer for parts of deals: who offers nothing weighs nothing, and counts all the same where it keeps a part and another of its owner wants one.
 func (k Keeper) bidders(ctx context.Context) (nodes []placement.Node, rules placement.Rules, err error) {
 	list, rules, err := k.there(ctx)
 	day := k.Committee.Day(ctx)
 	for _, s := range list {
-		if s.holder.Offer == 0 {
-			continue
-		}
 		s.node.Weight, s.node.Room = placement.Weight(s.holder.Offer, kept(s.holder, day)), room(s.holder)
 		nodes = append(nodes, s.node)
 	}

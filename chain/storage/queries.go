@@ -83,12 +83,11 @@ func (q queries) Offers(ctx context.Context, r *storagev1.QueryOffersRequest) (*
 			return &storagev1.QueryOffersResponse{}, err
 		}
 	}
-	all, _, err1 := q.keeper.present(ctx)
-	nodes, rules, err2 := q.keeper.bidders(ctx)
-	if err := errors.Join(err1, err2); err != nil {
+	nodes, rules, err := q.keeper.bidders(ctx)
+	if err != nil {
 		return nil, err
 	}
-	res := &storagev1.QueryOffersResponse{Nodes: uint32(len(all))} //nolint:gosec // MaxNodes
+	res := &storagev1.QueryOffersResponse{Nodes: uint32(len(nodes))} //nolint:gosec // MaxNodes
 	fit := rules
 	fit.Copies, fit.Size = len(nodes), 1
 	eligible, err := first(placement.Point{}, nodes, fit)

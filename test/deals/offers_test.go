@@ -5,8 +5,11 @@ import (
 	"slices"
 	"testing"
 
+	sdk "github.com/cosmos/cosmos-sdk/types"
+
 	"github.com/hpips/hpips/chain/deal"
 	"github.com/hpips/hpips/chain/storage"
+	"github.com/hpips/hpips/proto/gen/storagev1"
 	"github.com/hpips/hpips/spec/proof"
 )
 
@@ -125,4 +128,78 @@ func TestPartsOfOneWordCountTogether(t *testing.T) {
 		t.Error("the first is taken all the same")
 	}
 	s.must(s.take(alice, false, one))
+}
+
+// An owner's part counts also when its node offers nothing any more: another node of the owner gets none of the deal.
+func TestWhoStopsOfferingStillCounts(t *testing.T) {
+	s := townOf(t, 7, "alice", "alice/2", "bob")
+	s.tomorrow()
+	s.purse[node("zoe").Sender()] = 1_000_000
+	d := s.pins("zoe", 1, 2, 20)
+	s.taken()
+	keepers := s.keepers(d)
+	bobs := slices.Index(keepers, "bob")
+	if bobs < 0 || keepers[1-bobs] == "" {
+		t.Fatalf("kept by %v", keepers)
+	}
+	first, second := keepers[1-bobs], node("alice/2")
+	if first == second {
+		second = "alice"
+	}
+	s.tomorrow()
+	s.must(s.offer(first, 0))
+	s.proves("bob")
+	s.lapse("bob")
+	if got := s.keepers(d); got[bobs] != "" || got[1-bobs] != first {
+		t.Fatalf("kept by %v", got)
+	}
+	if err := s.take(second, false, proof.Part{Deal: d, Number: uint64(bobs)}); !errors.Is(err, deal.ErrPlace) {
+		t.Errorf("a second node of one owner takes the other copy: %v", err)
+	}
+	s.Retired[first] = true // its pieces are others' from tomorrow on
+	s.tomorrow()
+	s.taken(first, "bob")
+	if got := s.keepers(d); !slices.Contains(got, second) {
+		t.Errorf("and when the first is gone: %v", got)
+	}
+}
+
+// A word that is no good is refused at the price of a look at who says it. Where only the order of all nodes shows that a part is another's, they are read once for a block on the way into the mempool, however many such words come.
+func TestAWordThatIsNoGoodCostsLittle(t *testing.T) {
+	s := town7(t, 7)
+	s.purse[node("zoe").Sender()] = 1_000_000
+	taken := proof.Part{Deal: s.pins("zoe", 1, 1, 20)}
+	s.taken()
+	open := proof.Part{Deal: s.pins("zoe", 1, 1, 20)}
+	other := s.Nodes[slices.IndexFunc(s.Nodes, func(n node) bool { return s.keepers(taken.Deal)[0] != n && len(s.offered(n)) == 0 })]
+	mempool := s.ctx.WithExecMode(sdk.ExecModeCheck)
+	looks := func(m *storagev1.MsgKeep, want error) int {
+		before := s.Looked
+		if err := s.rows.CheckFree(mempool, m); !errors.Is(err, want) {
+			t.Fatalf("%v, want %v", err, want)
+		}
+		return s.Looked - before
+	}
+	for range 3 {
+		if n := looks(s.keeps(other, false, taken), deal.ErrTaken); n != 1 {
+			t.Errorf("a part that another has: %d nodes are looked at", n)
+		}
+	}
+	before := s.Looked
+	if err := s.take(other, false, taken); !errors.Is(err, deal.ErrTaken) || s.Looked != before+1 {
+		t.Errorf("the same in a block: %v, %d nodes are looked at", err, s.Looked-before)
+	}
+	if n := looks(s.keeps(other, false, open), deal.ErrPlace); n != 1+len(s.Nodes) {
+		t.Errorf("the first in a block: %d nodes are looked at", n)
+	}
+	for range 3 {
+		if n := looks(s.keeps(other, false, open), deal.ErrPlace); n != 1 {
+			t.Errorf("a further one: %d nodes are looked at", n)
+		}
+	}
+	s.blocks(1)
+	mempool = s.ctx.WithExecMode(sdk.ExecModeCheck)
+	if n := looks(s.keeps(other, false, open), deal.ErrPlace); n != 1+len(s.Nodes) {
+		t.Errorf("the first after a block: %d nodes are looked at", n)
+	}
 }

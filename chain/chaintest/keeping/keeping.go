@@ -9,6 +9,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 
 	"github.com/cosmos/cosmos-sdk/codec/address"
 	sdk "github.com/cosmos/cosmos-sdk/types"
@@ -69,6 +70,8 @@ type World struct {
 
 	Kept  map[sortition.Key]uint64 // MiB of the archive that were proven
 	Fined map[sortition.Key]uint64 // uhpips
+
+	Looked int // so many times it was asked for a node's place
 }
 
 // New is the world of some nodes on day 10.
@@ -96,11 +99,13 @@ func (w *World) Observers(context.Context, sortition.Key, uint64) (keys []sortit
 	return keys, sortition.Needed(5, 3, uint32(len(keys))), nil //nolint:gosec // a few
 }
 
-// Placed gives a node that takes part.
+// Placed gives a node that takes part. What its name has before a stroke is its owner's: alice/2 is alice's second.
 func (w *World) Placed(_ context.Context, key sortition.Key) (placement.Node, bool, error) {
+	w.Looked++
 	for _, n := range w.Nodes {
 		if n.Key() == key && !w.Retired[n] {
-			return placement.Node{ID: key, Point: placement.NodePoint([32]byte{1}, key), Owner: string(n), Weight: 1}, true, nil
+			owner, _, _ := strings.Cut(string(n), "/")
+			return placement.Node{ID: key, Point: placement.NodePoint([32]byte{1}, key), Owner: owner, Weight: 1}, true, nil
 		}
 	}
 	return placement.Node{}, false, nil
