@@ -160,9 +160,9 @@ func TestOthersKeepAlicesFile(t *testing.T) {
 		break
 	}
 	alice.Must(t, "files", "extend", "1", "--for", "2d", "--from", "dev", "--yes")
-	var balance ledger.Balance
 	alice.Must(t, "unpin", "1", "--from", "dev", "--yes")
-	if balance, err = l.Balance(t.Context(), dev(t, alice.Home).Address()); err != nil {
+	balance, err := l.Balance(t.Context(), dev(t, alice.Home).Address())
+	if err != nil {
 		t.Fatal(err)
 	}
 	var list struct{ Deals []ledger.Deal }
