@@ -287,7 +287,8 @@ func openToAll(t *testing.T) string {
 // A file that alice may not read is named. Run as root the story is told by a process
 // under another user, since root may read everything.
 func TestAddPathUnreadable(t *testing.T) {
-	dir, err := os.MkdirTemp(openToAll(t), "store-unreadable-")
+	base := openToAll(t)
+	dir, err := os.MkdirTemp(base, "store-unreadable-")
 	must(t, err)
 	defer os.RemoveAll(dir)
 	must(t, os.Chmod(dir, 0o755))
@@ -305,8 +306,12 @@ func TestAddPathUnreadable(t *testing.T) {
 	data, err := os.ReadFile(self)
 	must(t, err)
 	must(t, os.WriteFile(program, data, 0o755))
+	home, err := os.MkdirTemp(base, "store-of-nobody-")
+	must(t, err)
+	defer os.RemoveAll(home)
+	must(t, os.Chmod(home, 0o777)) //nolint:gosec // the other user's temporary files
 	cmd := exec.CommandContext(t.Context(), program)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "STORE_TEST_UNREADABLE="+dir)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "STORE_TEST_UNREADABLE="+dir, "TMPDIR="+home)
 	cmd.SysProcAttr = nobody()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)

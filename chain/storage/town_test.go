@@ -17,18 +17,18 @@ import (
 	"github.com/cosmos/cosmos-sdk/testutil"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
-	"github.com/hpips/hpips/chain/chaintest/keeping"
+	"github.com/hpips/hpips/chain/chaintest/keeptest"
 	"github.com/hpips/hpips/proto/gen/storagev1"
 	"github.com/hpips/hpips/spec/placement"
 	"github.com/hpips/hpips/spec/proof"
 	"github.com/hpips/hpips/spec/sortition"
 )
 
-type node = keeping.Node
+type node = keeptest.Node
 
 // town is a chain of some nodes, and what they keep. Each segment's file is made of its number.
 type town struct {
-	keeping.World
+	keeptest.World
 
 	t        rapid.TB
 	ctx      sdk.Context
@@ -50,9 +50,9 @@ func (noDeals) Over(context.Context, uint64) ([]Kept, bool, error) { return nil,
 
 func founded(t rapid.TB, copies uint32, nodes ...node) *town {
 	key := storetypes.NewKVStoreKey(Name)
-	s := &town{t: t, World: keeping.New(nodes...), ctx: testutil.DefaultContext(key, storetypes.NewTransientStoreKey("t")), segments: map[uint64]Segment{}}
-	s.ctx = s.ctx.WithChainID(keeping.ChainID).WithBlockHeight(100).WithBlockTime(time.Unix(1_800_000_000, 0).UTC())
-	s.keeper = NewKeeper(codec.NewProtoCodec(types.NewInterfaceRegistry()), runtime.NewKVStoreService(key), keeping.Bech32, Neighbours{Committee: s, Registry: s, Archive: s, Duty: s, Deals: noDeals{}, Bond: s}, "the vote")
+	s := &town{t: t, World: keeptest.New(nodes...), ctx: testutil.DefaultContext(key, storetypes.NewTransientStoreKey("t")), segments: map[uint64]Segment{}}
+	s.ctx = s.ctx.WithChainID(keeptest.ChainID).WithBlockHeight(100).WithBlockTime(time.Unix(1_800_000_000, 0).UTC())
+	s.keeper = NewKeeper(codec.NewProtoCodec(types.NewInterfaceRegistry()), runtime.NewKVStoreService(key), keeptest.Bech32, Neighbours{Committee: s, Registry: s, Archive: s, Duty: s, Deals: noDeals{}, Bond: s}, "the vote")
 	p := Public()
 	p.Copies = copies
 	text, err := Genesis(p)
@@ -91,7 +91,7 @@ func (s *town) tomorrow() {
 // record puts a segment on the archive's list.
 func (s *town) record(number uint64) {
 	var b proof.Builder
-	if _, err := b.Write(keeping.File(number)); err != nil {
+	if _, err := b.Write(keeptest.File(number)); err != nil {
 		s.t.Fatal(err)
 	}
 	piece := b.Piece()
@@ -125,12 +125,12 @@ func (s *town) keys() (keys []sortition.Key) {
 // says is a node's word about segments.
 func (s *town) says(n node, segments ...uint64) *storagev1.MsgHold {
 	key := n.Key()
-	signature, err := proof.Hold{Epoch: s.Current, Segments: segments}.Sign(keeping.ChainID, n.Secret())
+	signature, err := proof.Hold{Epoch: s.Current, Segments: segments}.Sign(keeptest.ChainID, n.Secret())
 	s.must(err)
 	return &storagev1.MsgHold{Sender: n.Sender(), Node: key[:], Epoch: s.Current, Segments: segments, Signature: signature}
 }
 
-func (s *town) cached(do func(ctx sdk.Context) error) error { return keeping.Cached(s.ctx, do) }
+func (s *town) cached(do func(ctx sdk.Context) error) error { return keeptest.Cached(s.ctx, do) }
 
 func (s *town) hold(n node, segments ...uint64) error {
 	return s.cached(func(ctx sdk.Context) error { return s.keeper.hold(ctx, s.says(n, segments...)) })
@@ -170,9 +170,9 @@ func (s *town) asked(n node) (proof.Challenge, []proof.Leaf, []uint64) {
 // answers is what a node shows today; spoiled, one leaf is another.
 func (s *town) answers(n node, spoiled bool) []byte {
 	c, leaves, segments := s.asked(n)
-	a := proof.Answer{Chain: keeping.ChainID, Day: c.Day}
+	a := proof.Answer{Chain: keeptest.ChainID, Day: c.Day}
 	for i, l := range leaves {
-		b := keeping.File(segments[i])
+		b := keeptest.File(segments[i])
 		o := proof.NewOutliner()
 		_, err := o.Write(b)
 		s.must(err)
@@ -203,7 +203,7 @@ func (s *town) vouched(n node, by ...node) *storagev1.MsgVouch {
 	key := n.Key()
 	m := &storagev1.MsgVouch{Sender: n.Sender(), Node: key[:], Day: c.Day}
 	for _, a := range by {
-		signature, err := c.Witness(keeping.ChainID, a.Secret())
+		signature, err := c.Witness(keeptest.ChainID, a.Secret())
 		s.must(err)
 		auditor := a.Key()
 		m.Witnesses = append(m.Witnesses, storagev1.Witness{Auditor: auditor[:], Signature: signature})

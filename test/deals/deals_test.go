@@ -13,7 +13,7 @@ import (
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
-	"github.com/hpips/hpips/chain/chaintest/keeping"
+	"github.com/hpips/hpips/chain/chaintest/keeptest"
 	"github.com/hpips/hpips/chain/deal"
 	"github.com/hpips/hpips/chain/storage"
 	"github.com/hpips/hpips/proto/gen/dealv1"
@@ -27,7 +27,7 @@ import (
 type bank struct{ *town }
 
 func (b bank) GetBalance(_ context.Context, who sdk.AccAddress, denom string) sdk.Coin {
-	text, err := keeping.Bech32.BytesToString(who)
+	text, err := keeptest.Bech32.BytesToString(who)
 	b.must(err)
 	return sdk.NewInt64Coin(denom, b.purse[text])
 }
@@ -48,8 +48,8 @@ func (b bank) Split(_ context.Context, _ string, node sortition.Key, amount math
 }
 
 func (b bank) move(from, to sdk.AccAddress, amount int64) error {
-	who, err1 := keeping.Bech32.BytesToString(from)
-	whom, err2 := keeping.Bech32.BytesToString(to)
+	who, err1 := keeptest.Bech32.BytesToString(from)
+	whom, err2 := keeptest.Bech32.BytesToString(to)
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func pinned(n node, need, parts uint32, days uint64) *dealv1.MsgPin {
 	m := &dealv1.MsgPin{Payer: n.Sender(), Object: address, Manifest: address, Need: need, Parts: parts, Price: price, Days: days, Origin: origin[:]}
 	for i := range uint64(parts) {
 		var b proof.Builder
-		if _, err := b.Write(keeping.File(1000 + i)); err != nil {
+		if _, err := b.Write(keeptest.File(1000 + i)); err != nil {
 			panic(err)
 		}
 		p := b.Piece()
@@ -132,7 +132,7 @@ func (s *town) keeps(n node, leaves bool, parts ...proof.Part) *storagev1.MsgKee
 
 func (s *town) word(n node, k proof.Keep) *storagev1.MsgKeep {
 	key := n.Key()
-	signature, err := k.Sign(keeping.ChainID, n.Secret())
+	signature, err := k.Sign(keeptest.ChainID, n.Secret())
 	s.must(err)
 	m := &storagev1.MsgKeep{Sender: n.Sender(), Node: key[:], Epoch: k.Epoch, Leaves: k.Leaves, Offer: k.Offer, Signature: signature}
 	for _, p := range k.Parts {
@@ -215,7 +215,7 @@ func (s *town) keepers(number uint64) (names []node) {
 
 func (s *town) earned(n node) int64 {
 	key := n.Key()
-	text, err := keeping.Bech32.BytesToString(key[:20])
+	text, err := keeptest.Bech32.BytesToString(key[:20])
 	s.must(err)
 	return s.purse[text]
 }
@@ -239,7 +239,7 @@ func (s *town) solvent() {
 	earned, due, err := s.rows.Recount(s.ctx)
 	s.must(err)
 	want += due - earned
-	text, err := keeping.Bech32.BytesToString(module())
+	text, err := keeptest.Bech32.BytesToString(module())
 	s.must(err)
 	if have := s.purse[text]; have != int64(want) {
 		s.t.Fatalf("deals have %d uhpips, and need %d", have, want)
@@ -542,7 +542,7 @@ func TestDealsAddUp(t *testing.T) {
 			s.tomorrow()
 		}
 		s.solvent()
-		text, err := keeping.Bech32.BytesToString(module())
+		text, err := keeptest.Bech32.BytesToString(module())
 		s.must(err)
 		if left := s.purse[text]; left != 0 {
 			t.Fatalf("%d are left when all deals are over", left)

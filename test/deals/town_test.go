@@ -16,7 +16,7 @@ import (
 	"github.com/cosmos/cosmos-sdk/testutil"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
-	"github.com/hpips/hpips/chain/chaintest/keeping"
+	"github.com/hpips/hpips/chain/chaintest/keeptest"
 	"github.com/hpips/hpips/chain/deal"
 	"github.com/hpips/hpips/chain/storage"
 	"github.com/hpips/hpips/proto/gen/storagev1"
@@ -25,11 +25,11 @@ import (
 	"github.com/hpips/hpips/spec/sortition"
 )
 
-type node = keeping.Node
+type node = keeptest.Node
 
 // town is a chain of some nodes, and what they keep. Each segment's file is made of its number.
 type town struct {
-	keeping.World
+	keeptest.World
 
 	t        rapid.TB
 	ctx      sdk.Context
@@ -49,13 +49,13 @@ func (s *town) Segment(_ context.Context, number uint64) (storage.Segment, bool,
 
 func founded(t rapid.TB, copies uint32, nodes ...node) *town {
 	key, beside := storetypes.NewKVStoreKey(storage.Name), storetypes.NewKVStoreKey(deal.Name)
-	s := &town{t: t, World: keeping.New(nodes...), segments: map[uint64]storage.Segment{},
+	s := &town{t: t, World: keeptest.New(nodes...), segments: map[uint64]storage.Segment{},
 		purse: map[string]int64{}, files: map[proof.Part]uint64{}}
 	s.ctx = testutil.DefaultContextWithKeys(map[string]*storetypes.KVStoreKey{storage.Name: key, deal.Name: beside}, nil, nil)
-	s.ctx = s.ctx.WithChainID(keeping.ChainID).WithBlockHeight(100).WithBlockTime(time.Unix(1_800_000_000, 0).UTC())
+	s.ctx = s.ctx.WithChainID(keeptest.ChainID).WithBlockHeight(100).WithBlockTime(time.Unix(1_800_000_000, 0).UTC())
 	cdc := codec.NewProtoCodec(types.NewInterfaceRegistry())
-	s.deals = deal.NewKeeper(cdc, runtime.NewKVStoreService(beside), keeping.Bech32, deal.Neighbours{Bank: bank{s}, Days: s, Pay: bank{s}}, "the vote")
-	s.rows = storage.NewKeeper(cdc, runtime.NewKVStoreService(key), keeping.Bech32, storage.Neighbours{Committee: s, Registry: s, Archive: s, Duty: s, Deals: contracts{s.deals}, Bond: s}, "the vote")
+	s.deals = deal.NewKeeper(cdc, runtime.NewKVStoreService(beside), keeptest.Bech32, deal.Neighbours{Bank: bank{s}, Days: s, Pay: bank{s}}, "the vote")
+	s.rows = storage.NewKeeper(cdc, runtime.NewKVStoreService(key), keeptest.Bech32, storage.Neighbours{Committee: s, Registry: s, Archive: s, Duty: s, Deals: contracts{s.deals}, Bond: s}, "the vote")
 	p := storage.Public()
 	p.Copies = copies
 	text, err := storage.Genesis(p)
@@ -95,7 +95,7 @@ func (s *town) tomorrow() {
 // record puts a segment on the archive's list.
 func (s *town) record(number uint64) {
 	var b proof.Builder
-	if _, err := b.Write(keeping.File(number)); err != nil {
+	if _, err := b.Write(keeptest.File(number)); err != nil {
 		s.t.Fatal(err)
 	}
 	piece := b.Piece()
@@ -105,12 +105,12 @@ func (s *town) record(number uint64) {
 // says is a node's word about segments.
 func (s *town) says(n node, segments ...uint64) *storagev1.MsgHold {
 	key := n.Key()
-	signature, err := proof.Hold{Epoch: s.Current, Segments: segments}.Sign(keeping.ChainID, n.Secret())
+	signature, err := proof.Hold{Epoch: s.Current, Segments: segments}.Sign(keeptest.ChainID, n.Secret())
 	s.must(err)
 	return &storagev1.MsgHold{Sender: n.Sender(), Node: key[:], Epoch: s.Current, Segments: segments, Signature: signature}
 }
 
-func (s *town) cached(do func(ctx sdk.Context) error) error { return keeping.Cached(s.ctx, do) }
+func (s *town) cached(do func(ctx sdk.Context) error) error { return keeptest.Cached(s.ctx, do) }
 
 func (s *town) hold(n node, segments ...uint64) error {
 	return s.cached(func(ctx sdk.Context) error {
@@ -142,9 +142,9 @@ func (s *town) owes(n node) bool {
 // answers is what a node shows today; spoiled, one leaf is another.
 func (s *town) answers(n node, spoiled bool) []byte {
 	r := s.asked(n)
-	a := proof.Answer{Chain: keeping.ChainID, Day: r.Day}
+	a := proof.Answer{Chain: keeptest.ChainID, Day: r.Day}
 	for i, l := range r.Places {
-		b := keeping.File(l.Segment + s.files[proof.Part{Deal: l.Deal, Number: l.Part}])
+		b := keeptest.File(l.Segment + s.files[proof.Part{Deal: l.Deal, Number: l.Part}])
 		o := proof.NewOutliner()
 		_, err := o.Write(b)
 		s.must(err)

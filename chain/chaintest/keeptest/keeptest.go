@@ -1,7 +1,7 @@
-// Package keeping makes the people who keep pieces in tests of the chain's modules, and the world that those modules ask about: days, auditors, who takes part.
+// Package keeptest makes the people who keep pieces in tests of the chain's modules, and the world that those modules ask about: days, auditors, who takes part.
 // It promises that a name always has the same key, and a number the same file.
 // It leaves modules, segments and deals to the tests: it knows none of them, so that each may use it.
-package keeping
+package keeptest
 
 import (
 	"bytes"
