@@ -288,7 +288,7 @@ func (s shelves) Placed(ctx context.Context, node sortition.Key) (placement.Node
 		return placement.Node{}, false, err
 	}
 	network, err := s.committee.Network(ctx, node)
-	return placement.Node{ID: node, Point: placement.Point(n.Point), Owner: n.Owner, Network: network, Weight: 1}, true, err
+	return placement.Node{ID: node, Point: placement.Point(n.Point), Owner: n.Owner, Network: network}, true, err
 }
 
 func (s shelves) Fine(ctx context.Context, node sortition.Key, amount uint64) error {
@@ -315,7 +315,9 @@ func (c contracts) Take(ctx context.Context, p proof.Part, node sortition.Key, n
 	return terms.Piece, terms.Rate, left, err
 }
 
-func (c contracts) Still(ctx context.Context, p proof.Part) error { return c.deal.Still(ctx, p) }
+func (c contracts) Still(ctx context.Context, p proof.Part, node sortition.Key) error {
+	return c.deal.Still(ctx, p, node)
+}
 
 func (c contracts) Open(ctx context.Context, after uint64) (bool, error) {
 	return c.deal.Open(ctx, after)

@@ -94,9 +94,9 @@ func (a archived) print(w io.Writer) {
 	if len(a.Nodes) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nHOLDER\tSTANDING\tPIECES\tSIZE\tPROVEN\tMISSED\n")
+	fmt.Fprintf(w, "\nHOLDER\tSTANDING\tPIECES\tSIZE\tOFFERS\tPROVEN\tMISSED\n")
 	for _, h := range a.Nodes {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\n", h.Node, h.Standing, h.Pieces, bytesText(int64(h.Bytes)), provenText(h.Proven), h.Missed)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%d\n", h.Node, h.Standing, h.Pieces, bytesText(int64(h.Bytes)), bytesText(int64(h.Offer<<20)), provenText(h.Proven), h.Missed)
 	}
 }
 

@@ -260,8 +260,11 @@ func (p *purse) filesStatCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stat CID|DEAL",
 		Short: "Who keeps each part of an object, and when that was proven last",
-		Long: `Who keeps each part of an object, and when that was proven last. A part is kept, missed (its holder gave no answer on its last days), leaving (its holder goes, and hands it over) or open: nobody has it, and any node
-that keeps none of the deal may take it, making it anew from the others where it is lost.`,
+		Long: `Who keeps each part of an object, and when that was proven last. A part is kept, missed (its holder gave no answer on its last days), leaving (its holder goes, and hands it over), waits (nobody has it; its holder may
+come back, and enough others are kept), or open: any node that keeps none of the deal may take it, making it anew from the others where it is lost.
+
+Copies are made anew at the first loss. Parts of a code are when fewer than a threshold are kept, 32 of 60 and 18 of 30; near the danger point, 26 and 14, by whoever is first. A deal is kept (all parts are), whole (enough to give it back),
+danger, lost, or waiting (it is new).`,
 		Args:    exactly(1, "a content address, or a deal's number"),
 		Example: "  hpips files stat bafybei…\n  hpips files stat 7 -o json",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -289,7 +292,7 @@ that keeps none of the deal may take it, making it anew from the others where it
 			}
 			return p.show(told, "", func(w io.Writer) {
 				for _, d := range told.Deals {
-					fmt.Fprintf(w, "deal\t%d\t%s\nobject\t%s\nkept as\t%s, %s in all\nprice\t%s HPIPS a day, paid to day %d\ndeposit\t%s HPIPS\npayer\t%s\n\nPART\tSTATE\tPROVEN\tSINCE\tHOLDER\n", d.Number, d.State, d.CID, d.Scheme, bytesText(int64(d.Bytes)), d.Daily(), d.Last, d.Deposit, d.Payer) //nolint:gosec // a size for people
+					fmt.Fprintf(w, "deal\t%d\t%s\nobject\t%s\nkept as\t%s, %s in all\nparts\t%d of %d kept; %s\nprice\t%s HPIPS a day, paid to day %d\ndeposit\t%s HPIPS\npayer\t%s\n\nPART\tSTATE\tPROVEN\tSINCE\tHOLDER\n", d.Number, d.State, d.CID, d.Scheme, bytesText(int64(d.Bytes)), d.Kept, d.Parts, renewed(d.Deal), d.Daily(), d.Last, d.Deposit, d.Payer) //nolint:gosec // a size for people
 					for _, h := range d.Holders {
 						who := h.Node
 						if who == "" {
@@ -301,6 +304,14 @@ that keeps none of the deal may take it, making it anew from the others where it
 			})
 		},
 	}
+}
+
+// renewed says when lost parts of a deal are made anew.
+func renewed(d ledger.Deal) string {
+	if d.Renewed == d.Parts {
+		return "what is lost is made anew at once"
+	}
+	return fmt.Sprintf("what is lost is made anew when fewer than %d are, in danger at %d, gone below %d", d.Renewed, d.Danger, d.Need)
 }
 
 // dealsNamed are the numbers of the deals that somebody means.

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"strconv"
 
@@ -28,9 +29,11 @@ type Deal struct {
 	Made     uint64       `json:"made"`  // day
 	Last     uint64       `json:"last"`  // last day that is paid
 	Deposit  money.Amount `json:"deposit"`
-	Spent    money.Amount `json:"spent"` // by holders that keep their part no more
-	Kept     int          `json:"kept"`  // parts that somebody keeps
-	State    string       `json:"state"` // kept: all parts are; whole: enough are to give the object back; lost: not so many; waiting: it is new
+	Spent    money.Amount `json:"spent"`   // by holders that keep their part no more
+	Kept     int          `json:"kept"`    // parts that somebody keeps
+	Renewed  int          `json:"renewed"` // lost parts are made anew when fewer than so many are kept
+	Danger   int          `json:"danger"`  // and without waiting for a turn when no more than so many are
+	State    string       `json:"state"`   // kept: all parts are; whole: enough are to give the object back; danger: no more than Danger; lost: not so many as it takes; waiting: it is new
 
 	Scheme erasure.Scheme `json:"-"`
 	Root   cid.Cid        `json:"-"`
@@ -47,7 +50,7 @@ type DealPart struct {
 	Since  uint64 `json:"since"`  // day since which that node has it, or nobody
 	Proven uint64 `json:"proven"` // last day that its holder proved, from 1; 0: none
 	Missed uint32 `json:"missed"` // days since
-	State  string `json:"state"`  // kept, missed, leaving or open
+	State  string `json:"state"`  // kept, missed, leaving, open, or waits: it is nobody's, and enough others are kept
 	Why    string `json:"why,omitempty"`
 
 	Key [32]byte `json:"-"`
@@ -69,6 +72,7 @@ func dealOf(d dealv1.Deal) Deal {
 		Number: d.Number, Payer: d.Payer, Need: int(d.Need), Parts: int(d.Parts), Price: d.Price, Made: d.Made, Last: d.Last, Deposit: money.Amount(d.Deposit), Spent: money.Amount(d.Spent),
 		Scheme: erasure.Scheme{Need: int(d.Need), Pieces: int(d.Parts)}, Over: d.Over,
 	}
+	out.Renewed, out.Danger = out.Scheme.Threshold(), out.Scheme.Danger()
 	copy(out.Origin[:], d.Origin)
 	out.Root, out.List = addressOf(d.Object), addressOf(d.Manifest)
 	out.CID, out.Manifest = out.Root.String(), out.List.String()
@@ -99,10 +103,13 @@ func (l *Ledger) Deal(ctx context.Context, number uint64) (Deal, []DealPart, err
 	}
 	d := dealOf(r.Deal)
 	var parts []DealPart
-	fresh := true
+	fresh := false // a part was never taken
 	for n, p := range r.Parts {
 		out := DealPart{Number: n, Since: p.Since, Why: p.Why, State: "open"}
-		fresh = fresh && p.Why == "new"
+		fresh = fresh || p.Why == "new"
+		if len(p.Node) == 0 && p.Opened == 0 {
+			out.State = "waits"
+		}
 		if len(p.Node) > 0 {
 			t, err := l.Task(ctx, [32]byte(p.Node))
 			if err != nil {
@@ -122,14 +129,54 @@ func (l *Ledger) Deal(ctx context.Context, number uint64) (Deal, []DealPart, err
 	switch {
 	case d.Kept == d.Parts:
 		d.State = "kept"
-	case d.Kept >= d.Need:
-		d.State = "whole"
-	case fresh || d.Made == parts[0].Since:
+	case fresh && d.Kept < d.Need:
 		d.State = "waiting"
+	case d.Kept >= d.Need && (fresh || d.Kept > d.Danger):
+		d.State = "whole"
+	case d.Kept >= d.Need:
+		d.State = "danger"
 	default:
 		d.State = "lost"
 	}
 	return d, parts, nil
+}
+
+// Keepers are the keys of the nodes that keep parts of an object, those first that have its own leaves.
+func (l *Ledger) Keepers(ctx context.Context, object cid.Cid) (keys [][32]byte, err error) {
+	list, err := l.DealsAbout(ctx, object)
+	if err != nil {
+		return nil, err
+	}
+	var others [][32]byte
+	for _, d := range list {
+		r, err := dealv1.NewQueryClient(l.now()).Deal(ctx, &dealv1.QueryDealRequest{Number: d.Number})
+		if IsNotFound(err) {
+			continue // it ended just now
+		}
+		if err != nil {
+			return nil, err
+		}
+		for n, p := range r.Parts {
+			switch {
+			case len(p.Node) != 32:
+			case n < d.Need || !d.Scheme.Coded():
+				keys = append(keys, [32]byte(p.Node))
+			default:
+				others = append(others, [32]byte(p.Node))
+			}
+		}
+	}
+	return append(keys, others...), nil
+}
+
+// LastKept tells whether a part that nobody keeps was a node's before: it may take it up again.
+func (l *Ledger) LastKept(ctx context.Context, p proof.Part, node []byte) (bool, error) {
+	r, err := dealv1.NewQueryClient(l.now()).Deal(ctx, &dealv1.QueryDealRequest{Number: p.Deal})
+	if err != nil || p.Number >= uint64(len(r.Parts)) || r.Deal.Over {
+		return false, err
+	}
+	part := r.Parts[p.Number]
+	return len(part.Node) == 0 && bytes.Equal(part.Last, node), nil
 }
 
 // DealsOf lists the deals that an account pays for, in the order in which they were made.
@@ -164,7 +211,7 @@ func (l *Ledger) deals(ctx context.Context, q dealv1.QueryDealsRequest) ([]Deal,
 type Offers struct {
 	Parts    []proof.Part
 	Nodes    int // that are there
-	Eligible int // of them that may keep parts of one deal: those of one owner, or of one network, may count once
+	Eligible int // of them that offer room, and may keep parts of one deal: those of one owner, or of one network, may count once
 }
 
 // Offers asks for parts that a node may take, of deals after a number; node may be nil: only the numbers are asked for.
@@ -253,9 +300,9 @@ func Unpin(payer string, deal uint64) Message {
 	return &dealv1.MsgUnpin{Payer: payer, Deal: deal}
 }
 
-// SayKeep says which parts of deals a node has, and whether it leaves. The message is free.
+// SayKeep says which parts of deals a node has; or how much it offers for them, and whether it leaves. The message is free.
 func SayKeep(node []byte, k proof.Keep, signature []byte) Message {
-	m := &storagev1.MsgKeep{Sender: sender(node), Node: node, Epoch: k.Epoch, Leaves: k.Leaves, Signature: signature}
+	m := &storagev1.MsgKeep{Sender: sender(node), Node: node, Epoch: k.Epoch, Leaves: k.Leaves, Offer: k.Offer, Signature: signature}
 	for _, p := range k.Parts {
 		m.Parts = append(m.Parts, storagev1.Part{Deal: p.Deal, Number: p.Number})
 	}

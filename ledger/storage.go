@@ -21,6 +21,7 @@ type PieceHolder struct {
 
 	Earning uint64 `json:"earning,omitempty"` // uhpips that its parts of deals bring for a proven day
 	Leaving bool   `json:"leaving,omitempty"` // it takes nothing more, and hands over what it keeps
+	Offer   uint64 `json:"offer"`             // MiB for parts of deals, with those that it has
 
 	Key     []byte `json:"-"`
 	Thinned bool   `json:"-"` // some of its pieces go at the end of the day, and are asked for until then
@@ -28,7 +29,7 @@ type PieceHolder struct {
 
 func holderOf(h storagev1.Holder) PieceHolder {
 	out := PieceHolder{Node: NodeText(h.Node), Standing: "holding", Pieces: h.Pieces, Bytes: h.Leaves * proof.LeafSize, Proven: h.Proven, Missed: h.Missed, Doubted: h.Doubted,
-		Earning: h.Rate, Leaving: h.Leaving > 0, Key: h.Node, Thinned: h.Thinned}
+		Earning: h.Rate, Leaving: h.Leaving > 0, Offer: h.Offer, Key: h.Node, Thinned: h.Thinned}
 	switch {
 	case h.Away || h.Joined == 0:
 		out.Standing = "away"

@@ -77,6 +77,9 @@ type Keeping struct {
 	wrong string // what was said and is no size
 }
 
+// mib is what it offers on the chain: whole MiB.
+func (k Keeping) mib() uint64 { return uint64(max(0, k.Size)) >> 20 }
+
 // perMiB is the least price of a MiB for a day, in uhpips, that is not below what a GiB costs for 30 days.
 func (k Keeping) perMiB() uint64 { return (uint64(k.Price) + 30<<10 - 1) / (30 << 10) }
 

@@ -1,11 +1,13 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
 
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
@@ -25,7 +27,7 @@ func (m *member) open(all Config) error {
 		}
 		_, hosts := around.Where(m.host.ID())
 		return m.gateway.URLs(near, hosts)
-	})
+	}, m.recorded)
 	if cfg.Address != "" {
 		m.served = prometheus.NewRegistry()
 		if all.Pins {
@@ -41,6 +43,18 @@ func (m *member) open(all Config) error {
 		m.opened(g.Close)
 	}
 	return m.host.Handle(gateway.ServingProtocol, gateway.MaxQuestion, m.guide.Answer)
+}
+
+// recorded tells who keeps a content, as the chain has it; without a chain, nobody.
+func (m *member) recorded(ctx context.Context, c cid.Cid) ([]peer.ID, error) {
+	if m.chain == nil {
+		return nil, nil
+	}
+	life := m.chain.running()
+	if life == nil {
+		return nil, nil
+	}
+	return m.records.of(ctx, life.ledger, c)
 }
 
 // pinsTokenFile is what clients of the pinning service show.

@@ -35,15 +35,14 @@ type keeper struct {
 	pins  map[proof.Part]cid.Cid // what is here; nil until it was looked up
 	sizes map[proof.Part]uint64
 
-	said  map[proof.Part]uint64    // epoch in which the chain was told of a part
-	left  uint64                   // epoch in which it was told that the node leaves, or stays
-	rests map[proof.Part]time.Time // until then a part that did not come is not tried again
-	made  map[cid.Cid]time.Time    // since when parts of the user's own are known to lie here
+	said   map[proof.Part]uint64 // epoch in which the chain was told of a part
+	stated uint64                // epoch in which it was told what the node offers, or that it leaves
+	tries  tries                 // of parts that did not come
+	made   map[cid.Cid]time.Time // since when parts of the user's own are known to lie here
 }
 
 const (
 	keepEvery      = 5 * time.Second  // at most
-	keepAgain      = time.Minute      // after a part did not come
 	manifestWithin = time.Minute      // a manifest comes
 	partWithin     = 30 * time.Second // a part comes, and a second for each MiB more, but for
 	partAtMost     = 5 * time.Minute  // what came stays, and the next try goes on from there: nobody holds up the others
@@ -52,7 +51,7 @@ const (
 )
 
 func newKeeper(m *member, cfg Config) *keeper {
-	return &keeper{log: m.log.With("room", "deals"), c: m.chain, store: m.store, terms: cfg.Keep, sizes: map[proof.Part]uint64{}, said: map[proof.Part]uint64{}, rests: map[proof.Part]time.Time{}, made: map[cid.Cid]time.Time{}}
+	return &keeper{log: m.log.With("room", "deals"), c: m.chain, store: m.store, terms: cfg.Keep, sizes: map[proof.Part]uint64{}, said: map[proof.Part]uint64{}, tries: newTries(time.Now), made: map[cid.Cid]time.Time{}}
 }
 
 // find tells by which address a part is pinned.
@@ -120,21 +119,39 @@ func (k *keeper) look(ctx context.Context, life *chainLife) error {
 	for p, size := range kept {
 		k.sizes[p] = size
 	}
-	gone := k.drop(ctx, kept, h.Epoch.Number)
-	if task.Holder.Standing == "away" { // the archivist says that it is there
-		return errors.Join(handed, gone)
+	if task.Holder.Standing == "away" { // the archivist says that it is there; what it had it may take up again then
+		return handed
 	}
-	if leaves := k.terms.Size == 0; leaves != task.Holder.Leaving && (leaves && len(kept) > 0 || !leaves) && k.left != h.Epoch.Number {
-		if err := k.say(ctx, life, proof.Keep{Epoch: h.Epoch.Number, Leaves: leaves}); err != nil {
-			return errors.Join(handed, gone, err)
-		}
-		k.left = h.Epoch.Number
+	bond, err := life.ledger.Bond(ctx, node[:])
+	if err != nil {
+		return errors.Join(handed, err)
+	}
+	goes := k.terms.Size == 0 || bond.Leaves // a bond is not returned while its node keeps parts
+	gone := k.drop(ctx, life, kept, h.Epoch.Number, goes || task.Holder.Leaving)
+	if err := k.state(ctx, life, h.Epoch.Number, task.Holder, goes, len(kept) > 0); err != nil {
+		return errors.Join(handed, gone, err)
 	}
 	again := k.again(ctx, life, kept)
-	if k.terms.Size == 0 || task.Holder.Leaving {
+	if goes || task.Holder.Leaving {
 		return errors.Join(handed, gone, again)
 	}
 	return errors.Join(handed, gone, again, k.take(ctx, life, h.Epoch.Number))
+}
+
+// state says, once in an epoch, how much the node offers, or that it leaves, where the chain thinks something else. Who goes and keeps nothing offers nothing.
+func (k *keeper) state(ctx context.Context, life *chainLife, epoch uint64, now ledger.PieceHolder, goes, keeps bool) error {
+	word := proof.Keep{Epoch: epoch, Leaves: goes && (keeps || now.Leaving)}
+	if !goes {
+		word.Offer = k.terms.mib()
+	}
+	if k.stated == epoch || word.Leaves == now.Leaving && (word.Leaves || word.Offer == now.Offer) {
+		return nil
+	}
+	if err := k.say(ctx, life, word); err != nil {
+		return err
+	}
+	k.stated = epoch
+	return nil
 }
 
 // remember reads what is pinned, once.
@@ -166,45 +183,74 @@ func (k *keeper) pin(p proof.Part) string {
 	return fmt.Sprintf("%s deal %d/%d", k.c.genesis.summary.ChainID, p.Deal, p.Number)
 }
 
-// drop lets parts go that the chain does not list in this node's row: their deals are over, or others have them.
-func (k *keeper) drop(ctx context.Context, kept map[proof.Part]uint64, epoch uint64) (err error) {
+// drop lets parts go that the chain does not list in this node's row: their deals are over, or others have them. What nobody has since this node was away it takes up again, a few at a time: nobody has to make it anew.
+func (k *keeper) drop(ctx context.Context, life *chainLife, kept map[proof.Part]uint64, epoch uint64, goes bool) (err error) {
 	k.mu.Lock()
 	var unlisted []proof.Part
 	for p := range k.pins {
-		if _, listed := kept[p]; !listed && k.said[p] != epoch {
+		if _, listed := kept[p]; !listed && k.said[p] != epoch && !k.tries.rests(p) {
 			unlisted = append(unlisted, p)
 		}
 	}
 	k.mu.Unlock()
-	for _, p := range unlisted {
+	slices.SortFunc(unlisted, proof.Part.Compare)
+	node := public(k.c.keys.Node)
+	for _, p := range unlisted[:min(len(unlisted), manyParts)] {
 		delete(k.said, p)
-		c, _ := k.find(p)
-		k.lost(p)
-		k.mu.Lock()
-		shared := false // by another deal about the same object
-		for _, other := range k.pins {
-			shared = shared || other == c
+		ours, wrong := life.ledger.LastKept(ctx, p, node[:])
+		if wrong != nil && !ledger.IsNotFound(wrong) {
+			return errors.Join(err, wrong)
 		}
-		k.mu.Unlock()
-		if !shared {
-			if wrong := k.store.Unpin(ctx, c); !errors.Is(wrong, store.ErrNotFound) {
-				err = errors.Join(err, wrong)
-			}
+		if ours && !goes {
+			err = errors.Join(err, k.reclaim(ctx, life, p, epoch))
+		} else {
+			err = errors.Join(err, k.release(ctx, p))
 		}
 	}
 	return err
 }
 
+// reclaim says that the node has a part again that it kept before it was away. Where the chain says no it waits longer each time, and holds it until another has it, or the deal is over.
+func (k *keeper) reclaim(ctx context.Context, life *chainLife, p proof.Part, epoch uint64) error {
+	if err := k.say(ctx, life, proof.Keep{Epoch: epoch, Parts: []proof.Part{p}}); err != nil {
+		k.tries.failed(p)
+		return err
+	}
+	k.said[p] = epoch
+	return nil
+}
+
+// release lets one part go.
+func (k *keeper) release(ctx context.Context, p proof.Part) error {
+	c, _ := k.find(p)
+	k.lost(p)
+	k.mu.Lock()
+	shared := false // by another deal about the same object
+	for _, other := range k.pins {
+		shared = shared || other == c
+	}
+	k.mu.Unlock()
+	if shared {
+		return nil
+	}
+	if err := k.store.Unpin(ctx, c); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
 // again brings back what this node is to keep and has not.
 func (k *keeper) again(ctx context.Context, life *chainLife, kept map[proof.Part]uint64) (err error) {
 	for p := range kept {
-		if _, here := k.find(p); here || time.Now().Before(k.rests[p]) {
+		if _, here := k.find(p); here || k.tries.rests(p) {
 			continue
 		}
 		if wrong := k.bring(ctx, life, p, true); wrong != nil {
-			k.rests[p] = time.Now().Add(keepAgain)
+			k.tries.failed(p)
 			err = errors.Join(err, wrong)
+			continue
 		}
+		k.tries.done(p)
 	}
 	return err
 }
@@ -219,15 +265,16 @@ func (k *keeper) take(ctx context.Context, life *chainLife, epoch uint64) (err e
 	have := proof.Keep{Epoch: epoch}
 	tried := 0
 	for _, p := range offers.Parts {
-		if k.said[p] == epoch || time.Now().Before(k.rests[p]) || tried == manyParts {
+		if k.said[p] == epoch || k.tries.rests(p) || tried == manyParts {
 			continue
 		}
 		tried++
 		if wrong := k.bring(ctx, life, p, false); wrong != nil {
-			k.rests[p] = time.Now().Add(keepAgain)
+			k.tries.failed(p)
 			err = errors.Join(err, wrong)
 			continue
 		}
+		k.tries.done(p)
 		have.Parts = append(have.Parts, p)
 	}
 	for _, p := range have.Parts { // one word each: that another was faster with one does not spoil the rest

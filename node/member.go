@@ -51,6 +51,7 @@ type member struct {
 	till      *till                // nil for a node without a chain
 	lists     *lists
 	guide     *gateway.Neighbours  // who has what
+	records   records              // of the chain, for the guide
 	gateway   *gateway.Gateway     // nil: it serves no content over HTTP
 	pins      *gateway.Pins        // nil: it takes no requests to pin
 	served    *prometheus.Registry // the gateway's figures

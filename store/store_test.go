@@ -264,10 +264,31 @@ func TestAddPathRefuses(t *testing.T) {
 	}
 }
 
+// openToAll is a folder for what another user of this machine is to reach: TMPDIR, unless its path is closed to others, as one's own is on some systems.
+func openToAll(t *testing.T) string {
+	t.Helper()
+	for _, base := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
+		open := true
+		for at := base; open; at = filepath.Dir(at) {
+			info, err := os.Stat(at)
+			open = err == nil && info.Mode().Perm()&1 != 0
+			if at == filepath.Dir(at) {
+				break
+			}
+		}
+		if open || os.Geteuid() != 0 { // who is not root stays who he is
+			return base
+		}
+	}
+	t.Skip("no folder for temporary files is open to all users here: the test needs one, such as /tmp with mode 1777")
+	return ""
+}
+
 // A file that alice may not read is named. Run as root the story is told by a process
 // under another user, since root may read everything.
 func TestAddPathUnreadable(t *testing.T) {
-	dir, err := os.MkdirTemp("", "store-unreadable-")
+	base := openToAll(t)
+	dir, err := os.MkdirTemp(base, "store-unreadable-")
 	must(t, err)
 	defer os.RemoveAll(dir)
 	must(t, os.Chmod(dir, 0o755))
@@ -285,8 +306,12 @@ func TestAddPathUnreadable(t *testing.T) {
 	data, err := os.ReadFile(self)
 	must(t, err)
 	must(t, os.WriteFile(program, data, 0o755))
+	home, err := os.MkdirTemp(base, "store-of-nobody-")
+	must(t, err)
+	defer os.RemoveAll(home)
+	must(t, os.Chmod(home, 0o777)) //nolint:gosec // the other user's temporary files
 	cmd := exec.CommandContext(t.Context(), program)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "STORE_TEST_UNREADABLE="+dir)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "STORE_TEST_UNREADABLE="+dir, "TMPDIR="+home)
 	cmd.SysProcAttr = nobody()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)

@@ -14,6 +14,7 @@ var (
 	ErrPlace     = errorsmod.Register(Name, 9, "others are to keep it")
 	ErrParams    = errorsmod.Register(Name, 10, "parameters are not possible")
 	ErrAuthority = errorsmod.Register(Name, 11, "only a vote may do this")
+	ErrWaits     = errorsmod.Register(Name, 13, "it waits for who kept it: enough others are kept")
 	// ErrRests tells whoever asks for pay to come again: nothing was moved.
 	ErrRests = errorsmod.Register(Name, 12, "payouts rest")
 )

@@ -153,6 +153,14 @@ func pieceOf(d dealv1.Deal, number uint64) proof.Piece {
 // mibOf is how many MiB of a piece begin.
 func mibOf(p proof.Piece) uint64 { return (p.Leaves() + proof.SpanLeaves - 1) / proof.SpanLeaves }
 
+// largest is how many MiB of the largest part of a deal are paid for.
+func largest(d dealv1.Deal) (mib uint64) {
+	for _, p := range d.Pieces {
+		mib = max(mib, mibOf(proof.Piece{Root: [32]byte(p.Root), Size: p.Length}))
+	}
+	return mib
+}
+
 // rates are what a day of each part costs, and of all together, in uhpips.
 func rates(d dealv1.Deal) (each []uint64, all math.Int) {
 	all = math.ZeroInt()

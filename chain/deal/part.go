@@ -9,6 +9,7 @@ import (
 	"cosmossdk.io/math"
 
 	"github.com/hpips/hpips/proto/gen/dealv1"
+	"github.com/hpips/hpips/spec/erasure"
 	"github.com/hpips/hpips/spec/placement"
 	"github.com/hpips/hpips/spec/proof"
 	"github.com/hpips/hpips/spec/sortition"
@@ -23,9 +24,10 @@ type Terms struct {
 // Take gives a part to a node, or says why not. nodes are all that are there, but for those that leave; by rules those of one owner, or of one network, count once:
 //
 //  1. The deal goes on, and has its point.
-//  2. Nobody keeps the part, or who does leaves: then left is who that is, and gives it up.
-//  3. The node keeps no part of the deal, and nobody who does has its owner or its network.
-//  4. On the day on which a part became open it is the node's whose turn it is: of those who may, the first in the deal's order takes the first open part, and so on. From the next day on it is anybody's who may.
+//  2. The part is open: nobody keeps it, or who does leaves; then left is who that is, and gives it up. Or it is the node's own, which it kept until it was away, and which is nobody's since.
+//  3. The node has room for the largest part, keeps none of the deal, and nobody who does has its owner or its network.
+//  4. On the day on which a part became open it is the node's whose turn it is: of those who may, the first in the deal's order takes the first open part, and so on. From the next day on it is anybody's who may, and so it is
+//     at once where lost parts are to be made anew and few are left (spec/erasure).
 func (k Keeper) Take(ctx context.Context, p proof.Part, node sortition.Key, nodes []placement.Node, rules placement.Rules) (terms Terms, left *sortition.Key, err error) {
 	d, err := k.Deal(ctx, p.Deal)
 	if err != nil {
@@ -42,6 +44,8 @@ func (k Keeper) Take(ctx context.Context, p proof.Part, node sortition.Key, node
 	if len(before.Node) > 0 {
 		key := sortition.Key(before.Node)
 		left = &key
+	} else {
+		d.Kept++
 	}
 	each, _ := rates(d)
 	d.Held++
@@ -51,8 +55,8 @@ func (k Keeper) Take(ctx context.Context, p proof.Part, node sortition.Key, node
 		k.deals.Set(ctx, p.Deal, d), k.open.Remove(ctx, key), k.parts.Set(ctx, key, dealv1.Part{Node: node[:], Since: k.Days.Day(ctx)}))
 }
 
-// Still tells whether a node that could take a part may still: nobody else has it, and the deal goes on.
-func (k Keeper) Still(ctx context.Context, p proof.Part) error {
+// Still tells whether a node could take a part: it is open, or was the node's own, and the deal goes on. It costs the same however many nodes there are.
+func (k Keeper) Still(ctx context.Context, p proof.Part, node sortition.Key) error {
 	d, err := k.Deal(ctx, p.Deal)
 	if err != nil {
 		return err
@@ -60,11 +64,28 @@ func (k Keeper) Still(ctx context.Context, p proof.Part) error {
 	if d.Over {
 		return ErrOver.Wrapf("deal %d", p.Deal)
 	}
+	kept, err := k.part(ctx, p)
+	if err != nil {
+		return err
+	}
 	open, err := k.open.Has(ctx, collections.Join(p.Deal, p.Number))
-	if err == nil && !open {
-		err = ErrTaken.Wrapf("part %d of deal %d", p.Number, p.Deal)
+	if err == nil && !open && !own(kept, node) {
+		err = shut(p.Deal, p.Number, kept)
 	}
 	return err
+}
+
+// own tells whether a part that is nobody's was this node's: it may take it up again.
+func own(p dealv1.Part, node sortition.Key) bool {
+	return len(p.Node) == 0 && string(p.Last) == string(node[:])
+}
+
+// shut is why a part is not open.
+func shut(deal, number uint64, p dealv1.Part) error {
+	if len(p.Node) > 0 {
+		return ErrTaken.Wrapf("part %d of deal %d", number, deal)
+	}
+	return ErrWaits.Wrapf("part %d of deal %d", number, deal)
 }
 
 // Open tells whether somebody may take anything, of deals after a number.
@@ -147,8 +168,9 @@ func (k Keeper) view(ctx context.Context, d dealv1.Deal, nodes []placement.Node,
 	}); err != nil {
 		return v, err
 	}
+	rules.Size = largest(d)
 	may := slices.DeleteFunc(slices.Clone(nodes), func(n placement.Node) bool {
-		return slices.ContainsFunc(keepers, func(o placement.Node) bool {
+		return n.Weight == 0 || n.Room < rules.Size || slices.ContainsFunc(keepers, func(o placement.Node) bool {
 			return o.ID == n.ID || rules.PerOwner > 0 && o.Owner == n.Owner || rules.PerNetwork > 0 && o.Network == n.Network
 		})
 	})
@@ -169,15 +191,17 @@ func (v view) may(number uint64, node sortition.Key, today uint64) error {
 	if v.deal.Over || v.deal.Last <= today {
 		return ErrOver.Wrapf("deal %d", v.deal.Number)
 	}
+	if number >= uint64(len(v.parts)) {
+		return ErrDeal.Wrapf("part %d of deal %d", number, v.deal.Number)
+	}
+	p := v.parts[number]
 	turn, free := slices.BinarySearch(v.free, number)
 	switch {
-	case number >= uint64(len(v.parts)):
-		return ErrDeal.Wrapf("part %d of deal %d", number, v.deal.Number)
-	case !free:
-		return ErrTaken.Wrapf("part %d of deal %d", number, v.deal.Number)
+	case !free && !own(p, node):
+		return shut(v.deal.Number, number, p)
 	case !v.all[node]:
-		return ErrPlace.Wrapf("deal %d: this node, or one of its owner or network, keeps a part, or it is not there", v.deal.Number)
-	case v.parts[number].Since < today || len(v.parts[number].Node) > 0:
+		return ErrPlace.Wrapf("deal %d: this node, or one of its owner or network, keeps a part, or it has no room, or it is not there", v.deal.Number)
+	case p.Opened < today || len(p.Node) > 0 || own(p, node) || p.Why != newPart && int(v.deal.Kept) <= scheme(v.deal).Danger():
 		return nil
 	case turn >= len(v.line) || v.line[turn].ID != node:
 		return ErrPlace.Wrapf("part %d of deal %d is another's until tomorrow", number, v.deal.Number)
@@ -212,20 +236,48 @@ func (k Keeper) Left(ctx context.Context, p proof.Part, node sortition.Key, days
 	d.Held--
 	d.Spent += days * each[p.Number]
 	if string(kept.Node) == string(node[:]) { // else another has it already
-		key := collections.Join(p.Deal, p.Number)
-		if err := k.parts.Set(ctx, key, dealv1.Part{Since: k.Days.Day(ctx), Why: why}); err != nil {
+		if d, err = k.lose(ctx, d, p.Number, dealv1.Part{Since: k.Days.Day(ctx), Why: why, Last: node[:]}); err != nil {
 			return err
-		}
-		if !d.Over {
-			if err := k.open.Set(ctx, key); err != nil {
-				return err
-			}
 		}
 	}
 	if d.Over && d.Held == 0 {
 		return k.end(ctx, d)
 	}
 	return k.deals.Set(ctx, p.Deal, d)
+}
+
+// lose writes a part that nobody keeps any more. While as many are kept as there are to be it waits: who kept it may come back. With the first that is too few all are opened that nobody keeps.
+func (k Keeper) lose(ctx context.Context, d dealv1.Deal, number uint64, p dealv1.Part) (dealv1.Deal, error) {
+	d.Kept--
+	key, threshold := collections.Join(d.Number, number), scheme(d).Threshold()
+	if err := errors.Join(k.open.Remove(ctx, key), k.parts.Set(ctx, key, p)); err != nil || d.Over || int(d.Kept) >= threshold {
+		return d, err
+	}
+	lost := map[uint64]dealv1.Part{number: p}
+	numbers := []uint64{number}
+	if int(d.Kept) == threshold-1 {
+		if err := k.parts.Walk(ctx, collections.NewPrefixedPairRange[uint64, uint64](d.Number), func(at part, other dealv1.Part) (bool, error) {
+			if n := at.K2(); n != number && len(other.Node) == 0 && other.Opened == 0 {
+				numbers, lost[n] = append(numbers, n), other
+			}
+			return false, nil
+		}); err != nil {
+			return d, err
+		}
+	}
+	for _, n := range numbers {
+		p, at := lost[n], collections.Join(d.Number, n)
+		p.Opened = max(1, k.Days.Day(ctx))
+		if err := errors.Join(k.parts.Set(ctx, at, p), k.open.Set(ctx, at)); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// scheme is by how many parts an object is back.
+func scheme(d dealv1.Deal) erasure.Scheme {
+	return erasure.Scheme{Need: int(d.Need), Pieces: int(d.Parts)}
 }
 
 // Reward pays a node for what it kept. ErrRests: not now.

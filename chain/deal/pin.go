@@ -50,7 +50,7 @@ func (k Keeper) pin(c context.Context, m *dealv1.MsgPin) (dealv1.Deal, error) {
 	}
 	for n := range uint64(d.Parts) { // 3
 		key := collections.Join(d.Number, n)
-		if err := errors.Join(k.parts.Set(ctx, key, dealv1.Part{Since: today, Why: newPart}), k.open.Set(ctx, key)); err != nil {
+		if err := errors.Join(k.parts.Set(ctx, key, dealv1.Part{Since: today, Opened: max(1, today), Why: newPart}), k.open.Set(ctx, key)); err != nil {
 			return d, err
 		}
 	}

@@ -21,4 +21,5 @@ var (
 	ErrAuthority = errorsmod.Register(Name, 16, "only a vote may do this")
 	ErrFull      = errorsmod.Register(Name, 17, "holder has as many pieces as one may have")
 	ErrLeaves    = errorsmod.Register(Name, 18, "holder leaves and takes nothing more")
+	ErrOffer     = errorsmod.Register(Name, 19, "node offers no room for parts of deals, or has none left")
 )

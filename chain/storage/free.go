@@ -32,12 +32,12 @@ func (k Keeper) CheckFree(c context.Context, msg sdk.Msg) error {
 		if mode == sdk.ExecModeReCheck {
 			return k.still(ctx, m)
 		}
-		return k.hold(ctx, m)
+		return k.hold(ctx.WithValue(glance{}, true), m)
 	case *storagev1.MsgKeep:
 		if mode == sdk.ExecModeReCheck {
 			return k.stillTakes(ctx, m)
 		}
-		return k.take(ctx, m)
+		return k.take(ctx.WithValue(glance{}, true), m)
 	case *storagev1.MsgVouch:
 		return k.vouch(ctx, m)
 	case *storagev1.MsgProve:
@@ -62,7 +62,7 @@ func (k Keeper) shape(msg sdk.Msg) error {
 		}
 		return k.sent(m.Sender, sortition.Key(m.Node))
 	case *storagev1.MsgKeep:
-		if len(m.Node) != len(sortition.Key{}) || len(m.Signature) != ed25519.SignatureSize || len(m.Parts) > proof.MaxHold {
+		if len(m.Node) != len(sortition.Key{}) || len(m.Signature) != ed25519.SignatureSize || len(m.Parts) > proof.MaxHold || m.Offer > 0 && (m.Leaves || len(m.Parts) > 0) {
 			return ErrMalformed
 		}
 		return k.sent(m.Sender, sortition.Key(m.Node))

@@ -28,7 +28,7 @@ func (k Keeper) hold(ctx sdk.Context, m *storagev1.MsgHold) error {
 		return err
 	}
 	if h.Away || h.Joined == 0 { // 2
-		h = storagev1.Holder{Node: h.Node, Proven: h.Proven, Doubted: h.Doubted, Due: h.Due, Joined: max(1, k.Committee.Day(ctx))}
+		h = storagev1.Holder{Node: h.Node, Proven: h.Proven, Doubted: h.Doubted, Due: h.Due, Offer: h.Offer, Offered: h.Offered, Joined: max(1, k.Committee.Day(ctx))}
 		if err := k.keep(ctx, h); err != nil {
 			return err
 		}

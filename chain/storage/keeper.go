@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"cosmossdk.io/collections"
 	"cosmossdk.io/core/address"
@@ -54,10 +55,10 @@ type Kept struct {
 
 // Deals knows the deals that parts belong to.
 type Deals interface {
-	// Take gives a part of a deal to one of the nodes, and tells what it brings for a day, and who kept it until now and gives it up.
+	// Take gives a part of a deal to one of the nodes that has room for it, and tells what it brings for a day, and who kept it until now and gives it up.
 	Take(ctx context.Context, p proof.Part, node sortition.Key, nodes []placement.Node, rules placement.Rules) (piece proof.Piece, rate uint64, left *sortition.Key, err error)
-	// Still tells whether a part is to be had.
-	Still(ctx context.Context, p proof.Part) error
+	// Still tells whether a part is to be had, by this node or any.
+	Still(ctx context.Context, p proof.Part, node sortition.Key) error
 	// Open tells whether there is anything to take, of deals after a number.
 	Open(ctx context.Context, after uint64) (bool, error)
 	// Offers lists parts that a node may take, of deals after a number.
@@ -84,7 +85,7 @@ type Neighbours struct {
 		Limited(ctx context.Context) (owner, network bool, err error)
 	}
 	Registry interface {
-		// Placed gives a node that takes part and has a place.
+		// Placed gives a node that takes part and has a place; what it weighs is reckoned here.
 		Placed(ctx context.Context, node sortition.Key) (placement.Node, bool, error)
 	}
 	Archive interface {
@@ -116,6 +117,8 @@ type Keeper struct {
 	shares  collections.Map[share, uint64]                                    // by deal, part and holder: place in the row, of those too that go at the end of the day
 	served  collections.Map[collections.Pair[[]byte, uint64], uint64]         // by holder and a day on which a part came: days proven by its end
 	asked   collections.Item[storagev1.Asked]
+
+	seen *seen // by the mempool
 }
 
 type share = collections.Triple[uint64, uint64, []byte]
@@ -126,7 +129,7 @@ func shareOf(p proof.Part, node []byte) share { return collections.Join3(p.Deal,
 func NewKeeper(cdc codec.Codec, service store.KVStoreService, addresses address.Codec, n Neighbours, authority string) Keeper {
 	b := collections.NewSchemaBuilder(service)
 	k := Keeper{
-		Neighbours: n, addresses: addresses, authority: authority,
+		Neighbours: n, addresses: addresses, authority: authority, seen: &seen{},
 		params:  collections.NewItem(b, paramsPrefix, "params", codec.CollValue[storagev1.Params](cdc)),
 		holders: collections.NewMap(b, holdersPrefix, "holders", collections.BytesKey, codec.CollValue[storagev1.Holder](cdc)),
 		rows:    collections.NewMap(b, rowsPrefix, "rows", collections.PairKeyCodec(collections.BytesKey, collections.Uint64Key), codec.CollValue[storagev1.Held](cdc)),
@@ -171,20 +174,103 @@ func (k Keeper) holding(ctx context.Context, segment uint64) (keys []sortition.K
 	return keys, err
 }
 
-// present are all that are there and stay, and rules who of them is to keep a segment.
+// standing is a holder that is there and stays, and its place.
+type standing struct {
+	holder storagev1.Holder
+	node   placement.Node
+}
+
+// present are all that are there and stay, by what they offer and prove, and rules who of them is to keep a segment. Who offers nothing for deals weighs as who offers a MiB: everybody keeps the chain's archive.
 func (k Keeper) present(ctx context.Context) (nodes []placement.Node, rules placement.Rules, err error) {
-	var keys []sortition.Key
-	if err := k.holders.Walk(ctx, nil, func(key []byte, h storagev1.Holder) (bool, error) {
+	list, rules, err := k.there(ctx)
+	day := k.Committee.Day(ctx)
+	for _, s := range list {
+		s.node.Weight = max(1, placement.Weight(s.holder.Offer, kept(s.holder, day)))
+		nodes = append(nodes, s.node)
+	}
+	return nodes, rules, err
+}
+
+// bidders are the same, by what they offer for parts of deals: who offers nothing weighs nothing, and counts all the same where it keeps a part and another of its owner wants one.
+func (k Keeper) bidders(ctx context.Context) (nodes []placement.Node, rules placement.Rules, err error) {
+	list, rules, err := k.there(ctx)
+	day := k.Committee.Day(ctx)
+	for _, s := range list {
+		s.node.Weight, s.node.Room = placement.Weight(s.holder.Offer, kept(s.holder, day)), room(s.holder)
+		nodes = append(nodes, s.node)
+	}
+	return nodes, rules, err
+}
+
+// kept is how many MiB of a holder audits stand behind: what it is asked for, while it proves it.
+func kept(h storagev1.Holder, day uint64) uint64 {
+	if h.Proven == 0 || h.Missed > 0 {
+		return 0
+	}
+	return mibOf(length(h, day))
+}
+
+// room is how many MiB of its offer a holder has left.
+func room(h storagev1.Holder) uint64 { return placement.Room(h.Offer, mibOf(h.Leaves-h.Archived)) }
+
+// there lists all that are there and stay.
+func (k Keeper) there(ctx context.Context) (list []standing, rules placement.Rules, err error) {
+	if rules, err = k.rules(ctx); err != nil {
+		return nil, rules, err
+	}
+	if ctx.Value(glance{}) == nil {
+		list, err = k.read(ctx)
+		return list, rules, err
+	}
+	k.seen.Lock()
+	defer k.seen.Unlock()
+	if height := sdk.UnwrapSDKContext(ctx).BlockHeight(); k.seen.height != height || k.seen.list == nil {
+		if k.seen.list, err = k.read(ctx); err != nil {
+			return nil, rules, err
+		}
+		k.seen.height = height
+	}
+	return k.seen.list, rules, nil
+}
+
+// glance marks the context of a word on its way into the mempool: nothing is decided there, so who is there is read once for a block, and words that are no good cost no more than that.
+type glance struct{}
+
+// seen is who was there when a block was made.
+type seen struct {
+	sync.Mutex
+	height int64
+	list   []standing
+}
+
+func (k Keeper) read(ctx context.Context) (list []standing, err error) {
+	var holders []storagev1.Holder
+	if err := k.holders.Walk(ctx, nil, func(_ []byte, h storagev1.Holder) (bool, error) {
 		if !h.Away && h.Leaving == 0 {
-			keys = append(keys, sortition.Key(key))
+			holders = append(holders, h)
 		}
 		return false, nil
 	}); err != nil {
-		return nil, rules, err
+		return nil, err
 	}
-	if nodes, err = k.placed(ctx, keys); err != nil {
-		return nil, rules, err
+	for _, h := range holders {
+		key := sortition.Key(h.Node)
+		n, ok, err := k.Registry.Placed(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		if n.Network == "" { // it is in one of its own
+			n.Network = key.String()
+		}
+		list = append(list, standing{h, n})
 	}
+	return list, nil
+}
+
+func (k Keeper) rules(ctx context.Context) (rules placement.Rules, err error) {
 	p, err1 := k.Params(ctx)
 	owner, network, err2 := k.Committee.Limited(ctx)
 	rules.Copies = int(p.Copies)
@@ -194,25 +280,7 @@ func (k Keeper) present(ctx context.Context) (nodes []placement.Node, rules plac
 	if network {
 		rules.PerNetwork = 1
 	}
-	return nodes, rules, errors.Join(err1, err2)
-}
-
-// placed are those of some nodes that take part. One whose network is not known is in one of its own.
-func (k Keeper) placed(ctx context.Context, keys []sortition.Key) (nodes []placement.Node, err error) {
-	for _, key := range keys {
-		n, ok, err := k.Registry.Placed(ctx, key)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			continue
-		}
-		if n.Network == "" {
-			n.Network = key.String()
-		}
-		nodes = append(nodes, n)
-	}
-	return nodes, nil
+	return rules, errors.Join(err1, err2)
 }
 
 func tell(ctx context.Context, what string, pairs ...string) {

@@ -83,13 +83,14 @@ func (q queries) Offers(ctx context.Context, r *storagev1.QueryOffersRequest) (*
 			return &storagev1.QueryOffersResponse{}, err
 		}
 	}
-	nodes, rules, err := q.keeper.present(ctx)
+	nodes, rules, err := q.keeper.bidders(ctx)
 	if err != nil {
 		return nil, err
 	}
 	res := &storagev1.QueryOffersResponse{Nodes: uint32(len(nodes))} //nolint:gosec // MaxNodes
-	rules.Copies = len(nodes)
-	eligible, err := first(placement.Point{}, nodes, rules)
+	fit := rules
+	fit.Copies, fit.Size = len(nodes), 1
+	eligible, err := first(placement.Point{}, nodes, fit)
 	if err != nil {
 		return nil, err
 	}

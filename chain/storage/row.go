@@ -190,5 +190,5 @@ func (k Keeper) leave(ctx context.Context, h storagev1.Holder, why string) error
 		return wrap("row", node, err)
 	}
 	tell(ctx, "hpips_away", "node", node.String(), "why", why)
-	return k.keep(ctx, storagev1.Holder{Node: h.Node, Proven: h.Proven, Missed: h.Missed, Doubted: h.Doubted, Due: h.Due, Joined: h.Joined, Away: true})
+	return k.keep(ctx, storagev1.Holder{Node: h.Node, Proven: h.Proven, Missed: h.Missed, Doubted: h.Doubted, Due: h.Due, Joined: h.Joined, Offer: h.Offer, Offered: h.Offered, Away: true})
 }

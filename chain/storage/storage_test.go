@@ -17,7 +17,7 @@ import (
 func town7(t rapid.TB, copies uint32) *town {
 	s := founded(t, copies, "alice", "bob", "carol", "dave", "erin", "frank", "grace")
 	s.tomorrow()
-	for _, n := range s.nodes {
+	for _, n := range s.Nodes {
 		s.must(s.hold(n))
 	}
 	return s
@@ -60,15 +60,15 @@ func TestAHolderIsAskedForWhatItHadBeforeTheDay(t *testing.T) {
 	s := town7(t, 7)
 	s.record(3)
 	s.must(s.hold("alice", 3))
-	if _, _, _, err := s.keeper.task(s.ctx, node("alice").key()); !errors.Is(err, ErrDay) {
+	if _, _, _, err := s.keeper.task(s.ctx, node("alice").Key()); !errors.Is(err, ErrDay) {
 		t.Errorf("asked on the day on which it came: %v", err)
 	}
-	s.day++
+	s.Today++
 	s.blocks(1)
-	if _, _, _, err := s.keeper.task(s.ctx, node("alice").key()); !errors.Is(err, ErrDay) {
+	if _, _, _, err := s.keeper.task(s.ctx, node("alice").Key()); !errors.Is(err, ErrDay) {
 		t.Errorf("asked without a seed: %v", err)
 	}
-	s.epoch++
+	s.Current++
 	s.record(9)
 	s.must(s.hold("alice", 9)) // after the day began, and before its seed
 	s.blocks(3)
@@ -79,7 +79,7 @@ func TestAHolderIsAskedForWhatItHadBeforeTheDay(t *testing.T) {
 	if err := s.prove("alice"); !errors.Is(err, ErrDay) {
 		t.Errorf("twice: %v", err)
 	}
-	if got := s.stored[node("alice").key()]; got != 1 {
+	if got := s.Kept[node("alice").Key()]; got != 1 {
 		t.Errorf("%d MiB counted", got)
 	}
 	s.tomorrow()
@@ -110,7 +110,7 @@ func TestWhoMissesMakesRoom(t *testing.T) {
 	if h := s.holder(line[2]); !h.Away || h.Pieces != 0 {
 		t.Errorf("missed three days: %+v", h)
 	}
-	if h := s.holder(line[0]); h.Missed != 0 || h.Away || h.Proven != s.day-1 {
+	if h := s.holder(line[0]); h.Missed != 0 || h.Away || h.Proven != s.Today-1 {
 		t.Errorf("missed none: %+v", h)
 	}
 	s.must(s.hold(line[3], 5))
@@ -119,13 +119,13 @@ func TestWhoMissesMakesRoom(t *testing.T) {
 	if got := s.holding(5); len(got) != 3 || !slices.Contains(got, line[2]) {
 		t.Errorf("%v hold, of %v", got, line)
 	}
-	s.retired[line[1]] = true
+	s.Retired[line[1]] = true
 	s.tomorrow()
 	if h := s.holder(line[1]); !h.Away || slices.Contains(s.holding(5), line[1]) {
 		t.Errorf("retired: %+v", h)
 	}
-	if s.stored[line[2].key()] != 0 {
-		t.Errorf("who proved nothing is paid for %d MiB", s.stored[line[2].key()])
+	if s.Kept[line[2].Key()] != 0 {
+		t.Errorf("who proved nothing is paid for %d MiB", s.Kept[line[2].Key()])
 	}
 }
 
@@ -141,7 +141,7 @@ func TestWhoIsThereAndKeepsNothingIsAway(t *testing.T) {
 
 func TestAuditorsVouch(t *testing.T) {
 	s := town7(t, 7)
-	s.auditors = []node{"bob", "carol", "dave", "erin", "frank"}
+	s.Auditors = []node{"bob", "carol", "dave", "erin", "frank"}
 	s.record(4)
 	s.must(s.hold("alice", 4))
 	s.tomorrow()
@@ -152,7 +152,7 @@ func TestAuditorsVouch(t *testing.T) {
 	old := s.vouched("alice", "bob", "carol", "dave")
 	old.Day--
 	other := s.vouched("alice", "bob", "carol", "dave")
-	other.Sender = node("bob").sender()
+	other.Sender = node("bob").Sender()
 	for what, row := range map[string]struct {
 		m    *storagev1.MsgVouch
 		want error
@@ -168,7 +168,7 @@ func TestAuditorsVouch(t *testing.T) {
 	if err := s.vouch(good); !errors.Is(err, ErrDay) {
 		t.Errorf("twice: %v", err)
 	}
-	s.auditors = nil
+	s.Auditors = nil
 	s.tomorrow()
 	if err := s.vouch(s.vouched("alice", "bob", "carol", "dave")); !errors.Is(err, ErrWitness) {
 		t.Errorf("where there are no auditors: %v", err)
@@ -178,22 +178,22 @@ func TestAuditorsVouch(t *testing.T) {
 
 func TestADoubtAsksForTheAnswerItself(t *testing.T) {
 	s := town7(t, 7)
-	s.auditors = []node{"bob", "carol", "dave"}
+	s.Auditors = []node{"bob", "carol", "dave"}
 	s.record(4)
 	s.must(s.hold("alice", 4))
-	if _, err := s.keeper.doubt(s.ctx, node("zoe").key()); !errors.Is(err, ErrNode) {
+	if _, err := s.keeper.doubt(s.ctx, node("zoe").Key()); !errors.Is(err, ErrNode) {
 		t.Errorf("nobody: %v", err)
 	}
 	s.tomorrow()
-	day, err := s.keeper.doubt(s.ctx, node("alice").key())
-	if err != nil || day != s.day+1 {
+	day, err := s.keeper.doubt(s.ctx, node("alice").Key())
+	if err != nil || day != s.Today+1 {
 		t.Errorf("day %d, %v", day, err)
 	}
-	if _, err := s.keeper.doubt(s.ctx, node("alice").key()); !errors.Is(err, ErrTwice) {
+	if _, err := s.keeper.doubt(s.ctx, node("alice").Key()); !errors.Is(err, ErrTwice) {
 		t.Errorf("twice: %v", err)
 	}
 	s.tomorrow()
-	if _, err := s.keeper.doubt(s.ctx, node("alice").key()); err != nil { // another doubt does not take the first one back
+	if _, err := s.keeper.doubt(s.ctx, node("alice").Key()); err != nil { // another doubt does not take the first one back
 		t.Error(err)
 	}
 	if err := s.vouch(s.vouched("alice", "bob", "carol", "dave")); !errors.Is(err, ErrDoubted) {
@@ -210,13 +210,13 @@ func TestAWrongAnswerCostsTheBond(t *testing.T) {
 	s.tomorrow()
 	wrong, right := s.answers("alice", true), s.answers("bob", false)
 	if err := s.cached(func(ctx sdk.Context) error {
-		return s.keeper.prove(ctx, &storagev1.MsgProve{Sender: node("alice").sender(), Answer: wrong})
+		return s.keeper.prove(ctx, &storagev1.MsgProve{Sender: node("alice").Sender(), Answer: wrong})
 	}); !errors.Is(err, ErrWrong) {
 		t.Errorf("a wrong answer proves: %v", err)
 	}
 	accuse := func(n node, answer []byte) error {
 		return s.cached(func(ctx sdk.Context) error {
-			return s.keeper.accuse(ctx, &storagev1.MsgAccuse{Sender: n.sender(), Answer: answer})
+			return s.keeper.accuse(ctx, &storagev1.MsgAccuse{Sender: n.Sender(), Answer: answer})
 		})
 	}
 	a, err := proof.ParseAnswer(wrong)
@@ -240,8 +240,8 @@ func TestAWrongAnswerCostsTheBond(t *testing.T) {
 	if err := accuse("alice", wrong); !errors.Is(err, ErrDay) {
 		t.Errorf("twice: %v", err)
 	}
-	if h := s.holder("alice"); !h.Away || h.Pieces != 0 || s.fined[node("alice").key()] != Public().Penalty || len(s.fined) != 1 || !slices.Equal(s.holding(40), []node{"bob"}) {
-		t.Errorf("%+v, fined %v", h, s.fined)
+	if h := s.holder("alice"); !h.Away || h.Pieces != 0 || s.Fined[node("alice").Key()] != Public().Penalty || len(s.Fined) != 1 || !slices.Equal(s.holding(40), []node{"bob"}) {
+		t.Errorf("%+v, fined %v", h, s.Fined)
 	}
 }
 
@@ -263,7 +263,7 @@ func TestRefusedWords(t *testing.T) {
 		"another epoch":           {change(func(m *storagev1.MsgHold) { m.Epoch++ }), ErrEpoch},
 		"another's signature":     {change(func(m *storagev1.MsgHold) { m.Signature = s.says("bob", 1).Signature }), ErrSignature},
 		"other segments":          {change(func(m *storagev1.MsgHold) { m.Segments = []uint64{2} }), ErrSignature},
-		"another's name":          {change(func(m *storagev1.MsgHold) { m.Sender = node("bob").sender() }), ErrSender},
+		"another's name":          {change(func(m *storagev1.MsgHold) { m.Sender = node("bob").Sender() }), ErrSender},
 		"a short key":             {change(func(m *storagev1.MsgHold) { m.Node = m.Node[1:] }), ErrMalformed},
 		"a short signature":       {change(func(m *storagev1.MsgHold) { m.Signature = m.Signature[1:] }), ErrMalformed},
 		"segments that fall":      {change(func(m *storagev1.MsgHold) { m.Segments = []uint64{2, 1} }), ErrMalformed},
@@ -315,7 +315,7 @@ func TestAWordIsGoodOnce(t *testing.T) {
 		t.Errorf("of an epoch that is over: %v", err)
 	}
 	text := s.answers("alice", false)
-	prove := &storagev1.MsgProve{Sender: node("alice").sender(), Answer: text}
+	prove := &storagev1.MsgProve{Sender: node("alice").Sender(), Answer: text}
 	if err := s.keeper.CheckFree(again, prove); err != nil {
 		t.Error(err)
 	}
@@ -328,10 +328,10 @@ func TestAWordIsGoodOnce(t *testing.T) {
 func TestRowsAreWhatWasSaid(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := town7(t, 3)
-		s.auditors = s.nodes[2:]
+		s.Auditors = s.Nodes[2:]
 		last := uint64(0)
 		for range rapid.IntRange(10, 60).Draw(t, "steps") {
-			n := rapid.SampledFrom(s.nodes).Draw(t, "who")
+			n := rapid.SampledFrom(s.Nodes).Draw(t, "who")
 			switch rapid.IntRange(0, 6).Draw(t, "what") {
 			case 0:
 				last++
@@ -341,11 +341,11 @@ func TestRowsAreWhatWasSaid(t *testing.T) {
 					_ = s.hold(n, rapid.Uint64Range(1, last).Draw(t, "segment"))
 				}
 			case 4:
-				if _, _, _, err := s.keeper.task(s.ctx, n.key()); err == nil {
+				if _, _, _, err := s.keeper.task(s.ctx, n.Key()); err == nil {
 					_ = s.prove(n)
 				}
 			case 5:
-				s.retired[n] = !s.retired[n]
+				s.Retired[n] = !s.Retired[n]
 			case 6:
 				s.sound(last)
 				s.tomorrow()
@@ -358,17 +358,17 @@ func TestRowsAreWhatWasSaid(t *testing.T) {
 // sound compares the state with itself.
 func (s *town) sound(last uint64) {
 	s.t.Helper()
-	for _, n := range s.nodes {
+	for _, n := range s.Nodes {
 		h := s.holder(n)
-		key := n.key()
+		key := n.Key()
 		var pieces []proof.Piece
 		err := s.keeper.rows.Walk(s.ctx, collections.NewPrefixedPairRange[[]byte, uint64](key[:]), func(at collections.Pair[[]byte, uint64], p storagev1.Held) (bool, error) {
 			if at.K2() != uint64(len(pieces)) {
 				s.t.Fatalf("%s: place %d after %d pieces", n, at.K2(), len(pieces))
 			}
-			if p.Day < s.day { // what came today is not asked for
+			if p.Day < s.Today { // what came today is not asked for
 				pieces = append(pieces, pieceOf(p))
-			} else if length(h, s.day) == h.Leaves {
+			} else if length(h, s.Today) == h.Leaves {
 				s.t.Fatalf("%s is asked today for what came today: %+v", n, h)
 			} else {
 				pieces = append(pieces, proof.Piece{})
@@ -384,8 +384,8 @@ func (s *town) sound(last uint64) {
 		}
 		row, err := proof.NewPieces(pieces)
 		s.must(err)
-		if h.Pieces > 0 && h.Since <= s.day && row.Leaves() != length(h, s.day) {
-			s.t.Fatalf("%s: %d leaves are asked for, it had %d: %+v", n, length(h, s.day), row.Leaves(), h)
+		if h.Pieces > 0 && h.Since <= s.Today && row.Leaves() != length(h, s.Today) {
+			s.t.Fatalf("%s: %d leaves are asked for, it had %d: %+v", n, length(h, s.Today), row.Leaves(), h)
 		}
 		if _, _, c, err := s.keeper.task(s.ctx, key); err == nil {
 			_, leaves, _ := s.asked(n)
@@ -398,7 +398,7 @@ func (s *town) sound(last uint64) {
 	}
 	for number := uint64(1); number <= last; number++ {
 		holding := s.holding(number)
-		active := slices.DeleteFunc(slices.Clone(holding), func(n node) bool { return s.retired[n] })
+		active := slices.DeleteFunc(slices.Clone(holding), func(n node) bool { return s.Retired[n] })
 		if len(active) > 3 {
 			s.t.Fatalf("segment %d: %v hold it", number, holding)
 		}

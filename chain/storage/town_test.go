@@ -3,10 +3,7 @@ package storage
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"time"
 
@@ -14,94 +11,34 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cosmos/cosmos-sdk/codec"
-	"github.com/cosmos/cosmos-sdk/codec/address"
 	"github.com/cosmos/cosmos-sdk/codec/types"
 	"github.com/cosmos/cosmos-sdk/runtime"
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
 	"github.com/cosmos/cosmos-sdk/testutil"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
+	"github.com/hpips/hpips/chain/chaintest/keeptest"
 	"github.com/hpips/hpips/proto/gen/storagev1"
 	"github.com/hpips/hpips/spec/placement"
 	"github.com/hpips/hpips/spec/proof"
 	"github.com/hpips/hpips/spec/sortition"
 )
 
-const chainID = "hpips-test-1"
-
-var bech32 = address.NewBech32Codec("hpips")
-
-// node is somebody's, by the name of its owner.
-type node string
-
-func (n node) secret() ed25519.PrivateKey {
-	seed := sha256.Sum256([]byte(string(n) + "'s node"))
-	return ed25519.NewKeyFromSeed(seed[:])
-}
-
-func (n node) key() sortition.Key { return sortition.Key(n.secret().Public().(ed25519.PublicKey)) }
-
-func (n node) sender() string {
-	key := n.key()
-	sum := sha256.Sum256(key[:])
-	text, err := bech32.BytesToString(sum[:20])
-	if err != nil {
-		panic(err)
-	}
-	return text
-}
+type node = keeptest.Node
 
 // town is a chain of some nodes, and what they keep. Each segment's file is made of its number.
 type town struct {
+	keeptest.World
+
 	t        rapid.TB
 	ctx      sdk.Context
 	keeper   Keeper
-	nodes    []node
-	retired  map[node]bool
 	segments map[uint64]Segment
-	day      uint64
-	epoch    uint64
-	auditors []node
-	stored   map[sortition.Key]uint64
-	fined    map[sortition.Key]uint64
-}
-
-func (s *town) Day(context.Context) uint64         { return s.day }
-func (s *town) EpochNumber(context.Context) uint64 { return s.epoch }
-
-func (s *town) Slot(context.Context) (uint64, error) { return s.day, nil }
-
-func (s *town) Limited(context.Context) (owner, network bool, err error) { return true, false, nil }
-
-func (s *town) Observers(context.Context, sortition.Key, uint64) (keys []sortition.Key, needed uint32, err error) {
-	for _, n := range s.auditors {
-		keys = append(keys, n.key())
-	}
-	return keys, sortition.Needed(5, 3, uint32(len(keys))), nil
-}
-
-func (s *town) Placed(_ context.Context, key sortition.Key) (placement.Node, bool, error) {
-	for _, n := range s.nodes {
-		if n.key() == key && !s.retired[n] {
-			return placement.Node{ID: key, Point: placement.NodePoint([32]byte{1}, key), Owner: string(n), Weight: 1}, true, nil
-		}
-	}
-	return placement.Node{}, false, nil
 }
 
 func (s *town) Segment(_ context.Context, number uint64) (Segment, bool, error) {
 	g, ok := s.segments[number]
 	return g, ok, nil
-}
-
-func (s *town) Stored(_ context.Context, key sortition.Key, mib uint64) error {
-	s.stored[key] += mib
-	return nil
-}
-
-func (s *town) Fine(_ context.Context, key sortition.Key, amount uint64) error {
-	s.fined[key] += amount
-	return nil
 }
 
 // noDeals is chain/deal where nobody ever made one; both together are tried by test/deals.
@@ -113,9 +50,9 @@ func (noDeals) Over(context.Context, uint64) ([]Kept, bool, error) { return nil,
 
 func founded(t rapid.TB, copies uint32, nodes ...node) *town {
 	key := storetypes.NewKVStoreKey(Name)
-	s := &town{t: t, nodes: nodes, ctx: testutil.DefaultContext(key, storetypes.NewTransientStoreKey("t")), day: 10, retired: map[node]bool{}, segments: map[uint64]Segment{}, stored: map[sortition.Key]uint64{}, fined: map[sortition.Key]uint64{}}
-	s.ctx = s.ctx.WithChainID(chainID).WithBlockHeight(100).WithBlockTime(time.Unix(1_800_000_000, 0).UTC())
-	s.keeper = NewKeeper(codec.NewProtoCodec(types.NewInterfaceRegistry()), runtime.NewKVStoreService(key), bech32, Neighbours{Committee: s, Registry: s, Archive: s, Duty: s, Deals: noDeals{}, Bond: s}, "the vote")
+	s := &town{t: t, World: keeptest.New(nodes...), ctx: testutil.DefaultContext(key, storetypes.NewTransientStoreKey("t")), segments: map[uint64]Segment{}}
+	s.ctx = s.ctx.WithChainID(keeptest.ChainID).WithBlockHeight(100).WithBlockTime(time.Unix(1_800_000_000, 0).UTC())
+	s.keeper = NewKeeper(codec.NewProtoCodec(types.NewInterfaceRegistry()), runtime.NewKVStoreService(key), keeptest.Bech32, Neighbours{Committee: s, Registry: s, Archive: s, Duty: s, Deals: noDeals{}, Bond: s}, "the vote")
 	p := Public()
 	p.Copies = copies
 	text, err := Genesis(p)
@@ -146,25 +83,15 @@ func (s *town) blocks(n int) {
 // tomorrow begins a day, and makes as many blocks as it takes to ask.
 func (s *town) tomorrow() {
 	s.t.Helper()
-	s.day++
-	s.epoch++
+	s.Today++
+	s.Current++
 	s.blocks(4)
-}
-
-// file is the bytes of a segment.
-func file(number uint64) []byte {
-	var b bytes.Buffer
-	for i := 0; b.Len() < int(number)*700; i++ {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%d %d", number, i))
-		b.Write(sum[:])
-	}
-	return b.Bytes()
 }
 
 // record puts a segment on the archive's list.
 func (s *town) record(number uint64) {
 	var b proof.Builder
-	if _, err := b.Write(file(number)); err != nil {
+	if _, err := b.Write(keeptest.File(number)); err != nil {
 		s.t.Fatal(err)
 	}
 	piece := b.Piece()
@@ -173,48 +100,44 @@ func (s *town) record(number uint64) {
 
 // line are all nodes in the order in which they are to keep a segment.
 func (s *town) line(number uint64) (line []node) {
-	nodes, err := s.keeper.placed(s.ctx, s.keys())
-	s.must(err)
+	var nodes []placement.Node
+	for _, key := range s.keys() {
+		if n, ok, _ := s.Placed(s.ctx, key); ok {
+			nodes = append(nodes, n)
+		}
+	}
 	list, err := placement.Holders(s.segments[number].Point, nodes, placement.Rules{Copies: len(nodes)})
 	s.must(err)
 	for _, p := range list {
-		i := slices.IndexFunc(s.nodes, func(n node) bool { return n.key() == sortition.Key(p.ID) })
-		line = append(line, s.nodes[i])
+		i := slices.IndexFunc(s.Nodes, func(n node) bool { return n.Key() == sortition.Key(p.ID) })
+		line = append(line, s.Nodes[i])
 	}
 	return line
 }
 
 func (s *town) keys() (keys []sortition.Key) {
-	for _, n := range s.nodes {
-		keys = append(keys, n.key())
+	for _, n := range s.Nodes {
+		keys = append(keys, n.Key())
 	}
 	return keys
 }
 
 // says is a node's word about segments.
 func (s *town) says(n node, segments ...uint64) *storagev1.MsgHold {
-	key := n.key()
-	signature, err := proof.Hold{Epoch: s.epoch, Segments: segments}.Sign(chainID, n.secret())
+	key := n.Key()
+	signature, err := proof.Hold{Epoch: s.Current, Segments: segments}.Sign(keeptest.ChainID, n.Secret())
 	s.must(err)
-	return &storagev1.MsgHold{Sender: n.sender(), Node: key[:], Epoch: s.epoch, Segments: segments, Signature: signature}
+	return &storagev1.MsgHold{Sender: n.Sender(), Node: key[:], Epoch: s.Current, Segments: segments, Signature: signature}
 }
 
-// cached runs something as a transaction does: what it wrote is lost with an error.
-func (s *town) cached(do func(ctx sdk.Context) error) error {
-	ctx, write := s.ctx.CacheContext()
-	err := do(ctx)
-	if err == nil {
-		write()
-	}
-	return err
-}
+func (s *town) cached(do func(ctx sdk.Context) error) error { return keeptest.Cached(s.ctx, do) }
 
 func (s *town) hold(n node, segments ...uint64) error {
 	return s.cached(func(ctx sdk.Context) error { return s.keeper.hold(ctx, s.says(n, segments...)) })
 }
 
 func (s *town) holder(n node) storagev1.Holder {
-	h, _, err := s.keeper.Holder(s.ctx, n.key())
+	h, _, err := s.keeper.Holder(s.ctx, n.Key())
 	s.must(err)
 	return h
 }
@@ -223,8 +146,8 @@ func (s *town) holder(n node) storagev1.Holder {
 func (s *town) holding(number uint64) (names []node) {
 	keys, err := s.keeper.holding(s.ctx, number)
 	s.must(err)
-	for _, n := range s.nodes {
-		if slices.Contains(keys, n.key()) {
+	for _, n := range s.Nodes {
+		if slices.Contains(keys, n.Key()) {
 			names = append(names, n)
 		}
 	}
@@ -233,7 +156,7 @@ func (s *town) holding(number uint64) (names []node) {
 
 // asked is what a node is asked today.
 func (s *town) asked(n node) (proof.Challenge, []proof.Leaf, []uint64) {
-	h, _, c, err := s.keeper.task(s.ctx, n.key())
+	h, _, c, err := s.keeper.task(s.ctx, n.Key())
 	s.must(err)
 	leaves, of, err := s.keeper.leaves(s.ctx, h, c)
 	s.must(err)
@@ -247,9 +170,9 @@ func (s *town) asked(n node) (proof.Challenge, []proof.Leaf, []uint64) {
 // answers is what a node shows today; spoiled, one leaf is another.
 func (s *town) answers(n node, spoiled bool) []byte {
 	c, leaves, segments := s.asked(n)
-	a := proof.Answer{Chain: chainID, Day: c.Day}
+	a := proof.Answer{Chain: keeptest.ChainID, Day: c.Day}
 	for i, l := range leaves {
-		b := file(segments[i])
+		b := keeptest.File(segments[i])
 		o := proof.NewOutliner()
 		_, err := o.Write(b)
 		s.must(err)
@@ -260,7 +183,7 @@ func (s *town) answers(n node, spoiled bool) []byte {
 		}
 		a.Proofs = append(a.Proofs, p)
 	}
-	a, err := a.Sign(n.secret())
+	a, err := a.Sign(n.Secret())
 	s.must(err)
 	text, err := a.Bytes()
 	s.must(err)
@@ -270,19 +193,19 @@ func (s *town) answers(n node, spoiled bool) []byte {
 func (s *town) prove(n node) error {
 	text := s.answers(n, false)
 	return s.cached(func(ctx sdk.Context) error {
-		return s.keeper.prove(ctx, &storagev1.MsgProve{Sender: n.sender(), Answer: text})
+		return s.keeper.prove(ctx, &storagev1.MsgProve{Sender: n.Sender(), Answer: text})
 	})
 }
 
 // vouched is what auditors say of a node.
 func (s *town) vouched(n node, by ...node) *storagev1.MsgVouch {
 	c, _, _ := s.asked(n)
-	key := n.key()
-	m := &storagev1.MsgVouch{Sender: n.sender(), Node: key[:], Day: c.Day}
+	key := n.Key()
+	m := &storagev1.MsgVouch{Sender: n.Sender(), Node: key[:], Day: c.Day}
 	for _, a := range by {
-		signature, err := c.Witness(chainID, a.secret())
+		signature, err := c.Witness(keeptest.ChainID, a.Secret())
 		s.must(err)
-		auditor := a.key()
+		auditor := a.Key()
 		m.Witnesses = append(m.Witnesses, storagev1.Witness{Auditor: auditor[:], Signature: signature})
 	}
 	slices.SortFunc(m.Witnesses, func(a, b storagev1.Witness) int { return bytes.Compare(a.Auditor, b.Auditor) })

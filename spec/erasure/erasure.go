@@ -67,6 +67,26 @@ func (s Scheme) Coded() bool { return s.Need > 1 }
 // Parity is how many pieces are not of the object's own leaves, and how many may be lost.
 func (s Scheme) Parity() int { return s.Pieces - s.Need }
 
+// Threshold is how many pieces are to be kept: when there are fewer, all that nobody keeps are made anew. Until then they wait, since whoever kept them may come back, and each that is made costs as many bytes as the object
+// has. Of copies it is all: one more is read for one that is lost. Of a code it is k and a margin of ⌊√(29k ÷ 4)⌋, 32 of RS(20,60) and 18 of RS(10,30): what is lost by chance grows with the root of how many there are.
+func (s Scheme) Threshold() int {
+	if !s.Coded() {
+		return s.Pieces
+	}
+	return min(s.Need+s.margin(), s.Pieces)
+}
+
+// Danger is how many pieces are near too few: with no more than these nobody waits for his turn. It is k and half the margin, 26 of RS(20,60) and 14 of RS(10,30), and two copies.
+func (s Scheme) Danger() int { return s.Need + s.margin()/2 }
+
+// margin is ⌊√(29k ÷ 4)⌋.
+func (s Scheme) margin() (m int) {
+	for 4*(m+1)*(m+1) <= 29*s.Need {
+		m++
+	}
+	return m
+}
+
 // String is what people read: "6 copies", "RS(20,60)".
 func (s Scheme) String() string {
 	switch {

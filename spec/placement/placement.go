@@ -47,22 +47,24 @@ type Node struct {
 	ID             [32]byte // its node key
 	Point          Point
 	Owner, Network string
-	Weight         uint64 // its share of all pieces, as what it offers (in GiB, say); 0: it takes none. MaxWeight at most
+	Weight         uint64 // its share of all pieces, as Weight reckons it of what it offers; 0: it takes none. MaxWeight at most
+	Room           uint64 // MiB that it may still take; counts where rules have a size
 }
 
-// Rules say how many holders there are. An owner or a network has any number of them where its limit is 0.
+// Rules say how many holders there are. An owner or a network has any number of them where its limit is 0. A node without room for the size is passed over.
 type Rules struct {
 	Copies, PerOwner, PerNetwork int
+	Size                         uint64 // MiB of the piece; 0: any node has room
 }
 
 // Archive are the rules of the chain's archive: 51 copies, one for an owner and one for a network.
-func Archive() Rules { return Rules{Copies, 1, 1} }
+func Archive() Rules { return Rules{Copies: Copies, PerOwner: 1, PerNetwork: 1} }
 
-// Holders gives who holds a piece, the best placed first: the first nodes of its order whose owner and network stay within their limits. They are fewer than the
+// Holders gives who holds a piece, the best placed first: the first nodes of its order that have room, and whose owner and network stay within their limits. They are fewer than the
 // rules ask for where there are not as many. The order in which nodes come in does not matter; nodes is not changed. A node that comes twice counts once. It refuses what is beyond
 // the limits.
 func Holders(piece Point, nodes []Node, r Rules) ([]Node, error) {
-	q, err := line(piece, nodes)
+	q, err := line(piece, nodes, r.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +83,8 @@ func Holders(piece Point, nodes []Node, r Rules) ([]Node, error) {
 	return holders, nil
 }
 
-// line queues every node that weighs something.
-func line(piece Point, nodes []Node) (*queue, error) {
+// line queues every node that weighs something and has room.
+func line(piece Point, nodes []Node, size uint64) (*queue, error) {
 	if len(nodes) > MaxNodes {
 		return nil, fmt.Errorf("placement: %d nodes, at most %d", len(nodes), MaxNodes)
 	}
@@ -92,7 +94,7 @@ func line(piece Point, nodes []Node) (*queue, error) {
 		if n.Weight > MaxWeight {
 			return nil, fmt.Errorf("placement: a weight of %d, at most %d", n.Weight, int64(MaxWeight))
 		}
-		if n.Weight > 0 {
+		if n.Weight > 0 && n.Room >= size {
 			q.list = append(q.list, candidate{far(piece, n.Point), n.Weight, i})
 		}
 	}

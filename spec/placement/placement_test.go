@@ -20,7 +20,7 @@ func nodes(n int, weight func(i int) uint64) []Node {
 	list := make([]Node, n)
 	for i := range list {
 		name := fmt.Sprintf("node %d", i)
-		list[i] = Node{digest(name), NodePoint(digest("seed"), digest(name)), name, name, weight(i)}
+		list[i] = Node{digest(name), NodePoint(digest("seed"), digest(name)), name, name, weight(i), weight(i)}
 	}
 	return list
 }
@@ -82,7 +82,7 @@ func TestHoldersAreTheNearest(t *testing.T) {
 			list[i].Owner = fmt.Sprint(rapid.IntRange(0, 40).Draw(t, "owner"))
 			list[i].Network = fmt.Sprint(rapid.IntRange(0, 40).Draw(t, "network"))
 		}
-		r := Rules{rapid.IntRange(0, 60).Draw(t, "copies"), rapid.IntRange(0, 3).Draw(t, "per owner"), rapid.IntRange(0, 3).Draw(t, "per network")}
+		r := Rules{rapid.IntRange(0, 60).Draw(t, "copies"), rapid.IntRange(0, 3).Draw(t, "per owner"), rapid.IntRange(0, 3).Draw(t, "per network"), rapid.Uint64Range(0, 4).Draw(t, "size")}
 		p := piece(rapid.Int().Draw(t, "piece"))
 		got, err := Holders(p, list, r)
 		if err != nil {
@@ -94,7 +94,7 @@ func TestHoldersAreTheNearest(t *testing.T) {
 		var want [][32]byte
 		owners, networks := map[string]int{}, map[string]int{}
 		for _, n := range sorted {
-			if n.Weight > 0 && len(want) < r.Copies && (r.PerOwner == 0 || owners[n.Owner] < r.PerOwner) && (r.PerNetwork == 0 || networks[n.Network] < r.PerNetwork) {
+			if n.Weight > 0 && n.Room >= r.Size && len(want) < r.Copies && (r.PerOwner == 0 || owners[n.Owner] < r.PerOwner) && (r.PerNetwork == 0 || networks[n.Network] < r.PerNetwork) {
 				owners[n.Owner]++
 				networks[n.Network]++
 				want = append(want, n.ID)
@@ -189,27 +189,80 @@ func TestLittleMovesInGroups(t *testing.T) {
 	}
 }
 
-// Over many pieces each node holds its weight's share: first places exactly, as a draw does (Pearson's chi-square).
-func TestSharesFitWeights(t *testing.T) {
-	weight := func(i int) uint64 { return uint64(1 + i%4*3) } // 1, 4, 7, 10
-	list := nodes(40, weight)
-	const pieces = 40_000
-	first, sum := map[[32]byte]int{}, 0.0
-	for i := range list {
-		sum += float64(weight(i))
-	}
+// drawn counts who is first for so many pieces.
+func drawn(t *testing.T, list []Node, pieces int) []int {
+	t.Helper()
+	first := map[[32]byte]int{}
 	for i := range pieces {
-		first[holders(t, piece(i), list, Rules{Copies: 1})[0].ID]++
+		first[holders(t, piece(i), list, Rules{Copies: 1, Size: 1})[0].ID]++
 	}
-	x := 0.0
+	counts := make([]int, len(list))
 	for i, n := range list {
-		want := pieces * float64(weight(i)) / sum
-		x += (float64(first[n.ID]) - want) * (float64(first[n.ID]) - want) / want
+		counts[i] = first[n.ID]
 	}
-	t.Logf("chi-square %.1f of 39 degrees", x)
-	if x > 72.05 { // p = 0.001
+	return counts
+}
+
+// square is Pearson's chi-square of counts against shares in proportion to what is offered.
+func square(counts []int, offered func(i int) uint64) (x float64) {
+	all, sum := 0, 0.0
+	for i, n := range counts {
+		all, sum = all+n, sum+float64(offered(i))
+	}
+	for i, n := range counts {
+		want := float64(all) * float64(offered(i)) / sum
+		x += (float64(n) - want) * (float64(n) - want) / want
+	}
+	return x
+}
+
+// Over many pieces each node holds the share of what it offers: first places exactly, as a draw does. Equal weights, for the same offers, do not pass.
+func TestSharesFitOffers(t *testing.T) {
+	const most = 72.05 // of 39 degrees: p = 0.001
+	offer := func(i int) uint64 { return uint64(1+i%4*3) << 10 }
+	weigh := func(i int) uint64 { return Weight(offer(i), 0) }
+	x := square(drawn(t, nodes(40, weigh), 40_000), offer)
+	t.Logf("chi-square %.1f", x)
+	if x > most {
 		t.Errorf("chi-square %.1f of 39 degrees", x)
 	}
+	if x := square(drawn(t, nodes(40, one), 10_000), offer); x < most {
+		t.Errorf("equal weights pass: chi-square %.1f", x)
+	}
+}
+
+// What nobody can check buys little: mallory, who proved nothing and offers the most that can be written, is drawn as often as bob, who offers 64 GiB; and once both prove what they keep, as who offers 1 TiB.
+func TestAnOfferBeyondWhatIsProvenBuysNothing(t *testing.T) {
+	for what, row := range map[string]struct{ honest, kept uint64 }{"nothing is proven": {Newcomer, 0}, "a TiB is proven": {Most, Most}} {
+		offer := func(i int) uint64 {
+			if i == 0 {
+				return math.MaxUint64
+			}
+			return row.honest
+		}
+		weigh := func(i int) uint64 { return Weight(offer(i), row.kept) }
+		alike := func(int) uint64 { return 1 }
+		if x := square(drawn(t, nodes(10, weigh), 10_000), alike); x > 27.88 { // of 9 degrees: p = 0.001
+			t.Errorf("%s: chi-square %.1f against equal shares", what, x)
+		}
+		believed := nodes(10, func(i int) uint64 { return min(offer(i), MaxWeight) })
+		if got := drawn(t, believed, 1000)[0]; got < 990 {
+			t.Errorf("%s: who is believed gets %d of 1000 pieces", what, got)
+		}
+	}
+}
+
+func TestAWeightGrowsWithWhatIsProven(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		offered, kept := rapid.Uint64().Draw(t, "offered"), rapid.Uint64().Draw(t, "kept")
+		w := Weight(offered, kept)
+		if w > offered || w > Most || w > 0 != (offered > 0) || Weight(offered, kept+min(1, math.MaxUint64-kept)) < w || kept < offered && w < min(kept, Most) {
+			t.Fatalf("%d MiB offered and %d kept weigh %d", offered, kept, w)
+		}
+		if r := Room(offered, kept); r > offered || r > 0 && r+kept != offered {
+			t.Fatalf("of %d MiB, %d taken, %d are left", offered, kept, r)
+		}
+	})
 }
 
 // bob, who cuts his disk into ten nodes, holds what he would with one: no more, in one place or in 51.
@@ -218,7 +271,7 @@ func TestNobodyGainsByManyNames(t *testing.T) {
 	cut := slices.Clone(whole[1:])
 	for i := range 10 {
 		name := fmt.Sprintf("bob %d", i)
-		cut = append(cut, Node{digest(name), NodePoint(digest("seed"), digest(name)), whole[0].Owner, name, 10})
+		cut = append(cut, Node{digest(name), NodePoint(digest("seed"), digest(name)), whole[0].Owner, name, 10, 10})
 	}
 	held := func(list []Node, r Rules) (n int) {
 		for i := range 4000 {
@@ -263,7 +316,7 @@ func FuzzHolders(f *testing.F) {
 			list = append(list, Node{ID: digest(fmt.Sprint(i)), Point: digest(string(b[:10])), Owner: string(b[8:9]), Network: string(b[9:10]), Weight: w})
 			weighty += int(min(w, 1))
 		}
-		r := Rules{int(copies), int(perOwner), int(perNetwork)}
+		r := Rules{Copies: int(copies), PerOwner: int(perOwner), PerNetwork: int(perNetwork)}
 		got, err := Holders(digest("piece"), list, r)
 		if err != nil {
 			t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 // TestVectors holds what this package computes against testdata, so that another implementation can check itself.
 func TestVectors(t *testing.T) {
-	spectest.Vectors(t, map[string]func(*testing.T) any{"logarithms": logVectors, "distances": farVectors, "holders": holderVectors, "parents": parentVectors})
+	spectest.Vectors(t, map[string]func(*testing.T) any{"logarithms": logVectors, "distances": farVectors, "holders": holderVectors, "parents": parentVectors, "weights": weightVectors})
 }
 
 func logVectors(*testing.T) any {
@@ -51,6 +51,7 @@ func holderVectors(t *testing.T) any {
 		Owner   string          `json:"owner"`
 		Network string          `json:"network"`
 		Weight  uint64          `json:"weight"`
+		Room    uint64          `json:"room"`
 	}
 	type drawn struct {
 		Piece   spectest.Octets `json:"point"`
@@ -65,10 +66,10 @@ func holderVectors(t *testing.T) any {
 	for i := range list {
 		list[i].Owner, list[i].Network = fmt.Sprintf("owner %d", i/2), fmt.Sprintf("network %d", i%9)
 		n := list[i]
-		all.Nodes = append(all.Nodes, node{n.ID[:], n.Point[:], n.Owner, n.Network, n.Weight})
+		all.Nodes = append(all.Nodes, node{n.ID[:], n.Point[:], n.Owner, n.Network, n.Weight, n.Room})
 	}
 	for i := range 4 {
-		for _, r := range []Rules{Archive(), {3, 1, 1}, {51, 0, 0}, {51, 2, 0}} {
+		for _, r := range []Rules{Archive(), {3, 1, 1, 0}, {51, 0, 0, 0}, {51, 2, 0, 0}, {51, 0, 0, 250}} {
 			p := piece(i)
 			d := drawn{p[:], r, []int{}}
 			for _, h := range holders(t, p, list, r) {
@@ -90,6 +91,22 @@ func parentVectors(*testing.T) any {
 	for fan := MinFan; fan <= MaxFan; fan++ {
 		for i := range 14 {
 			all = append(all, vector{fan, i, slices.Collect(Parents(i, fan))})
+		}
+	}
+	return all
+}
+
+func weightVectors(*testing.T) any {
+	type vector struct {
+		Offered uint64 `json:"offered,string"` // MiB
+		Kept    uint64 `json:"kept,string"`
+		Weight  uint64 `json:"weight,string"`
+		Room    uint64 `json:"room,string"` // where as much is taken as is kept
+	}
+	var all []vector
+	for _, offered := range []uint64{0, 1, 20 << 10, 64 << 10, 64<<10 + 1, 500 << 10, 1 << 20, 4 << 20, math.MaxUint64} {
+		for _, kept := range []uint64{0, 1, 100 << 10, 1 << 20, math.MaxUint64} {
+			all = append(all, vector{offered, kept, Weight(offered, kept), Room(offered, kept)})
 		}
 	}
 	return all

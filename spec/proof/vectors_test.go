@@ -139,6 +139,7 @@ func wordVectors(t *testing.T) any {
 		Chain     string          `json:"chain"`
 		Epoch     uint64          `json:"epoch"`
 		Leaves    bool            `json:"leaves"`
+		Offer     uint64          `json:"offer"` // MiB
 		Parts     [][2]uint64     `json:"parts"` // deal, number
 		Signature spectest.Octets `json:"signature"`
 	}
@@ -161,7 +162,7 @@ func wordVectors(t *testing.T) any {
 		}
 		all.Hold = append(all.Hold, held{"hpips-1", 7, segments, signature})
 	}
-	for _, k := range []Keep{{Epoch: 7, Leaves: true}, {Epoch: 7, Parts: []Part{{1, 0}}}, {8, true, []Part{{3, 2}, {3, 59}, {1 << 40, 0}}}} {
+	for _, k := range []Keep{{Epoch: 7, Leaves: true}, {Epoch: 7, Parts: []Part{{1, 0}}}, {8, true, 0, []Part{{3, 2}, {3, 59}, {1 << 40, 0}}}, {Epoch: 9, Offer: 20 << 10}} {
 		signature, err := k.Sign("hpips-1", secretOf("bob"))
 		if err != nil {
 			t.Fatal(err)
@@ -170,7 +171,7 @@ func wordVectors(t *testing.T) any {
 		for _, p := range k.Parts {
 			parts = append(parts, [2]uint64{p.Deal, p.Number})
 		}
-		all.Keep = append(all.Keep, kept{"hpips-1", k.Epoch, k.Leaves, parts, signature})
+		all.Keep = append(all.Keep, kept{"hpips-1", k.Epoch, k.Leaves, k.Offer, parts, signature})
 	}
 	c := Challenge{sha256.Sum256([]byte("seed")), sha256.Sum256([]byte("alice")), 12}
 	signature, err := c.Witness("hpips-1", secretOf("bob"))

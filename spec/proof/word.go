@@ -65,24 +65,28 @@ func (p Part) Compare(q Part) int {
 	return cmp.Or(cmp.Compare(p.Deal, q.Deal), cmp.Compare(p.Number, q.Number))
 }
 
-// Keep is what a node says in an epoch about deals: that it has these parts, and whether it leaves: it takes nothing more, and keeps what it has until others do.
+// Keep is what a node says in an epoch about deals: that it has these parts; or, without parts, how much it offers for them, and whether it leaves: it takes nothing more, and keeps what it has until others do.
 type Keep struct {
 	Epoch  uint64
 	Leaves bool
+	Offer  uint64 // MiB, with those that it has; 0 with parts, and of who leaves
 	Parts  []Part // rising, MaxHold at most
 }
 
-// signed is the prefix, then chain, node, epoch, 1 if it leaves or else 0, how many parts there are, and of each deal and number.
+// signed is the prefix, then chain, node, epoch, 1 if it leaves or else 0, MiB offered, how many parts there are, and of each deal and number.
 func (k Keep) signed(chain string, node [32]byte) ([]byte, error) {
 	if len(chain) < 1 || len(chain) > MaxChainID || len(k.Parts) > MaxHold {
 		return nil, fmt.Errorf("proof: %w: %d parts on a chain named with %d bytes", ErrHold, len(k.Parts), len(chain))
+	}
+	if k.Offer > 0 && (k.Leaves || len(k.Parts) > 0) {
+		return nil, fmt.Errorf("proof: %w: an offer of %d MiB together with parts, or of who leaves", ErrHold, k.Offer)
 	}
 	leaves := uint64(0)
 	if k.Leaves {
 		leaves = 1
 	}
 	b := begun(keepPrefix, chain, node)
-	for _, n := range []uint64{k.Epoch, leaves, uint64(len(k.Parts))} {
+	for _, n := range []uint64{k.Epoch, leaves, k.Offer, uint64(len(k.Parts))} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	for i, p := range k.Parts {

@@ -62,16 +62,16 @@ func TestAKeepersWord(t *testing.T) {
 	const chain = "hpips-1"
 	bob, key := secretOf("bob"), [32]byte(secretOf("bob")[32:])
 	parts := []Part{{1, 5}, {2, 0}}
-	k := Keep{7, false, parts}
+	k := Keep{7, false, 0, parts}
 	said, err := k.Sign(chain, bob)
 	if err := errors.Join(err, k.CheckSigned(chain, key, said)); err != nil {
 		t.Fatal(err)
 	}
 	for what, err := range map[string]error{
-		"another epoch": Keep{8, false, parts}.CheckSigned(chain, key, said),
-		"that he stays": Keep{7, true, parts}.CheckSigned(chain, key, said),
-		"fewer parts":   Keep{7, false, parts[:1]}.CheckSigned(chain, key, said),
-		"other parts":   Keep{7, false, []Part{{1, 5}, {2, 1}}}.CheckSigned(chain, key, said),
+		"another epoch": Keep{8, false, 0, parts}.CheckSigned(chain, key, said),
+		"that he stays": Keep{7, true, 0, parts}.CheckSigned(chain, key, said),
+		"fewer parts":   Keep{7, false, 0, parts[:1]}.CheckSigned(chain, key, said),
+		"other parts":   Keep{7, false, 0, []Part{{1, 5}, {2, 1}}}.CheckSigned(chain, key, said),
 		"another chain": k.CheckSigned("hpips-2", key, said),
 		"another node":  k.CheckSigned(chain, [32]byte(secretOf("carol")[32:]), said),
 		"segments":      Hold{7, []uint64{0}}.CheckSigned(chain, key, said),
@@ -85,8 +85,22 @@ func TestAKeepersWord(t *testing.T) {
 		many[i] = Part{uint64(i + 1), 0}
 	}
 	for what, bad := range map[string][]Part{"deal 0": {{0, 1}}, "one twice": {{2, 2}, {2, 2}}, "falling": {{3, 0}, {2, 9}}, "too many": many} {
-		if _, err := (Keep{1, false, bad}).Sign(chain, bob); !errors.Is(err, ErrHold) {
+		if _, err := (Keep{1, false, 0, bad}).Sign(chain, bob); !errors.Is(err, ErrHold) {
 			t.Errorf("%s: %v", what, err)
+		}
+	}
+	offer := Keep{Epoch: 7, Offer: 20 << 10}
+	said, err = offer.Sign(chain, bob)
+	if err := errors.Join(err, offer.CheckSigned(chain, key, said)); err != nil {
+		t.Fatal(err)
+	}
+	offer.Offer++
+	if err := offer.CheckSigned(chain, key, said); !errors.Is(err, ErrSignature) {
+		t.Errorf("a MiB more: %v", err)
+	}
+	for what, bad := range map[string]Keep{"who leaves": {1, true, 5, nil}, "parts": {1, false, 5, parts}} {
+		if _, err := bad.Sign(chain, bob); !errors.Is(err, ErrHold) {
+			t.Errorf("an offer of %s: %v", what, err)
 		}
 	}
 }

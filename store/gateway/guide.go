@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -58,13 +59,17 @@ type Holdings interface {
 	Has(ctx context.Context, c cid.Cid) (bool, error)
 }
 
-// Neighbours is the Guide of a node that knows itself and the peers that it is connected to.
+// Neighbours is the Guide of a node that knows itself, the peers that it is connected to, and who is recorded somewhere as keeping a content.
 type Neighbours struct {
-	net  Network
-	held Holdings
-	urls func(near bool) []string // of this node's gateways; near: for who is on this machine
-	told *otter.Cache[string, told]
+	net      Network
+	held     Holdings
+	urls     func(near bool) []string // of this node's gateways; near: for who is on this machine
+	recorded Recorded
+	told     *otter.Cache[string, told]
 }
+
+// Recorded tells which nodes are on record as keeping a content, the best ones to ask first.
+type Recorded func(ctx context.Context, c cid.Cid) ([]peer.ID, error)
 
 // told is what was found out, and when.
 type told struct {
@@ -72,12 +77,15 @@ type told struct {
 	all []Provider
 }
 
-// NewNeighbours asks over net. urls gives where this node's own gateways are; near is whether the one who asks runs on this machine.
-func NewNeighbours(net Network, held Holdings, urls func(near bool) []string) *Neighbours {
-	return &Neighbours{net: net, held: held, urls: urls, told: otter.Must(&otter.Options[string, told]{MaximumSize: maxTold, Executor: inPlace})}
+// NewNeighbours asks over net. urls gives where this node's own gateways are; near is whether the one who asks runs on this machine. recorded may be nil: there is no record.
+func NewNeighbours(net Network, held Holdings, urls func(near bool) []string, recorded Recorded) *Neighbours {
+	if recorded == nil {
+		recorded = func(context.Context, cid.Cid) ([]peer.ID, error) { return nil, nil }
+	}
+	return &Neighbours{net: net, held: held, urls: urls, recorded: recorded, told: otter.Must(&otter.Options[string, told]{MaximumSize: maxTold, Executor: inPlace})}
 }
 
-// Providers tells who has the root of a content: this node first, then peers by their IDs. What was told is told again for half a minute.
+// Providers tells who has the root of a content: this node first, then peers that say so, then those on record as keeping it that did not answer, where an address of theirs is known. What was told is told again for half a minute.
 func (n *Neighbours) Providers(ctx context.Context, c cid.Cid) ([]Provider, error) {
 	key := string(c.Hash())
 	if t, ok := n.told.GetIfPresent(key); ok && time.Since(t.at) > tellFor {
@@ -99,13 +107,20 @@ func (n *Neighbours) Ask(ctx context.Context, c cid.Cid) ([]Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("who serves %s: %w", c, err)
 	}
+	recorded, err := n.recorded(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("who keeps %s: %w", c, err)
+	}
 	peers := slices.DeleteFunc(n.net.Candidates(ServingProtocol), func(p peer.ID) bool { return p == n.net.ID() })
+	slices.SortStableFunc(peers, func(a, b peer.ID) int { return cmp.Compare(place(recorded, a), place(recorded, b)) })
 	peers = peers[:min(len(peers), maxNeighbour)]
 	found := make([]*Provider, len(peers))
+	answered := make([]bool, len(peers))
 	var asking sync.WaitGroup
 	for i, p := range peers {
 		asking.Go(func() {
-			if a, err := n.ask(ctx, p, c.Bytes()); err == nil && a.Has {
+			a, err := n.ask(ctx, p, c.Bytes())
+			if answered[i] = err == nil; answered[i] && a.Has {
 				found[i] = n.provider(p, a.URLs)
 			}
 		})
@@ -120,7 +135,23 @@ func (n *Neighbours) Ask(ctx context.Context, c cid.Cid) ([]Provider, error) {
 			all = append(all, *p)
 		}
 	}
+	for _, p := range recorded {
+		if i := slices.Index(peers, p); p == n.net.ID() || i >= 0 && answered[i] { // its own word is newer
+			continue
+		}
+		if known, _ := n.net.Where(p); len(known) > 0 {
+			all = append(all, Provider{ID: p, Addrs: known})
+		}
+	}
 	return all, nil
+}
+
+// place is where a node stands on record; behind all where it does not.
+func place(recorded []peer.ID, p peer.ID) int {
+	if i := slices.Index(recorded, p); i >= 0 {
+		return i
+	}
+	return len(recorded)
 }
 
 // Peer tells where a node is: this one, or a connected one.

@@ -35,6 +35,9 @@ type house struct {
 	guide *Neighbours
 	lies  []byte // answered instead, if there are any
 	asked int
+
+	recorded map[cid.Cid][]peer.ID // on record as keeping a content, as this node reads it
+	away     bool                  // nobody is connected to it, but its address is known
 }
 
 func (tn town) add(t *testing.T, at string, urls ...string) *house {
@@ -44,7 +47,7 @@ func (tn town) add(t *testing.T, at string, urls ...string) *house {
 	h := &house{town: tn, id: id, at: netip.MustParseAddr(at), held: map[cid.Cid]bool{}}
 	h.guide = NewNeighbours(h, h, func(near bool) []string {
 		return slices.DeleteFunc(slices.Clone(urls), func(u string) bool { return !near && strings.Contains(u, "127.0.0.1") })
-	})
+	}, func(_ context.Context, c cid.Cid) ([]peer.ID, error) { return h.recorded[c], nil })
 	tn[id] = h
 	return h
 }
@@ -53,8 +56,10 @@ func (h *house) ID() peer.ID                                    { return h.id }
 func (h *house) Has(_ context.Context, c cid.Cid) (bool, error) { return h.held[c], nil }
 func (h *house) Candidates(...protocol.ID) []peer.ID {
 	var all []peer.ID
-	for id := range h.town {
-		all = append(all, id)
+	for id, other := range h.town {
+		if !other.away {
+			all = append(all, id)
+		}
 	}
 	slices.Sort(all)
 	return all
@@ -207,6 +212,47 @@ func TestRouting(t *testing.T) {
 	}
 }
 
+// Who is on record as keeping a content is named to whoever asks over HTTP, with the addresses that are known: carol, who is not connected. Bob is, and says that he has it not; of dave no address is known; alice herself has it not either.
+func TestRoutingNamesWhoIsOnRecord(t *testing.T) {
+	tn, film := town{}, contentOf("film")
+	alice, bob, carol, erin := tn.add(t, "192.0.2.1"), tn.add(t, "192.0.2.2"), tn.add(t, "192.0.2.3"), tn.add(t, "192.0.2.5", "https://erin.example")
+	dave, err := test.RandPeerID()
+	must(t, err)
+	carol.away, erin.held[film] = true, true
+	alice.recorded = map[cid.Cid][]peer.ID{film: {bob.id, dave, carol.id, alice.id, erin.id}}
+	url := trustless(t, blocks(t, t.TempDir()), Parts{Guide: alice.guide}, nil)
+	type record struct {
+		Schema, ID       string
+		Addrs, Protocols []string
+	}
+	want := []record{
+		{"peer", erin.id.String(), []string{"/ip4/192.0.2.5/tcp/4711", "/dns/erin.example/tcp/443/tls/http"}, []string{"transport-bitswap", "transport-ipfs-gateway-http"}},
+		{"peer", carol.id.String(), []string{"/ip4/192.0.2.3/tcp/4711"}, []string{"transport-bitswap"}},
+	}
+	same := func(a, b record) bool {
+		return a.Schema == b.Schema && a.ID == b.ID && slices.Equal(a.Addrs, b.Addrs) && slices.Equal(a.Protocols, b.Protocols)
+	}
+	got := ask(t, "GET", url+"/routing/v1/providers/"+film.String(), "Accept", "application/json")
+	var whole struct{ Providers []record }
+	must(t, json.Unmarshal(got.body, &whole))
+	if got.code != 200 || got.Get("Content-Type") != "application/json" || !slices.EqualFunc(whole.Providers, want, same) {
+		t.Errorf("JSON: %d %s: %s", got.code, got.Get("Content-Type"), got.body)
+	}
+	got = ask(t, "GET", url+"/routing/v1/providers/"+film.String(), "Accept", "application/x-ndjson")
+	var lines []record
+	for _, line := range bytes.Split(bytes.TrimSpace(got.body), []byte("\n")) {
+		var r record
+		must(t, json.Unmarshal(line, &r))
+		lines = append(lines, r)
+	}
+	if got.code != 200 || got.Get("Content-Type") != "application/x-ndjson" || !slices.EqualFunc(lines, want, same) {
+		t.Errorf("NDJSON: %d %s: %s", got.code, got.Get("Content-Type"), got.body)
+	}
+	if got := ask(t, "GET", url+"/routing/v1/providers/"+contentOf("another").String(), "Accept", "application/json"); got.code != 200 || bytes.Contains(got.body, []byte(carol.id.String())) {
+		t.Errorf("another content: %d %s", got.code, got.body)
+	}
+}
+
 func FuzzAnswer(f *testing.F) {
 	f.Add(canon.MustEncode(Answer{Has: true, URLs: []string{"http://192.0.2.1:1"}}))
 	f.Add([]byte{0xa0})
@@ -220,7 +266,7 @@ func FuzzAnswer(f *testing.F) {
 		must(t, err)
 		h := &house{town: tn, id: alice, at: netip.MustParseAddr("192.0.2.1")}
 		tn[alice] = h
-		n := NewNeighbours(h, h, func(bool) []string { return nil })
+		n := NewNeighbours(h, h, func(bool) []string { return nil }, nil)
 		record(*n.provider(alice, a.URLs))
 	})
 }

@@ -17,23 +17,22 @@ import (
 	"github.com/hpips/hpips/test/e2e/pc"
 )
 
-// Alice pays for a file: any two of three parts give it back, and three of four PCs keep one each. They are paid for each day on which they prove it. One of them is killed; the fourth makes its part anew from the others. A deal
-// that alice ends gives back what it did not use.
-func TestOthersKeepAlicesFile(t *testing.T) {
+// block is a neighbourhood: alice, whose node has the seat of a chain with such days, and three others, by their nodes, all of whom may keep parts of deals.
+func block(t *testing.T, day time.Duration) (alice *pc.PC, others map[string]*pc.PC, l *ledger.Ledger) {
+	t.Helper()
 	program, err := pc.Program(filepath.Join("..", ".."), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	alice := pc.New(t, program, "alice", "--dev", "--nodes", "1", "--no-provider")
+	alice = pc.New(t, program, "alice", "--dev", "--nodes", "1", "--no-provider")
 	first := filepath.Join(alice.Home, "dev", "node-1")
-	err = node.Found(node.Founding{Ring: filepath.Join(alice.Home, "keys"), Homes: []string{first}, Seats: 1, EpochBlocks: 6, Heartbeat: time.Second, Day: 15 * time.Second})
-	if err != nil {
+	if err := node.Found(node.Founding{Ring: filepath.Join(alice.Home, "keys"), Homes: []string{first}, Seats: 1, EpochBlocks: 6, Heartbeat: time.Second, Day: day}); err != nil {
 		t.Fatal(err)
 	}
 	alice.Launch(t)
-	l := window(t, alice.Home)
+	l = window(t, alice.Home)
 	var last pc.Answer
-	others := map[string]*pc.PC{} // by node
+	others = map[string]*pc.PC{}
 	for _, name := range []string{"bob", "carol", "dave"} {
 		p := pc.New(t, program, name, "--join", alice.Address(t), "--no-provider")
 		p.Up(t)
@@ -45,20 +44,34 @@ func TestOthersKeepAlicesFile(t *testing.T) {
 		}, func() string { return last.Stderr })
 		others[p.Address(t)[strings.LastIndex(p.Address(t), "/")+1:]] = p
 	}
-	pc.Eventually(t, "all four are there", func() bool {
+	pc.Eventually(t, "all four are there, and offer room", func() bool {
 		o, err := l.Offers(t.Context(), nil, 0)
 		return err == nil && o.Eligible == 4
 	}, func() string { return "" })
+	return alice, others, l
+}
 
-	content := make([]byte, 5<<19+77)
-	dice := rand.New(rand.NewPCG(1, 2))
+// film is a file of 2.5 MiB, three leaves: its bytes and where it lies.
+func film(t *testing.T, seed uint64) (content []byte, path string) {
+	t.Helper()
+	content = make([]byte, 5<<19+77)
+	dice := rand.New(rand.NewPCG(seed, 2))
 	for i := range content {
 		content[i] = byte(dice.Uint32())
 	}
-	file := filepath.Join(t.TempDir(), "film")
-	if err := os.WriteFile(file, content, 0o600); err != nil {
+	path = filepath.Join(t.TempDir(), "film")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return content, path
+}
+
+// Alice pays for a file: any two of three parts give it back, and three of four PCs keep one each. They are paid for each day on which they prove it. One of them is killed; the fourth makes its part anew from the others. A deal
+// that alice ends gives back what it did not use.
+func TestOthersKeepAlicesFile(t *testing.T) {
+	alice, others, l := block(t, 15*time.Second)
+	var last pc.Answer
+	content, file := film(t, 1)
 	id := strings.TrimSpace(alice.Must(t, "put", "-q", file))
 	for what, row := range map[string]struct {
 		args []string
@@ -147,9 +160,9 @@ func TestOthersKeepAlicesFile(t *testing.T) {
 		break
 	}
 	alice.Must(t, "files", "extend", "1", "--for", "2d", "--from", "dev", "--yes")
-	var balance ledger.Balance
 	alice.Must(t, "unpin", "1", "--from", "dev", "--yes")
-	if balance, err = l.Balance(t.Context(), dev(t, alice.Home).Address()); err != nil {
+	balance, err := l.Balance(t.Context(), dev(t, alice.Home).Address())
+	if err != nil {
 		t.Fatal(err)
 	}
 	var list struct{ Deals []ledger.Deal }
@@ -158,4 +171,73 @@ func TestOthersKeepAlicesFile(t *testing.T) {
 		now, err := l.Balance(t.Context(), dev(t, alice.Home).Address())
 		return err == nil && last.Code == 0 && json.Unmarshal([]byte(last.Stdout), &list) == nil && len(list.Deals) == 0 && now.Balance > balance.Balance
 	}, said)
+}
+
+// Bob's films are with others in parts, any two of three, and bob's PC burns. Alice, who has neither, reads one from what is left when a third of its holders is gone; of the other one holder is left, and she is told how many are missing. A day
+// is long here: nobody makes lost parts anew.
+func TestAnObjectComesBackFromItsParts(t *testing.T) {
+	alice, others, l := block(t, time.Hour)
+	home := ""
+	for id, p := range others {
+		if p.Name == "bob" {
+			home = id
+		}
+	}
+	bob := others[home]
+	account := strings.TrimSpace(bob.Must(t, "wallet", "show", "-q", "bob"))
+	alice.Must(t, "wallet", "send", "--yes", account, "10")
+	bytesOf, ids, holders := [2][]byte{}, [2]string{}, [2][]string{}
+	for i := range ids {
+		content, path := film(t, uint64(7+i))
+		bytesOf[i], ids[i] = content, strings.TrimSpace(bob.Must(t, "put", "-q", path))
+		bob.Must(t, "pin", ids[i], "--rs", "2/3", "--for", "30d", "--from", "bob", "--yes")
+		pc.Eventually(t, "three keep film "+strconv.Itoa(i), func() bool {
+			_, parts, err := l.Deal(t.Context(), uint64(i+1))
+			holders[i] = nil
+			for _, p := range parts {
+				if p.Node != "" {
+					holders[i] = append(holders[i], p.Node)
+				}
+			}
+			return err == nil && len(holders[i]) == 3
+		}, func() string { return strings.Join(holders[i], ", ") })
+	}
+	dead := map[string]bool{}
+	kill := func(id string) {
+		if others[id] != nil && !dead[id] {
+			others[id].Kill(t)
+			dead[id] = true
+		}
+	}
+	left := func(film int) (n int) {
+		for _, id := range holders[film] {
+			if !dead[id] {
+				n++
+			}
+		}
+		return n
+	}
+	kill(home)
+	for _, id := range holders[0] {
+		if left(0) == 3 {
+			kill(id)
+		}
+	}
+	to := filepath.Join(t.TempDir(), "film")
+	alice.Must(t, "get", ids[0], "--timeout", "5s", "-O", to)
+	if got, err := os.ReadFile(to); err != nil || !bytes.Equal(got, bytesOf[0]) || left(0) != 2 {
+		t.Errorf("from %d of three parts alice reads %d bytes: %v", left(0), len(got), err)
+	}
+	for _, id := range holders[1] {
+		if left(1) > 1 {
+			kill(id)
+		}
+	}
+	a := alice.Hpips(t, "get", ids[1], "--timeout", "5s", "-O", filepath.Join(t.TempDir(), "other"))
+	if a.Code == 0 || left(1) != 1 || !strings.Contains(a.Stderr, "2 of 3 pieces are missing") || !strings.Contains(a.Stderr, "1 are there, 2 are needed: 1 more of their holders have to come back") || !strings.Contains(a.Stderr, "hpips files stat") {
+		t.Errorf("of one part: exit %d, %s", a.Code, a.Stderr)
+	}
+	if a := alice.Hpips(t, "files", "stat", ids[1]); a.Code != 0 || !strings.Contains(a.Stdout, "3 of 3 kept; what is lost is made anew at once") {
+		t.Errorf("what is said of it before a day is over: exit %d, %s%s", a.Code, a.Stdout, a.Stderr)
+	}
 }

@@ -13,6 +13,7 @@ import (
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
+	"github.com/hpips/hpips/chain/chaintest/keeptest"
 	"github.com/hpips/hpips/chain/deal"
 	"github.com/hpips/hpips/chain/storage"
 	"github.com/hpips/hpips/proto/gen/dealv1"
@@ -26,7 +27,7 @@ import (
 type bank struct{ *town }
 
 func (b bank) GetBalance(_ context.Context, who sdk.AccAddress, denom string) sdk.Coin {
-	text, err := bech32.BytesToString(who)
+	text, err := keeptest.Bech32.BytesToString(who)
 	b.must(err)
 	return sdk.NewInt64Coin(denom, b.purse[text])
 }
@@ -47,8 +48,8 @@ func (b bank) Split(_ context.Context, _ string, node sortition.Key, amount math
 }
 
 func (b bank) move(from, to sdk.AccAddress, amount int64) error {
-	who, err1 := bech32.BytesToString(from)
-	whom, err2 := bech32.BytesToString(to)
+	who, err1 := keeptest.Bech32.BytesToString(from)
+	whom, err2 := keeptest.Bech32.BytesToString(to)
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
@@ -80,9 +81,6 @@ func (c contracts) Over(ctx context.Context, today uint64) (gone []storage.Kept,
 
 const price = 7 // uhpips for a MiB and a day
 
-// payer has an account of its own.
-func (n node) payer() string { return n.sender() }
-
 // pins makes a deal of so many parts, each of one MiB that began, and the next block.
 func (s *town) pins(n node, need, parts uint32, days uint64) uint64 {
 	s.t.Helper()
@@ -108,11 +106,11 @@ func (s *town) pins(n node, need, parts uint32, days uint64) uint64 {
 
 func pinned(n node, need, parts uint32, days uint64) *dealv1.MsgPin {
 	address := append([]byte{1, 0x70, 0x12, 0x20}, make([]byte, 32)...)
-	origin := n.key()
-	m := &dealv1.MsgPin{Payer: n.payer(), Object: address, Manifest: address, Need: need, Parts: parts, Price: price, Days: days, Origin: origin[:]}
+	origin := n.Key()
+	m := &dealv1.MsgPin{Payer: n.Sender(), Object: address, Manifest: address, Need: need, Parts: parts, Price: price, Days: days, Origin: origin[:]}
 	for i := range uint64(parts) {
 		var b proof.Builder
-		if _, err := b.Write(file(1000 + i)); err != nil {
+		if _, err := b.Write(keeptest.File(1000 + i)); err != nil {
 			panic(err)
 		}
 		p := b.Piece()
@@ -123,13 +121,21 @@ func pinned(n node, need, parts uint32, days uint64) *dealv1.MsgPin {
 	return m
 }
 
-// keeps is a node's word about parts.
+// keeps is a node's word about parts, or, without any, that it leaves, or stays and offers what it does.
 func (s *town) keeps(n node, leaves bool, parts ...proof.Part) *storagev1.MsgKeep {
-	key := n.key()
-	signature, err := proof.Keep{Epoch: s.epoch, Leaves: leaves, Parts: parts}.Sign(chainID, n.secret())
+	k := proof.Keep{Epoch: s.Current, Leaves: leaves, Parts: parts}
+	if !leaves && len(parts) == 0 {
+		k.Offer = s.holder(n).Offer
+	}
+	return s.word(n, k)
+}
+
+func (s *town) word(n node, k proof.Keep) *storagev1.MsgKeep {
+	key := n.Key()
+	signature, err := k.Sign(keeptest.ChainID, n.Secret())
 	s.must(err)
-	m := &storagev1.MsgKeep{Sender: n.sender(), Node: key[:], Epoch: s.epoch, Leaves: leaves, Signature: signature}
-	for _, p := range parts {
+	m := &storagev1.MsgKeep{Sender: n.Sender(), Node: key[:], Epoch: k.Epoch, Leaves: k.Leaves, Offer: k.Offer, Signature: signature}
+	for _, p := range k.Parts {
 		m.Parts = append(m.Parts, storagev1.Part{Deal: p.Deal, Number: p.Number})
 	}
 	return m
@@ -143,10 +149,21 @@ func (s *town) take(n node, leaves bool, parts ...proof.Part) error {
 	})
 }
 
+// offer says how many MiB a node offers.
+func (s *town) offer(n node, mib uint64) error {
+	m := s.word(n, proof.Keep{Epoch: s.Current, Offer: mib})
+	return s.cached(func(ctx sdk.Context) error {
+		_, err := s.rows.Msgs().Keep(ctx, m)
+		return err
+	})
+}
+
 // offered is the part that a node may take now.
-func (s *town) offered(n node) (list []proof.Part) {
-	key := n.key()
-	r, err := s.rows.Queries().Offers(s.ctx, &storagev1.QueryOffersRequest{Node: key[:]})
+func (s *town) offered(n node) (list []proof.Part) { return s.offeredAfter(n, 0) }
+
+func (s *town) offeredAfter(n node, after uint64) (list []proof.Part) {
+	key := n.Key()
+	r, err := s.rows.Queries().Offers(s.ctx, &storagev1.QueryOffersRequest{Node: key[:], After: after})
 	s.must(err)
 	for _, p := range r.Offers {
 		list = append(list, proof.Part{Deal: p.Deal, Number: p.Number})
@@ -157,7 +174,7 @@ func (s *town) offered(n node) (list []proof.Part) {
 // taken lets everybody take what is offered.
 func (s *town) taken(but ...node) {
 	s.t.Helper()
-	for _, n := range s.nodes {
+	for _, n := range s.Nodes {
 		if slices.Contains(but, n) {
 			continue
 		}
@@ -173,7 +190,7 @@ func (s *town) taken(but ...node) {
 // proves lets everybody answer who is asked.
 func (s *town) proves(but ...node) {
 	s.t.Helper()
-	for _, n := range s.nodes {
+	for _, n := range s.Nodes {
 		if s.owes(n) && !slices.Contains(but, n) {
 			s.must(s.prove(n))
 		}
@@ -186,8 +203,8 @@ func (s *town) keepers(number uint64) (names []node) {
 	s.must(err)
 	for _, p := range r.Parts {
 		name := node("")
-		for _, n := range s.nodes {
-			if key := n.key(); string(key[:]) == string(p.Node) {
+		for _, n := range s.Nodes {
+			if key := n.Key(); string(key[:]) == string(p.Node) {
 				name = n
 			}
 		}
@@ -197,8 +214,8 @@ func (s *town) keepers(number uint64) (names []node) {
 }
 
 func (s *town) earned(n node) int64 {
-	key := n.key()
-	text, err := bech32.BytesToString(key[:20])
+	key := n.Key()
+	text, err := keeptest.Bech32.BytesToString(key[:20])
 	s.must(err)
 	return s.purse[text]
 }
@@ -222,7 +239,7 @@ func (s *town) solvent() {
 	earned, due, err := s.rows.Recount(s.ctx)
 	s.must(err)
 	want += due - earned
-	text, err := bech32.BytesToString(module())
+	text, err := keeptest.Bech32.BytesToString(module())
 	s.must(err)
 	if have := s.purse[text]; have != int64(want) {
 		s.t.Fatalf("deals have %d uhpips, and need %d", have, want)
@@ -231,12 +248,12 @@ func (s *town) solvent() {
 
 func TestADealIsKeptAndPaidByTheDay(t *testing.T) {
 	s := town7(t, 7)
-	s.purse[node("zoe").payer()] = 1000
+	s.purse[node("zoe").Sender()] = 1000
 	d := s.pins("zoe", 2, 4, 3)
-	if left := s.purse[node("zoe").payer()]; left != 1000-4*price*3 {
+	if left := s.purse[node("zoe").Sender()]; left != 1000-4*price*3 {
 		t.Errorf("zoe has %d left", left)
 	}
-	first := s.nodes[slices.IndexFunc(s.nodes, func(n node) bool { return len(s.offered(n)) > 0 })]
+	first := s.Nodes[slices.IndexFunc(s.Nodes, func(n node) bool { return len(s.offered(n)) > 0 })]
 	part := s.offered(first)[0]
 	other := (part.Number + 1) % 4
 	if err := s.take(first, false, proof.Part{Deal: d, Number: other}); !errors.Is(err, deal.ErrPlace) {
@@ -247,7 +264,7 @@ func TestADealIsKeptAndPaidByTheDay(t *testing.T) {
 	if slices.Contains(keepers, "") {
 		t.Fatalf("kept by %v", keepers)
 	}
-	for _, n := range s.nodes {
+	for _, n := range s.Nodes {
 		if len(s.offered(n)) > 0 {
 			t.Errorf("%s is offered %v", n, s.offered(n))
 		}
@@ -272,11 +289,11 @@ func TestADealIsKeptAndPaidByTheDay(t *testing.T) {
 	if got := s.earned(keepers[3]); got != 2*price {
 		t.Errorf("who missed a day earned %d", got)
 	}
-	if s.stored[keepers[0].key()] != 0 {
+	if s.Kept[keepers[0].Key()] != 0 {
 		t.Error("the fund pays for a deal")
 	}
 	s.tomorrow() // it is over
-	if back := s.purse[node("zoe").payer()]; back != 1000-11*price {
+	if back := s.purse[node("zoe").Sender()]; back != 1000-11*price {
 		t.Errorf("zoe has %d", back)
 	}
 	if _, err := s.deals.Deal(s.ctx, d); !errors.Is(err, deal.ErrDeal) {
@@ -292,7 +309,7 @@ func TestADealIsKeptAndPaidByTheDay(t *testing.T) {
 
 func TestALostPartIsAnothers(t *testing.T) {
 	s := town7(t, 7)
-	s.purse[node("zoe").payer()] = 1_000_000
+	s.purse[node("zoe").Sender()] = 1_000_000
 	d := s.pins("zoe", 2, 4, 20)
 	s.taken()
 	lost := s.keepers(d)[1]
@@ -327,7 +344,7 @@ func TestALostPartIsAnothers(t *testing.T) {
 
 func TestWhoLeavesHandsOver(t *testing.T) {
 	s := town7(t, 7)
-	s.purse[node("zoe").payer()] = 1_000_000
+	s.purse[node("zoe").Sender()] = 1_000_000
 	d := s.pins("zoe", 1, 3, 100)
 	s.taken()
 	leaver := s.keepers(d)[0]
@@ -337,7 +354,7 @@ func TestWhoLeavesHandsOver(t *testing.T) {
 		t.Errorf("twice: %v", err)
 	}
 	s.proves()
-	s.taken(s.nodes...) // nobody takes it today
+	s.taken(s.Nodes...) // nobody takes it today
 	s.tomorrow()
 	s.proves()
 	if got := s.earned(leaver); got != 2*price {
@@ -366,7 +383,7 @@ func TestWhoLeavesHandsOver(t *testing.T) {
 	s.tomorrow()
 	s.proves()
 	s.must(s.take(stays, false))
-	for _, n := range s.nodes {
+	for _, n := range s.Nodes {
 		if len(s.offered(n)) > 0 {
 			t.Errorf("%s is offered what %s keeps, who stays: %v", n, stays, s.offered(n))
 		}
@@ -385,11 +402,11 @@ func TestWhoLeavesHandsOver(t *testing.T) {
 // Two who pass a part to and fro are not paid twice for it: who gave it away has it in its row to the end of the day, and may not take it again before.
 func TestAPartDoesNotComeBackOnTheSameDay(t *testing.T) {
 	s := town7(t, 7)
-	s.purse[node("zoe").payer()] = 1_000_000
+	s.purse[node("zoe").Sender()] = 1_000_000
 	d := s.pins("zoe", 1, 1, 100)
 	s.taken()
 	part, alice := proof.Part{Deal: d}, s.keepers(d)[0]
-	bob := s.nodes[slices.IndexFunc(s.nodes, func(n node) bool { return n != alice })]
+	bob := s.Nodes[slices.IndexFunc(s.Nodes, func(n node) bool { return n != alice })]
 	s.must(s.take(alice, true))
 	s.tomorrow()
 	s.proves()
@@ -416,7 +433,7 @@ func TestAPartDoesNotComeBackOnTheSameDay(t *testing.T) {
 
 func TestPayWaitsWhilePayoutsRest(t *testing.T) {
 	s := town7(t, 7)
-	s.purse[node("zoe").payer()] = 1000
+	s.purse[node("zoe").Sender()] = 1000
 	d := s.pins("zoe", 1, 1, 10)
 	s.taken()
 	n := s.keepers(d)[0]
@@ -439,28 +456,28 @@ func TestPayWaitsWhilePayoutsRest(t *testing.T) {
 
 func TestADealIsLongerOrShorter(t *testing.T) {
 	s := town7(t, 7)
-	s.purse[node("zoe").payer()] = 1000
+	s.purse[node("zoe").Sender()] = 1000
 	d := s.pins("zoe", 1, 1, 2)
 	s.taken()
 	msgs := s.deals.Msgs()
-	if _, err := msgs.Extend(s.ctx, &dealv1.MsgExtend{Payer: node("bob").payer(), Deal: d, Days: 1}); !errors.Is(err, deal.ErrPayer) {
+	if _, err := msgs.Extend(s.ctx, &dealv1.MsgExtend{Payer: node("bob").Sender(), Deal: d, Days: 1}); !errors.Is(err, deal.ErrPayer) {
 		t.Errorf("another's: %v", err)
 	}
-	r, err := msgs.Extend(s.ctx, &dealv1.MsgExtend{Payer: node("zoe").payer(), Deal: d, Days: 3})
-	if s.must(err); r.Last != s.day+5 || r.Deposit != 5*price {
-		t.Errorf("%+v on day %d", r, s.day)
+	r, err := msgs.Extend(s.ctx, &dealv1.MsgExtend{Payer: node("zoe").Sender(), Deal: d, Days: 3})
+	if s.must(err); r.Last != s.Today+5 || r.Deposit != 5*price {
+		t.Errorf("%+v on day %d", r, s.Today)
 	}
 	for range 3 {
 		s.tomorrow()
 		s.proves()
 	}
-	_, err = msgs.Unpin(s.ctx, &dealv1.MsgUnpin{Payer: node("zoe").payer(), Deal: d})
+	_, err = msgs.Unpin(s.ctx, &dealv1.MsgUnpin{Payer: node("zoe").Sender(), Deal: d})
 	s.must(err)
-	if _, err := msgs.Unpin(s.ctx, &dealv1.MsgUnpin{Payer: node("zoe").payer(), Deal: d}); !errors.Is(err, deal.ErrOver) {
+	if _, err := msgs.Unpin(s.ctx, &dealv1.MsgUnpin{Payer: node("zoe").Sender(), Deal: d}); !errors.Is(err, deal.ErrOver) {
 		t.Errorf("twice: %v", err)
 	}
 	s.tomorrow()
-	if got := s.purse[node("zoe").payer()]; got != 1000-3*price {
+	if got := s.purse[node("zoe").Sender()]; got != 1000-3*price {
 		t.Errorf("zoe has %d", got)
 	}
 	s.solvent()
@@ -470,12 +487,12 @@ func TestADealIsLongerOrShorter(t *testing.T) {
 func TestDealsAddUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := town7(t, 2)
-		s.auditors = s.nodes[2:]
-		s.purse[node("zoe").payer()] = 1_000_000
+		s.Auditors = s.Nodes[2:]
+		s.purse[node("zoe").Sender()] = 1_000_000
 		var numbers []uint64
 		last := uint64(0)
 		for range rapid.IntRange(10, 60).Draw(t, "steps") {
-			n := rapid.SampledFrom(s.nodes).Draw(t, "who")
+			n := rapid.SampledFrom(s.Nodes).Draw(t, "who")
 			switch rapid.IntRange(0, 9).Draw(t, "what") {
 			case 0:
 				parts := rapid.Uint32Range(2, 5).Draw(t, "parts")
@@ -497,7 +514,7 @@ func TestDealsAddUp(t *testing.T) {
 			case 6:
 				switch rapid.IntRange(0, 3).Draw(t, "how") {
 				case 0:
-					s.retired[n] = !s.retired[n]
+					s.Retired[n] = !s.Retired[n]
 				case 1:
 					s.rests = !s.rests
 				case 2:
@@ -506,14 +523,14 @@ func TestDealsAddUp(t *testing.T) {
 					if s.owes(n) {
 						wrong := s.answers(n, true)
 						_ = s.cached(func(ctx sdk.Context) error {
-							_, err := s.rows.Msgs().Accuse(ctx, &storagev1.MsgAccuse{Sender: n.sender(), Answer: wrong})
+							_, err := s.rows.Msgs().Accuse(ctx, &storagev1.MsgAccuse{Sender: n.Sender(), Answer: wrong})
 							return err
 						})
 					}
 				}
 			case 7:
 				if len(numbers) > 0 {
-					_, _ = s.deals.Msgs().Unpin(s.ctx, &dealv1.MsgUnpin{Payer: node("zoe").payer(), Deal: rapid.SampledFrom(numbers).Draw(t, "deal")})
+					_, _ = s.deals.Msgs().Unpin(s.ctx, &dealv1.MsgUnpin{Payer: node("zoe").Sender(), Deal: rapid.SampledFrom(numbers).Draw(t, "deal")})
 				}
 			case 8, 9:
 				s.tomorrow()
@@ -525,7 +542,7 @@ func TestDealsAddUp(t *testing.T) {
 			s.tomorrow()
 		}
 		s.solvent()
-		text, err := bech32.BytesToString(module())
+		text, err := keeptest.Bech32.BytesToString(module())
 		s.must(err)
 		if left := s.purse[text]; left != 0 {
 			t.Fatalf("%d are left when all deals are over", left)
@@ -534,10 +551,16 @@ func TestDealsAddUp(t *testing.T) {
 }
 
 func town7(t rapid.TB, copies uint32) *town {
-	s := founded(t, copies, "alice", "bob", "carol", "dave", "erin", "frank", "grace")
+	return townOf(t, copies, "alice", "bob", "carol", "dave", "erin", "frank", "grace")
+}
+
+// townOf is a town whose nodes are there, and offer 1000 MiB each.
+func townOf(t rapid.TB, copies uint32, nodes ...node) *town {
+	s := founded(t, copies, nodes...)
 	s.tomorrow()
-	for _, n := range s.nodes {
+	for _, n := range s.Nodes {
 		s.must(s.hold(n))
+		s.must(s.offer(n, 1000))
 	}
 	return s
 }

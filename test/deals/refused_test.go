@@ -15,7 +15,7 @@ import (
 
 func TestDealsThatCannotBe(t *testing.T) {
 	s := town7(t, 7)
-	s.purse[node("zoe").payer()] = 100
+	s.purse[node("zoe").Sender()] = 100
 	change := func(f func(*dealv1.MsgPin)) *dealv1.MsgPin {
 		m := pinned("zoe", 2, 4, 1)
 		f(m)
@@ -65,9 +65,9 @@ func TestDealsThatCannotBe(t *testing.T) {
 		"no part":             {s.keeps("alice", false, proof.Part{Deal: d, Number: 1}), deal.ErrDeal},
 		"nothing":             {s.keeps("alice", false), storage.ErrTwice},
 		"who is not there":    {s.keeps("zoe", false, proof.Part{Deal: d}), storage.ErrNode},
-		"another's word":      {func() *storagev1.MsgKeep { m := s.keeps("alice", false); m.Leaves = true; return m }(), storage.ErrSignature},
+		"another's word":      {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Leaves = false; return m }(), storage.ErrSignature},
 		"in another epoch":    {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Epoch++; return m }(), storage.ErrEpoch},
-		"in another's name":   {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Sender = node("bob").sender(); return m }(), storage.ErrSender},
+		"in another's name":   {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Sender = node("bob").Sender(); return m }(), storage.ErrSender},
 		"of a node that ends": {func() *storagev1.MsgKeep { m := s.keeps("alice", true); m.Node = m.Node[1:]; return m }(), storage.ErrMalformed},
 	} {
 		if err := s.cached(func(ctx sdk.Context) error {

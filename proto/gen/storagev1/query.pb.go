@@ -492,7 +492,7 @@ func (m *QueryOffersRequest) GetAfter() uint64 {
 type QueryOffersResponse struct {
 	// One of a deal at most, 64 in all.
 	Offers []Part `protobuf:"bytes,1,rep,name=offers,proto3" json:"offers"`
-	// Nodes that are there, and how many of them may keep parts of one deal: those of one owner, or of one network, may count once.
+	// Nodes that are there, and how many of them have room and may keep parts of one deal: those of one owner, or of one network, may count once.
 	Nodes    uint32 `protobuf:"varint,2,opt,name=nodes,proto3" json:"nodes,omitempty"`
 	Eligible uint32 `protobuf:"varint,3,opt,name=eligible,proto3" json:"eligible,omitempty"`
 }
