@@ -16,7 +16,7 @@ import (
 //
 //  1. attend (sitting.go) looks which audits and disputes of its leases are open.
 //  2. Hear (hearing.go) gives a juror that was drawn its statements, keeps its commitment, and lets nobody reveal anything before all are bound.
-//  3. close (sitting.go) compares what a panel said with the leaves: all alike is attested, anything else is disputed on the chain.
+//  3. judge (sitting.go) compares what a panel said with the leaves, and now and then with what this node finds itself: all alike is attested, anything else is disputed on the chain.
 
 // Hearing is an audit that is open.
 type Hearing struct {
@@ -103,6 +103,8 @@ type panel struct {
 	dismissed [][32]byte // jurors that had a place and were wrong, or silent twice: they have none again
 	silent    [][32]byte // jurors that lost their place once, as nothing was heard of them
 	judged    bool       // it waits to be attested
+	question  *Question  // what a canary found
+	asked     bool       // that all of them agree with a wrong result: nothing is attested before the verdict
 }
 
 // seat is a juror that committed itself.
