@@ -37,6 +37,7 @@ type court struct {
 	attested  [][]Attestation
 	disputes  []Question
 	refused   []error
+	verdicts  []Verdict
 	full      int // disputes that have room at once; 0: all
 	canaries  float64
 	examine   Examine
@@ -54,6 +55,21 @@ func (c *court) Recent(context.Context, [32]byte) ([]Hearing, time.Time, error) 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.recent), c.convicted, nil
+}
+
+// Verdicts are of the one redemption there is.
+func (c *court) Verdicts(context.Context, [32]byte, uint64) ([]Verdict, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.verdicts), true, nil
+}
+
+// ends lets the last dispute end.
+func (c *court) ends(o Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q := c.disputes[len(c.disputes)-1]
+	c.verdicts = append(c.verdicts, Verdict{q.Place, q.Hearing.Matter.Node, o})
 }
 
 // Paid is one for each juror of an attested panel, whichever lease it was of.
@@ -86,6 +102,9 @@ func (c *court) Admit(_ context.Context, m trust.Matter, places int, node [32]by
 
 func (c *court) admit(m trust.Matter, node [32]byte, proof sortition.Proof) (Juror, error) {
 	j := c.people[node]
+	if j != nil && j.barred {
+		return Juror{}, fmt.Errorf("juror %x: %w", node[:4], ErrNoTicket)
+	}
 	if j == nil || !j.drawn {
 		return Juror{}, fmt.Errorf("juror %x was not drawn", node[:4])
 	}
@@ -193,7 +212,7 @@ func (c *court) Dispute(_ context.Context, q Question) (err error) {
 var errFull = errors.New("the lease has as many disputes as go at once")
 
 func (c *court) note(err error) {
-	if err != nil && !c.lost && !errors.Is(err, errFull) {
+	if err != nil && !c.lost && !errors.Is(err, errFull) && !errors.Is(err, ErrNoTicket) {
 		c.refused = append(c.refused, err)
 	}
 }
@@ -240,6 +259,7 @@ type juror struct {
 	id             peer.ID
 	owner, network string
 	drawn          bool
+	barred         bool
 	lie            func(draw uint64, s *trust.Say)              // nil: it says what it finds
 	more           uint64                                       // work than it did
 	runs           func(lease.Statement) (trust.Digest, uint64) // nil: as it is

@@ -35,11 +35,12 @@ func (r *Requester) attend(ctx context.Context) {
 	}
 }
 
-// sit looks once which audits are open, forgets the panels of others, judges panels that had all spoken when that could not be done, and tells the chain of those that can be attested.
+// sit looks once what came of questions and which audits are open, forgets the panels of others, judges panels that had all spoken when that could not be done, and tells the chain of those that can be attested.
 func (r *Requester) sit(ctx context.Context) error {
-	hearings, err := r.deps.Court.Hearings(ctx)
-	if err != nil {
-		return err
+	err := r.hearVerdicts(ctx)
+	hearings, failed := r.deps.Court.Hearings(ctx)
+	if failed != nil {
+		return errors.Join(err, failed)
 	}
 	open := map[trust.Matter]struct{}{}
 	for _, h := range hearings {
@@ -170,12 +171,16 @@ func (r *Requester) judge(ctx context.Context, p *panel) error {
 		return err
 	}
 	if q, doubt := p.doubt(leaves); doubt { // 1
-		err := r.deps.Court.Dispute(ctx, q)
+		if s, err := r.Statement(ctx, leaves[0].lease, q.Shown.Index); err != nil || r.byChance(ctx, s.Work.Module) {
+			return err // jurors can tell nothing about it: the audit is passed
+		}
+		err := r.dispute(ctx, leaves[0].lease, q)
 		r.log.Warn("A juror found another result", "lease", leaves[0].lease, "place", q.Place, "err", err)
 		if err == nil {
 			r.dismiss(p, func(s *seat) bool { return firstOther(s.word.Says, leaves) >= 0 })
+			return nil
 		}
-		return err
+		return errors.Join(err, r.unseat(ctx, p))
 	}
 	work := worth(leaves)
 	if !r.dismiss(p, func(s *seat) bool { return s.vote.Work != work }) { // 2
@@ -187,7 +192,7 @@ func (r *Requester) judge(ctx context.Context, p *panel) error {
 		}
 	}
 	if p.question != nil {
-		return r.accuse(ctx, p)
+		return r.accuse(ctx, leaves[0].lease, p)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -206,6 +211,24 @@ func (r *Requester) dismiss(p *panel, wrong func(*seat) bool) bool {
 	}
 	p.seats = slices.DeleteFunc(p.seats, wrong)
 	return p.full()
+}
+
+// unseat takes the places of jurors whose ticket is not good any more: the chain takes no word of theirs.
+func (r *Requester) unseat(ctx context.Context, p *panel) error {
+	var gone [][32]byte
+	for _, s := range p.seats {
+		if _, err := r.deps.Court.Admit(ctx, p.matter(), p.hearing.Jurors, s.juror.Node, s.word.Proof); errors.Is(err, ErrNoTicket) {
+			gone = append(gone, s.juror.Node)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	r.dismiss(p, func(s *seat) bool { return slices.Contains(gone, s.juror.Node) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.judged, p.question, p.asked = false, nil, false
+	return nil
 }
 
 // worth is the work of leaves, each statement that comes several times in a row once.
@@ -260,6 +283,9 @@ func (r *Requester) canary(ctx context.Context, p *panel, leaves []placed, work 
 	if err != nil {
 		return nil, err
 	}
+	if r.byChance(ctx, s.Work.Module) {
+		return nil, nil
+	}
 	points := make([]uint64, len(p.seats))
 	for n, s := range p.seats {
 		points[n] = trust.Point(s.juror.Beta[:], l.Leaf.Statement, l.Leaf.Work)
@@ -283,10 +309,10 @@ func (r *Requester) canary(ctx context.Context, p *panel, leaves []placed, work 
 }
 
 // accuse puts to the chain what a canary found. A juror that made up its state has no place any more; a panel that agreed with a wrong result waits for the verdict.
-func (r *Requester) accuse(ctx context.Context, p *panel) error {
+func (r *Requester) accuse(ctx context.Context, leaseID string, p *panel) error {
 	q := p.question
-	if err := r.deps.Court.Dispute(ctx, *q); err != nil {
-		return err // it is asked at the next look
+	if err := r.dispute(ctx, leaseID, *q); err != nil {
+		return errors.Join(err, r.unseat(ctx, p)) // it is asked at the next look
 	}
 	if q.Accused == 0 {
 		r.log.Warn("This node finds another result than a provider and its jurors", "lease", q.Hearing.Lease, "place", q.Place)
@@ -321,6 +347,9 @@ func (r *Requester) attest(ctx context.Context, h Hearing) error {
 		return nil
 	}
 	if err := r.deps.Court.Attest(ctx, h, panels); err != nil {
+		for _, p := range judged {
+			err = errors.Join(err, r.unseat(ctx, p))
+		}
 		return err
 	}
 	for _, p := range judged {
