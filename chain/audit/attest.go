@@ -145,14 +145,10 @@ func (k Keeper) voice(ctx sdk.Context, a auditv1.Audit, panel, work uint64, v au
 	return j, nil
 }
 
-// isBarred tells whether a node may be no juror now: it was found wrong, as a juror or as a provider.
-func (k Keeper) isBarred(ctx context.Context, node []byte) (bool, error) {
-	juror, err1 := k.barred.Has(ctx, node)
-	provider, err2 := k.convictions.Has(ctx, node)
-	return juror || provider, errors.Join(err1, err2)
-}
+// isBarred tells whether a node may be no juror now, as it was found wrong as one. A convicted provider may: a small network needs every juror, and its first wrong word as one bars it.
+func (k Keeper) isBarred(ctx context.Context, node []byte) (bool, error) { return k.barred.Has(ctx, node) }
 
-// drawn tells whether a node may be a juror: it has a ticket from before the matter, was not found wrong not long ago, belongs to nobody whom the matter is about, is in another network than the provider, and its proof wins.
+// drawn tells whether a node may be a juror: it has a ticket from before the matter, was not found wrong as a juror not long ago, belongs to nobody whom the matter is about, is in another network than the provider, and its proof wins.
 func (k Keeper) drawn(ctx sdk.Context, m trust.Matter, node, proof []byte, called uint64, before int64, parties ...string) (j juror, err error) {
 	if j.node, err = sortition.KeyOf(node); err != nil {
 		return j, ErrMalformed.Wrap(err.Error())

@@ -193,26 +193,6 @@ func TestAWrongJurorIsNoneForAWhile(t *testing.T) {
 	}
 }
 
-// Bob was convicted: for as long as that is known he is no juror either.
-func TestALiarIsNoJuror(t *testing.T) {
-	s, j, q := lied(t, 60)
-	s.settles("bob")
-	s.must(s.send(s.question(j, q, 3)))
-	s.answers(j, 1, 3, truth(j, 3))
-	s.blocks(2)
-	for _, row := range []struct {
-		after time.Duration
-		holds bool
-	}{{time.Second, false}, {4 * 24 * time.Hour, true}} {
-		s.block(row.after)
-		res, err := s.ask.Standing(s.ctx, &auditv1.QueryStandingRequest{Node: person("bob").id()})
-		s.must(err)
-		if res.Holds != row.holds {
-			t.Errorf("%v later he may be drawn: %t", row.after, res.Holds)
-		}
-	}
-}
-
 // A large result is drawn several times in a row, and copies of one are paid for one after the other. Whichever of the draws alice names when she accuses an honest
 // juror, it is judged at the point where it took its state down, so that three who find the same acquit it.
 func TestARowHasOnePoint(t *testing.T) {
