@@ -128,7 +128,7 @@ type panel struct {
 	silent    [][32]byte // jurors that lost their place once, as nothing was heard of them
 	judged    bool       // it waits to be attested
 	question  *Question  // what a canary found
-	asked     bool       // that all of them agree with a wrong result: nothing is attested before the verdict
+	asked     bool       // that all of them agree with a wrong result, or the program is not deterministic: nothing is attested before the verdict
 }
 
 // seat is a juror that committed itself.

@@ -171,10 +171,15 @@ func (r *Requester) judge(ctx context.Context, p *panel) error {
 		return err
 	}
 	if q, doubt := p.doubt(leaves); doubt { // 1
-		if s, err := r.Statement(ctx, leaves[0].lease, q.Shown.Index); err != nil || r.byChance(ctx, s.Work.Module) {
-			return err // jurors can tell nothing about it: the audit is passed
+		s, err := r.Statement(ctx, leaves[0].lease, q.Shown.Index)
+		if err != nil {
+			return err
 		}
-		err := r.dispute(ctx, leaves[0].lease, q)
+		if r.byChance(ctx, s.Work.Module) {
+			p.asked = true // jurors can tell nothing about it: the audit is passed
+			return nil
+		}
+		err = r.dispute(ctx, leaves[0].lease, q)
 		r.log.Warn("A juror found another result", "lease", leaves[0].lease, "place", q.Place, "err", err)
 		if err == nil {
 			r.dismiss(p, func(s *seat) bool { return firstOther(s.word.Says, leaves) >= 0 })

@@ -81,7 +81,7 @@ func (r *Requester) decided(ctx context.Context, q question, o Outcome) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for m, p := range r.panels {
-			if p.asked && m.Node == q.node && m.Sequence == q.sequence && p.question.Place == q.place {
+			if p.asked && p.question != nil && m.Node == q.node && m.Sequence == q.sequence && p.question.Place == q.place {
 				p.judged = true
 			}
 		}

@@ -146,7 +146,9 @@ func (k Keeper) voice(ctx sdk.Context, a auditv1.Audit, panel, work uint64, v au
 }
 
 // isBarred tells whether a node may be no juror now, as it was found wrong as one. A convicted provider may: a small network needs every juror, and its first wrong word as one bars it.
-func (k Keeper) isBarred(ctx context.Context, node []byte) (bool, error) { return k.barred.Has(ctx, node) }
+func (k Keeper) isBarred(ctx context.Context, node []byte) (bool, error) {
+	return k.barred.Has(ctx, node)
+}
 
 // drawn tells whether a node may be a juror: it has a ticket from before the matter, was not found wrong as a juror not long ago, belongs to nobody whom the matter is about, is in another network than the provider, and its proof wins.
 func (k Keeper) drawn(ctx sdk.Context, m trust.Matter, node, proof []byte, called uint64, before int64, parties ...string) (j juror, err error) {
