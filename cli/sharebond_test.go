@@ -20,8 +20,8 @@ func TestABondExplainsItself(t *testing.T) {
 		not  string
 	}{
 		"none":    {ledger.Bond{}, []string{"none: 25 % of pay is held until it is worth ten days' pay", "returns 14 days after hpips share leave"}, "slashed"},
-		"whole":   {ledger.Bond{Assets: []ledger.Bonded{whole}}, []string{"12 of 12 HPIPS: 25 % of pay is held until it is whole"}, "slashed"},
-		"slashed": {ledger.Bond{Assets: []ledger.Bonded{slashed}}, []string{"2.5 of 12 HPIPS: it was slashed; 25 % of pay is held until it is whole"}, "none"},
+		"whole":   {ledger.Bond{Assets: []ledger.Bonded{whole}}, []string{"12.000000 of 12.000000 HPIPS: 25 % of pay is held until it is whole"}, "slashed"},
+		"slashed": {ledger.Bond{Assets: []ledger.Bonded{slashed}}, []string{"2.500000 of 12.000000 HPIPS: it was slashed; 25 % of pay is held until it is whole"}, "none"},
 		"leaves":  {ledger.Bond{Assets: []ledger.Bonded{whole}, Leaves: true, Due: &due}, []string{"counts nothing while the node leaves, and returns on 2026-12-11 10:00:00"}, "slashed"},
 		"busy":    {ledger.Bond{Assets: []ledger.Bonded{whole}, Leaves: true, Due: &due, Busy: "lease"}, []string{"returns 14 days after the end of its last lease"}, "returns on"},
 	} {
