@@ -36,7 +36,8 @@ func (g Genesis) market(p committeev1.Params, put func(string, json.RawMessage, 
 		leases.GraceSeconds, leases.GraceBlocks = p.DaySeconds, max(1, p.DaySeconds/p.HeartbeatSeconds)
 		bonds.ReturnSeconds = bond.ReturnDays * p.DaySeconds
 		juries = audit.Development()
-		juries.PassSeconds, juries.RecentSeconds = max(60, p.DaySeconds), 3*max(60, p.DaySeconds) // a short day makes no computer faster
+		day := max(60, p.DaySeconds) // a shorter one makes no computer faster
+		juries.PassSeconds, juries.RecentSeconds, juries.BarSeconds = day, 3*day, 14*day
 		trade.PartSeconds = max(1, p.DaySeconds/uint64(trade.SaleParts))
 	}
 	text, wrong := escrow.Genesis(leases)

@@ -173,6 +173,9 @@ func (s *shell) showStatus(st job.Status) error {
 		for _, n := range st.Odd {
 			fmt.Fprintf(w, "wrong result\t%s\n", n)
 		}
+		if st.Doubtful+st.Wrong > 0 {
+			fmt.Fprintf(w, "doubtful\t%s of a node that was convicted, and %s\n", job.Several(st.Doubtful, "result"), job.Several(st.Wrong, "wrong one"))
+		}
 		if st.Result != "" {
 			fmt.Fprintf(w, "result\t%s\n", st.Result)
 		}
@@ -231,6 +234,9 @@ func (s *shell) jobLogsCommand() *cobra.Command {
 			for _, l := range logs {
 				fmt.Fprintf(s.out, "task %d on %s: %s, exit code %d, %.3f s, %s%s  %s\n", l.Task, l.Node, l.End, l.Exit,
 					time.Duration(l.Usage.Wall).Seconds(), bytesText(l.Usage.Memory), workText(l.Usage.Work), l.Message)
+				if l.Doubt != "" {
+					fmt.Fprintf(s.out, "  its result is %s\n", l.Doubt)
+				}
 				if l.Stderr != "" {
 					fmt.Fprint(s.out, l.Stderr)
 				}

@@ -96,5 +96,6 @@ at_once=1 step "end to end" go_test 30m -count=1 -- $(packages "test/e2e|test/ch
 step "several rooms together" go_test 30m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade|test/money|test/audit|test/deals|test/thief")
 step "nodes that lie" go_test 20m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
 step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench
+step "what the rules of trust do to liars, reduced" go_test 5m -count=1 -run 'TestTrust(WithoutAudits|Jurors)?$' -- ./test/bench
 step "$aside_name" awaited
 finish "all tests passed"

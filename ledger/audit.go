@@ -243,6 +243,35 @@ func (l *Ledger) Recent(ctx context.Context, node []byte) (all []Audit, until ti
 	return all, until, nil
 }
 
+// Verdict is how a dispute ended: right, wrong, undecided or no-jury; the accused was.
+type Verdict struct {
+	Place   uint64 // of the leaf among the lease's results
+	Accused sortition.Key
+	Outcome string
+}
+
+var verdictWords = map[auditv1.Outcome]string{auditv1.OUTCOME_RIGHT: "right", auditv1.OUTCOME_WRONG: "wrong", auditv1.OUTCOME_UNDECIDED: "undecided", auditv1.OUTCOME_NO_JURY: "no-jury"}
+
+// Verdicts lists how the last disputes about a redemption ended. known is false where the chain knows nothing of it any more.
+func (l *Ledger) Verdicts(ctx context.Context, node []byte, sequence uint64) (all []Verdict, known bool, err error) {
+	r, err := auditv1.NewQueryClient(l.now()).Audit(ctx, &auditv1.QueryAuditRequest{Node: node, Sequence: sequence})
+	var no *Refused
+	switch {
+	case errors.As(err, &no): // there is no other reason
+		return nil, false, nil
+	case err != nil:
+		return nil, false, err
+	}
+	for _, v := range r.Audit.Verdicts {
+		accused, err := sortition.KeyOf(v.Accused)
+		if err != nil {
+			return nil, false, err
+		}
+		all = append(all, Verdict{v.Place, accused, verdictWords[v.Outcome]})
+	}
+	return all, true, nil
+}
+
 // signMessage signs a message that has no signature yet.
 func signMessage(use voucher.Use, chain string, m interface{ Marshal() ([]byte, error) }, secret []byte) ([]byte, error) {
 	b, err := m.Marshal()

@@ -64,6 +64,19 @@ func (c *court) Recent(ctx context.Context, node [32]byte) (all []requester.Hear
 	return all, until, err
 }
 
+// Verdicts are how the disputes about a redemption ended.
+func (c *court) Verdicts(ctx context.Context, node [32]byte, sequence uint64) (all []requester.Verdict, known bool, err error) {
+	w := c.t.window()
+	if w == nil {
+		return nil, false, errNoChainNode
+	}
+	told, known, err := w.Verdicts(ctx, node[:], sequence)
+	for _, v := range told {
+		all = append(all, requester.Verdict{Place: v.Place, Accused: v.Accused, Outcome: requester.Outcome(v.Outcome)})
+	}
+	return all, known, err
+}
+
 // Rounds are the disputes about them.
 func (c *court) Rounds(ctx context.Context) ([]requester.Round, error) {
 	_, rounds, err := c.look(ctx)
@@ -114,6 +127,9 @@ func (c *court) Admit(ctx context.Context, m trust.Matter, places int, juror [32
 	s, err := ask.of(ctx, juror)
 	if err != nil {
 		return requester.Juror{}, err
+	}
+	if !s.Holds {
+		return requester.Juror{}, fmt.Errorf("juror %x: %w", juror[:4], requester.ErrNoTicket)
 	}
 	beta, err := sortition.Verify(s.VRF, m.Alpha(), proof)
 	if err != nil {

@@ -2,6 +2,7 @@ package requester
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 //
 //  1. attend (sitting.go) looks which audits and disputes of its leases are open.
 //  2. Hear (hearing.go) gives a juror that was drawn its statements, keeps its commitment, and lets nobody reveal anything before all are bound.
-//  3. close (sitting.go) compares what a panel said with the leaves: all alike is attested, anything else is disputed on the chain.
+//  3. judge (sitting.go) compares what a panel said with the leaves, and now and then with what this node finds itself: all alike is attested, anything else is disputed on the chain.
 
 // Hearing is an audit that is open.
 type Hearing struct {
@@ -76,6 +77,27 @@ type Question struct {
 	Accused   int // number of the witness, from 1; 0: the provider
 }
 
+// ErrNoTicket is for who has no ticket that is good: it ran out, or its node was found wrong.
+var ErrNoTicket = errors.New("no ticket is good that it could be drawn by")
+
+// Outcome is how a dispute ended.
+type Outcome string
+
+// The outcomes of a dispute: what was said of the accused, or that nobody could tell.
+const (
+	AccusedRight Outcome = "right"
+	AccusedWrong Outcome = "wrong"
+	Undecided    Outcome = "undecided" // the jurors differ: the program is not deterministic
+	NoJury       Outcome = "no-jury"
+)
+
+// Verdict is what a dispute came to.
+type Verdict struct {
+	Place   uint64 // of the leaf
+	Accused [32]byte
+	Outcome Outcome
+}
+
 // Court is the chain as the one who pays for what is audited sees it.
 type Court interface {
 	// Hearings are the audits of this node's leases that are open, and Rounds the disputes.
@@ -83,9 +105,11 @@ type Court interface {
 	Rounds(ctx context.Context) ([]Round, error)
 	// Recent are a node's redemptions whose pay is final, of this node's leases and of others, and until when they can be disputed all the same: zero where the node was not convicted.
 	Recent(ctx context.Context, node [32]byte) (all []Hearing, until time.Time, err error)
+	// Verdicts are how the last disputes about a redemption ended; known is false where the chain has nothing of it any more.
+	Verdicts(ctx context.Context, node [32]byte, sequence uint64) (all []Verdict, known bool, err error)
 	// Paid is what jurors were paid from a lease so far; also if the chain has none of it any more.
 	Paid(ctx context.Context, of voucher.ID) (uint64, error)
-	// Admit tells who a juror is that the chain would hear in a matter with so many places, or why not.
+	// Admit tells who a juror is that the chain would hear in a matter with so many places, or why not (ErrNoTicket).
 	Admit(ctx context.Context, m trust.Matter, places int, juror [32]byte, proof sortition.Proof) (Juror, error)
 	// Attest tells of panels that follow one another, and Dispute of a leaf, both signed as the lease's vouchers are. An error of either may mean that it was done before.
 	Attest(ctx context.Context, h Hearing, panels []Attestation) error
@@ -103,6 +127,8 @@ type panel struct {
 	dismissed [][32]byte // jurors that had a place and were wrong, or silent twice: they have none again
 	silent    [][32]byte // jurors that lost their place once, as nothing was heard of them
 	judged    bool       // it waits to be attested
+	question  *Question  // what a canary found
+	asked     bool       // that all of them agree with a wrong result, or the program is not deterministic: nothing is attested before the verdict
 }
 
 // seat is a juror that committed itself.

@@ -37,6 +37,8 @@ type court struct {
 	attested  [][]Attestation
 	disputes  []Question
 	refused   []error
+	verdicts  []Verdict
+	full      int // disputes that have room at once; 0: all
 	canaries  float64
 	examine   Examine
 }
@@ -53,6 +55,21 @@ func (c *court) Recent(context.Context, [32]byte) ([]Hearing, time.Time, error) 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.recent), c.convicted, nil
+}
+
+// Verdicts are of the one redemption there is.
+func (c *court) Verdicts(context.Context, [32]byte, uint64) ([]Verdict, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.verdicts), true, nil
+}
+
+// ends lets the last dispute end.
+func (c *court) ends(o Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q := c.disputes[len(c.disputes)-1]
+	c.verdicts = append(c.verdicts, Verdict{q.Place, q.Hearing.Matter.Node, o})
 }
 
 // Paid is one for each juror of an attested panel, whichever lease it was of.
@@ -85,6 +102,9 @@ func (c *court) Admit(_ context.Context, m trust.Matter, places int, node [32]by
 
 func (c *court) admit(m trust.Matter, node [32]byte, proof sortition.Proof) (Juror, error) {
 	j := c.people[node]
+	if j != nil && j.barred {
+		return Juror{}, fmt.Errorf("juror %x: %w", node[:4], ErrNoTicket)
+	}
 	if j == nil || !j.drawn {
 		return Juror{}, fmt.Errorf("juror %x was not drawn", node[:4])
 	}
@@ -163,6 +183,9 @@ func (c *court) Dispute(_ context.Context, q Question) (err error) {
 	defer c.mu.Unlock()
 	defer func() { c.note(err) }()
 	h, l := q.Hearing, q.Shown.Leaf
+	if c.full > 0 && len(c.disputes) >= c.full {
+		return errFull
+	}
 	if err := trust.CheckPath(h.Root, h.size(), q.Place, l.Seal(q.Shown.Salt), q.Shown.Path); err != nil {
 		return err
 	}
@@ -186,8 +209,10 @@ func (c *court) Dispute(_ context.Context, q Question) (err error) {
 	return nil
 }
 
+var errFull = errors.New("the lease has as many disputes as go at once")
+
 func (c *court) note(err error) {
-	if err != nil && !c.lost {
+	if err != nil && !c.lost && !errors.Is(err, errFull) && !errors.Is(err, ErrNoTicket) {
 		c.refused = append(c.refused, err)
 	}
 }
@@ -206,6 +231,21 @@ func (c *court) found() (numbers [][]uint64) {
 	return numbers
 }
 
+// paid are the fees of each juror: one for each panel that was attested with it.
+func (c *court) paid() map[[32]byte]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fees := map[[32]byte]int{}
+	for _, m := range c.attested {
+		for _, p := range m {
+			for _, v := range p.Voices {
+				fees[v.Juror]++
+			}
+		}
+	}
+	return fees
+}
+
 func (c *court) asked() []Question {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -219,8 +259,10 @@ type juror struct {
 	id             peer.ID
 	owner, network string
 	drawn          bool
-	lie            func(draw uint64, s *trust.Say) // nil: it says what it finds
-	more           uint64                          // work than it did
+	barred         bool
+	lie            func(draw uint64, s *trust.Say)              // nil: it says what it finds
+	more           uint64                                       // work than it did
+	runs           func(lease.Statement) (trust.Digest, uint64) // nil: as it is
 	salt           [32]byte
 }
 
@@ -273,6 +315,9 @@ func (j *juror) finds(m trust.Matter, all []lease.Statement) (says []trust.Say, 
 	}
 	for i, s := range all {
 		answer, took := run(s)
+		if j.runs != nil {
+			answer, took = j.runs(s)
+		}
 		if i == 0 || all[i-1].Digest() != s.Digest() {
 			work += took
 		}

@@ -80,9 +80,9 @@ func (r *Requester) terms(e *errand, w hunt, q lease.Quote) (*lease.Pay, error) 
 	return p, nil
 }
 
-// jury tells whether what is paid of a job is open to jurors. What came live nobody can run again.
+// jury tells whether what is paid of a job is open to jurors. What came live nobody can run again, and about a program that is not deterministic they can tell nothing.
 func (r *Requester) jury(e *errand) bool {
-	return r.cfg.Jury && e.spec.Verify.Mode == job.Jury && !e.live
+	return r.cfg.Jury && e.spec.Verify.Mode == job.Jury && !e.live && !r.chancy(r.life, e)
 }
 
 func deposited(p *lease.Pay) uint64 {

@@ -100,8 +100,14 @@ func (r *Requester) hearPanel(ctx context.Context, a lease.Ask, juror [32]byte, 
 		return lease.Heard{Stage: lease.StageFilled}, nil
 	}
 	all, err := r.statements(ctx, p)
+	if err == nil && len(all) > 0 && r.byChance(ctx, all[0].Work.Module) {
+		return lease.Heard{}, errChance
+	}
 	return lease.Heard{Statements: all}, err
 }
+
+// errChance is for panels about whose program jurors can tell nothing: nobody is asked to run it, so that nothing of it is disputed, and the audit is passed.
+var errChance = errors.New("hearing: the program is not deterministic: no jury is asked about it any more")
 
 // bind gives a juror a place, or tells whether all are taken.
 func (r *Requester) bind(p *panel, j Juror, proof sortition.Proof, v lease.Vote) (lease.Stage, error) {

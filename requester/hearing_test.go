@@ -321,39 +321,6 @@ func TestWorkThatIsNotThatOfTheLeaves(t *testing.T) {
 	})
 }
 
-// Mallory copies answers, and has no state of her own. Alice runs a draw of each panel herself, also where several fall on one result.
-func TestAJurorWhoCopiedIsAccused(t *testing.T) {
-	for name, row := range map[string]struct {
-		copies bool
-		rate   uint64
-	}{"mallory copies": {true, trust.Whole}, "everybody works": {false, trust.Whole}, "mallory copies rows": {true, trust.Whole - 50_000}, "everybody works on rows": {false, trust.Whole - 50_000}} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				copies, a := row.copies, hold(t, row.rate, nil)
-				defer a.close(t)
-				a.stop()
-				a.c.canaries = 1
-				a.r, a.stop = a.tn.life()
-				if copies {
-					a.mallory.lie = func(_ uint64, s *trust.Say) { s.State = trust.Digest{1} }
-				}
-				sit(t, a.r, a.panel(0), a.jack, a.mallory)
-				for n := uint64(1); !copies && n < trust.Panels(a.h.Draws); n++ {
-					sit(t, a.r, a.panel(n), a.jack, a.mallory)
-				}
-				a.looks()
-				asked := a.c.asked()
-				switch {
-				case !copies && len(asked) > 0:
-					t.Errorf("%+v", asked)
-				case copies && (len(asked) != 1 || asked[0].Accused != 2 || asked[0].Witnesses[1].Juror != a.mallory.node):
-					t.Errorf("%+v", asked)
-				}
-			})
-		})
-	}
-}
-
 func TestNobodyRevealsBeforeAllAreBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := hold(t, trust.Whole, nil)

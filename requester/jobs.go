@@ -111,6 +111,18 @@ func (r *Requester) latest(rec record) record {
 // Job returns the status of a job, named by its identity or a prefix of it.
 func (r *Requester) Job(ctx context.Context, id string) (job.Status, error) {
 	rec, err := r.find(ctx, id)
+	if err != nil {
+		return rec.Status, err
+	}
+	reviews, err := r.journal.reviewedOf(ctx, rec.ID)
+	for _, s := range reviews {
+		switch s {
+		case reviewOpen:
+			rec.Status.Doubtful++
+		case reviewWrong, reviewAsked, reviewLapsed:
+			rec.Status.Wrong++
+		}
+	}
 	return rec.Status, err
 }
 
@@ -284,8 +296,16 @@ func (r *Requester) Logs(ctx context.Context, id string, task int64) ([]job.Log,
 		from, to = uint64(task), uint64(task)+1
 	}
 	logs := []job.Log{}
+	reviews, err := r.journal.reviewedOf(ctx, rec.ID)
+	if err != nil {
+		return nil, err
+	}
 	add := func(node string, x job.Result) error {
-		logs = append(logs, job.Log{Task: x.Index, Node: node, End: x.End, Exit: x.Exit, Message: x.Message, Stderr: string(x.Stderr), Usage: x.Usage})
+		l := job.Log{Task: x.Index, Node: node, End: x.End, Exit: x.Exit, Message: x.Message, Stderr: string(x.Stderr), Usage: x.Usage}
+		if s, is := reviews[x.Index]; is {
+			l.Doubt = s.String()
+		}
+		logs = append(logs, l)
 		return nil
 	}
 	if err := r.journal.results(ctx, rec.ID, from, to, add); err != nil {

@@ -25,7 +25,8 @@ var ErrUnknownJob = errors.New("unknown job")
 
 // schema is version 1 of the journal. A result row is a task that counts; a vote row is an execution whose task is still being checked, or whose result
 // a checker has refused; a checked row is a task that somebody checked; a class row is the hardware of a node that voted; a record row is what this node saw of another one as one hardware
-// class; a purse row is what a paid lease costs, and a leaf row some of its leaves (pay.Sheet) where its payer wants a jury; a work row is what the tasks of a phase had in common then.
+// class; a purse row is what a paid lease costs, and a leaf row some of its leaves (pay.Sheet) where its payer wants a jury; a work row is what the tasks of a phase had in common then;
+// a review row is a result of a node that was convicted later, and that nobody had checked; a question row is a dispute whose verdict is not known here, and a chance row a program that is not deterministic.
 const schema = `
 CREATE TABLE IF NOT EXISTS job (id TEXT PRIMARY KEY, created INTEGER NOT NULL, live INTEGER NOT NULL, secret BLOB NOT NULL, spec BLOB NOT NULL, status BLOB NOT NULL, final INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS event (job TEXT NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL);
@@ -43,6 +44,11 @@ CREATE INDEX IF NOT EXISTS purse_job ON purse (job);
 CREATE TABLE IF NOT EXISTS leaf (lease TEXT NOT NULL, place INTEGER NOT NULL, before INTEGER NOT NULL, peaks BLOB NOT NULL, body BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (lease, place));
 CREATE INDEX IF NOT EXISTS leaf_at ON leaf (at);
 CREATE TABLE IF NOT EXISTS work (job TEXT NOT NULL, phase INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (job, phase)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS review (lease TEXT NOT NULL, place INTEGER NOT NULL, job TEXT NOT NULL, idx INTEGER NOT NULL, node TEXT NOT NULL, state INTEGER NOT NULL, tries INTEGER NOT NULL, at INTEGER NOT NULL, told INTEGER NOT NULL, PRIMARY KEY (lease, place)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS review_node ON review (node, state);
+CREATE INDEX IF NOT EXISTS review_job ON review (job);
+CREATE TABLE IF NOT EXISTS question (node BLOB NOT NULL, sequence INTEGER NOT NULL, place INTEGER NOT NULL, accused BLOB NOT NULL, lease TEXT NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (node, sequence, place, accused)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chance (program TEXT PRIMARY KEY, job TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS conviction (node TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (node, until)) WITHOUT ROWID;
 PRAGMA user_version = 1;`
 

@@ -35,11 +35,12 @@ func (r *Requester) attend(ctx context.Context) {
 	}
 }
 
-// sit looks once which audits are open, forgets the panels of others, judges panels that had all spoken when that could not be done, and tells the chain of those that can be attested.
+// sit looks once what came of questions and which audits are open, forgets the panels of others, judges panels that had all spoken when that could not be done, and tells the chain of those that can be attested.
 func (r *Requester) sit(ctx context.Context) error {
-	hearings, err := r.deps.Court.Hearings(ctx)
-	if err != nil {
-		return err
+	err := r.hearVerdicts(ctx)
+	hearings, failed := r.deps.Court.Hearings(ctx)
+	if failed != nil {
+		return errors.Join(err, failed)
 	}
 	open := map[trust.Matter]struct{}{}
 	for _, h := range hearings {
@@ -158,28 +159,45 @@ func (r *Requester) known(ctx context.Context, key [32]byte) (id string, l lease
 //  1. A leaf about which any of them says something else is disputed: they are its witnesses. Those keep their places who said what the leaf says; if the provider was wrong there will be no
 //     panel any more, and otherwise the others were.
 //  2. Who says what the leaves say has done their work: who claims another has no place.
-//  3. Now and then a juror's state is compared with what this node finds itself.
+//  3. Now and then this node runs a draw again itself (canary). If it finds another result than all of them, it asks fresh jurors, and attests nothing; a juror whose state is another is accused,
+//     and its place is for the next one.
 //  4. What is left waits to be attested.
 func (r *Requester) judge(ctx context.Context, p *panel) error {
+	if p.asked {
+		return nil
+	}
 	leaves, err := r.drawn(ctx, p)
 	if err != nil {
 		return err
 	}
 	if q, doubt := p.doubt(leaves); doubt { // 1
-		err := r.deps.Court.Dispute(ctx, q)
+		s, err := r.Statement(ctx, leaves[0].lease, q.Shown.Index)
+		if err != nil {
+			return err
+		}
+		if r.byChance(ctx, s.Work.Module) {
+			p.asked = true // jurors can tell nothing about it: the audit is passed
+			return nil
+		}
+		err = r.dispute(ctx, leaves[0].lease, q)
 		r.log.Warn("A juror found another result", "lease", leaves[0].lease, "place", q.Place, "err", err)
 		if err == nil {
 			r.dismiss(p, func(s *seat) bool { return firstOther(s.word.Says, leaves) >= 0 })
+			return nil
 		}
-		return err
+		return errors.Join(err, r.unseat(ctx, p))
 	}
 	work := worth(leaves)
 	if !r.dismiss(p, func(s *seat) bool { return s.vote.Work != work }) { // 2
 		return nil
 	}
-	words := p.words()
-	if err := r.canary(ctx, p, leaves, words, work); err != nil { // 3
-		r.log.Warn("A jury is not looked after", "lease", leaves[0].lease, "err", err)
+	if p.question == nil { // 3
+		if p.question, err = r.canary(ctx, p, leaves, work); err != nil {
+			r.log.Warn("A jury is not looked after", "lease", leaves[0].lease, "err", err)
+		}
+	}
+	if p.question != nil {
+		return r.accuse(ctx, leaves[0].lease, p)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -198,6 +216,24 @@ func (r *Requester) dismiss(p *panel, wrong func(*seat) bool) bool {
 	}
 	p.seats = slices.DeleteFunc(p.seats, wrong)
 	return p.full()
+}
+
+// unseat takes the places of jurors whose ticket is not good any more: the chain takes no word of theirs.
+func (r *Requester) unseat(ctx context.Context, p *panel) error {
+	var gone [][32]byte
+	for _, s := range p.seats {
+		if _, err := r.deps.Court.Admit(ctx, p.matter(), p.hearing.Jurors, s.juror.Node, s.word.Proof); errors.Is(err, ErrNoTicket) {
+			gone = append(gone, s.juror.Node)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	r.dismiss(p, func(s *seat) bool { return slices.Contains(gone, s.juror.Node) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.judged, p.question, p.asked = false, nil, false
+	return nil
 }
 
 // worth is the work of leaves, each statement that comes several times in a row once.
@@ -239,33 +275,59 @@ func (p *panel) doubt(leaves []placed) (Question, bool) {
 	return Question{}, false
 }
 
-// canary runs one draw of a panel again, if the lot falls on it, and accuses the juror whose state is another at its point.
-func (r *Requester) canary(ctx context.Context, p *panel, leaves []placed, words []Testimony, work uint64) error {
+// canary runs one draw of a panel again, if the lot falls on it, and makes a question of what should not be: of another result than that of the leaf, with which all of the panel agree, or of
+// a juror whose state is another at its point. nil: all is well, or nothing was looked at.
+func (r *Requester) canary(ctx context.Context, p *panel, leaves []placed, work uint64) (*Question, error) {
 	h := sha256.Sum256(append(append([]byte("canary"), r.secret[:]...), p.matter().Alpha()...)) // nobody else knows on which
 	if r.deps.Examine == nil || binary.BigEndian.Uint64(h[:])%1_000_000 >= uint64(r.cfg.Canaries*1_000_000) {
-		return nil
+		return nil, nil
 	}
 	i := int(binary.BigEndian.Uint64(h[8:]) % uint64(len(leaves)))
 	l := leaves[i]
 	s, err := r.Statement(ctx, l.lease, l.Index)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if r.byChance(ctx, s.Work.Module) {
+		return nil, nil
 	}
 	points := make([]uint64, len(p.seats))
 	for n, s := range p.seats {
 		points[n] = trust.Point(s.juror.Beta[:], l.Leaf.Statement, l.Leaf.Work)
 	}
 	answer, states, err := r.deps.Examine(ctx, s, points)
-	if err != nil || answer != l.Leaf.Answer() {
-		return errors.Join(err, fmt.Errorf("this node finds another result of task %d itself", l.Index))
+	if err != nil {
+		return nil, err
 	}
-	for n, w := range words {
+	q := &Question{Hearing: p.hearing, Place: l.place, Shown: l.Shown, Draw: p.first() + uint64(i), Work: work}
+	if answer != l.Leaf.Answer() { // jurors who agree with the leaf are no witnesses: it is this node's own word
+		return q, nil
+	}
+	q.Witnesses = p.words()
+	for n, w := range q.Witnesses {
 		if w.Says[i].State != states[n] {
-			q := Question{Hearing: p.hearing, Place: l.place, Shown: l.Shown, Draw: p.first() + uint64(i), Work: work, Witnesses: words, Accused: n + 1}
-			r.log.Warn("A juror made up what it found", "juror", fmt.Sprintf("%x", w.Juror), "lease", l.lease)
-			return r.deps.Court.Dispute(ctx, q)
+			q.Accused = n + 1
+			return q, nil
 		}
 	}
+	return nil, nil
+}
+
+// accuse puts to the chain what a canary found. A juror that made up its state has no place any more; a panel that agreed with a wrong result waits for the verdict.
+func (r *Requester) accuse(ctx context.Context, leaseID string, p *panel) error {
+	q := p.question
+	if err := r.dispute(ctx, leaseID, *q); err != nil {
+		return errors.Join(err, r.unseat(ctx, p)) // it is asked at the next look
+	}
+	if q.Accused == 0 {
+		r.log.Warn("This node finds another result than a provider and its jurors", "lease", q.Hearing.Lease, "place", q.Place)
+		p.asked = true
+		return nil
+	}
+	accused := q.Witnesses[q.Accused-1].Juror
+	r.log.Warn("A juror made up what it found", "juror", fmt.Sprintf("%x", accused), "lease", q.Hearing.Lease)
+	p.question = nil
+	r.dismiss(p, func(s *seat) bool { return s.juror.Node == accused })
 	return nil
 }
 
@@ -290,6 +352,9 @@ func (r *Requester) attest(ctx context.Context, h Hearing) error {
 		return nil
 	}
 	if err := r.deps.Court.Attest(ctx, h, panels); err != nil {
+		for _, p := range judged {
+			err = errors.Join(err, r.unseat(ctx, p))
+		}
 		return err
 	}
 	for _, p := range judged {

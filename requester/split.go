@@ -58,6 +58,7 @@ func (r *Requester) plan(ctx context.Context, e *errand) (count uint64, err erro
 		s.State = job.Planned
 	})
 	r.note(ctx, e, "planned "+job.Several(e.snapshot().Tasks.Total, "task"))
+	r.tellChance(ctx, e)
 	return count, r.journal.saveStatus(ctx, e.snapshot())
 }
 

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 
 	"cosmossdk.io/collections"
@@ -144,7 +145,12 @@ func (k Keeper) voice(ctx sdk.Context, a auditv1.Audit, panel, work uint64, v au
 	return j, nil
 }
 
-// drawn tells whether a node may be a juror: it has a ticket from before the matter, belongs to nobody whom the matter is about, is in another network than the provider, and its proof wins.
+// isBarred tells whether a node may be no juror now, as it was found wrong as one. A convicted provider may: a small network needs every juror, and its first wrong word as one bars it.
+func (k Keeper) isBarred(ctx context.Context, node []byte) (bool, error) {
+	return k.barred.Has(ctx, node)
+}
+
+// drawn tells whether a node may be a juror: it has a ticket from before the matter, was not found wrong as a juror not long ago, belongs to nobody whom the matter is about, is in another network than the provider, and its proof wins.
 func (k Keeper) drawn(ctx sdk.Context, m trust.Matter, node, proof []byte, called uint64, before int64, parties ...string) (j juror, err error) {
 	if j.node, err = sortition.KeyOf(node); err != nil {
 		return j, ErrMalformed.Wrap(err.Error())
@@ -158,6 +164,9 @@ func (k Keeper) drawn(ctx sdk.Context, m trust.Matter, node, proof []byte, calle
 		return j, errors.Join(err, ErrTicket.Wrapf("juror %s", j.node))
 	}
 	j.Ticket = t
+	if barred, err := k.isBarred(ctx, node); err != nil || barred {
+		return j, errors.Join(err, ErrBarred.Wrapf("juror %s", j.node))
+	}
 	owner, err1 := k.owner(ctx, m.Node[:])
 	of, _, err2 := k.Committee.Ticket(ctx, m.Node, before)
 	if err := errors.Join(err1, err2); err != nil {

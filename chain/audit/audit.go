@@ -144,14 +144,14 @@ func (k Keeper) prune(ctx context.Context, node []byte) error {
 //  1. Audits of redemptions that are old enough are opened with this block's seed.
 //  2. Those that nobody looked at for long enough are passed.
 //  3. Disputes whose phase is over go on.
-//  4. Convictions that are old enough are forgotten, with the node's recent results.
+//  4. Convictions that are old enough are forgotten, with the node's recent results; jurors that were wrong long enough ago may be jurors again.
 func (k Keeper) Advance(c context.Context) error {
 	ctx := sdk.UnwrapSDKContext(c)
 	p, err := k.Params(ctx)
 	if err != nil {
 		return err
 	}
-	for _, chore := range []func(sdk.Context, auditv1.Params) (bool, error){k.openNext, k.lapseNext, k.nextDispute, k.forgiveNext} {
+	for _, chore := range []func(sdk.Context, auditv1.Params) (bool, error){k.openNext, k.lapseNext, k.nextDispute, k.forgiveNext, k.pardonNext} {
 		for range p.Batch {
 			more, err := chore(ctx, p)
 			if err != nil {
@@ -237,6 +237,15 @@ func (k Keeper) forgiveNext(ctx sdk.Context, _ auditv1.Params) (bool, error) {
 		return err == nil, errors.Join(err, k.forgives.Remove(ctx, row), k.forgives.Set(ctx, collections.Join(uint64(c.Until), row.K2())), k.convictions.Set(ctx, row.K2(), c))
 	}
 	return true, errors.Join(k.forgives.Remove(ctx, row), k.convictions.Remove(ctx, row.K2()), k.recent.Clear(ctx, lost), k.Bond.Touch(ctx, sortition.Key(row.K2())))
+}
+
+// pardonNext lets the next juror be one again that was barred for long enough.
+func (k Keeper) pardonNext(ctx sdk.Context, _ auditv1.Params) (bool, error) {
+	row, there, err := firstOf(ctx, k.pardons)
+	if err != nil || !there || int64(row.K1()) > now(ctx) {
+		return false, err
+	}
+	return true, errors.Join(k.pardons.Remove(ctx, row), k.barred.Remove(ctx, row.K2()))
 }
 
 // waitLonger is for how many seconds a chore that cannot be done now is put off.

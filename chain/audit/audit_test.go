@@ -207,7 +207,7 @@ func TestParameters(t *testing.T) {
 		func(p *auditv1.Params) { p.Least = trust.Whole + 1 }, func(p *auditv1.Params) { p.Colluder = trust.Whole }, func(p *auditv1.Params) { p.Penalty = 0 },
 		func(p *auditv1.Params) { p.PassSeconds = 0 }, func(p *auditv1.Params) { p.CommitBlocks = 0 }, func(p *auditv1.Params) { p.RevealBlocks = 1 << 40 },
 		func(p *auditv1.Params) { p.WorkPerSecond = 0 }, func(p *auditv1.Params) { p.RecentResults = 0 }, func(p *auditv1.Params) { p.RecentSeconds = 0 },
-		func(p *auditv1.Params) { p.Disputes = 0 }, func(p *auditv1.Params) { p.Batch = 0 },
+		func(p *auditv1.Params) { p.Disputes = 0 }, func(p *auditv1.Params) { p.Batch = 0 }, func(p *auditv1.Params) { p.BarSeconds = 0 },
 	} {
 		p := Public()
 		change(&p)

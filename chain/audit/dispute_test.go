@@ -100,35 +100,6 @@ func TestAWrongWitnessIsFined(t *testing.T) {
 	}
 }
 
-// A juror that copied the answer and made up its state is found out by three who take it down at its point.
-func TestACopycatIsFound(t *testing.T) {
-	s, j, q := lied(t, 60)
-	a := s.audit(q)
-	place := j.hit(a, 5)
-	called := s.called(PanelMatter(chainID, a, 0), 2)
-	lazy := called[0]
-	says, work := s.says(j, a, 0, lazy)
-	right := says[5].State
-	says[5].State = trust.Digest{7}
-	w := auditv1.Witness{Voice: s.speaks(a, 0, lazy, says, work)}
-	for _, say := range says {
-		w.Answers, w.States = append(w.Answers, slices.Clone(say.Answer[:])), append(w.States, slices.Clone(say.State[:]))
-	}
-	m := s.question(j, q, place, w)
-	m.Draw, m.PanelWork, m.Accused = 5, work, 1
-	signDispute(s.t, chainID, m, person("alice").vouchers())
-	s.must(s.send(m))
-	_, beta := lazy.proof(PanelMatter(chainID, a, 0))
-	if d := s.dispute(1); !d.Juror || d.Point != trust.Point(beta[:], j.leaves[place].Statement, 100) {
-		t.Fatalf("%+v", d)
-	}
-	found := trust.WithState(j.truth[place], right)
-	s.answers(j, 1, 3, func(int, person) *trust.Digest { return &found })
-	if s.bonds[lazy] != 990 || s.paid[lazy] != 0 || s.bonds["bob"] != 1000 || len(s.lost) > 0 || s.back[person("alice").address()] != 10 {
-		t.Errorf("the copycat has %d and got %d, bob %d, lost %v, alice has back %d", s.bonds[lazy], s.paid[lazy], s.bonds["bob"], s.lost, s.back[person("alice").address()])
-	}
-}
-
 // A large result is drawn several times in a row, and copies of one are paid for one after the other. Whichever of the draws alice names when she accuses an honest
 // juror, it is judged at the point where it took its state down, so that three who find the same acquit it.
 func TestARowHasOnePoint(t *testing.T) {

@@ -27,5 +27,6 @@ var (
 	ErrOpening   = errorsmod.Register(Name, 22, "that does not open the commitment")
 	ErrFinal     = errorsmod.Register(Name, 23, "the pay is final, and the node was not convicted")
 	// ErrRests tells whoever moves money to come again: nothing was moved.
-	ErrRests = errorsmod.Register(Name, 24, "an invariant of the supply is broken: payouts rest until an upgrade")
+	ErrRests  = errorsmod.Register(Name, 24, "an invariant of the supply is broken: payouts rest until an upgrade")
+	ErrBarred = errorsmod.Register(Name, 25, "juror was found wrong not long ago")
 )

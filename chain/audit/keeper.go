@@ -40,6 +40,8 @@ var (
 	askedPrefix       = collections.NewPrefix(11)
 	commitsPrefix     = collections.NewPrefix(12)
 	leasesPrefix      = collections.NewPrefix(13)
+	barredPrefix      = collections.NewPrefix(14)
+	pardonsPrefix     = collections.NewPrefix(15)
 )
 
 // Ticket is what the committee knows of a node that holds a ticket: whose it is, the key of its verifiable random function, its network (empty where networks do not count), and how many tickets
@@ -123,6 +125,8 @@ type Keeper struct {
 	asked       collections.Map[leaf, uint64] // disputes by what they are about: each is good once while anything of its lease is here
 	commits     collections.Map[choice, auditv1.Commitment]
 	leases      collections.Map[[]byte, uint64] // how many audits and disputes of a lease are here
+	barred      collections.Map[[]byte, uint64] // jurors that were wrong, until when they are none, in Unix seconds
+	pardons     collections.KeySet[date]        // those, by that time
 }
 
 // NewKeeper needs how addresses are written, its neighbours, and the address whose word is a vote's outcome.
@@ -145,7 +149,9 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, addresses address.
 		asked:       collections.NewMap(b, askedPrefix, "asked", collections.TripleKeyCodec(key, collections.Uint64Key, collections.Uint64Key), collections.Uint64Value),
 		commits: collections.NewMap(b, commitsPrefix, "commits", collections.TripleKeyCodec(collections.Uint64Key, collections.Uint64Key, key),
 			codec.CollValue[auditv1.Commitment](cdc)),
-		leases: collections.NewMap(b, leasesPrefix, "leases", key, collections.Uint64Value),
+		leases:  collections.NewMap(b, leasesPrefix, "leases", key, collections.Uint64Value),
+		barred:  collections.NewMap(b, barredPrefix, "barred", key, collections.Uint64Value),
+		pardons: collections.NewKeySet(b, pardonsPrefix, "pardons", collections.PairKeyCodec(collections.Uint64Key, key)),
 	}
 	var err error
 	if k.schema, err = b.Build(); err != nil {

@@ -14,13 +14,13 @@ const day = 86_400 // seconds
 func Public() auditv1.Params {
 	r := trust.Default()
 	return auditv1.Params{Least: r.Least, Colluder: r.Colluder, Penalty: r.Penalty, PassSeconds: day, CommitBlocks: 540, RevealBlocks: 180, WorkPerSecond: 50_000_000, RecentResults: 200,
-		RecentSeconds: 3 * day, Disputes: 8, Batch: 100}
+		RecentSeconds: 3 * day, Disputes: 8, Batch: 100, BarSeconds: 14 * day}
 }
 
 // Development are those of a network on one desk: a day has a minute, an epoch 20 blocks.
 func Development() auditv1.Params {
 	p := Public()
-	p.PassSeconds, p.RecentSeconds, p.CommitBlocks, p.RevealBlocks = 60, 180, 15, 5
+	p.PassSeconds, p.RecentSeconds, p.BarSeconds, p.CommitBlocks, p.RevealBlocks = 60, 180, 840, 15, 5
 	return p
 }
 
@@ -38,6 +38,7 @@ func CheckParams(p auditv1.Params) error {
 		{p.WorkPerSecond >= 1_000_000, "work_per_second from 1000000"},
 		{p.RecentResults >= 1 && p.RecentResults <= 10_000, "recent_results from 1 to 10000"},
 		{p.RecentSeconds >= 1 && p.RecentSeconds <= 30*day, "recent_seconds from 1 to a month"},
+		{p.BarSeconds >= 1 && p.BarSeconds <= 365*day, "bar_seconds from 1 to a year"},
 		{p.Disputes >= 1 && p.Disputes <= 100, "disputes from 1 to 100"},
 		{p.Batch >= 1 && p.Batch <= 1000, "batch from 1 to 1000"},
 	} {

@@ -64,7 +64,7 @@ func (q queries) Disputes(ctx context.Context, r *auditv1.QueryDisputesRequest) 
 	return res, err
 }
 
-// Standing tells what a node may be drawn by.
+// Standing tells what a node may be drawn by. One that is barred is as one without a ticket.
 func (q queries) Standing(ctx context.Context, r *auditv1.QueryStandingRequest) (*auditv1.QueryStandingResponse, error) {
 	node, err := key(r.Node)
 	if err != nil {
@@ -73,10 +73,11 @@ func (q queries) Standing(ctx context.Context, r *auditv1.QueryStandingRequest) 
 	res := &auditv1.QueryStandingResponse{Tickets: q.keeper.Committee.Tickets(ctx)}
 	owner, err1 := q.keeper.owner(ctx, r.Node)
 	t, holds, err2 := q.keeper.Committee.Ticket(ctx, node, math.MaxInt64)
-	if res.Owner = owner; holds {
+	barred, err3 := q.keeper.isBarred(ctx, r.Node)
+	if res.Owner = owner; holds && !barred {
 		res.Holds, res.VrfKey, res.Network, res.Beside, res.Since = true, t.VRF[:], t.Network, t.Beside, t.Since
 	}
-	return res, errors.Join(err1, err2)
+	return res, errors.Join(err1, err2, err3)
 }
 
 // Recent gives the node's final results that can be disputed once it is convicted.

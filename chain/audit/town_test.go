@@ -474,15 +474,20 @@ func (s *town) called(m trust.Matter, places int) (all []person) {
 	return all
 }
 
-// attestation is alice's word about panels of an audit, all of whose jurors were honest.
-func (s *town) attestation(j *job, sequence uint64, panels int) *auditv1.MsgAttest {
+// attestation is alice's word about panels of an audit, all of whose jurors were honest: these, and who else may be one.
+func (s *town) attestation(j *job, sequence uint64, panels int, first ...person) *auditv1.MsgAttest {
 	s.t.Helper()
 	a := s.audit(sequence)
 	m := &auditv1.MsgAttest{Sender: person("bob").sender(), Node: a.Node, Sequence: sequence, First: a.Attested}
 	for n := range panels {
 		panel := a.Attested + uint64(n)
 		one := auditv1.Panel{}
-		for _, p := range s.called(PanelMatter(chainID, a, panel), int(a.Jurors))[:a.Jurors] {
+		fit := slices.DeleteFunc(s.called(PanelMatter(chainID, a, panel), int(a.Jurors)), func(p person) bool {
+			barred, err := s.keeper.isBarred(s.ctx, p.id())
+			s.must(err)
+			return barred || slices.Contains(first, p)
+		})
+		for _, p := range append(slices.Clone(first), fit...)[:a.Jurors] {
 			says, work := s.says(j, a, panel, p)
 			one.Work = work
 			one.Voices = append(one.Voices, s.speaks(a, panel, p, says, work))
@@ -531,7 +536,7 @@ func (s *town) answers(j *job, id uint64, jurors int, say func(n int, p person) 
 		proof, _ := who.proof(m)
 		word := trust.Commitment(trust.Voice{Result: w.answer, State: w.state}, who.node(), w.salt)
 		err := s.send(&auditv1.MsgCommit{Sender: who.sender(), Juror: who.id(), Dispute: id, Round: d.Round, Proof: proof[:], Commitment: word[:], Signature: m.SignVoice(word, 0, who.secret("node"))})
-		if errors.Is(err, ErrSeen) || errors.Is(err, ErrLost) || errors.Is(err, ErrParty) {
+		if errors.Is(err, ErrSeen) || errors.Is(err, ErrLost) || errors.Is(err, ErrParty) || errors.Is(err, ErrBarred) {
 			continue
 		}
 		s.must(err)

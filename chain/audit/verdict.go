@@ -34,7 +34,7 @@ func (k Keeper) decide(ctx sdk.Context, d auditv1.Dispute) error {
 		answers = append(answers, trust.Digest(c.Answer))
 	}
 	if len(answers) < Places(d.Round) {
-		return k.conclude(ctx, d, trust.Verdict{Outcome: trust.Undecided}, "no-jury")
+		return k.conclude(ctx, d, trust.Verdict{Outcome: trust.Undecided}, auditv1.OUTCOME_NO_JURY)
 	}
 	v, err := trust.JudgeRound(int(d.Round), answers)
 	switch {
@@ -43,11 +43,11 @@ func (k Keeper) decide(ctx sdk.Context, d auditv1.Dispute) error {
 	case v.Outcome == trust.Escalate:
 		return k.escalate(ctx, d)
 	case v.Outcome == trust.Undecided:
-		return k.conclude(ctx, d, v, "undecided")
+		return k.conclude(ctx, d, v, auditv1.OUTCOME_UNDECIDED)
 	case string(v.Truth[:]) == string(d.Claim):
-		return k.conclude(ctx, d, v, "right")
+		return k.conclude(ctx, d, v, auditv1.OUTCOME_RIGHT)
 	}
-	return k.conclude(ctx, d, v, "wrong")
+	return k.conclude(ctx, d, v, auditv1.OUTCOME_WRONG)
 }
 
 // voices are the commitments of a round of a dispute.
@@ -83,8 +83,11 @@ func (k Keeper) escalate(ctx sdk.Context, d auditv1.Dispute) error {
 	return k.put(ctx, d)
 }
 
+// outcomes are the words of events.
+var outcomes = map[auditv1.Outcome]string{auditv1.OUTCOME_RIGHT: "right", auditv1.OUTCOME_WRONG: "wrong", auditv1.OUTCOME_UNDECIDED: "undecided", auditv1.OUTCOME_NO_JURY: "no-jury"}
+
 // conclude ends a dispute: jurors first, the accused next, then the audit that it held up.
-func (k Keeper) conclude(ctx sdk.Context, d auditv1.Dispute, v trust.Verdict, what string) error {
+func (k Keeper) conclude(ctx sdk.Context, d auditv1.Dispute, v trust.Verdict, what auditv1.Outcome) error {
 	sides, err := k.reckon(ctx, d, v)
 	if err != nil {
 		return err
@@ -92,14 +95,19 @@ func (k Keeper) conclude(ctx sdk.Context, d auditv1.Dispute, v trust.Verdict, wh
 	if d, err = k.payJurors(ctx, d, sides.right); err != nil {
 		return err
 	}
-	for _, j := range sides.wrong {
+	for _, j := range append(sides.wrong, sides.silent...) {
 		if d, err = k.fine(ctx, d, j); err != nil {
 			return err
 		}
 	}
-	emit(ctx, "hpips_verdict", "what", what, "dispute", number(d.Id), "node", digits(d.Node), "sequence", number(d.Sequence), "place", number(d.Place), "lease", digits(d.Lease), "payer", d.Payer,
+	for _, j := range sides.wrong {
+		if err := k.bar(ctx, j); err != nil {
+			return err
+		}
+	}
+	emit(ctx, "hpips_verdict", "what", outcomes[what], "dispute", number(d.Id), "node", digits(d.Node), "sequence", number(d.Sequence), "place", number(d.Place), "lease", digits(d.Lease), "payer", d.Payer,
 		"accused", digits(d.Accused), "statement", digits(d.Statement), "truth", digits(v.Truth[:]), "rounds", number(d.Round), "spent", number(d.Spent)+d.Denom)
-	if err := k.close(ctx, d, what == "undecided"); err != nil || what != "wrong" {
+	if err := k.close(ctx, d, what); err != nil || what != auditv1.OUTCOME_WRONG {
 		return err
 	}
 	return k.convict(ctx, d, sides.right)
@@ -107,11 +115,13 @@ func (k Keeper) conclude(ctx sdk.Context, d auditv1.Dispute, v trust.Verdict, wh
 
 // sides are the jurors of all rounds by what came of their word.
 type sides struct {
-	right [][]byte // are paid
-	wrong [][]byte // are fined
+	right  [][]byte // are paid
+	wrong  [][]byte // are fined, and barred
+	silent [][]byte // committed themselves and did not reveal: are fined
 }
 
-// reckon tells of each juror whether it is paid or fined. With a truth, all who said something else were wrong; without one nobody was. Who committed itself and is silent is fined in any case.
+// reckon tells of each juror whether it is paid or fined. With a truth, all who said something else were wrong; without one nobody was. Who committed itself and is silent is fined in any case,
+// but may be a juror again: a node that goes off has told no lie.
 // Who was right and had no place on a panel gets nothing: the lease pays one full jury.
 func (k Keeper) reckon(ctx sdk.Context, d auditv1.Dispute, v trust.Verdict) (s sides, err error) {
 	truth := v.Outcome == trust.Agreed
@@ -129,11 +139,11 @@ func (k Keeper) reckon(ctx sdk.Context, d auditv1.Dispute, v trust.Verdict) (s s
 		if err != nil {
 			return s, err
 		}
-		wrong := func(c auditv1.Commitment) bool {
-			return len(c.Answer) == 0 || truth && string(c.Answer) != string(v.Truth[:])
-		}
+		wrong := func(c auditv1.Commitment) bool { return truth && string(c.Answer) != string(v.Truth[:]) }
 		for _, c := range all {
-			if wrong(c) {
+			if len(c.Answer) == 0 {
+				s.silent = append(s.silent, c.Juror)
+			} else if wrong(c) {
 				s.wrong = append(s.wrong, c.Juror)
 			}
 		}
@@ -173,6 +183,25 @@ func (k Keeper) fine(ctx sdk.Context, d auditv1.Dispute, j []byte) (auditv1.Disp
 	return d, err
 }
 
+// bar lets a juror that was wrong be none for a time: its next lie costs nothing where its bond is gone, or where it has none yet.
+func (k Keeper) bar(ctx sdk.Context, node []byte) error {
+	p, err := k.Params(ctx)
+	if err != nil {
+		return err
+	}
+	was, known, err := found(k.barred.Get(ctx, node))
+	if err != nil {
+		return err
+	}
+	if known {
+		if err := k.pardons.Remove(ctx, collections.Join(was, node)); err != nil {
+			return err
+		}
+	}
+	until := uint64(now(ctx)) + p.BarSeconds
+	return errors.Join(k.barred.Set(ctx, node, until), k.pardons.Set(ctx, collections.Join(until, node)))
+}
+
 func (k Keeper) slash(ctx sdk.Context, d auditv1.Dispute, node []byte, amount uint64, refunds ...Refund) (uint64, error) {
 	taken, err := k.Bond.Slash(ctx, sortition.Key(node), d.Denom, math.NewIntFromUint64(amount), refunds...)
 	if err != nil {
@@ -181,16 +210,26 @@ func (k Keeper) slash(ctx sdk.Context, d auditv1.Dispute, node []byte, amount ui
 	return taken.Uint64(), nil
 }
 
-// close forgets a dispute, and lets go what it held up. One that stayed undecided ends its audit: the program is not deterministic, and no jury can tell anything about it.
-func (k Keeper) close(ctx sdk.Context, d auditv1.Dispute, undecided bool) error {
+// mostVerdicts is how many verdicts an audit keeps, the last ones.
+const mostVerdicts = 32
+
+// close forgets a dispute but for its outcome, and lets go what it held up. One that stayed undecided ends its audit: the program is not deterministic, and no jury can tell anything about it.
+func (k Keeper) close(ctx sdk.Context, d auditv1.Dispute, what auditv1.Outcome) error {
 	if err := errors.Join(k.disputes.Remove(ctx, d.Id), k.commits.Clear(ctx, collections.NewPrefixedTripleRange[uint64, uint64, []byte](d.Id))); err != nil {
 		return err
 	}
-	at := collections.Join(d.Node, d.Sequence)
-	a, known, err := found(k.audits.Get(ctx, at))
-	if err == nil && known && !d.Final {
-		a.Disputes--
-		if err = k.audits.Set(ctx, at, a); err == nil && undecided && a.Until != 0 {
+	at, kept := collections.Join(d.Node, d.Sequence), k.audits
+	if d.Final {
+		kept = k.recent
+	}
+	a, known, err := found(kept.Get(ctx, at))
+	if err == nil && known {
+		a.Verdicts = append(a.Verdicts, auditv1.Verdict{Place: d.Place, Accused: d.Accused, Outcome: what})
+		a.Verdicts = a.Verdicts[max(0, len(a.Verdicts)-mostVerdicts):]
+		if !d.Final {
+			a.Disputes--
+		}
+		if err = kept.Set(ctx, at, a); err == nil && what == auditv1.OUTCOME_UNDECIDED && a.Until != 0 {
 			err = k.end(ctx, a, "undecided")
 		}
 	}
@@ -202,7 +241,7 @@ func (k Keeper) close(ctx sdk.Context, d auditv1.Dispute, undecided bool) error 
 func (k Keeper) convict(ctx sdk.Context, d auditv1.Dispute, right [][]byte) error {
 	if d.Juror {
 		_, err := k.fine(ctx, d, d.Accused)
-		return err
+		return errors.Join(err, k.bar(ctx, d.Accused))
 	}
 	p, err := k.Params(ctx)
 	if err != nil {

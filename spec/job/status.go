@@ -21,7 +21,9 @@ type Status struct {
 	ExitCode   int                `json:"exitCode"`
 	Error      *Failure           `json:"error,omitempty"`
 	Created    time.Time          `json:"created"`
-	Odd        []string           `json:"odd,omitempty"` // nodes whose result differed from the accepted one
+	Odd        []string           `json:"odd,omitempty"`      // nodes whose result differed from the accepted one
+	Doubtful   int                `json:"doubtful,omitempty"` // results of a node that was convicted later, which are to be checked
+	Wrong      int                `json:"wrong,omitempty"`    // those that were wrong
 }
 
 // Counts counts tasks of a job, its reduce among them.
@@ -122,6 +124,7 @@ type Log struct {
 	End     End    `json:"end"`
 	Exit    int    `json:"exit"`
 	Message string `json:"message,omitempty"`
+	Doubt   string `json:"doubt,omitempty"` // what is wrong with its result, if its provider was convicted later
 	Stderr  string `json:"stderr"`
 	Usage   Usage  `json:"usage"`
 }

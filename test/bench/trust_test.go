@@ -135,6 +135,26 @@ func TestTrustWithoutAudits(t *testing.T) {
 	}
 }
 
+// Besides five liars, five of the honest providers copy as jurors what the provider said, so that a fifth of all voices are for a liar, and five others make everything up. The first are
+// found by canaries, in 2 % of panels, the others by whoever sits beside them; all of them, and nobody else is fined.
+func TestTrustJurors(t *testing.T) {
+	heading(t)
+	all := lived(t, "a tenth of three kinds; copycats and lazy jurors", world{liars: fifth / 2, habits: mixed, copycats: 5, lazy: 5})
+	all.sound(t)
+	for i, y := range all {
+		missed := 0 // in a tenth of the run, a copycat may be in no panel on which the lot falls
+		for _, n := range y.foundCopying {
+			if n == 0 {
+				missed++
+			}
+		}
+		if missed > either(1, 0) || slices.Min(y.foundLazy) == 0 || y.jurorsHurt > 0 || y.convicted != fifth/2 {
+			t.Errorf("seed %d: copycats were found %v times, lazy jurors %v; %d honest jurors were fined, %d liars convicted", i+1, y.foundCopying, y.foundLazy, y.jurorsHurt, y.convicted)
+		}
+		t.Logf("seed %d: copycats were found %v times, lazy jurors %v", i+1, y.foundCopying, y.foundLazy)
+	}
+}
+
 // Each kind by itself. Those who begin to lie late, or lie seldom, get more than the required figure past the jury: their limits are what docs/trust.md tells,
 // with room for luck. No honest provider pays for any of it, and no liar is richer for it.
 func TestTrustByHabit(t *testing.T) {

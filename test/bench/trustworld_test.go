@@ -20,6 +20,8 @@ const (
 	dearWork    = 12 * workUnit
 	costPercent = 92 // what honest work costs of its pay
 	patience    = 1000
+	canaries    = 20                    // of a thousand panels, the payer runs a draw again itself (requester.Default)
+	barred      = 14 * crowd * dayTasks // for so many tasks a juror that was wrong is none
 )
 
 // habit is when a liar lies: after so many good results, where the task is one of those, and then with a chance.
@@ -44,14 +46,16 @@ var (
 
 // world is what one run is about.
 type world struct {
-	tasks   int
-	liars   int // of the crowd
-	habits  []habit
-	returns bool // a convicted liar comes back under a new name, else nobody asks it again
-	frame   bool // liars in a jury accuse honest providers, too
-	off     bool // no audits
-	fined   bool // for a recent result the bond pays a fine, and not its price and its jurors as chain/audit takes
-	seed    uint64
+	tasks    int
+	liars    int // of the crowd
+	habits   []habit
+	returns  bool // a convicted liar comes back under a new name, else nobody asks it again
+	frame    bool // liars in a jury accuse honest providers, too
+	off      bool // no audits
+	copycats int  // of the honest providers, the last ones: as jurors they say what the provider did, with a state that they made up
+	lazy     int  // of those before: as jurors they make everything up
+	fined    bool // for a recent result the bond pays a fine, and not its price and its jurors as chain/audit takes
+	seed     uint64
 }
 
 type redemption struct {
@@ -71,6 +75,9 @@ type provider struct {
 	pay, bond      uint64 // final pay under its name, and what is held of it
 	recent         []*redemption
 	income, honest int64 // of all its names; what its tasks would have left it by work
+
+	copies, idles bool // as a juror
+	caught, until int  // how often that was found; the task from which on it may be one again
 }
 
 // tally is what came of a run.
@@ -80,6 +87,7 @@ type tally struct {
 	lateWork, lateJuryWork                 uint64
 	convicted, framed, slashed, jurorsHurt int       // liars' convictions; accusations of honest providers; honest providers convicted; honest jurors fined
 	shares                                 []float64 // of each liar: its income by what an honest provider has
+	foundCopying, foundLazy                []int     // how often each juror of a kind was
 }
 
 type economy struct {
@@ -101,6 +109,12 @@ func live(t *testing.T, w world) tally {
 		}
 		s.all = append(s.all, p)
 	}
+	for i := range w.copycats {
+		s.all[crowd-1-i].copies = true
+	}
+	for i := range w.lazy {
+		s.all[crowd-1-w.copycats-i].idles = true
+	}
 	for s.tally.tasks < w.tasks {
 		if p := s.all[s.luck.IntN(crowd)]; !p.gone {
 			s.redeem(t, p)
@@ -112,6 +126,14 @@ func live(t *testing.T, w world) tally {
 	}
 	for _, p := range s.all[:w.liars] {
 		s.shares = append(s.shares, float64(p.income)/mean)
+	}
+	for _, p := range s.all {
+		if p.copies {
+			s.foundCopying = append(s.foundCopying, p.caught)
+		}
+		if p.idles {
+			s.foundLazy = append(s.foundLazy, p.caught)
+		}
 	}
 	return s.tally
 }
@@ -170,6 +192,7 @@ func (s *economy) audit(t *testing.T, p *provider, r *redemption) (work, guilty 
 	for i := range draw.Len() {
 		if i%trust.PanelSize == 0 {
 			panel = s.jury(jurors, p)
+			s.canary(p, panel, r, draw, i)
 		}
 		place := r.place(draw, i)
 		leaf := r.leaves[place]
@@ -217,7 +240,7 @@ func (s *economy) hash() (h [32]byte) {
 // jury draws so many of the crowd, each with the same chance, without those who had a part in the matter.
 func (s *economy) jury(n int, without ...*provider) (panel []*provider) {
 	for len(panel) < n {
-		if j := s.all[s.luck.IntN(crowd)]; !slices.Contains(without, j) && !slices.Contains(panel, j) {
+		if j := s.all[s.luck.IntN(crowd)]; s.tally.tasks >= j.until && !slices.Contains(without, j) && !slices.Contains(panel, j) {
 			panel = append(panel, j)
 		}
 	}
@@ -231,6 +254,10 @@ func (s *economy) voices(p *provider, panel []*provider, l trust.Leaf) (says []t
 		switch {
 		case j.lies && p.lies:
 			says = append(says, l.Answer())
+		case j.copies:
+			says = append(says, l.Answer())
+		case j.idles:
+			says = append(says, trust.Answer(s.hash(), l.Work))
 		case j.lies && s.frame:
 			says = append(says, trust.Answer(trust.Digest{2}, l.Work))
 		default:
@@ -269,9 +296,7 @@ func (s *economy) dispute(t *testing.T, p *provider, l trust.Leaf, price uint64,
 		}
 		for _, i := range trust.Wrong(v.Truth, says) {
 			s.fine(seen[i], trust.JurorFine(price, seen[i].bond))
-			if !seen[i].lies {
-				s.jurorsHurt++
-			}
+			s.bar(seen[i])
 		}
 		if v.Truth != l.Answer() {
 			return wrongAnswer, runs
@@ -279,6 +304,31 @@ func (s *economy) dispute(t *testing.T, p *provider, l trust.Leaf, price uint64,
 		return rightAnswer, runs
 	}
 	panic("seven jurors left it open") // JudgeRound(2) never escalates
+}
+
+// bar keeps a juror that was wrong from juries for a time; liars who cover each other stay, as the worst case.
+func (s *economy) bar(j *provider) {
+	switch {
+	case j.copies || j.idles:
+		j.caught, j.until = j.caught+1, s.tally.tasks+barred
+	case !j.lies:
+		s.jurorsHurt++
+	}
+}
+
+// canary is what the payer does with the first draw of some panels: it runs it again itself, and accuses jurors that have no state of their own. Fresh jurors find the same.
+func (s *economy) canary(p *provider, panel []*provider, r *redemption, d trust.Draw, i uint64) {
+	if s.copycats+s.lazy == 0 || s.luck.IntN(1000) >= canaries {
+		return
+	}
+	s.runs++
+	for _, j := range panel {
+		if j.copies {
+			s.runs += trust.Second
+			s.fine(j, trust.JurorFine(r.price(r.place(d, i)), j.bond))
+			s.bar(j)
+		}
+	}
 }
 
 // convict takes the fine for the first wrong result that was found and opens the recent redemptions, the last first. The one that it was found in is not paid.

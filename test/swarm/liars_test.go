@@ -144,7 +144,7 @@ func (v *village) books(ctx context.Context, d *receipts.Docket) {
 }
 
 // Jurors of each kind. Everybody works as it should but bob, so that there is something to dispute. Mute jurors lose their places, or are fined on the chain; who makes up what it says is found
-// wrong; who makes up a state is found by a canary. None of them is paid as much as who looks, nobody else is fined, and two nodes of one owner never have two places.
+// wrong; who makes up a state is found by a canary. Each of them is fined, nobody else is, and two nodes of one owner never have two places.
 func TestSoakJurorsOfEachKind(t *testing.T) {
 	ctx := trial(t)
 	bob := &villager{name: "bob", lies: "garbage"}
