@@ -39,7 +39,7 @@ func (t *task) govern(pid int) error {
 			return err
 		}
 	}
-	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, e.cfg.Nice)                              // a courtesy, as is the next
+	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, e.cfg.Nice)                         // a courtesy, as is the next
 	_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte("1000"), 0) // when memory runs out, it goes first
 	return t.restrict(pid)
 }

@@ -19,7 +19,8 @@ type sandbox struct {
 	prog  engine.Program
 	guest string // the program's path for itself
 
-	run sync.Mutex // held by Run
+	run      sync.Mutex     // held by Run
+	cleaning sync.WaitGroup // groups and files of ended tasks
 
 	mu        sync.Mutex
 	cond      *sync.Cond
@@ -257,6 +258,7 @@ func (s *sandbox) Close() error {
 	s.mu.Unlock()
 	s.run.Lock() // Run has ended, and hears no more
 	defer s.run.Unlock()
+	s.cleaning.Wait()
 	if err := errors.Join(remove(filepath.Join(s.prog.Dir, "tasks")), os.RemoveAll(s.program())); err != nil {
 		return fmt.Errorf("sandbox close: %w", err)
 	}

@@ -63,10 +63,11 @@ type usage struct {
 }
 
 func (t *task) file(name string) string { return filepath.Join(t.dir, name) }
+
 // folder is where an output lies.
-func (t *task) folder(n int) string       { return t.file("out" + strconv.Itoa(n)) }
-func (t *task) tmp() string             { return t.file("tmp") }
-func (t *task) shm() string             { return t.file("shm") }
+func (t *task) folder(n int) string { return t.file("out" + strconv.Itoa(n)) }
+func (t *task) tmp() string         { return t.file("tmp") }
+func (t *task) shm() string         { return t.file("shm") }
 
 // folders are those that the program may write.
 func (t *task) folders() []string {
@@ -90,7 +91,7 @@ func (t *task) run() {
 	switch t.outcome.End {
 	case engine.Broken, engine.Cancelled, engine.TimedOut:
 		t.outcome.Stdout, t.outcome.Stderr, t.outcome.Outputs = engine.Blob{}, engine.Blob{}, nil
-		t.s.Release(t.ID)
+		t.s.cleaning.Go(func() { t.s.Release(t.ID) })
 	}
 }
 
@@ -379,7 +380,9 @@ func (t *task) bury() {
 		t.used.memory = memory
 	}
 	t.starved = group.starved()
-	if err := group.remove(); err != nil {
-		t.s.eng.log.Warn("A control group is left", "task", t.ID, "err", err)
-	}
+	t.s.cleaning.Go(func() { // the kernel takes its time
+		if err := group.remove(); err != nil {
+			t.s.eng.log.Warn("A control group is left", "task", t.ID, "err", err)
+		}
+	})
 }

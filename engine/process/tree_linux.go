@@ -24,9 +24,9 @@ const entry = 4096
 // outside is reached. A folder that the program has shut is opened again.
 type tree struct {
 	tally
-	most    int64    // stop beyond
+	most    int64                            // stop beyond
 	strange func(dir int, name string) error // hears of every entry that is neither file nor folder; nil for a tree that is only looked at
-	top     *os.File // where too deep folders are hung up; nil leaves them
+	top     *os.File                         // where too deep folders are hung up; nil leaves them
 	lifted  int
 }
 
