@@ -76,6 +76,7 @@ func (h *House) Doctor(ctx context.Context) ([]client.Finding, error) {
 			all = append(all, client.Finding{Name: "sandbox", State: bad, Text: err.Error(), Remedy: "this PC cannot run tasks: see hpips node logs"})
 		}
 		all = append(all, sandbox(checks)...)
+		all = append(all, m.examineNative(ctx)...)
 	}
 	ready := client.Finding{Name: "ready", State: fine, Text: "a job can be placed"}
 	if !h.ready.get(ctx, m.requester.Ready) {

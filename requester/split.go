@@ -63,11 +63,11 @@ func (r *Requester) plan(ctx context.Context, e *errand) (count uint64, err erro
 
 // resolve replaces every reference of the specification by the plain content address, pulling programs and inputs that are elsewhere.
 func (r *Requester) resolve(ctx context.Context, e *errand) error {
-	refs := []*string{&e.spec.Run.WASM}
+	refs := []*string{e.spec.Run.Program()}
 	if e.spec.Reduce != nil {
 		reduce := *e.spec.Reduce
 		e.spec.Reduce = &reduce
-		refs = append(refs, &reduce.Run.WASM)
+		refs = append(refs, reduce.Run.Program())
 	}
 	if e.spec.Verify.Check != nil {
 		check := *e.spec.Verify.Check

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/spec/job"
 )
 
 // Engine makes sandboxes for native programs.
@@ -132,7 +133,7 @@ func (e *Engine) Open(ctx context.Context, p engine.Program) (engine.Sandbox, er
 // admit checks a program's size, identity and kind, and leaves it in the sandbox's folder.
 func (e *Engine) admit(p engine.Program) error {
 	for _, m := range p.Mounts {
-		if !free(m.Guest) {
+		if !job.Free(m.Guest) {
 			return fmt.Errorf("mount %s: %w", m.Guest, errReserved)
 		}
 	}
@@ -148,4 +149,4 @@ func (e *Engine) admit(p engine.Program) error {
 }
 
 // errReserved tells where a task's files cannot be.
-var errReserved = fmt.Errorf("the sandbox has its own /%s: choose another folder, such as /in or /out", strings.Join(reserved, ", /"))
+var errReserved = fmt.Errorf("the sandbox has its own /%s: choose another folder, such as /in or /out", strings.Join(job.Reserved, ", /"))

@@ -38,7 +38,7 @@ func helper(t testing.TB, name string) string {
 		if built.dir, built.err = os.MkdirTemp("", "hpips-process-test-"); built.err != nil {
 			return
 		}
-		build := exec.Command("go", "build", "-o", built.dir+"/", "./testdata/guest")
+		build := exec.Command("go", "build", "-o", built.dir+"/", "./testdata/guest", "./testdata/hostile")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			built.err = errors.Join(err, errors.New(string(out)))

@@ -5,13 +5,13 @@
 package process
 
 import (
-	"path/filepath"
-	"strings"
 	"time"
+
+	"github.com/hpips/hpips/spec/job"
 )
 
 // Name is the engine's kind in a job's words and in orders.
-const Name = "native"
+const Name = job.EngineNative
 
 // Package is what has to be installed for this engine, by the name that Linux systems give it.
 const Package = "bubblewrap"
@@ -72,17 +72,3 @@ const (
 	tick    = 20 * time.Millisecond
 	patient = 10 * time.Second
 )
-
-// reserved are the first folders of paths where a task cannot be shown anything: the sandbox has its own things there.
-var reserved = []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "proc", "sys", "dev", "tmp", "run", "hpips"}
-
-// free reports whether a task may have a file or folder of its own at a guest path.
-func free(guest string) bool {
-	first, _, _ := strings.Cut(strings.TrimPrefix(filepath.ToSlash(guest), "/"), "/")
-	for _, r := range reserved {
-		if first == r {
-			return false
-		}
-	}
-	return first != ""
-}

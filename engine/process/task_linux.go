@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/spec/job"
 )
 
 // task is one run of a program: bwrap, which stays outside, the first process of the namespace that it makes, and the program below that.
@@ -98,7 +99,7 @@ func (t *task) run() {
 // furnish makes the task's folders and looks for what it is to be shown.
 func (t *task) furnish() error {
 	for _, m := range append(append([]engine.Mount(nil), t.s.prog.Mounts...), t.Mounts...) {
-		if !free(m.Guest) {
+		if !job.Free(m.Guest) {
 			return fmt.Errorf("mount %s: %w", m.Guest, errReserved)
 		}
 		if _, err := os.Stat(m.Host); err != nil {
@@ -106,7 +107,7 @@ func (t *task) furnish() error {
 		}
 	}
 	for _, guest := range t.Outputs {
-		if !free(guest) {
+		if !job.Free(guest) {
 			return fmt.Errorf("output %s: %w", guest, errReserved)
 		}
 	}
