@@ -229,7 +229,9 @@ func TestCancelledWhileSuspended(t *testing.T) {
 			}
 			defer s.Close()
 			l, over := enginetest.NewLedger(), make(chan error, 1)
-			go func() { over <- s.Run(t.Context(), []engine.Task{{ID: 1, Args: []string{"ignore signals", h.token}}}, l) }()
+			go func() {
+				over <- s.Run(t.Context(), []engine.Task{{ID: 1, Args: []string{"ignore signals", h.token}}}, l)
+			}()
 			box := s.(*sandbox)
 			running := func() *task {
 				box.mu.Lock()
