@@ -50,6 +50,10 @@ func New(ctx context.Context, log *slog.Logger, cfg Config) (*Engine, error) {
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return nil, &Missing{What: "this kernel cannot keep open files from programs: " + err.Error(), Remedy: "use Linux 5.11 or newer"}
 	}
+	// bwrap leaves the first process of its namespace to whoever takes in orphans: that is to be who waits for it.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("orphans: %w", err)
+	}
 	e.scopes = scoped() == nil
 	e.root = root()
 	if e.cfg.NoGroups {

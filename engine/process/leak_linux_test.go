@@ -74,6 +74,9 @@ func TestNothingIsLeft(t *testing.T) {
 	if left := h.alive(t); len(left) > 0 {
 		t.Errorf("processes, and with them namespaces, are left: %v", left)
 	}
+	if all := family(os.Getpid()); len(all) > 1 {
+		t.Errorf("children are left, dead or alive: %v", all[1:])
+	}
 	leftGroups(t, e)
 	after := look(t)
 	for until := time.Now().Add(patient); after.goroutines > before.goroutines && time.Now().Before(until); after = look(t) {

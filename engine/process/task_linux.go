@@ -33,7 +33,7 @@ type task struct {
 
 	cmd    *exec.Cmd
 	gate   *os.File // a byte for it lets the program start
-	hinge  *os.File // from which bwrap takes that byte
+	hinge  *os.File // where that byte is as long as bwrap has not taken it
 	status *os.File // what bwrap tells
 	out    capture
 	err    capture
@@ -53,6 +53,7 @@ type task struct {
 	pidfd    int // of it; -1 none
 	group    *group
 	released bool
+	overdue  bool // bwrap will be killed if nothing comes of it
 	started  time.Time
 	before   time.Duration // for which the sandbox had been paused when it started
 }
@@ -149,11 +150,11 @@ func (t *task) live() engine.Outcome {
 		}
 		t.release()
 	}
-	t.gate.Close()
 	stop := make(chan struct{})
 	t.lively.Go(func() { t.watch(stop) })
 	waited := t.cmd.Wait()
 	t.bury()
+	t.gate.Close()
 	close(stop)
 	for range told { // its last word
 	}
@@ -214,11 +215,17 @@ func (t *task) start(stdin *os.File) (err error) {
 	if err != nil {
 		return err
 	}
+	// bwrap takes the end of a pipe for a byte, and the pipe would end with this process: what it waits at is both ends at once, and never ends.
+	wait, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", gateR.Fd()), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	theirs = append(theirs, wait)
 	x := &extras{}
 	hidden, command, err := t.words(x)
 	defer func() {
 		for _, f := range x.files {
-			if f != statusW && f != gateR {
+			if f != statusW && f != wait {
 				f.Close()
 			}
 		}
@@ -226,7 +233,7 @@ func (t *task) start(stdin *os.File) (err error) {
 	if err != nil {
 		return err
 	}
-	hidden = append(hidden, "--json-status-fd", x.pass(statusW), "--block-fd", x.pass(gateR))
+	hidden = append(hidden, "--json-status-fd", x.pass(statusW), "--block-fd", x.pass(wait))
 	all, err := joined(hidden)
 	if err != nil {
 		return err
@@ -323,7 +330,8 @@ func (t *task) listen() <-chan int {
 	return told
 }
 
-// kill ends the task for a reason; only the first counts. Needs s.mu.
+// kill ends the task for a reason; only the first counts. Needs s.mu. The namespace's first process dies with bwrap only once it has let the program go: until it is known, which
+// is soon, nothing is killed, for it would stay. release kills it then.
 func (t *task) kill(end engine.End) {
 	if t.killed == "" {
 		t.killed = end
@@ -332,8 +340,9 @@ func (t *task) kill(end engine.End) {
 	case t.over:
 	case t.pidfd >= 0: // with it goes all of its namespace
 		_ = unix.PidfdSendSignal(t.pidfd, unix.SIGKILL, nil, 0) // it may be gone
-	case t.cmd != nil:
-		_ = t.cmd.Process.Kill() // and the rest with it
+	case t.cmd != nil && !t.overdue:
+		t.overdue = true
+		time.AfterFunc(patient, func() { _ = t.cmd.Process.Kill() }) // it has long ended
 	}
 }
 
@@ -343,12 +352,14 @@ func (t *task) release() {
 	defer t.s.mu.Unlock()
 	if t.killed != "" {
 		t.kill(t.killed)
+		return
 	}
 	t.started, t.before, t.released = time.Now(), t.s.heldFor(), true
 	if t.s.paused {
 		if err := t.freeze(true); err != nil {
 			t.why = err.Error()
 			t.kill(engine.Broken)
+			return
 		}
 	}
 	_, _ = t.gate.Write([]byte{1}) // bwrap may be gone
@@ -368,6 +379,7 @@ func (t *task) bury() {
 			}
 		}
 		unix.Close(fd)
+		t.reap()
 	}
 	t.s.mu.Lock()
 	t.pidfd, t.over, t.s.current = -1, true, nil
@@ -386,4 +398,20 @@ func (t *task) bury() {
 			t.s.eng.log.Warn("A control group is left", "task", t.ID, "err", err)
 		}
 	})
+}
+
+// reap takes the namespace's first process from the list of processes, and with it what it and all that came of it used. Its parent, bwrap, has not waited for it; this
+// process has made itself the parent of whom such ones leave (New).
+func (t *task) reap() {
+	var used unix.Rusage
+	for {
+		_, err := unix.Wait4(t.init, nil, 0, &used)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err == nil {
+			t.used.cpu = time.Duration(used.Utime.Nano() + used.Stime.Nano())
+		}
+		return
+	}
 }

@@ -124,7 +124,7 @@ var acts = map[string]func(){
 		}
 	},
 	"zombies": func() {
-		for range 2000 {
+		for range 40 {
 			if pid, _, e := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0); e == 0 && pid == 0 {
 				unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 			}
