@@ -195,7 +195,7 @@ func (m *member) natively(cfg Config, r role) error {
 // closed says why strangers get no native work here: where work is paid for anybody can hand it in, so the owner has to have agreed.
 func (m *member) closed(cfg Config) func(engine string) string {
 	return func(engine string) string {
-		if engine != process.Name || cfg.Native != nil || m.till == nil {
+		if engine != process.Name || cfg.Native != nil || m.till == nil || m.till.account(m.owner)().Chain == "" {
 			return ""
 		}
 		return "its owner has not agreed to native programs of strangers"
