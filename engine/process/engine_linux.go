@@ -27,7 +27,6 @@ type Engine struct {
 	lacking string   // why not
 	root    []string // arguments of bwrap that are the same for all
 	scopes  bool     // Landlock keeps signals and abstract sockets in
-	checks  []Check  // what New found
 }
 
 // New finds bubblewrap and what limits can be kept here, and runs a program in a sandbox to see that it works. A *Missing says what this machine lacks.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hpips/hpips/engine"
+	contract "github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/engine/enginetest"
 	"github.com/hpips/hpips/engine/execution"
 	"github.com/hpips/hpips/engine/process"
@@ -34,17 +34,17 @@ func TestNative(t *testing.T) {
 	must(t, err)
 	work := filepath.Join(dir, "work")
 	must(t, os.Mkdir(work, 0o700))
-	s, err := e.Open(t.Context(), engine.Program{Lease: t.Name(), Module: bare, Key: key, Dir: work})
+	s, err := e.Open(t.Context(), contract.Program{Lease: t.Name(), Module: bare, Key: key, Dir: work})
 	must(t, err)
 	defer s.Close()
 	id := uint64(0)
-	held := func(rounds string) (engine.Outcome, time.Duration) {
+	held := func(rounds string) (contract.Outcome, time.Duration) {
 		id++
 		l := enginetest.NewLedger()
 		began := time.Now()
-		must(t, s.Run(t.Context(), []engine.Task{{ID: id, Args: []string{rounds}}}, l))
+		must(t, s.Run(t.Context(), []contract.Task{{ID: id, Args: []string{rounds}}}, l))
 		took := time.Since(began)
-		if o := l.Of[id]; o.End != engine.Exited || o.Exit != 0 {
+		if o := l.Of[id]; o.End != contract.Exited || o.Exit != 0 {
 			t.Fatalf("%s %d %s", o.End, o.Exit, o.Message)
 		}
 		return l.Of[id], took
