@@ -42,7 +42,8 @@ the result; it gets the same arguments unless --reduce-arg is given.`,
 				return usage(c, err.Error())
 			}
 			if a.reduce != "" {
-				a.spec.Reduce = &job.Reduce{Run: job.Run{WASM: a.reduce, Args: rest, Env: a.spec.Run.Env}}
+				a.spec.Reduce = &job.Reduce{Run: a.program(a.reduce, rest)}
+				a.spec.Reduce.Run.Env = a.spec.Run.Env
 				if c.Flags().Changed("reduce-arg") {
 					a.spec.Reduce.Run.Args = a.reduceArgs
 				}

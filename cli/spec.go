@@ -31,6 +31,7 @@ type asked struct {
 	reduce         string
 	reduceArgs     []string
 	over, split    string
+	native         bool
 }
 
 // keep is a guest folder whose content is written to a folder of this PC.
@@ -68,6 +69,7 @@ func timeFlag(to *job.Duration) pflag.Value {
 func (a *asked) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.SetInterspersed(false) // what follows the module may be the program's
+	f.BoolVar(&a.native, "native", false, "the program is one for Linux, not a WASI module: it runs in a sandbox on nodes that run such")
 	f.StringArrayVarP(&a.inputs, "input", "i", nil, "SRC:/GUEST, a file or folder or content address that the program sees (repeatable)")
 	f.StringArrayVarP(&a.env, "env", "e", nil, "K=V for the program (repeatable)")
 	f.Var(sizeFlag(&a.spec.Resources.Memory), "memory", "memory of one task (default 512MiB)")
@@ -117,7 +119,7 @@ func notOurs(c *cobra.Command, module string, rest []string, err error) error {
 // fill writes what the flags say into the specification, paths as they were typed.
 func (a *asked) fill(c *cobra.Command, kind job.Kind, module string, args []string, keeps []string) error {
 	s := &a.spec
-	s.APIVersion, s.Kind, s.Run.WASM, s.Run.Args = job.APIVersion, kind, module, args
+	s.APIVersion, s.Kind, s.Run = job.APIVersion, kind, a.program(module, args)
 	for _, kv := range a.env {
 		name, value, ok := strings.Cut(kv, "=")
 		if !ok {
@@ -151,6 +153,14 @@ func (a *asked) fill(c *cobra.Command, kind job.Kind, module string, args []stri
 		return usage(c, "--check-arg needs --check")
 	}
 	return nil
+}
+
+// program is what was typed as one.
+func (a *asked) program(module string, args []string) job.Run {
+	if a.native {
+		return job.Run{Native: module, Args: args}
+	}
+	return job.Run{WASM: module, Args: args}
 }
 
 // parseInput reads SRC:/GUEST; SRC alone is shown as /in/NAME.
@@ -227,25 +237,31 @@ type place struct {
 	field  string // in a job file
 	flag   string // on the command line; "": the program, which stands there without one
 	module bool
+	engine string // of a program
+}
+
+// programOf is the place of a program.
+func programOf(r *job.Run, field, flag string) place {
+	return place{ref: r.Program(), field: field + "." + r.Engine(), flag: flag, module: true, engine: r.Engine()}
 }
 
 // places lists the fields of a specification that may hold paths.
 func places(s *job.Spec) []place {
-	list := []place{{&s.Run.WASM, "run.wasm", "", true}}
+	list := []place{programOf(&s.Run, "run", "")}
 	if s.Reduce != nil {
-		list = append(list, place{&s.Reduce.Run.WASM, "reduce.run.wasm", "--reduce", true})
+		list = append(list, programOf(&s.Reduce.Run, "reduce.run", "--reduce"))
 	}
 	if s.Verify.Check != nil {
-		list = append(list, place{&s.Verify.Check.WASM, "verify.check.wasm", "--check", true})
+		list = append(list, programOf(s.Verify.Check, "verify.check", "--check"))
 	}
 	if s.Stdin != "" {
-		list = append(list, place{&s.Stdin, "stdin", "--stdin", false})
+		list = append(list, place{ref: &s.Stdin, field: "stdin", flag: "--stdin"})
 	}
 	for i := range s.Inputs {
-		list = append(list, place{&s.Inputs[i].From, fmt.Sprintf("inputs[%d].from", i), "-i", false})
+		list = append(list, place{ref: &s.Inputs[i].From, field: fmt.Sprintf("inputs[%d].from", i), flag: "-i"})
 	}
 	if s.Over != nil && s.Over.From != "" {
-		list = append(list, place{&s.Over.From, "over.from", "--over", false})
+		list = append(list, place{ref: &s.Over.From, field: "over.from", flag: "--over"})
 	}
 	return list
 }
@@ -268,7 +284,7 @@ func located(s *job.Spec, dir string) error {
 			return p.unread(dir, err)
 		}
 		if p.module {
-			if err := checkModule(*p.ref, name); err != nil {
+			if err := checkProgram(p.engine, *p.ref, name); err != nil {
 				return err
 			}
 		}
@@ -324,6 +340,35 @@ func looksLikeCID(ref string) bool {
 	first, _, _ := strings.Cut(ref, "/")
 	_, err := cid.Decode(first)
 	return err == nil
+}
+
+// checkProgram refuses a file that cannot be a program before anything is sent.
+func checkProgram(engine, name, file string) error {
+	if engine == job.EngineNative {
+		return checkNative(name, file)
+	}
+	return checkModule(name, file)
+}
+
+// checkNative refuses a file that Linux does not execute.
+func checkNative(name, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return cannotRead(name, err)
+	}
+	defer f.Close()
+	wrong := &job.Failure{Code: job.CodeProgram, Message: name + " is no program for Linux", Hint: "build it for Linux, such as by GOOS=linux CGO_ENABLED=0 go build; a WASI module runs without --native"}
+	if fi, err := f.Stat(); err != nil || fi.IsDir() {
+		wrong.Message += ": it is a folder"
+		return wrong
+	}
+	head := make([]byte, 4)
+	n, _ := f.Read(head) // a short file is none
+	if string(head[:n]) == "\x7fELF" || strings.HasPrefix(string(head[:n]), "#!") {
+		return nil
+	}
+	wrong.Message += fmt.Sprintf(": it begins with %q, and neither with ELF nor with #!", head[:n])
+	return wrong
 }
 
 // checkModule refuses a file that cannot be a WASM program before anything is sent.

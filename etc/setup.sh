@@ -15,6 +15,7 @@ need_command clang clang # the example in C
 need_command wasm-ld lld
 need_command node nodejs # test/cosmjs: a wallet as others write them; with Debian's npm 355 small packages, 23 MB
 need_command npm npm
+need_command bwrap bubblewrap # native programs are run in its sandboxes
 need_command chromium chromium # test/sdk: pages that fetch from gateways
 if command -v dpkg-query >/dev/null; then
 	need_package libc6-dev

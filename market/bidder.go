@@ -31,10 +31,11 @@ type Capacity interface {
 // Free is what a node has at one moment.
 type Free struct {
 	Engines   []string
-	Slots     int   // tasks at once
-	Memory    int64 // bytes that tasks may take together
-	Disk      int64 // bytes that tasks may write together
-	Leases    int   // held now
+	Lacking   map[string]string // engine that is not here → why, in words that name a remedy
+	Slots     int               // tasks at once
+	Memory    int64             // bytes that tasks may take together
+	Disk      int64             // bytes that tasks may write together
+	Leases    int               // held now
 	MaxLeases int
 	Worked    time.Duration // of all slots together since the start
 	Refusal   string        // why nothing is taken now, such as "paused by its owner"; "" when something is
@@ -42,19 +43,20 @@ type Free struct {
 
 // BidderConfig is how a bidder sells.
 type BidderConfig struct {
-	Owner   string               // who is paid, where Account does not tell
-	Class   string               // hardware class of this machine
-	Network string               // label of the network that the node is in
-	Rates   voucher.Rates        // prices, the lowest where they move; none: work is given away
-	Pricing Pricing              // how they move
-	Chain   string               // on which work is paid for, where Account does not tell; "" where nothing has a price
-	Account func() Account       // who is paid now, and on which chain: both may come to be known while the node runs; nil: Owner and Chain
-	Denoms  []string             // assets that are taken in payment
-	Ours    func(p peer.ID) bool // whether a node belongs to the same owner, who pays nothing to itself; nil: none does
-	Whom    func() List          // whom it works for, by peer ID and payer's account; nil: everybody
-	Term    time.Duration        // for which a quote holds
-	Quotes  int                  // remembered at most
-	PerPeer int                  // of these for one peer
+	Owner   string                     // who is paid, where Account does not tell
+	Class   string                     // hardware class of this machine
+	Network string                     // label of the network that the node is in
+	Rates   voucher.Rates              // prices, the lowest where they move; none: work is given away
+	Pricing Pricing                    // how they move
+	Chain   string                     // on which work is paid for, where Account does not tell; "" where nothing has a price
+	Account func() Account             // who is paid now, and on which chain: both may come to be known while the node runs; nil: Owner and Chain
+	Denoms  []string                   // assets that are taken in payment
+	Ours    func(p peer.ID) bool       // whether a node belongs to the same owner, who pays nothing to itself; nil: none does
+	Whom    func() List                // whom it works for, by peer ID and payer's account; nil: everybody
+	Closed  func(engine string) string // why strangers get no work of an engine here; "" when they do; nil: of all
+	Term    time.Duration              // for which a quote holds
+	Quotes  int                        // remembered at most
+	PerPeer int                        // of these for one peer
 }
 
 // Account is who is paid for a node's work, and where.
@@ -122,6 +124,11 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	if q.Refusal == "" && !q.Rates.Free() && seller.Why != "" {
 		q.Slots, q.Refusal = 0, seller.Why
 	}
+	if q.Refusal == "" && b.cfg.Closed != nil && !b.ours(from) {
+		if no := b.cfg.Closed(order.Engine); no != "" {
+			q.Slots, q.Refusal = 0, fmt.Sprintf("engine %s: %s", clip(order.Engine), no)
+		}
+	}
 	if no := b.refuses(Party{Node: from.String()}, from); no != "" {
 		q.Slots, q.Refusal = 0, no
 	}
@@ -152,8 +159,10 @@ func offer(o lease.Order, f Free) (slots int, refusal string) {
 	switch {
 	case f.Refusal != "":
 		return 0, f.Refusal
+	case !slices.Contains(f.Engines, o.Engine) && f.Lacking[o.Engine] != "":
+		return 0, fmt.Sprintf("engine %s: %s", clip(o.Engine), f.Lacking[o.Engine])
 	case !slices.Contains(f.Engines, o.Engine):
-		return 0, fmt.Sprintf("engine %s is not here", clip(o.Engine))
+		return 0, fmt.Sprintf("engine %s: not here", clip(o.Engine))
 	case f.Slots <= 0:
 		return 0, "slots: none is offered"
 	case r.GPU.Count > 0:

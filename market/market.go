@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -101,6 +102,9 @@ func checkQuote(q lease.Quote, order lease.Order, from peer.ID, ceiling Ceiling,
 	}
 	return nil
 }
+
+// Lasting reports whether a refusal's reason will hold tomorrow too: the provider runs no programs of that kind.
+func Lasting(reason string) bool { return strings.HasPrefix(reason, "engine ") }
 
 // clip shortens foreign text for an error.
 func clip(s string) string {

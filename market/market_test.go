@@ -236,7 +236,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 		{"memory: wants 2GiB, has 1GiB free", func(f *Free) { f.Memory = 1 << 30 }, func(o *lease.Order) { o.Resources.Memory = 2 << 30 }},
 		{"memory: wants 16GiB, has 11GiB free", func(f *Free) { f.Memory = 11<<30 + 12345 }, func(o *lease.Order) { o.Resources.Memory = 16 << 30 }},
 		{"disk: wants 1GiB, has 0 free", func(f *Free) { f.Disk = 0 }, nil},
-		{"engine container is not here", nil, func(o *lease.Order) { o.Engine = "container" }},
+		{"engine container: not here", nil, func(o *lease.Order) { o.Engine = "container" }},
 		{"paused by its owner", func(f *Free) { f.Refusal = "paused by its owner" }, nil},
 		{"leases: 32 of 32 taken", func(f *Free) { f.Leases = 32 }, nil},
 		{"gpu: wants 1, has none", nil, func(o *lease.Order) { o.Resources.GPU.Count = 1 }},

@@ -52,6 +52,7 @@ type Config struct {
 
 	Provide bool     // run tasks for others and for itself
 	Slots   int      // tasks at once; 0: one per core
+	Native  *bool    // run native programs: true for whoever this node works for, false for nobody; nil: where nobody pays, and the owner's own
 	Prices  Prices   // of work, on a network with a chain
 	Memory  job.Size // that running tasks may take together; 0: 1 GiB per slot, 4 GiB at least
 	Disk    job.Size // of inputs and results of tasks; 0: 20 GiB, or 80 % of what is free
@@ -152,6 +153,7 @@ type file struct {
 	Work struct {
 		Provide *bool  `toml:"provide"`
 		Slots   int    `toml:"slots"`
+		Native  *bool  `toml:"native"`
 		Memory  string `toml:"memory"`
 		Disk    string `toml:"disk"`
 	} `toml:"work"`
@@ -223,6 +225,7 @@ version = 1
 [work]
 # provide = true     # run tasks
 # slots = 0          # tasks at once; 0 = one per core
+# native = true      # native programs too, in sandboxes (Linux with bubblewrap): true = whoever's, false = nobody's; left out = yours, and, without a chain, those of your pool
 # memory = ""        # of running tasks together, such as "8GiB"; empty = 1 GiB per slot
 # disk = ""          # of inputs and results of tasks, such as "20GiB"
 
@@ -332,7 +335,7 @@ func (c *Config) read(text []byte) error {
 	}
 	set(&c.Chain, f.Chain.Enabled)
 	c.ChainNode = ChainNode{Listen: f.Chain.Listen, RPC: f.Chain.RPC, GRPC: f.Chain.GRPC, REST: f.Chain.REST, Origins: f.Chain.Origins, Archive: f.Chain.Archive, Peers: f.Chain.Peers}
-	c.Slots = f.Work.Slots
+	c.Slots, c.Native = f.Work.Slots, f.Work.Native
 	c.LogLevel, c.LogFormat = orElse(f.Log.Level, c.LogLevel), orElse(f.Log.Format, c.LogFormat)
 	for _, size := range []struct {
 		name, text string

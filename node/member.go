@@ -18,6 +18,7 @@ import (
 
 	"github.com/hpips/hpips/auditor"
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/process"
 	"github.com/hpips/hpips/engine/wasm"
 	"github.com/hpips/hpips/machine"
 	"github.com/hpips/hpips/market"
@@ -41,6 +42,8 @@ type member struct {
 	sessions  *p2p.Sessions
 	store     *store.Store
 	engine    *wasm.Engine
+	native    *process.Engine      // nil: none is here
+	lacking   *process.Missing     // why; nil: its owner wants none
 	provider  *provider.Provider   // nil for a node that runs no tasks
 	broker    *market.Broker       // likewise
 	requester *requester.Requester // nil for the further nodes of a development network
@@ -95,6 +98,9 @@ func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member,
 		}
 	}
 	if cfg.Provide {
+		if err := m.natively(cfg, role); err != nil {
+			return nil, err
+		}
 		if err := m.provide(cfg); err != nil {
 			return nil, err
 		}
@@ -111,8 +117,9 @@ func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member,
 
 // role is what a node of a house does besides working.
 type role struct {
-	request bool      // it hands jobs in
-	address string    // file that tells wallets where its chain node is; empty: nobody is told
+	request bool   // it hands jobs in
+	address string // file that tells wallets where its chain node is; empty: nobody is told
+	native  func() (*process.Engine, error)
 	books   *chaining // of another node in this process, by which it is paid if it has no chain node of its own; nil: none
 }
 
@@ -172,10 +179,43 @@ func (m *member) sandboxes(cfg Config) error {
 	return err
 }
 
+// natively finds out whether native programs can run here, unless the owner wants none.
+func (m *member) natively(cfg Config, r role) error {
+	if r.native == nil || cfg.Native != nil && !*cfg.Native {
+		return nil
+	}
+	e, err := r.native()
+	if errors.As(err, &m.lacking) {
+		m.log.Info("Native programs are not run", "why", m.lacking.What, "remedy", m.lacking.Remedy)
+		return nil
+	}
+	m.native = e
+	return err
+}
+
+// closed says why strangers get no native work here: where work is paid for anybody can hand it in, so the owner has to have agreed.
+func (m *member) closed(cfg Config) func(engine string) string {
+	return func(engine string) string {
+		if engine != process.Name || cfg.Native != nil || m.till == nil || m.till.account(m.owner)().Chain == "" {
+			return ""
+		}
+		return "its owner has not agreed to native programs of strangers"
+	}
+}
+
 // provide builds what runs tasks: the provider, and the bidder that sells its slots.
 func (m *member) provide(cfg Config) error {
 	deps := provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store, Engines: map[string]engine.Engine{m.engine.Name(): lying(m.dir, m.engine)}}
+	switch {
+	case m.native != nil:
+		deps.Engines[m.native.Name()] = m.native
+	case m.lacking != nil:
+		deps.Lacking = map[string]string{process.Name: m.lacking.Error()}
+	default:
+		deps.Lacking = map[string]string{process.Name: "its owner wants no native programs"}
+	}
 	terms := market.DefaultBidder()
+	terms.Closed = m.closed(cfg)
 	terms.Owner, terms.Network, terms.Class = m.owner, m.label, machine.Class()
 	terms.Whom = m.lists.selling
 	if m.till != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/api"
+	"github.com/hpips/hpips/engine/process"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -30,7 +31,11 @@ type House struct {
 	started time.Time
 	closers []func() error
 	ready   readiness
+	native  func() (*process.Engine, error) // the engine for native programs, or a *process.Missing; made once for all members
 }
+
+// nativeNice is how far native programs stand behind the owner's own, for the processor.
+const nativeNice = 10
 
 // readiness remembers for a moment whether a job can be placed, so that asking for the status asks no peers each time.
 type readiness struct {
@@ -50,6 +55,9 @@ func build(ctx context.Context, cfg Config, n int, dev bool) (_ *House, err erro
 		return nil, err
 	}
 	h := &House{cfg: cfg, dev: dev, started: time.Now()}
+	h.native = sync.OnceValues(func() (*process.Engine, error) {
+		return process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: nativeNice})
+	})
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.Close())
@@ -92,7 +100,7 @@ func (h *House) populate(ctx context.Context, n int) error {
 			cfg, dir = h.devConfig(k, n), h.devHome(k)
 			log = log.With("node", k)
 		}
-		role := role{request: k == 1}
+		role := role{request: k == 1, native: h.native}
 		if k == 1 {
 			role.address = h.home.path(ChainAddressFile)
 		} else {
@@ -113,6 +121,9 @@ func (h *House) devConfig(k, n int) Config {
 	c := h.cfg
 	c.Listen, c.MDNS, c.Label = []string{"/ip4/127.0.0.1/tcp/0"}, false, fmt.Sprintf("dev-%d", k)
 	c.Chain = c.Chain && k <= h.seats(n)
+	if c.Native == nil {
+		c.Native = new(true) // all of it is the owner's own
+	}
 	if k > 1 {
 		c.ChainNode = ChainNode{} // wallets speak to the first
 	}

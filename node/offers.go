@@ -24,7 +24,7 @@ const offered = 64
 func (h *House) Offers(ctx context.Context, of job.Resources) ([]client.Offer, error) {
 	m := h.first()
 	peers := m.host.Candidates(market.QuoteProtocol)
-	order := lease.Order{Job: "offers", Requester: m.host.ID().String(), Engine: "wasm", Resources: of, Slots: 1024}
+	order := lease.Order{Job: "offers", Requester: m.host.ID().String(), Engine: job.EngineWASM, Resources: of, Slots: 1024}
 	all := []client.Offer{}
 	known, now := m.requester.Histories(), time.Now()
 	for _, o := range m.broker.Offers(ctx, order, peers[:min(len(peers), offered)]) {

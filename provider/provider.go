@@ -107,6 +107,7 @@ type Deps struct {
 	Sessions Sessions
 	Store    Store
 	Engines  map[string]engine.Engine
+	Lacking  map[string]string // engines that are not here: why
 	Payee    Payee // nil: no lease is paid for
 }
 
@@ -116,6 +117,7 @@ type Provider struct {
 	self    peer.ID
 	store   Store
 	engines map[string]engine.Engine
+	lacking map[string]string
 	payee   Payee
 	cfg     Config
 	born    time.Time
@@ -164,7 +166,7 @@ func New(log *slog.Logger, deps Deps, cfg Config) (*Provider, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	p := &Provider{log: log, self: deps.Self, store: deps.Store, engines: deps.Engines, payee: deps.Payee, cfg: cfg, born: time.Now(), promises: map[string]promise{},
+	p := &Provider{log: log, self: deps.Self, store: deps.Store, engines: deps.Engines, lacking: deps.Lacking, payee: deps.Payee, cfg: cfg, born: time.Now(), promises: map[string]promise{},
 		arrivals: make(chan Session), over: make(chan struct{}), tenants: map[string]*tenant{}, links: map[*link]struct{}{},
 		boxes: map[*box]struct{}{}, ended: map[job.End]uint64{}, changed: make(chan struct{}, 1), allowed: Everything()}
 	p.work, p.stage = sync.NewCond(&p.mu), sync.NewCond(&p.mu)
@@ -260,7 +262,7 @@ func (p *Provider) Free(buyer peer.ID) market.Free {
 	f := market.Free{Slots: p.cfg.Slots, Memory: p.cfg.Memory, Disk: max(0, p.cfg.Disk-p.disk),
 		Leases: len(p.tenants), MaxLeases: p.cfg.Leases,
 		Worked: p.worked + time.Duration(p.busy)*time.Since(p.born)}
-	f.Engines = slices.Sorted(maps.Keys(p.engines))
+	f.Engines, f.Lacking = slices.Sorted(maps.Keys(p.engines)), p.lacking
 	if buyer != p.self {
 		f.Slots, f.Memory, f.Refusal = p.shared(), p.memoryLimit(), p.allowed.refusal()
 	}

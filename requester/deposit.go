@@ -144,7 +144,7 @@ func (r *Requester) release(ctx context.Context, e *errand, phase int, hires []*
 
 // hunt is what to look for in the next round.
 func (g *gathering) hunt(busy []peer.ID, slots int) hunt {
-	w := hunt{busy: busy, slots: slots, phase: g.p.number, tasks: g.board.wanted(), mean: g.mean, ahead: g.ahead, least: g.taskCost(), ceiling: g.r.ceiling(g.e.spec)}
+	w := hunt{busy: busy, slots: slots, phase: g.p.number, engine: g.p.engine, tasks: g.board.wanted(), mean: g.mean, ahead: g.ahead, least: g.taskCost(), ceiling: g.r.ceiling(g.e.spec)}
 	if g.broke() {
 		w.ceiling = 0
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/store"
@@ -327,11 +328,25 @@ func (g *gathering) tend(ctx context.Context) error {
 	if len(g.board.out) > 0 || len(g.pending) > 0 || len(g.fetching)+len(g.toFetch) > 0 || g.writing {
 		return nil
 	}
-	if waited := now.Sub(g.progress); waited > time.Duration(g.e.spec.Limits.Queue) {
-		asked, rejected := g.e.refusals()
+	asked, rejected := g.e.refusals()
+	if waited := now.Sub(g.progress); waited > time.Duration(g.e.spec.Limits.Queue) || waited > hopeless && lasting(asked, rejected) {
 		return unplaceable(asked, rejected, waited)
 	}
 	return nil
+}
+
+// hopeless is after how long a job is given up that none of those who are known can run, now or later.
+const hopeless = 3 * time.Second
+
+// lasting reports whether all who were asked said no for a reason that lasts.
+func lasting(asked int, rejected []job.Rejection) bool {
+	n := 0
+	for _, r := range rejected {
+		if market.Lasting(r.Reason) {
+			n += r.Count
+		}
+	}
+	return asked > 0 && n == asked
 }
 
 // vanished gives up on a provider: what it held is lost and run elsewhere.

@@ -100,6 +100,7 @@ func (e *errand) watch() (job.Status, <-chan struct{}) {
 // phase is one round of tasks of a job: its parts, or its reduce.
 type phase struct {
 	number int
+	engine string
 	base   uint64 // of the indexes in the journal and on the wire
 	count  uint64
 	work   lease.Work
@@ -128,11 +129,11 @@ func (e *errand) rules() rules {
 	case job.Check:
 		p.Limit = v.Limit
 	}
-	return rules{policy: p, rate: v.Rate, seed: e.secret, judged: v.Mode == job.Check, classed: e.spec.Run.WASM == ""}
+	return rules{policy: p, rate: v.Rate, seed: e.secret, judged: v.Mode == job.Check, classed: e.spec.Run.Engine() != job.EngineWASM}
 }
 
 func (e *errand) work(run job.Run, count uint64) lease.Work {
-	w := lease.Work{Module: run.WASM, Args: run.Args, Env: run.Env, Inputs: e.spec.Inputs, Count: count, Stdin: e.spec.Stdin,
+	w := lease.Work{Module: *run.Program(), Args: run.Args, Env: run.Env, Inputs: e.spec.Inputs, Count: count, Stdin: e.spec.Stdin,
 		Resources: e.spec.Resources, Limits: e.spec.Limits, Seed: e.seed()}
 	w.Limits.Price, w.Limits.Hour = "", ""
 	for _, o := range e.spec.Outputs {
@@ -143,7 +144,7 @@ func (e *errand) work(run job.Run, count uint64) lease.Work {
 
 // parts is the first phase: the one task of a Batch, or the tasks of a Map.
 func (e *errand) parts(count uint64) phase {
-	p := phase{number: 0, count: count, work: e.work(e.spec.Run, count), rules: e.rules()}
+	p := phase{number: 0, engine: e.spec.Run.Engine(), count: count, work: e.work(e.spec.Run, count), rules: e.rules()}
 	p.work.Stream = e.spec.Kind == job.Batch && !p.rules.judged // what may be wrong is not shown
 	p.work.Live = e.live
 	return p
@@ -151,11 +152,11 @@ func (e *errand) parts(count uint64) phase {
 
 // reduce is the second phase of a Map: one task that sees the folder whole under /in.
 func (e *errand) reduce(count uint64, whole job.Content) phase {
-	p := phase{number: 1, base: job.ReduceIndex, count: 1, work: e.work(e.spec.Reduce.Run, count), rules: e.rules()}
+	p := phase{number: 1, engine: e.spec.Reduce.Run.Engine(), base: job.ReduceIndex, count: 1, work: e.work(e.spec.Reduce.Run, count), rules: e.rules()}
 	if p.rules.judged { // the checker knows the parts, not what is made of them: a second owner makes it too
 		p.rules.judged, p.rules.rate, p.rules.patient = false, 1, true
 	}
-	p.rules.classed = e.spec.Reduce.Run.WASM == ""
+	p.rules.classed = e.spec.Reduce.Run.Engine() != job.EngineWASM
 	p.work.Inputs = append([]job.Input{{From: whole.CID, To: "/in"}}, e.spec.Inputs...)
 	p.work.Stdin = ""
 	p.input = func(_ context.Context, index uint64) (job.Task, error) {
@@ -205,7 +206,11 @@ func (e *errand) failureOf(r job.Result) *job.Failure {
 	case job.DiskFull:
 		return says(job.CodeDisk, fmt.Sprintf("passed its disk limit of %v", s.Resources.Disk), "raise it with --disk (resources.disk)")
 	case job.Refused:
-		return says(job.CodeProgram, "cannot run", "it has to be a WASI module with a _start function")
+		hint := "it has to be a WASI module with a _start function"
+		if s.Run.Engine() == job.EngineNative {
+			hint = "it has to be a program for Linux and the providers' processors, best linked statically"
+		}
+		return says(job.CodeProgram, "cannot run", hint)
 	}
 	return says(job.CodeInternal, "could not be run to its end", "see hpips node logs on the providers")
 }

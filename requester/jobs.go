@@ -240,7 +240,7 @@ func (r *Requester) Preview(ctx context.Context, spec job.Spec) (job.Why, error)
 	w := job.Why{State: job.Pending, Rejected: []job.Rejection{}}
 	peers := r.deps.Peers()
 	counts := map[string]int{}
-	order := lease.Order{Job: "preview", Requester: r.deps.Self.String(), Engine: "wasm", Resources: spec.Resources, Slots: 1}
+	order := lease.Order{Job: "preview", Requester: r.deps.Self.String(), Engine: spec.Run.Engine(), Resources: spec.Resources, Slots: 1}
 	answers := r.ask(ctx, order, r.ceiling(spec), peers, len(peers))
 	for _, a := range answers {
 		if a.Err != nil {
@@ -279,7 +279,7 @@ func tasks(s job.Spec) uint64 {
 
 // Ready reports whether a job could be placed now: a provider offers a slot for a task of the default size.
 func (r *Requester) Ready(ctx context.Context) bool {
-	order := lease.Order{Job: "ready", Requester: r.deps.Self.String(), Engine: "wasm", Resources: job.Spec{}.Filled().Resources, Slots: 1}
+	order := lease.Order{Job: "ready", Requester: r.deps.Self.String(), Engine: job.EngineWASM, Resources: job.Spec{}.Filled().Resources, Slots: 1}
 	peers := r.deps.Peers()
 	return slices.ContainsFunc(r.ask(ctx, order, r.ceiling(job.Spec{}), peers, len(peers)), func(a market.Answer) bool { return a.Err == nil })
 }

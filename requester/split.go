@@ -64,18 +64,17 @@ func (r *Requester) plan(ctx context.Context, e *errand) (count uint64, err erro
 
 // resolve replaces every reference of the specification by the plain content address, pulling programs and inputs that are elsewhere.
 func (r *Requester) resolve(ctx context.Context, e *errand) error {
-	refs := []*string{&e.spec.Run.WASM}
+	refs, engines := []*string{e.spec.Run.Program()}, []string{e.spec.Run.Engine()}
 	if e.spec.Reduce != nil {
 		reduce := *e.spec.Reduce
 		e.spec.Reduce = &reduce
-		refs = append(refs, &reduce.Run.WASM)
+		refs, engines = append(refs, reduce.Run.Program()), append(engines, reduce.Run.Engine())
 	}
 	if e.spec.Verify.Check != nil {
 		check := *e.spec.Verify.Check
 		e.spec.Verify.Check = &check
-		refs = append(refs, &check.WASM)
+		refs, engines = append(refs, &check.WASM), append(engines, job.EngineWASM)
 	}
-	programs := len(refs)
 	if e.spec.Over != nil && e.spec.Over.From != "" {
 		over := *e.spec.Over
 		e.spec.Over = &over
@@ -93,8 +92,8 @@ func (r *Requester) resolve(ctx context.Context, e *errand) error {
 		if err != nil {
 			return err
 		}
-		if i < programs {
-			if err := r.checkModule(ctx, *ref, root); err != nil {
+		if i < len(engines) {
+			if err := r.checkProgram(ctx, *ref, root, engines[i]); err != nil {
 				return err
 			}
 		}
@@ -121,14 +120,24 @@ func (r *Requester) locate(ctx context.Context, ref string) (cid.Cid, error) {
 	return root, &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("content %s: %v", ref, err), Hint: "is the node that added it up and connected? see hpips node peers"}
 }
 
-func (r *Requester) checkModule(ctx context.Context, ref string, root cid.Cid) error {
+// nativeMagic begins every ELF file, which programs for Linux are, and script those that name their interpreter (execve(2)).
+const nativeMagic, script = "\x7fELF", "#!"
+
+// checkProgram refuses content that does not begin as a program of its engine does, before it is sent anywhere.
+func (r *Requester) checkProgram(ctx context.Context, ref string, root cid.Cid, engine string) error {
 	f, err := r.deps.Store.Open(ctx, root)
 	if err != nil {
-		return &job.Failure{Code: job.CodeProgram, Message: fmt.Sprintf("program %s: %v", ref, err), Hint: "give a file that holds a WASI module"}
+		return &job.Failure{Code: job.CodeProgram, Message: fmt.Sprintf("program %s: %v", ref, err), Hint: "give a file that holds a program"}
 	}
 	defer f.Close()
 	head := make([]byte, len(wasmMagic))
-	if _, err := io.ReadFull(f, head); err != nil || string(head) != wasmMagic {
+	_, err = io.ReadFull(f, head)
+	begins := string(head)
+	switch {
+	case engine == job.EngineNative && (err != nil || begins != nativeMagic && !strings.HasPrefix(begins, script)):
+		return &job.Failure{Code: job.CodeProgram, Message: fmt.Sprintf("program %s is no program for Linux: it begins with %q, and neither with ELF nor with #!", ref, head),
+			Hint: "build it for Linux, such as by GOOS=linux CGO_ENABLED=0 go build; a WASI module is run.wasm"}
+	case engine != job.EngineNative && (err != nil || begins != wasmMagic):
 		return &job.Failure{Code: job.CodeProgram, Message: fmt.Sprintf("program %s is not a WebAssembly module: it begins with %q", ref, head),
 			Hint: "build it for WASI, such as GOOS=wasip1 GOARCH=wasm go build -o prog.wasm"}
 	}

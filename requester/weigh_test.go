@@ -150,7 +150,7 @@ func native(t testing.TB, sum func(a, b, c float64) float64, noise float64) func
 func forward(a, b, c float64) float64  { return a + b + c }
 func backward(a, b, c float64) float64 { return c + b + a }
 
-// carryNative carries a Map of a native program as far as this version can: past the words and the plan, which refuse it, to the gathering.
+// carryNative carries a Map of a native program, which no store has, past its finding to the gathering.
 func carryNative(t *testing.T, tn *town, r *Requester, tasks uint64, v job.Verify) (job.Status, error) {
 	t.Helper()
 	spec := job.Spec{Kind: job.Map, Run: job.Run{Native: "sum"}, Over: &job.Over{Count: int(tasks)}, Verify: v}.Filled()

@@ -10,10 +10,11 @@ import (
 	"strings"
 
 	"github.com/elastic/go-seccomp-bpf"
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
+
+	"github.com/hpips/hpips/engine/syscalls"
 )
 
 // confine gives up, for this process and for good, all that a child does not need. It goes on where the kernel lacks a layer, and says so.
@@ -143,74 +144,38 @@ func lock(r reach) Check {
 	return verdict("landlock", err, fmt.Sprintf("ABI %d: files, network, signals", version))
 }
 
-// denied are the calls that neither a WASM program nor the Go runtime under it has a use for: the network, other processes, other
-// programs, the kernel's larger doors, links and devices, new namespaces, and what Landlock does not see: the rights, times and
-// attributes of any file of this user, the priority of any process of this user, and memory and queues that other programs share.
+// denied are the calls, beyond those that no sandbox has a use for, that neither a WASM program nor the Go runtime under it needs: the network, other processes,
+// other programs, links and devices, and what Landlock does not see: the rights, times and attributes of any file of this user, the priority of any process of this
+// user, and memory and queues that other programs share.
 var denied = strings.Fields(`
-socket socketpair connect bind listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg
-execve execveat fork vfork unshare setns ptrace process_vm_readv process_vm_writev kcmp pidfd_open pidfd_getfd pidfd_send_signal
-mount umount2 pivot_root chroot move_mount open_tree open_tree_attr fsopen fsconfig fsmount fspick mount_setattr listmount statmount swapon swapoff
-bpf perf_event_open io_uring_setup io_uring_enter io_uring_register userfaultfd keyctl add_key request_key
-kexec_load kexec_file_load init_module finit_module delete_module reboot acct quotactl quotactl_fd syslog settimeofday clock_settime adjtimex clock_adjtime
-iopl ioperm sethostname setdomainname personality modify_ldt open_by_handle_at name_to_handle_at fanotify_init fanotify_mark lookup_dcookie
-inotify_init inotify_init1 inotify_add_watch vhangup uselib nfsservctl _sysctl sync syncfs truncate
-symlink symlinkat link linkat mknod mknodat chown fchown lchown fchownat chmod fchmod fchmodat fchmodat2 utime utimes futimesat utimensat file_setattr
-setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat
-setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups capset setsid setpgid
-setpriority ioprio_set sched_setaffinity sched_setscheduler sched_setparam sched_setattr migrate_pages move_pages process_madvise process_mrelease
-memfd_create memfd_secret shmget shmat shmdt shmctl msgget msgsnd msgrcv msgctl semget semop semtimedop semctl
-mq_open mq_unlink vmsplice tee splice tkill rt_sigqueueinfo rt_tgsigqueueinfo prctl seccomp setrlimit prlimit64 ioctl`)
-
-// namespaces are the clone flags that make one, CLONE_NEWNS to CLONE_NEWNET.
-const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
+socket socketpair connect bind listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg execve execveat fork vfork pidfd_open
+pidfd_send_signal inotify_init inotify_init1 inotify_add_watch truncate symlink symlinkat link linkat mknod mknodat chown fchown lchown fchownat chmod
+fchmod fchmodat fchmodat2 utime utimes futimesat utimensat file_setattr setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr
+removexattrat setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups capset setsid setpgid setpriority memfd_create shmget
+shmat shmdt shmctl msgget msgsnd msgrcv msgctl semget semop semtimedop semctl mq_open mq_unlink vmsplice tee splice tkill rt_sigqueueinfo
+rt_tgsigqueueinfo prctl setrlimit prlimit64 ioctl`)
 
 // guarded are the calls that are allowed with some arguments only: a clone makes threads and no processes, a signal stays in this process,
 // and no file is made to send signals to others.
 func guarded() []seccomp.NameWithConditions {
-	is := func(argument uint32, op seccomp.Operation, value uint64) seccomp.Condition {
-		return seccomp.Condition{Argument: argument, Operation: op, Value: value}
-	}
-	self := is(0, seccomp.Equal, uint64(os.Getpid()))
+	self := syscalls.When(0, seccomp.Equal, uint64(os.Getpid()))
 	return []seccomp.NameWithConditions{
-		{Name: "clone", Conditions: seccomp.ArgumentConditions{is(0, seccomp.BitsSet, unix.CLONE_THREAD), is(0, seccomp.BitsNotSet, namespaces)}},
+		{Name: "clone", Conditions: seccomp.ArgumentConditions{syscalls.When(0, seccomp.BitsSet, unix.CLONE_THREAD), syscalls.When(0, seccomp.BitsNotSet, syscalls.Namespaces)}},
 		{Name: "kill", Conditions: seccomp.ArgumentConditions{self}},
 		{Name: "tgkill", Conditions: seccomp.ArgumentConditions{self}},
 		{Name: "fcntl", Conditions: seccomp.ArgumentConditions{
-			is(1, seccomp.LessOrEqual, 1<<16), // the kernel looks at the lower half alone
-			is(1, seccomp.NotEqual, unix.F_SETOWN), is(1, seccomp.NotEqual, unix.F_SETOWN_EX), is(1, seccomp.NotEqual, unix.F_SETSIG),
-			is(1, seccomp.NotEqual, unix.F_SETLEASE), is(1, seccomp.NotEqual, unix.F_NOTIFY),
+			syscalls.When(1, seccomp.LessOrEqual, 1<<16), // the kernel looks at the lower half alone
+			syscalls.When(1, seccomp.NotEqual, unix.F_SETOWN), syscalls.When(1, seccomp.NotEqual, unix.F_SETOWN_EX), syscalls.When(1, seccomp.NotEqual, unix.F_SETSIG),
+			syscalls.When(1, seccomp.NotEqual, unix.F_SETLEASE), syscalls.When(1, seccomp.NotEqual, unix.F_NOTIFY),
 		}},
 	}
 }
 
-// filter installs the seccomp filter in all threads. It allows what it knows and does not deny; all else fails with EPERM. That the rest
-// is refused, not allowed, is what stops the calls of another word size (int 0x80 on amd64), which have numbers of their own.
+// filter installs the seccomp filter in all threads.
 func filter() Check {
-	here, err := arch.GetInfo("")
-	if err != nil {
-		return verdict("seccomp", err, "")
+	policy, denied, err := syscalls.Allow(append(slices.Clone(syscalls.Doors), denied...), guarded())
+	if err == nil {
+		err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Flag: seccomp.FilterFlagTSync, Policy: policy})
 	}
-	allowed := seccomp.SyscallGroup{Action: seccomp.ActionAllow}
-	for _, call := range guarded() {
-		if _, known := here.SyscallNames[call.Name]; known {
-			allowed.NamesWithCondtions = append(allowed.NamesWithCondtions, call)
-		}
-	}
-	// clone3 hides its flags from a filter; told that it is unknown, the C library takes clone instead.
-	absent := seccomp.SyscallGroup{Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)}
-	for name := range here.SyscallNames {
-		switch {
-		case name == "clone3":
-			absent.Names = []string{name}
-		case slices.Contains(denied, name), slices.ContainsFunc(allowed.NamesWithCondtions, func(c seccomp.NameWithConditions) bool { return c.Name == name }):
-		default:
-			allowed.Names = append(allowed.Names, name)
-		}
-	}
-	slices.SortFunc(allowed.Names, func(a, b string) int { return here.SyscallNames[a] - here.SyscallNames[b] })
-	err = seccomp.LoadFilter(seccomp.Filter{
-		NoNewPrivs: true, Flag: seccomp.FilterFlagTSync,
-		Policy: seccomp.Policy{DefaultAction: seccomp.ActionErrno, Syscalls: []seccomp.SyscallGroup{absent, allowed}},
-	})
-	return verdict("seccomp", err, fmt.Sprintf("%d system calls denied, and those not known", len(here.SyscallNames)-len(allowed.Names)))
+	return verdict("seccomp", err, fmt.Sprintf("%d system calls denied, and those not known", denied))
 }

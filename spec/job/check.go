@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -108,10 +109,10 @@ func (r Run) check(field string) *Error {
 	if r.Image != "" {
 		return &Error{Field: field + ".image", Text: "containers have no engine in this version", Hint: "give a WASI module as " + field + ".wasm"}
 	}
-	if r.Native != "" {
-		return &Error{Field: field + ".native", Text: "native programs have no engine in this version", Hint: "give a WASI module as " + field + ".wasm"}
+	if r.Native != "" && r.WASM != "" {
+		return &Error{Field: field + ".native", Text: "stands beside " + field + ".wasm", Hint: "a program is one or the other: keep one of them"}
 	}
-	if r.WASM == "" {
+	if *r.Program() == "" {
 		return &Error{Field: field + ".wasm", Text: "is missing", Hint: "name a module: a path, or a content address (hpips put prog.wasm prints one)"}
 	}
 	for name := range r.Env {
@@ -120,6 +121,47 @@ func (r Run) check(field string) *Error {
 		}
 	}
 	return nil
+}
+
+// The engines of hpips/v1, by the names that orders give them.
+const (
+	EngineWASM   = "wasm"
+	EngineNative = "native"
+)
+
+// Engine is what runs the program.
+func (r *Run) Engine() string {
+	if r.Native != "" {
+		return EngineNative
+	}
+	return EngineWASM
+}
+
+// Program is the field that names the program.
+func (r *Run) Program() *string {
+	if r.Native != "" {
+		return &r.Native
+	}
+	return &r.WASM
+}
+
+// native reports whether any program of the job's tasks is a native one.
+func (s Spec) native() bool {
+	return s.Run.Native != "" || s.Reduce != nil && s.Reduce.Run.Native != ""
+}
+
+// wasm reports whether any is a WASI module.
+func (s Spec) wasm() bool {
+	return s.Run.WASM != "" || s.Reduce != nil && s.Reduce.Run.WASM != ""
+}
+
+// Reserved are the folders at the root that a native program's sandbox has for itself: nothing of a job can be shown there.
+var Reserved = []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "proc", "sys", "dev", "tmp", "run", "hpips"}
+
+// Free reports whether a native program can be shown something at a clean absolute path.
+func Free(guest string) bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(guest, "/"), "/")
+	return first != "" && !slices.Contains(Reserved, first)
 }
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -212,7 +254,7 @@ func checkFiles(s Spec) *Error {
 		if in.From == "" {
 			return &Error{Field: field + ".from", Text: "is missing", Hint: "give a path or a content address"}
 		}
-		if err := checkGuestPath(field+".to", in.To); err != nil {
+		if err := checkGuestPath(field+".to", in.To, s.native()); err != nil {
 			return err
 		}
 	}
@@ -221,7 +263,7 @@ func checkFiles(s Spec) *Error {
 	}
 	for i, out := range s.Outputs {
 		field := fmt.Sprintf("outputs[%d]", i)
-		if err := checkGuestPath(field+".path", out.Path); err != nil {
+		if err := checkGuestPath(field+".path", out.Path, s.native()); err != nil {
 			return err
 		}
 		if out.To != "" && out.To != "ipfs" {
@@ -231,7 +273,10 @@ func checkFiles(s Spec) *Error {
 	return nil
 }
 
-func checkGuestPath(field, p string) *Error {
+func checkGuestPath(field, p string, native bool) *Error {
+	if native && !Free(p) {
+		return &Error{Field: field, Text: fmt.Sprintf("%q lies where a native program's sandbox has its own files", p), Hint: "choose another folder, such as /in or /out"}
+	}
 	if !path.IsAbs(p) || path.Clean(p) != p || p == "/" || strings.ContainsRune(p, 0) {
 		return &Error{Field: field, Text: fmt.Sprintf("%q is not a clean absolute path", p), Hint: "such as /in/data.csv"}
 	}
@@ -244,17 +289,23 @@ func checkLimits(s Spec) *Error {
 	case r.CPU < 0 || r.CPU > 1024:
 		return &Error{Field: "resources.cpu", Text: fmt.Sprintf("%d cores are not possible", r.CPU), Hint: "1 … 1024"}
 	case r.CPU > 1:
-		return &Error{Field: "resources.cpu", Text: "a WASM task uses one core", Hint: "split the work into more tasks with kind: Map"}
-	case r.Memory < 64<<10 || r.Memory > 4<<30:
+		return &Error{Field: "resources.cpu", Text: "a task uses one core", Hint: "split the work into more tasks with kind: Map"}
+	case r.Memory < 16<<20 && s.native():
+		return &Error{Field: "resources.memory", Text: r.Memory.String() + " is not possible for a native task", Hint: "16MiB … 1TiB"}
+	case r.Memory > 1<<40:
+		return &Error{Field: "resources.memory", Text: r.Memory.String() + " is not possible", Hint: "1TiB at most"}
+	case s.wasm() && (r.Memory < 64<<10 || r.Memory > 4<<30):
 		return &Error{Field: "resources.memory", Text: r.Memory.String() + " is not possible for a WASM task", Hint: "64KiB … 4GiB"}
 	case r.Disk < 0 || r.Disk > 1<<40:
 		return &Error{Field: "resources.disk", Text: r.Disk.String() + " is not possible", Hint: "0 … 1TiB"}
 	case r.GPU.Count != 0:
-		return &Error{Field: "resources.gpu", Text: "WASM tasks have no GPU in this version", Hint: "leave it out"}
+		return &Error{Field: "resources.gpu", Text: "tasks have no GPU in this version", Hint: "leave it out"}
 	case l.Output < 0 || l.Output > 1<<40:
 		return &Error{Field: "limits.output", Text: l.Output.String() + " is not possible", Hint: "0 … 1TiB"}
 	case l.Work < 0:
 		return &Error{Field: "limits.work", Text: fmt.Sprintf("%d instructions are not possible", l.Work), Hint: "a number of instructions, such as 5000000000; leave it out for no limit"}
+	case l.Work > 0 && s.native():
+		return &Error{Field: "limits.work", Text: "a native program's instructions are not counted", Hint: "limit its time: limits.time (--time)"}
 	case s.Retries < 0 || s.Retries > 100:
 		return &Error{Field: "retries", Text: fmt.Sprintf("%d is not possible", s.Retries), Hint: "0 … 100"}
 	case s.Parallel < 0:
@@ -288,7 +339,7 @@ func checkPrice(field, price string) *Error {
 // checkLater refuses, by name, what the format knows and this version cannot do.
 func checkLater(s Spec) *Error {
 	if s.Network != "none" {
-		return &Error{Field: "network", Text: fmt.Sprintf("%q is not possible for a WASM task", s.Network), Hint: "write network: none"}
+		return &Error{Field: "network", Text: fmt.Sprintf("%q is not possible in this version", s.Network), Hint: "write network: none"}
 	}
 	if len(s.Where) > 0 {
 		return &Error{Field: "where", Text: "constraints have no machinery in this version", Hint: "leave it out"}

@@ -45,7 +45,7 @@ type Spec struct {
 type Run struct {
 	WASM   string            `json:"wasm,omitempty" cbor:"wasm,omitempty"` // content address of a WASI module
 	Image  string            `json:"image,omitempty" cbor:"image,omitempty"`
-	Native string            `json:"native,omitempty" cbor:"native,omitempty"`
+	Native string            `json:"native,omitempty" cbor:"native,omitempty"` // content address of a program for Linux
 	Args   []string          `json:"args,omitempty" cbor:"args,omitempty"`
 	Env    map[string]string `json:"env,omitempty" cbor:"env,omitempty"`
 }

@@ -92,6 +92,42 @@ func TestParseSaysLineFieldAndRemedy(t *testing.T) {
 	}
 }
 
+// A native program is asked for what it can be asked, and refused by name what only WASI modules can.
+func TestNativePrograms(t *testing.T) {
+	good := func() Spec { return Spec{Kind: Map, Run: Run{Native: "x"}, Over: &Over{Count: 2}} }
+	s := good().Filled()
+	if err := s.Check(); err != nil || s.Verify.Mode != Quorum || s.Run.Engine() != EngineNative || *s.Run.Program() != "x" {
+		t.Fatalf("%v, %+v", err, s)
+	}
+	s = good()
+	s.Resources.Memory = 64 << 30
+	if err := s.Filled().Check(); err != nil {
+		t.Errorf("more memory than WASM knows: %v", err)
+	}
+	for field, spoil := range map[string]func(*Spec){
+		"run.native":          func(s *Spec) { s.Run.WASM = "y" },
+		"resources.memory":    func(s *Spec) { s.Resources.Memory = 1 << 20 },
+		"limits.work":         func(s *Spec) { s.Limits.Work = 5 },
+		"verify.mode":         func(s *Spec) { s.Verify.Mode = Jury },
+		"verify.check.native": func(s *Spec) { s.Verify.Check = &Run{Native: "y"} },
+		"inputs[0].to":        func(s *Spec) { s.Inputs = []Input{{From: "x", To: "/etc/x"}} },
+		"outputs[0].path":     func(s *Spec) { *s = Spec{Kind: Batch, Run: Run{Native: "x"}, Outputs: []Output{{Path: "/tmp"}}} },
+	} {
+		s := good()
+		spoil(&s)
+		var bad *Error
+		if err := s.Filled().Check(); !errors.As(err, &bad) || bad.Field != field || bad.Hint == "" {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	mixed := good()
+	mixed.Reduce, mixed.Resources.Memory = &Reduce{Run: Run{WASM: "y"}}, 64<<30
+	var bad *Error
+	if err := mixed.Filled().Check(); !errors.As(err, &bad) || bad.Field != "resources.memory" {
+		t.Errorf("a reduce by a WASI module with more memory than it knows: %v", err)
+	}
+}
+
 func TestCheckNamesTheField(t *testing.T) {
 	good := func() Spec { return Spec{Kind: Batch, Run: Run{WASM: "x"}} }
 	rows := map[string]func(*Spec){

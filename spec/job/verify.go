@@ -126,7 +126,7 @@ func checkVerify(s Spec) *Error {
 	if v.Limit < 0 || v.Limit > maxLimit {
 		return &Error{Field: "verify.limit", Text: fmt.Sprintf("%d is not possible", v.Limit), Hint: fmt.Sprintf("1 … %d", maxLimit)}
 	}
-	for _, check := range []func() *Error{v.checkMode, v.checkChecker, v.checkCompare} {
+	for _, check := range []func() *Error{func() *Error { return v.checkMode(s) }, v.checkChecker, v.checkCompare} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -135,8 +135,10 @@ func checkVerify(s Spec) *Error {
 }
 
 // checkMode refuses numbers that the mode has no use for.
-func (v Verify) checkMode() *Error {
+func (v Verify) checkMode(s Spec) *Error {
 	switch {
+	case v.Mode == Jury && s.native():
+		return &Error{Field: "verify.mode", Text: "a jury runs WASI modules again, to the byte, and no native program", Hint: "write mode: quorum (--verify quorum), or leave it out"}
 	case v.Copies > 1 && v.Mode != Quorum:
 		return &Error{Field: "verify.copies", Text: fmt.Sprintf("%s asks for no copies", v.Mode), Hint: "write mode: quorum (--verify quorum), or leave copies out"}
 	case v.Copies < minQuorum && v.Mode == Quorum:
@@ -157,6 +159,9 @@ func (v Verify) checkChecker() *Error {
 		return nil
 	case v.Mode != Check:
 		return &Error{Field: "verify.check", Text: fmt.Sprintf("%s runs no checker", v.Mode), Hint: "write mode: check (--verify check), or leave the checker out"}
+	}
+	if v.Check.Native != "" {
+		return &Error{Field: "verify.check.native", Text: "a checker runs on this PC, where only WASI modules are held tightly enough", Hint: "give a WASI module as verify.check.wasm (--check CHECKER.wasm)"}
 	}
 	return v.Check.check("verify.check")
 }

@@ -21,17 +21,17 @@ import (
 
 // everything is one message of each kind, such as somebody in the town could send now.
 func (s *town) everything(number uint64) []proto.Message {
-	alice, last := s.nodes[0], proof.Part{Deal: number, Number: 3}
-	key := alice.key()
-	taker := s.nodes[slices.IndexFunc(s.nodes, func(n node) bool { return slices.Contains(s.offered(n), last) })]
+	alice, last := s.Nodes[0], proof.Part{Deal: number, Number: 3}
+	key := alice.Key()
+	taker := s.Nodes[slices.IndexFunc(s.Nodes, func(n node) bool { return slices.Contains(s.offered(n), last) })]
 	witness := storagev1.Witness{Auditor: key[:], Signature: make([]byte, 64)}
 	return []proto.Message{
-		pinned("zoe", 2, 4, 9), &dealv1.MsgExtend{Payer: node("zoe").payer(), Deal: number, Days: 2}, &dealv1.MsgUnpin{Payer: node("zoe").payer(), Deal: number},
+		pinned("zoe", 2, 4, 9), &dealv1.MsgExtend{Payer: node("zoe").Sender(), Deal: number, Days: 2}, &dealv1.MsgUnpin{Payer: node("zoe").Sender(), Deal: number},
 		&dealv1.MsgUpdateParams{Authority: "the vote", Params: deal.Public()},
-		s.says(s.nodes[1], 1), s.keeps(taker, false, last),
-		&storagev1.MsgVouch{Sender: alice.sender(), Node: key[:], Day: s.day, Witnesses: []storagev1.Witness{witness}},
-		&storagev1.MsgProve{Sender: alice.sender(), Answer: s.answers(alice, false)}, &storagev1.MsgAccuse{Sender: alice.sender(), Answer: s.answers(alice, true)},
-		&storagev1.MsgDoubt{Sender: node("zoe").payer(), Node: key[:]}, &storagev1.MsgUpdateParams{Authority: "the vote", Params: storage.Public()},
+		s.says(s.Nodes[1], 1), s.keeps(taker, false, last),
+		&storagev1.MsgVouch{Sender: alice.Sender(), Node: key[:], Day: s.Today, Witnesses: []storagev1.Witness{witness}},
+		&storagev1.MsgProve{Sender: alice.Sender(), Answer: s.answers(alice, false)}, &storagev1.MsgAccuse{Sender: alice.Sender(), Answer: s.answers(alice, true)},
+		&storagev1.MsgDoubt{Sender: node("zoe").Sender(), Node: key[:]}, &storagev1.MsgUpdateParams{Authority: "the vote", Params: storage.Public()},
 	}
 }
 
@@ -87,21 +87,21 @@ func (s *town) free(ctx sdk.Context, m proto.Message) (err error) {
 
 // apart gives the town money of its own, for what is undone later.
 func (s *town) apart() {
-	s.purse, s.stored, s.fined = maps.Clone(s.purse), maps.Clone(s.stored), maps.Clone(s.fined)
+	s.purse, s.Kept, s.Fined = maps.Clone(s.purse), maps.Clone(s.Kept), maps.Clone(s.Fined)
 }
 
 // busy is a town on whose chain a deal is kept, a segment is held, and all are asked; it has a part that nobody keeps yet.
 func busy(t testing.TB) (*town, uint64) {
 	s := town7(t, 7)
-	s.auditors = s.nodes[2:]
-	s.purse[node("zoe").payer()] = 1_000_000
+	s.Auditors = s.Nodes[2:]
+	s.purse[node("zoe").Sender()] = 1_000_000
 	number := s.pins("zoe", 2, 4, 20)
 	s.taken(s.keepsLast(number)...)
 	s.record(1)
 	s.blocks(1)
-	s.must(s.hold(s.nodes[0], 1))
+	s.must(s.hold(s.Nodes[0], 1))
 	s.tomorrow()
-	for _, n := range s.nodes {
+	for _, n := range s.Nodes {
 		if s.holder(n).Away {
 			s.must(s.hold(n))
 		}
@@ -111,7 +111,7 @@ func busy(t testing.TB) (*town, uint64) {
 
 // keepsLast are all whom no part but the last is offered.
 func (s *town) keepsLast(number uint64) (list []node) {
-	for _, n := range s.nodes {
+	for _, n := range s.Nodes {
 		for _, p := range s.offered(n) {
 			if p == (proof.Part{Deal: number, Number: 3}) {
 				list = append(list, n)

@@ -1,0 +1,354 @@
+package process
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// groups is where this process may make control groups: under its own, in version 2, or where a controller is still in version 1, there.
+type groups struct {
+	unified string            // folder of version 2; "" none. It freezes, kills and lists whatever controllers it has
+	v2      map[string]bool   // controllers that groups under it have
+	v1      map[string]string // controller → folder of version 1
+	made    atomic.Uint64
+}
+
+// controllers are those that limits need.
+var controllers = []string{"memory", "pids", "cpu"}
+
+// findGroups finds where groups can be made, tries it, and takes away what nodes that were killed have left.
+func findGroups() (*groups, error) {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("control groups: %w", err)
+	}
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, fmt.Errorf("control groups: %w", err)
+	}
+	g := places(mounts, own)
+	if g.unified != "" {
+		g.delegate()
+		if g.sweep(g.unified); !writable(g.unified) {
+			g.unified = ""
+		}
+	}
+	for c, dir := range g.v1 {
+		if g.sweep(dir); !writable(dir) || g.v2[c] {
+			delete(g.v1, c)
+		}
+	}
+	if g.unified == "" && len(g.v1) == 0 {
+		return nil, errors.New("the system lets this user make no control groups: start the node as a service with Delegate=yes, or as one of the user's")
+	}
+	return g, nil
+}
+
+// places reads where the groups of a process are (cgroups(7), proc(5)): mounts is its mountinfo, own its cgroup file.
+func places(mounts, own []byte) *groups {
+	g := &groups{v2: map[string]bool{}, v1: map[string]string{}}
+	paths := map[string]string{} // controller → path in its hierarchy; "" is version 2
+	for line := range bytes.Lines(own) {
+		part := strings.SplitN(strings.TrimSpace(string(line)), ":", 3)
+		if len(part) == 3 {
+			for _, c := range strings.Split(part[1], ",") {
+				paths[c] = part[2]
+			}
+		}
+	}
+	for line := range bytes.Lines(mounts) {
+		before, after, ok := strings.Cut(string(line), " - ")
+		word, kind := strings.Fields(before), strings.Fields(after)
+		if !ok || len(word) < 5 || len(kind) < 3 {
+			continue
+		}
+		at := func(path string) string {
+			rel, err := filepath.Rel(word[3], path) // a container sees part of the hierarchy
+			if err != nil || strings.HasPrefix(rel, "..") {
+				rel = "."
+			}
+			return filepath.Join(word[4], rel)
+		}
+		switch path, in := paths[""]; {
+		case kind[0] == "cgroup2" && in:
+			g.unified = at(path)
+		case kind[0] == "cgroup":
+			for _, c := range strings.Split(kind[2], ",") {
+				if path, in := paths[c]; in && (c == "cpuacct" || slices.Contains(controllers, c)) {
+					g.v1[c] = at(path)
+				}
+			}
+		}
+	}
+	return g
+}
+
+// leaf is the group that this process moves into: a group with controllers for its children may have no processes of its own.
+const leaf = "hpips-node"
+
+// delegate switches the controllers on for groups under this process's own, where it has been given them.
+func (g *groups) delegate() {
+	if filepath.Base(g.unified) == leaf {
+		g.unified = filepath.Dir(g.unified)
+	}
+	has := func(file string) []string {
+		b, err := os.ReadFile(filepath.Join(g.unified, file))
+		if err != nil {
+			return nil
+		}
+		return strings.Fields(string(b))
+	}
+	on := has("cgroup.subtree_control")
+	for _, c := range has("cgroup.controllers") {
+		if slices.Contains(controllers, c) && !slices.Contains(on, c) && g.alone() {
+			_ = os.WriteFile(filepath.Join(g.unified, "cgroup.subtree_control"), []byte("+"+c), 0) // what is on is read below
+		}
+	}
+	for _, c := range has("cgroup.subtree_control") {
+		g.v2[c] = slices.Contains(controllers, c)
+	}
+}
+
+// alone moves this process into a leaf of its own, if it is the only one in its group.
+func (g *groups) alone() bool {
+	switch pids := procs(g.unified); {
+	case len(pids) == 0:
+		return true
+	case len(pids) > 1 || pids[0] != os.Getpid():
+		return false
+	}
+	dir := filepath.Join(g.unified, leaf)
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return false
+	}
+	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0) == nil
+}
+
+func writable(dir string) bool {
+	try := filepath.Join(dir, fmt.Sprintf("%s%d-try", prefix, os.Getpid()))
+	if err := os.Mkdir(try, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return false
+	}
+	return os.Remove(try) == nil
+}
+
+// prefix begins the names of this engine's groups; the number of the node's process follows.
+const prefix = "hpips-task-"
+
+// sweep removes groups of processes that are gone.
+func (g *groups) sweep(dir string) {
+	list, err := filepath.Glob(filepath.Join(dir, prefix+"*"))
+	if err != nil {
+		return
+	}
+	for _, old := range list {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(old), prefix), "-")
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
+			_ = os.WriteFile(filepath.Join(old, "cgroup.kill"), []byte("1"), 0)
+			_ = os.Remove(old) // one that is not empty yet is for the next time
+		}
+	}
+}
+
+// limits says whether groups hold a limit of that controller.
+func (g *groups) limits(controller string) bool {
+	return g != nil && (g.v2[controller] || g.v1[controller] != "")
+}
+
+// group is the control group of one task, in each of the hierarchies that it needs.
+type group struct {
+	of   *groups
+	dirs map[string]string // controller → folder; "unified" besides
+}
+
+// bounds are what a group limits.
+type bounds struct {
+	memory    int64
+	processes int
+	cpus      int
+}
+
+// period of the processor's quota, in microseconds: the kernel's own.
+const period = 100_000
+
+// make makes a group with limits. A nil groups makes a nil group, which holds nothing and counts nothing.
+func (g *groups) make(b bounds) (_ *group, err error) {
+	if g == nil {
+		return nil, nil //nolint:nilnil // the nil group is one that does nothing
+	}
+	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), g.made.Add(1))
+	made := &group{of: g, dirs: map[string]string{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, made.remove())
+		}
+	}()
+	parents := map[string]string{"unified": g.unified}
+	for c, dir := range g.v1 {
+		parents[c] = dir
+	}
+	for c, parent := range parents {
+		if parent == "" {
+			continue
+		}
+		dir := filepath.Join(parent, name)
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // cpu and cpuacct may be one
+			return nil, fmt.Errorf("control group: %w", err)
+		}
+		made.dirs[c] = dir
+	}
+	return made, made.limit(b)
+}
+
+func (g *group) limit(b bounds) error {
+	var errs []error
+	set := func(c, file string, v any) {
+		errs = append(errs, os.WriteFile(filepath.Join(g.dirs[c], file), []byte(fmt.Sprint(v)), 0))
+	}
+	if dir := g.dirs["memory"]; dir != "" {
+		set("memory", "memory.limit_in_bytes", b.memory)
+		_ = os.WriteFile(filepath.Join(dir, "memory.memsw.limit_in_bytes"), []byte(fmt.Sprint(b.memory)), 0) // where the kernel counts swap
+	} else if g.of.v2["memory"] {
+		set("unified", "memory.max", b.memory)
+		set("unified", "memory.oom.group", 1)
+		_ = os.WriteFile(filepath.Join(g.dirs["unified"], "memory.swap.max"), []byte("0"), 0) // likewise
+	}
+	if g.dirs["pids"] != "" {
+		set("pids", "pids.max", b.processes)
+	} else if g.of.v2["pids"] {
+		set("unified", "pids.max", b.processes)
+	}
+	if g.dirs["cpu"] != "" {
+		set("cpu", "cpu.cfs_period_us", period)
+		set("cpu", "cpu.cfs_quota_us", b.cpus*period)
+	} else if g.of.v2["cpu"] {
+		set("unified", "cpu.max", fmt.Sprintf("%d %d", b.cpus*period, period))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("control group: %w", err)
+	}
+	return nil
+}
+
+// add moves a process into the group.
+func (g *group) add(pid int) error {
+	if g == nil {
+		return nil
+	}
+	for _, dir := range g.dirs {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+			return fmt.Errorf("control group: %w", err)
+		}
+	}
+	return nil
+}
+
+// freeze stops all processes of the group where they are, or lets them go on; false where the group cannot.
+func (g *group) freeze(on bool) bool {
+	if g == nil || g.dirs["unified"] == "" {
+		return false
+	}
+	state := "0"
+	if on {
+		state = "1"
+	}
+	return os.WriteFile(filepath.Join(g.dirs["unified"], "cgroup.freeze"), []byte(state), 0) == nil
+}
+
+// number reads a number from a file of the group: the only one in it, or that behind a word.
+func (g *group) number(c, file, word string) (int64, bool) {
+	if g == nil || g.dirs[c] == "" {
+		return 0, false
+	}
+	b, err := os.ReadFile(filepath.Join(g.dirs[c], file))
+	if err != nil {
+		return 0, false
+	}
+	for line := range bytes.Lines(b) {
+		f := strings.Fields(string(line))
+		if len(f) > 0 && (word == "" || f[0] == word && len(f) > 1) {
+			n, err := strconv.ParseInt(f[len(f)-1], 10, 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
+}
+
+// cpu is how long the processes of the group have used processors; false where nobody counts.
+func (g *group) cpu() (time.Duration, bool) {
+	if n, ok := g.number("cpuacct", "cpuacct.usage", ""); ok {
+		return time.Duration(n), true
+	}
+	if g == nil || !g.of.v2["cpu"] {
+		return 0, false
+	}
+	n, ok := g.number("unified", "cpu.stat", "usage_usec")
+	return time.Duration(n) * time.Microsecond, ok
+}
+
+// memory is the most that the group had, in bytes.
+func (g *group) memory() (int64, bool) {
+	if n, ok := g.number("memory", "memory.max_usage_in_bytes", ""); ok {
+		return n, true
+	}
+	return g.number("unified", "memory.peak", "")
+}
+
+// starved says whether the kernel has killed a process of the group for its memory limit.
+func (g *group) starved() bool {
+	n, ok := g.number("memory", "memory.oom_control", "oom_kill")
+	if !ok {
+		n, ok = g.number("unified", "memory.events", "oom_kill")
+	}
+	return ok && n > 0
+}
+
+// procs lists the processes of a group's folder.
+func procs(dir string) []int {
+	f, err := os.Open(filepath.Join(dir, "cgroup.procs"))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	var pids []int
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if n, err := strconv.Atoi(s.Text()); err == nil {
+			pids = append(pids, n)
+		}
+	}
+	return pids
+}
+
+// remove takes the group away. Its processes are dead; the kernel may need a moment to have counted them out.
+func (g *group) remove() error {
+	if g == nil {
+		return nil
+	}
+	var errs []error
+	for c, dir := range g.dirs {
+		until := time.Now().Add(patient)
+		err := unix.Rmdir(dir)
+		for wait := time.Millisecond; errors.Is(err, unix.EBUSY) && time.Now().Before(until); wait = min(2*wait, 100*time.Millisecond) {
+			time.Sleep(wait)
+			err = unix.Rmdir(dir)
+		}
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, fmt.Errorf("control group %s: %w", dir, err))
+			continue
+		}
+		delete(g.dirs, c)
+	}
+	return errors.Join(errs...)
+}

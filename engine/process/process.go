@@ -1,0 +1,74 @@
+// Package process keeps the engine for native programs: each task is one program in a sandbox of its own, made by bubblewrap (bwrap) on Linux.
+// It promises that a program sees of the machine what lies under /usr, read-only, what its task was given and nothing else, reaches no network, keeps to its limits on time,
+// processor, memory, processes, output and disk, and that nothing of it is left, running or lying, when its task has ended or is cancelled.
+// It leaves who may run native programs here to the node, what they may cost to the market, and equal results on different processors to nobody: they need not be equal.
+package process
+
+import (
+	"time"
+
+	"github.com/hpips/hpips/spec/job"
+)
+
+// Name is the engine's kind in a job's words and in orders.
+const Name = job.EngineNative
+
+// Package is what has to be installed for this engine, by the name that Linux systems give it.
+const Package = "bubblewrap"
+
+// Config of an engine. The zero value is a good one.
+type Config struct {
+	// Bubblewrap is the path of bwrap; "" looks where programs are.
+	Bubblewrap string
+	// Nice is added to the programs' priority number, 0 to 19.
+	Nice int
+	// CPUs are the cores that one task may use; 0 is 1.
+	CPUs int
+	// Processes are those, threads counted, that one task may have at once; 0 is 512.
+	Processes int
+	// MaxProgram is in bytes; 0 is 64 MiB.
+	MaxProgram int64
+	// NoGroups leaves control groups alone and keeps limits by resource limits and a watch-dog, as where the system lets this user make none.
+	NoGroups bool
+}
+
+func (c Config) orDefault() Config {
+	if c.CPUs <= 0 {
+		c.CPUs = 1
+	}
+	if c.Processes <= 0 {
+		c.Processes = 512
+	}
+	if c.MaxProgram <= 0 {
+		c.MaxProgram = 64 << 20
+	}
+	return c
+}
+
+// Missing is the error of New on a machine that cannot hold native programs: what it lacks and what its owner can do.
+type Missing struct{ What, Remedy string }
+
+// Error gives both.
+func (m *Missing) Error() string { return m.What + " (" + m.Remedy + ")" }
+
+// Check is one wall or limit of the sandbox as it really is on this machine.
+type Check struct {
+	// Name is the wall, such as "namespaces" or "memory limit".
+	Name string
+	// OK says that it holds.
+	OK bool
+	// Detail says what was seen, and for what does not hold what that means.
+	Detail string
+}
+
+// The bounds of what a task may leave behind: paths that no tool can name are no results.
+const (
+	maxDepth = 128  // folders in one another
+	maxPath  = 2048 // bytes of a path below an output
+)
+
+// The resolution of the watch-dog, and how long it may take to have a killed sandbox gone before that is an error of this machine.
+const (
+	tick    = 20 * time.Millisecond
+	patient = 10 * time.Second
+)

@@ -1,0 +1,84 @@
+// Command guest does the acts of enginetest.Guestbook as a native program.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+var counted int
+
+func main() {
+	if err := act(os.Args[1:]); err != nil {
+		fmt.Fprint(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func act(args []string) error {
+	switch args[0] {
+	case "exit":
+		code, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		os.Exit(code)
+	case "cat":
+		_, err := io.Copy(os.Stdout, os.Stdin)
+		return err
+	case "index":
+		_, err := os.Stdout.WriteString(os.Getenv("HPIPS_INDEX"))
+		return err
+	case "count":
+		counted++
+		_, err := fmt.Print(counted)
+		return err
+	case "spin":
+		fmt.Print("spinning")
+		for n := 0; ; n++ {
+			counted ^= n
+		}
+	case "flood":
+		for b := make([]byte, 32<<10); ; {
+			if _, err := os.Stdout.Write(b); err != nil {
+				return err
+			}
+		}
+	case "grow":
+		for kept := [][]byte{}; ; {
+			b := make([]byte, 1<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			kept = append(kept, b)
+		}
+	case "trap":
+		syscall.Kill(os.Getpid(), syscall.SIGKILL) // as the kernel does with who reads where nothing is
+		select {}
+	case "read":
+		b, err := os.ReadFile(args[1])
+		if err != nil {
+			return err
+		}
+		_, err = os.Stdout.Write(b)
+		return err
+	case "write":
+		if err := os.MkdirAll(filepath.Dir(args[1]), 0o700); err != nil {
+			return err
+		}
+		return os.WriteFile(args[1], []byte(args[2]), 0o600)
+	case "fill":
+		for n := 1; ; n *= 2 {
+			if err := os.WriteFile(args[1], make([]byte, n), 0o600); err != nil {
+				return err
+			}
+		}
+	default:
+		os.Exit(99)
+	}
+	return nil
+}

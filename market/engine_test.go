@@ -1,0 +1,43 @@
+package market
+
+import (
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Bob lacks what native programs need, and says so; carol, who is paid by strangers, has not agreed to theirs, and runs those of her own nodes.
+func TestWhoRunsNativePrograms(t *testing.T) {
+	w, alice, bob, carol := newWire(), named(t, "alice"), named(t, "bob"), named(t, "carol")
+	_, shop := w.sells(t, bob, DefaultBidder())
+	shop.free.Lacking = map[string]string{"native": "bubblewrap is not installed"}
+	terms, mine := DefaultBidder(), false
+	terms.Closed = func(engine string) string { return map[string]string{"native": "not agreed"}[engine] }
+	terms.Ours = func(peer.ID) bool { return mine }
+	_, open := w.sells(t, carol, terms)
+	open.free.Engines = append(open.free.Engines, "native")
+	ask := func(engine string, seller peer.ID) string {
+		order := orderOf(alice, 1)
+		order.Engine = engine
+		if err := w.buys(alice).Ask(t.Context(), order, 0, []peer.ID{seller})[0].Err; err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	if got := ask("native", bob.id); got != "engine native: bubblewrap is not installed" || !Lasting(got) {
+		t.Errorf("bob says %q", got)
+	}
+	if got := ask("native", carol.id); got != "engine native: not agreed" || !Lasting(got) {
+		t.Errorf("carol says %q", got)
+	}
+	if got := ask("wasm", carol.id); got != "" {
+		t.Errorf("carol refuses WASM: %q", got)
+	}
+	mine = true
+	if got := ask("native", carol.id); got != "" {
+		t.Errorf("carol refuses her own: %q", got)
+	}
+	if Lasting("paused by its owner") {
+		t.Error("a pause does not last")
+	}
+}
