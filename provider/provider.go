@@ -108,7 +108,7 @@ type Deps struct {
 	Store    Store
 	Engines  map[string]engine.Engine
 	Lacking  map[string]string // engines that are not here: why
-	Payee    Payee // nil: no lease is paid for
+	Payee    Payee             // nil: no lease is paid for
 }
 
 // Provider works for others.
