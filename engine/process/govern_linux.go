@@ -186,7 +186,11 @@ func (t *task) look() {
 		return
 	}
 	now := weigh(family(t.init)[1:])
-	t.used.cpu, t.used.memory = max(t.used.cpu, now.cpu), max(t.used.memory, now.memory)
+	t.s.mu.Lock()
+	if !t.over { // its last word is the kernel's
+		t.used.cpu, t.used.memory = max(t.used.cpu, now.cpu), max(t.used.memory, now.memory)
+	}
+	t.s.mu.Unlock()
 	if now.memory > limits.Memory {
 		t.s.slay(t, engine.MemoryFull)
 	}

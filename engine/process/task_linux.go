@@ -379,13 +379,15 @@ func (t *task) bury() {
 			}
 		}
 		unix.Close(fd)
-		t.reap()
 	}
 	t.s.mu.Lock()
 	t.pidfd, t.over, t.s.current = -1, true, nil
 	t.s.cond.Broadcast()
 	group := t.group
 	t.s.mu.Unlock()
+	if fd >= 0 {
+		t.reap()
+	}
 	if cpu, ok := group.cpu(); ok {
 		t.used.cpu = cpu
 	}
