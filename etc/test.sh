@@ -89,7 +89,7 @@ step "unit tests" go_test 10m -- $(packages -v "$racy|test")
 step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
 step "a Ledger device made of software" go_test 10m -count=1 -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -- $(packages "$racy")
-step "half a million tasks without a voucher" go_test 5m -count=1 -run TestWhoTakesNoVouchersIsTurnedAway -- ./requester
+step "half a million tasks without a voucher, and hundreds of panels" go_test 5m -count=1 -run 'TestWhoTakesNoVouchersIsTurnedAway|TestAJurorWhoCopiedIsAccused' -- ./requester
 step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
 aside "lint, and builds for Windows and macOS, meanwhile" elsewhere
 at_once=1 step "end to end" go_test 30m -count=1 -- $(packages "test/e2e|test/chaos|test/chain")

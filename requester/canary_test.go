@@ -16,6 +16,9 @@ func TestAJurorWhoCopiedIsAccused(t *testing.T) {
 		rate   uint64
 	}{"mallory copies": {true, trust.Whole}, "everybody works": {false, trust.Whole}, "mallory copies rows": {true, trust.Whole - 50_000}, "everybody works on rows": {false, trust.Whole - 50_000}} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && row.rate != trust.Whole {
+				t.Skip("hundreds of panels")
+			}
 			synctest.Test(t, func(t *testing.T) {
 				copies, a := row.copies, hold(t, row.rate, nil)
 				defer a.close(t)
