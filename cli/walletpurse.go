@@ -88,20 +88,25 @@ func (p *purse) noChain() error {
 // keys opens the ring of this home.
 func (p *purse) keys() (*ledger.Keys, error) {
 	dir := filepath.Join(p.home, "keys")
-	kind := p.keyring
-	for _, k := range []string{ledger.StoreFile, ledger.StoreTest} {
-		if all, err := os.ReadDir(filepath.Join(dir, "keyring-"+k)); kind == "" && err == nil && len(all) > 0 {
-			kind = k
-		}
-	}
-	if kind == "" {
-		if kind = ledger.StoreFile; ledger.HasSystem() {
-			kind = ledger.StoreOS
-		}
-	}
-	return ledger.OpenKeys(dir, kind, func(fresh bool) (string, error) {
+	return ledger.OpenKeys(dir, storeOf(dir, p.keyring, ledger.HasSystem()), func(fresh bool) (string, error) {
 		return p.secret(p.passphrase, "--passphrase-file", "passphrase of this wallet", fresh)
 	})
+}
+
+// storeOf is the store of keys that a folder has or gets: the one that was named, the one that is there, that of the operating system if it has one, or files.
+func storeOf(dir, named string, system bool) string {
+	if named != "" {
+		return named
+	}
+	for _, kind := range []string{ledger.StoreFile, ledger.StoreTest} {
+		if all, err := os.ReadDir(filepath.Join(dir, "keyring-"+kind)); err == nil && len(all) > 0 {
+			return kind
+		}
+	}
+	if system {
+		return ledger.StoreOS
+	}
+	return ledger.StoreFile
 }
 
 // signer gives the account that signs.
@@ -189,14 +194,18 @@ func (p *purse) confirm(c *cobra.Command, show func(w io.Writer)) error {
 	}
 	show(p.err)
 	fmt.Fprint(p.err, "Do it? [y/N] ")
-	line, err := firstLine(p.in)
-	if err != nil {
-		return err
+	agreed, err := agrees(p.in)
+	if err == nil && !agreed {
+		err = &job.Failure{Code: job.CodeCancelled, Message: "nothing was done"}
 	}
-	if a := strings.ToLower(strings.TrimSpace(line)); a != "y" && a != "yes" {
-		return &job.Failure{Code: job.CodeCancelled, Message: "nothing was done"}
-	}
-	return nil
+	return err
+}
+
+// agrees reads an answer. Whatever is not y or yes is a no, an end without an answer too.
+func agrees(r io.Reader) (bool, error) {
+	line, err := firstLine(r)
+	a := strings.ToLower(strings.TrimSpace(line))
+	return err == nil && (a == "y" || a == "yes"), err
 }
 
 // mayAsk refuses at once what could not be confirmed later.

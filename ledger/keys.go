@@ -58,6 +58,10 @@ const service = "hpips"
 
 // OpenKeys opens the ring in a folder. Nothing is asked and nothing written until it is used.
 func OpenKeys(dir, kind string, ask Passphrase) (*Keys, error) {
+	return openKeys(dir, kind, ask, store.Open)
+}
+
+func openKeys(dir, kind string, ask Passphrase, open func(store.Config) (store.Keyring, error)) (*Keys, error) {
 	words, err := newEncoding()
 	if err != nil {
 		return nil, err
@@ -85,7 +89,7 @@ func OpenKeys(dir, kind string, ask Passphrase) (*Keys, error) {
 	if _, err := os.Stat(c.FileDir); c.FileDir != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // the store would fall over it
 		return nil, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("the keys cannot be read: %v", err), Hint: "name another home: --home DIR"}
 	}
-	k.db, err = store.Open(c)
+	k.db, err = open(c)
 	if err != nil {
 		return nil, &job.Failure{Code: job.CodeUnavailable, Message: "this system has no store of secrets that answers", Hint: "use --keyring file"}
 	}

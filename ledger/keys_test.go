@@ -4,8 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	store "github.com/99designs/keyring"
 
 	"github.com/hpips/hpips/spec/job"
 )
@@ -173,6 +176,54 @@ func TestADevice(t *testing.T) {
 			t.Errorf("a payment of the device: %v", err)
 		}
 	})
+}
+
+// The system's store is asked for alone, under this program's name, and no file is written beside it. Where it does not answer, people are told so and what to do.
+func TestTheStoreOfTheSystem(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	kept := store.NewArrayKeyring(nil)
+	var asked store.Config
+	system := func(c store.Config) (store.Keyring, error) { asked = c; return kept, nil }
+	nobody := func(bool) (string, error) { return "", errors.New("a passphrase is asked for") }
+	k, err := openKeys(dir, StoreOS, nobody, system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if asked.ServiceName != "hpips" || asked.FileDir != "" || asked.FilePasswordFunc != nil || !slices.Equal(asked.AllowedBackends, systems()) {
+		t.Errorf("asked for %+v", asked)
+	}
+	for _, b := range []store.BackendType{store.FileBackend, store.PassBackend, store.KeyCtlBackend} {
+		if slices.Contains(asked.AllowedBackends, b) {
+			t.Errorf("%s is taken for the system's store", b)
+		}
+	}
+	a, _, err := k.New("alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := openKeys(dir, StoreOS, nobody, system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := again.Signer("alice"); err != nil || s.Address() != a.Address {
+		t.Errorf("%v, %v", s, err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("files beside the system's store: %v", err)
+	}
+	_, err = openKeys(dir, StoreOS, nobody, func(store.Config) (store.Keyring, error) { return nil, store.ErrNoAvailImpl })
+	var f *job.Failure
+	if told(t, err) != "this system has no store of secrets that answers" || !errors.As(err, &f) || f.Hint != "use --keyring file" || f.Code != job.CodeUnavailable {
+		t.Errorf("%+v", err)
+	}
+	if _, err := openKeys(dir, "cloud", nobody, system); !strings.Contains(told(t, err), "no store of keys") {
+		t.Error(err)
+	}
+	for _, kind := range []string{StoreFile, StoreTest} {
+		if _, err := openKeys(dir, kind, nobody, system); err != nil || !slices.Equal(asked.AllowedBackends, []store.BackendType{store.FileBackend}) || asked.FileDir != filepath.Join(dir, "keyring-"+kind) {
+			t.Errorf("%s: %+v, %v", kind, asked, err)
+		}
+	}
 }
 
 func FuzzImport(f *testing.F) {
