@@ -235,7 +235,8 @@ func (d *draws) turnEpoch(ctx context.Context, f followed) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	leave, enter, substitutes := sortition.Turn(members, claims, d.budget(), d.rules())
+	r := d.rules().Guarded(members)
+	leave, enter, substitutes := sortition.Turn(members, claims, d.budget(), r)
 	for _, node := range leave {
 		d.unseat(node)
 	}
@@ -245,7 +246,7 @@ func (d *draws) turnEpoch(ctx context.Context, f followed) (bool, error) {
 	d.standBy(substitutes)
 	clear(d.claims)
 	size := uint32(len(d.seats))
-	threshold := sortition.Retarget(sortition.Threshold(e.Threshold), e.Claims, d.rules().Free(size))
+	threshold := sortition.Retarget(sortition.Threshold(e.Threshold), e.Claims, r.Free(size))
 	d.epoch = committeev1.Epoch{Number: e.Number + 1, Threshold: threshold[:], Size_: size, GuardedDays: e.GuardedDays, GuardiansEnded: e.GuardiansEnded}
 	d.turns++
 	return true, nil

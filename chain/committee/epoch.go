@@ -66,7 +66,7 @@ func (k Keeper) closeEpoch(ctx sdk.Context, params committeev1.Params, b committ
 	if err != nil {
 		return err
 	}
-	r := rules(params, b.Day)
+	r := rules(params, b.Day).Guarded(members)
 	leave, enter, substitutes := sortition.Turn(members, candidates, budget(e), r)
 	for _, node := range leave {
 		if err := k.unseat(ctx, node, "turn"); err != nil {

@@ -63,7 +63,11 @@ func (k Keeper) found(ctx sdk.Context, params committeev1.Params, at time.Time, 
 	seed := sortition.Genesis(ctx.ChainID())
 	b := committeev1.Beacon{Seed: seed[:], Height: -1, Time: at, GenesisTime: at, Slot: seconds(at.Unix()) / params.SlotSeconds}
 	size := uint32(len(nodes))
-	threshold := sortition.FirstThreshold(uint64(size), rules(params, 0).Free(size))
+	var members []sortition.Member
+	for _, n := range nodes {
+		members = append(members, sortition.Member{Node: n.Node, Guardian: n.Guardian})
+	}
+	threshold := sortition.FirstThreshold(uint64(size), rules(params, 0).Guarded(members).Free(size))
 	e := committeev1.Epoch{Number: 1, Threshold: threshold[:], Size_: size, GuardiansEnded: true}
 	for _, n := range nodes {
 		if taken, err := k.holders.Has(ctx, n.Node[:]); err != nil || taken {

@@ -29,6 +29,22 @@ type Rules struct {
 	Draw                        bool // draws are on; before that a committee only grows
 }
 
+// Guarded are the rules of a committee while guardians sit in it: it has at most three seats less one for each of them, so that they are more than a
+// third, whatever the number of seats in the rules. A lone guardian, which has two seats by that, sends nobody away where up to four sit: of two
+// seats neither can be absent for a block.
+func (r Rules) Guarded(sitting []Member) Rules {
+	guardians := 0
+	for _, m := range sitting {
+		if m.Guardian {
+			guardians++
+		}
+	}
+	if guardians > 0 {
+		r.Seats = min(r.Seats, uint32(max(3*guardians-1, min(len(sitting), 4))))
+	}
+	return r
+}
+
 // Turn decides how a committee changes at the end of an epoch: who leaves, who enters, and who stands by until the next turn.
 //
 //  1. Guardians stay. The others leave in order: who asked to, then who sat longest.

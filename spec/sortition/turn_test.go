@@ -119,6 +119,64 @@ func TestTurn(t *testing.T) {
 	}
 }
 
+// TestGuardiansKeepMoreThanAThird lets committees of three to twelve grow while claims come in and some seats are lost, guardians among them.
+func TestGuardiansKeepMoreThanAThird(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var sitting []Member
+		n := rapid.IntRange(3, 12).Draw(t, "seats")
+		for i := range n {
+			sitting = append(sitting, with(member(fmt.Sprint("first ", i), 0), func(m *Member) { m.Guardian = i < n/3+1 }))
+		}
+		share := func() (guardians int, most bool) {
+			for _, m := range sitting {
+				if m.Guardian {
+					guardians++
+				}
+			}
+			return guardians, 3*guardians > len(sitting)
+		}
+		for epoch := uint64(1); epoch < 12; epoch++ {
+			r := Rules{Seats: rapid.SampledFrom([]uint32{uint32(n), 31, 101, 301}).Draw(t, "a vote"), Draw: rapid.Bool().Draw(t, "draw")}
+			if lost := rapid.IntRange(0, 3*len(sitting)).Draw(t, "lost"); lost < len(sitting) && len(sitting) > 1 {
+				sitting = slices.Delete(sitting, lost, lost+1)
+			}
+			var claims []Candidate
+			for i := range rapid.IntRange(0, 9).Draw(t, "claims") {
+				claims = append(claims, claim(fmt.Sprint("epoch ", epoch, " claim ", i), byte(i)))
+			}
+			size := len(sitting)
+			guardians, most := share()
+			leave, enter, _ := Turn(sitting, claims, Budget(uint32(size)), r.Guarded(sitting))
+			sitting = turned(sitting, leave, enter, epoch)
+			after, still := share()
+			switch {
+			case after != guardians:
+				t.Fatalf("%d guardians are %d", guardians, after)
+			case most && !still:
+				t.Fatalf("%d guardians have %d seats beside them, and had %d", guardians, len(sitting)-guardians, size-guardians)
+			case guardians > 1 && !still && len(sitting) >= size:
+				t.Fatalf("%d guardians of %d are no more than a third, and it does not shrink", guardians, size)
+			case guardians == 1 && len(sitting) < min(size, 4) && r.Seats > 4:
+				t.Fatalf("for a lone guardian's sake %d seats are %d", size, len(sitting))
+			}
+		}
+	})
+}
+
+func TestGuarded(t *testing.T) {
+	for _, row := range []struct{ seats, guardians, sitting, want int }{
+		{101, 0, 3, 101}, {101, 34, 101, 101}, {301, 34, 101, 101}, {101, 33, 101, 98}, {101, 2, 3, 5}, {4, 2, 3, 4}, {101, 1, 1, 2}, {101, 1, 2, 2}, {101, 1, 5, 4}, {3, 1, 5, 3},
+	} {
+		sitting := make([]Member, row.sitting)
+		for i := range row.guardians {
+			sitting[i].Guardian = true
+		}
+		if got := (Rules{Seats: uint32(row.seats)}).Guarded(sitting); int(got.Seats) != row.want {
+			t.Errorf("%d guardians of %d: %d seats of %d, want %d", row.guardians, row.sitting, got.Seats, row.seats, row.want)
+		}
+	}
+}
+
 func TestReplace(t *testing.T) {
 	rules := Rules{Seats: 6, PerOwner: 1, PerNetwork: 1, Draw: true}
 	six := []Member{member("alice", 1), member("bob", 2), member("carol", 3), member("dave", 4), member("erin", 5), member("frank", 6)}
