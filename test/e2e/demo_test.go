@@ -85,8 +85,12 @@ func TestTheMainJob(t *testing.T) {
 	if left := running(t, os.Getenv("TMPDIR")); len(left) > 0 {
 		t.Errorf("the demo leaves these running: %v", left)
 	}
-	if told.Seconds > demoWithin {
-		t.Errorf("it took %.0f s, and may take %d", told.Seconds, demoWithin)
+	within := float64(demoWithin)
+	if !*soak { // other tests, and lint, have run beside it
+		within *= 2
+	}
+	if told.Seconds > within {
+		t.Errorf("it took %.0f s, and may take %.0f", told.Seconds, within)
 	}
 	t.Logf("%.0f s in all", told.Seconds)
 }
