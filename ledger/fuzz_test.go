@@ -128,7 +128,7 @@ func FuzzBeginning(f *testing.F) {
 	for _, state := range []string{
 		`{"committee":{"params":[{"value":` + string(params) + `}],"seats":[{"value":` + string(seat) + `}],"tickets":[{"value":"7"}]},"supply":{"totals":[{"value":{"burned":"5"}}]}}`,
 		`{"committee":{"seats":[{"value":{"node":"AA=="}}],"tickets":[{"value":7},{"value":"-1"}],"epoch":[{"value":{"opened":"18446744073709551615"}}]}}`,
-		`{"registry":{"nodes":[{"value":{"id":"AA=="}},{"value":null},{}]}}`, `{"supply":{"totals":[{"value":{"burned":"-1"}},{"value":{"burned":""}}]}}`, `{"committee":[]}`, `{}`, `null`, ``, `[`,
+		`{"registry":{"nodes":[{"value":{"id":"AA=="}},{"value":null},{}]}}`, `{"supply":{"totals":[{"value":{"burned":"-1"}},{"value":{"burned":""}}]}}`, `{"supply":{"totals":[{"value":{"burned":null}}]}}`, `{"committee":[]}`, `{}`, `null`, ``, `[`,
 	} {
 		f.Add([]byte(state), int64(1))
 	}
