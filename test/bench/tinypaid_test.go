@@ -100,7 +100,7 @@ func inTurn(t *testing.T, name string, free, paid *node, program string, count, 
 // However many tasks a job has, its money takes few messages: a lease is opened once, closed once, and redeemed at most once a day.
 func TestMessagesOfAPaidJob(t *testing.T) {
 	const providers = 4
-	alice := market(t, providers, time.Duration(either(60, 480))*time.Second)
+	alice := market(t, providers, time.Duration(either(300, 480))*time.Second) // a node that was never paid redeems a twelfth of a day after its first promise: the job is to end before
 	count, program := either(2_000, 200_000), []string{assemble(t, filepath.Join("..", "..", "examples", "tiny", "tiny.wat"))}
 	if !*full { // few tasks are to cost more than a redemption
 		program = []string{assemble(t, filepath.Join("testdata", "spin.wat")), "--", strconv.Itoa(5_000_000)}
