@@ -181,7 +181,7 @@ func outside(from, imp string) error {
 // pure tells whether spec may import a package.
 func pure(imp string) bool {
 	for _, p := range []string{
-		"bufio", "bytes", "cmp", "embed", "errors", "fmt", "hash", "io", "iter", "maps", "math", "reflect", "regexp", "slices", "sort",
+		"bufio", "bytes", "cmp", "embed", "errors", "fmt", "hash", "io", "iter", "maps", "math", "net/netip", "reflect", "regexp", "slices", "sort",
 		"strconv", "strings", "time", "unicode", "crypto", "encoding", "path",
 		"github.com/decred/dcrd/dcrec/secp256k1/v4", "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa",
 		"github.com/fxamacker/cbor/v2", "github.com/ipfs/go-cid", "github.com/multiformats/go-multihash", "github.com/multiformats/go-multibase",

@@ -109,7 +109,7 @@ func (s *shell) root() *cobra.Command {
 	f.StringVar(&s.logJSON, "log-format", "", "text or json (default text)")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return s.checkGlobals(c) }
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(s.upCommand(), s.statusCommand(), s.nodeCommand(), s.putCommand(), s.getCommand(), s.lsCommand(),
+	root.AddCommand(s.upCommand(), s.statusCommand(), s.nodeCommand(), s.putCommand(), s.getCommand(), s.lsCommand(), s.imageCommand(),
 		s.runCommand(), s.mapCommand(), s.jobCommand(), s.demoCommand(), s.walletCommand(), s.chainCommand(), s.govCommand(), s.exchangeCommand(), s.shareCommand(),
 		s.marketCommand(), s.cdnCommand(), s.pinCommand(), s.unpinCommand(), s.filesCommand())
 	return root

@@ -38,6 +38,8 @@ type Program struct {
 	Limits Limits
 	// Watched says that tasks may ask for states at points; they run somewhat slower then.
 	Watched bool
+	// Reach are the places outside that tasks may call (spec/job, Reach), where the engine's owner lets them. Engines that give tasks no network ignore it.
+	Reach []string
 	// Seed is the root of every random byte a task may read.
 	Seed [32]byte
 	// Dir is a private work folder on the host. It exists, is empty, and is owned by this sandbox alone until Close.

@@ -54,6 +54,7 @@ type BidderConfig struct {
 	Ours    func(p peer.ID) bool       // whether a node belongs to the same owner, who pays nothing to itself; nil: none does
 	Whom    func() List                // whom it works for, by peer ID and payer's account; nil: everybody
 	Closed  func(engine string) string // why strangers get no work of an engine here; "" when they do; nil: of all
+	Reach   []job.Reach                // places outside that tasks may call
 	Term    time.Duration              // for which a quote holds
 	Quotes  int                        // remembered at most
 	PerPeer int                        // of these for one peer
@@ -129,6 +130,9 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 			q.Slots, q.Refusal = 0, fmt.Sprintf("engine %s: %s", clip(order.Engine), no)
 		}
 	}
+	if no := b.reaches(order); q.Refusal == "" && no != "" {
+		q.Slots, q.Refusal = 0, no
+	}
 	if no := b.refuses(Party{Node: from.String()}, from); no != "" {
 		q.Slots, q.Refusal = 0, no
 	}
@@ -141,6 +145,20 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 
 // ours reports whether a peer is this node or another of its owner's.
 func (b *Bidder) ours(p peer.ID) bool { return p == b.self || b.cfg.Ours != nil && b.cfg.Ours(p) }
+
+// reaches says which place that an order's tasks want to call they may not call from here.
+func (b *Bidder) reaches(o lease.Order) string {
+	asked, err := job.ParseReaches(o.Reach)
+	if err != nil {
+		return err.Error() // it was checked before
+	}
+	for _, r := range asked {
+		if !r.Within(b.cfg.Reach) {
+			return fmt.Sprintf("reach: its owner lets no task call %s", clip(r.String()))
+		}
+	}
+	return ""
+}
 
 // refuses says why this node does not work for a requester; its owner's other nodes need no permission.
 func (b *Bidder) refuses(p Party, from peer.ID) string {

@@ -76,6 +76,9 @@ func checkOrder(o lease.Order, from peer.ID) error {
 	case r.CPU < 0 || r.Memory < 0 || r.Disk < 0 || r.GPU.Count < 0 || r.GPU.Memory < 0:
 		return errors.New("order: resources are negative")
 	}
+	if _, err := job.ParseReaches(o.Reach); err != nil {
+		return fmt.Errorf("order: reach: %w", err)
+	}
 	return nil
 }
 
@@ -103,8 +106,8 @@ func checkQuote(q lease.Quote, order lease.Order, from peer.ID, ceiling Ceiling,
 	return nil
 }
 
-// Lasting reports whether a refusal's reason will hold tomorrow too: the provider runs no programs of that kind.
-func Lasting(reason string) bool { return strings.HasPrefix(reason, "engine ") }
+// Lasting reports whether a refusal's reason will hold tomorrow too: the provider runs no programs of that kind, or lets them call no such place.
+func Lasting(reason string) bool { return strings.HasPrefix(reason, "engine ") || strings.HasPrefix(reason, "reach: ") }
 
 // clip shortens foreign text for an error.
 func clip(s string) string {

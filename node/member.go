@@ -215,7 +215,7 @@ func (m *member) provide(cfg Config) error {
 		deps.Lacking = map[string]string{process.Name: "its owner wants no native programs"}
 	}
 	terms := market.DefaultBidder()
-	terms.Closed = m.closed(cfg)
+	terms.Closed, terms.Reach = m.closed(cfg), cfg.Reach
 	terms.Owner, terms.Network, terms.Class = m.owner, m.label, machine.Class()
 	terms.Whom = m.lists.selling
 	if m.till != nil {

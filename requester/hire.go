@@ -94,7 +94,7 @@ const sample = 64
 // transaction.
 func (r *Requester) seek(ctx context.Context, e *errand, w hunt) search {
 	peers := slices.DeleteFunc(r.deps.Peers(), func(p peer.ID) bool { return slices.Contains(w.busy, p) })
-	order := lease.Order{Job: e.id, Requester: r.deps.Self.String(), Engine: w.engine, Resources: e.spec.Resources, Slots: w.slots}
+	order := lease.Order{Job: e.id, Requester: r.deps.Self.String(), Engine: w.engine, Resources: e.spec.Resources, Slots: w.slots, Reach: e.spec.Reach}
 	answers := r.ask(ctx, order, w.ceiling, peers, sample)
 	s := search{asked: len(answers)}
 	reasons := map[string]int{}

@@ -240,7 +240,7 @@ func (r *Requester) Preview(ctx context.Context, spec job.Spec) (job.Why, error)
 	w := job.Why{State: job.Pending, Rejected: []job.Rejection{}}
 	peers := r.deps.Peers()
 	counts := map[string]int{}
-	order := lease.Order{Job: "preview", Requester: r.deps.Self.String(), Engine: spec.Run.Engine(), Resources: spec.Resources, Slots: 1}
+	order := lease.Order{Job: "preview", Requester: r.deps.Self.String(), Engine: spec.Run.Engine(), Resources: spec.Resources, Slots: 1, Reach: spec.Reach}
 	answers := r.ask(ctx, order, r.ceiling(spec), peers, len(peers))
 	for _, a := range answers {
 		if a.Err != nil {

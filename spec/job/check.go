@@ -69,7 +69,7 @@ func orElse[T comparable](v, fallback T) T {
 
 // Check says what is wrong with a filled specification, as an *Error. It looks at the words alone, not at what addresses lead to.
 func (s Spec) Check() error {
-	for _, check := range []func(Spec) *Error{checkKind, checkRun, checkOver, checkFiles, checkLimits, checkVerify, checkLater} {
+	for _, check := range []func(Spec) *Error{checkKind, checkRun, checkOver, checkFiles, checkLimits, checkVerify, checkReach, checkLater} {
 		if err := check(s); err != nil {
 			return err
 		}
@@ -106,11 +106,14 @@ func checkRun(s Spec) *Error {
 }
 
 func (r Run) check(field string) *Error {
-	if r.Image != "" {
-		return &Error{Field: field + ".image", Text: "containers have no engine in this version", Hint: "give a WASI module as " + field + ".wasm"}
+	var given []string
+	for name, ref := range map[string]string{EngineWASM: r.WASM, EngineNative: r.Native, "image": r.Image} {
+		if ref != "" {
+			given = append(given, field+"."+name)
+		}
 	}
-	if r.Native != "" && r.WASM != "" {
-		return &Error{Field: field + ".native", Text: "stands beside " + field + ".wasm", Hint: "a program is one or the other: keep one of them"}
+	if slices.Sort(given); len(given) > 1 {
+		return &Error{Field: given[0], Text: "stands beside " + strings.Join(given[1:], " and "), Hint: "a program is one or the other: keep one of them"}
 	}
 	if *r.Program() == "" {
 		return &Error{Field: field + ".wasm", Text: "is missing", Hint: "name a module: a path, or a content address (hpips put prog.wasm prints one)"}
@@ -125,29 +128,44 @@ func (r Run) check(field string) *Error {
 
 // The engines of hpips/v1, by the names that orders give them.
 const (
-	EngineWASM   = "wasm"
-	EngineNative = "native"
+	EngineWASM      = "wasm"
+	EngineNative    = "native"
+	EngineContainer = "container"
 )
 
 // Engine is what runs the program.
 func (r *Run) Engine() string {
-	if r.Native != "" {
+	switch {
+	case r.Native != "":
 		return EngineNative
+	case r.Image != "":
+		return EngineContainer
 	}
 	return EngineWASM
 }
 
+// Field is the name of the field that names the program.
+func (r *Run) Field() string {
+	if e := r.Engine(); e != EngineContainer {
+		return e
+	}
+	return "image"
+}
+
 // Program is the field that names the program.
 func (r *Run) Program() *string {
-	if r.Native != "" {
+	switch {
+	case r.Native != "":
 		return &r.Native
+	case r.Image != "":
+		return &r.Image
 	}
 	return &r.WASM
 }
 
-// native reports whether any program of the job's tasks is a native one.
+// native reports whether any program of the job's tasks runs on the processor itself, alone or in a container.
 func (s Spec) native() bool {
-	return s.Run.Native != "" || s.Reduce != nil && s.Reduce.Run.Native != ""
+	return s.Run.Engine() != EngineWASM || s.Reduce != nil && s.Reduce.Run.Engine() != EngineWASM
 }
 
 // wasm reports whether any is a WASI module.
@@ -155,7 +173,7 @@ func (s Spec) wasm() bool {
 	return s.Run.WASM != "" || s.Reduce != nil && s.Reduce.Run.WASM != ""
 }
 
-// Reserved are the folders at the root that a native program's sandbox has for itself: nothing of a job can be shown there.
+// Reserved are the folders at the root that a native program's sandbox, and most images, have for themselves: nothing of a job can be shown there.
 var Reserved = []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "proc", "sys", "dev", "tmp", "run", "hpips"}
 
 // Free reports whether a native program can be shown something at a clean absolute path.
@@ -334,6 +352,29 @@ func checkPrice(field, price string) *Error {
 		return &Error{Field: field, Text: fmt.Sprintf("%q is not in HPIPS", price), Hint: `prices are in HPIPS: write "0.50 HPIPS"`}
 	}
 	return nil
+}
+
+func checkReach(s Spec) *Error {
+	if len(s.Reach) == 0 {
+		return nil
+	}
+	if _, err := ParseReaches(s.Reach); err != nil {
+		return &Error{Field: "reach", Text: err.Error(), Hint: `write domains, addresses or networks, with a port where it is not 80 and 443: "example.org", "*.example.org:8080", "192.0.2.0/24"`}
+	}
+	for _, r := range s.runs() {
+		if e := r.Engine(); e != EngineNative {
+			return &Error{Field: "reach", Text: fmt.Sprintf("%s runs without a network, always", map[string]string{EngineWASM: "a WASI module", EngineContainer: "an image"}[e]), Hint: "give a native program (run.native, --native), or bring what it needs as inputs"}
+		}
+	}
+	return nil
+}
+
+// runs are the programs of the job's tasks.
+func (s Spec) runs() []*Run {
+	if s.Reduce == nil {
+		return []*Run{&s.Run}
+	}
+	return []*Run{&s.Run, &s.Reduce.Run}
 }
 
 // checkLater refuses, by name, what the format knows and this version cannot do.

@@ -37,14 +37,15 @@ type Spec struct {
 	Verify     Verify    `json:"verify" cbor:"verify"`
 	Parallel   int       `json:"parallel,omitempty" cbor:"parallel,omitempty"` // tasks at once at most; 0 = as many as there are slots
 	Network    string    `json:"network,omitempty" cbor:"network,omitempty"`
+	Reach      []string  `json:"reach,omitempty" cbor:"reach,omitempty"` // places outside that tasks may call, see Reach
 	Where      []string  `json:"where,omitempty" cbor:"where,omitempty"`
 	Prefer     []string  `json:"prefer,omitempty" cbor:"prefer,omitempty"`
 }
 
 // Run is the program of a task: exactly one of its engines is set.
 type Run struct {
-	WASM   string            `json:"wasm,omitempty" cbor:"wasm,omitempty"` // content address of a WASI module
-	Image  string            `json:"image,omitempty" cbor:"image,omitempty"`
+	WASM   string            `json:"wasm,omitempty" cbor:"wasm,omitempty"`     // content address of a WASI module
+	Image  string            `json:"image,omitempty" cbor:"image,omitempty"`   // content address of a container image: an OCI image layout
 	Native string            `json:"native,omitempty" cbor:"native,omitempty"` // content address of a program for Linux
 	Args   []string          `json:"args,omitempty" cbor:"args,omitempty"`
 	Env    map[string]string `json:"env,omitempty" cbor:"env,omitempty"`

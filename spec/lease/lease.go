@@ -38,8 +38,9 @@ type Order struct {
 	Job       string        `cbor:"job"`       // the requester's name for the job
 	Requester string        `cbor:"requester"` // peer ID
 	Engine    string        `cbor:"engine"`
-	Resources job.Resources `cbor:"resources"` // of one task
-	Slots     int           `cbor:"slots"`     // wanted at most
+	Resources job.Resources `cbor:"resources"`       // of one task
+	Slots     int           `cbor:"slots"`           // wanted at most
+	Reach     []string      `cbor:"reach,omitempty"` // places outside that tasks want to call
 }
 
 // Quote is a provider's answer to an order: what it offers, and until when.
