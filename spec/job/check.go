@@ -125,8 +125,9 @@ func (r Run) check(field string) *Error {
 
 // The engines of hpips/v1, by the names that orders give them.
 const (
-	EngineWASM   = "wasm"
-	EngineNative = "native"
+	EngineWASM      = "wasm"
+	EngineNative    = "native"
+	EngineContainer = "container"
 )
 
 // Engine is what runs the program.
