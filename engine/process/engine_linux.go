@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/cgroup"
+	"github.com/hpips/hpips/engine/sandbox"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -22,11 +24,11 @@ type Engine struct {
 	cfg     Config
 	bwrap   string
 	version string
-	filter  []byte   // for seccomp, as bwrap reads it
-	groups  *groups  // nil: none can be made here
-	lacking string   // why not
-	root    []string // arguments of bwrap that are the same for all
-	scopes  bool     // Landlock keeps signals and abstract sockets in
+	filter  []byte         // for seccomp, as bwrap reads it
+	groups  *cgroup.Parent // nil: none can be made here
+	lacking string         // why not
+	root    []string       // arguments of bwrap that are the same for all
+	scopes  bool           // Landlock keeps signals and abstract sockets in
 }
 
 // New finds bubblewrap and what limits can be kept here, and runs a program in a sandbox to see that it works. A *Missing says what this machine lacks.
@@ -57,10 +59,10 @@ func New(ctx context.Context, log *slog.Logger, cfg Config) (*Engine, error) {
 	e.root = root()
 	if e.cfg.NoGroups {
 		e.lacking = "not wanted"
-	} else if e.groups, err = findGroups(); err != nil {
+	} else if e.groups, err = cgroup.Find(); err != nil {
 		e.lacking = err.Error()
 	}
-	if e.filter, err = filter(e.groups.limits("memory")); err != nil {
+	if e.filter, err = filter(e.groups.Limits("memory")); err != nil {
 		return nil, &Missing{What: err.Error(), Remedy: "use another processor's build of this program"}
 	}
 	if err := e.try(ctx); err != nil {
@@ -81,63 +83,33 @@ func (e *Engine) try(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case o.End != engine.Exited || o.Exit != 0:
-		return &Missing{What: fmt.Sprintf("%s makes no sandbox here: %s", e.version, first(o.Message, string(o.Stderr.Inline))),
+		return &Missing{What: fmt.Sprintf("%s makes no sandbox here: %s", e.version, sandbox.Reason(o.Message, string(o.Stderr.Inline))),
 			Remedy: "the system has to let users make namespaces: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"}
 	}
 	return nil
 }
 
-func first(texts ...string) string {
-	for _, t := range texts {
-		if t = strings.TrimSpace(t); t != "" {
-			return t
-		}
-	}
-	return "it did not say why"
-}
-
 // once runs a program of this machine in a sandbox, with small limits.
-func (e *Engine) once(ctx context.Context, program string, args ...string) (o engine.Outcome, err error) {
-	dir, err := os.MkdirTemp("", "hpips-native-")
-	if err != nil {
-		return o, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := newSandbox(e, engine.Program{Args: args, Dir: dir, Limits: engine.Limits{Time: patient, Memory: 64 << 20, Output: 64 << 10, Disk: 1 << 20}})
-	s.guest = program
-	defer func() { err = errors.Join(err, s.Close()) }()
-	got := last{&o}
-	return o, s.Run(ctx, []engine.Task{{ID: 1}}, got)
+func (e *Engine) once(ctx context.Context, program string, args ...string) (engine.Outcome, error) {
+	return sandbox.Once(ctx, e.log, &maker{eng: e, guest: program}, engine.Program{Args: args})
 }
-
-// last is a sink that keeps the last outcome.
-type last struct{ o *engine.Outcome }
-
-// Done keeps it.
-func (l last) Done(outcomes []engine.Outcome) { *l.o = outcomes[len(outcomes)-1] }
-
-// Output is for tasks that stream.
-func (last) Output(uint64, int, int64, []byte) {}
 
 // Open checks that p can run here and puts a copy of it, executable, into its folder. The sandbox itself is made anew for each task.
 func (e *Engine) Open(ctx context.Context, p engine.Program) (engine.Sandbox, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p.Limits = p.Limits.OrDefault()
 	if err := e.admit(p); err != nil {
 		return nil, err
 	}
-	s := newSandbox(e, p)
-	s.guest = guestProgram
-	return s, nil
+	return sandbox.New(e.log, &maker{eng: e, guest: guestProgram, program: filepath.Join(p.Dir, programFile)}, p), nil
 }
 
 // admit checks a program's size, identity and kind, and leaves it in the sandbox's folder.
 func (e *Engine) admit(p engine.Program) error {
 	for _, m := range p.Mounts {
-		if !job.Free(m.Guest) {
-			return fmt.Errorf("mount %s: %w", m.Guest, errReserved)
+		if err := free(m.Guest); err != nil {
+			return fmt.Errorf("mount %s: %w", m.Guest, err)
 		}
 	}
 	kept := filepath.Join(p.Dir, programFile)
@@ -151,5 +123,31 @@ func (e *Engine) admit(p engine.Program) error {
 	return nil
 }
 
-// errReserved tells where a task's files cannot be.
-var errReserved = fmt.Errorf("the sandbox has its own /%s: choose another folder, such as /in or /out", strings.Join(job.Reserved, ", /"))
+// free says why nothing of a job can be shown at a path.
+func free(guest string) error {
+	if job.Free(guest) {
+		return nil
+	}
+	return fmt.Errorf("the sandbox has its own /%s: choose another folder, such as /in or /out", strings.Join(job.Reserved, ", /"))
+}
+
+// maker starts the programs of one sandbox.
+type maker struct {
+	eng     *Engine
+	guest   string // the program's path for itself
+	program string // where the sandbox's copy of it lies on the host; "" for a program of this machine
+}
+
+// Admit refuses what the sandbox has for itself.
+func (m *maker) Admit(guest string) error { return free(guest) }
+
+// Make gives the life of a task.
+func (m *maker) Make(t sandbox.Task) sandbox.Life { return &life{maker: m, task: t, pidfd: -1} }
+
+// Close removes the copy.
+func (m *maker) Close() error {
+	if m.program == "" {
+		return nil
+	}
+	return os.RemoveAll(m.program)
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/engine/enginetest"
+	"github.com/hpips/hpips/engine/sandbox"
 )
 
 var starts = flag.Int("starts", 40, "sandboxes that the test for leaks opens and closes")
@@ -35,10 +36,10 @@ func look(t *testing.T) traces {
 // TestNothingIsLeft opens and closes many sandboxes, each with a task that ends by itself and, every fourth time, one that is cancelled: no process, mount, control
 // group, namespace, file, folder or goroutine is left.
 func TestNothingIsLeft(t *testing.T) {
-	h := newHost(t)
+	h := enginetest.NewHost(t)
 	e := newEngine(t, Config{})
 	p := program(t, helper(t, "hostile"))
-	p.Env, p.Limits = h.env, engine.Limits{Time: time.Minute, Memory: 96 << 20}
+	p.Env, p.Limits = h.Env, engine.Limits{Time: time.Minute, Memory: 96 << 20}
 	dir := t.TempDir()
 	before := look(t)
 	for n := range *starts {
@@ -51,9 +52,9 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := enginetest.NewLedger()
-		tasks := []engine.Task{{ID: 1, Args: []string{"zombies", h.token}, Outputs: []string{"/out"}}}
+		tasks := []engine.Task{{ID: 1, Args: []string{"zombies", h.Token}, Outputs: []string{"/out"}}}
 		if n%4 == 0 {
-			tasks = append(tasks, engine.Task{ID: 2, Args: []string{"stay", h.token}})
+			tasks = append(tasks, engine.Task{ID: 2, Args: []string{"stay", h.Token}})
 			tasks[1].Args[0] = "spin"
 			l.OnDone = func(o engine.Outcome) {
 				if o.ID == 1 {
@@ -71,21 +72,21 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Fatalf("files are left: %v, %v", left, err)
 		}
 	}
-	if left := h.alive(t); len(left) > 0 {
+	if left := h.Alive(t); len(left) > 0 {
 		t.Errorf("processes, and with them namespaces, are left: %v", left)
 	}
-	if all := family(os.Getpid()); len(all) > 1 {
+	if all := sandbox.Family(os.Getpid()); len(all) > 1 {
 		t.Errorf("children are left, dead or alive: %v", all[1:])
 	}
 	leftGroups(t, e)
 	after := look(t)
-	for until := time.Now().Add(patient); after.goroutines > before.goroutines && time.Now().Before(until); after = look(t) {
+	for until := time.Now().Add(sandbox.Patience); after.goroutines > before.goroutines && time.Now().Before(until); after = look(t) {
 		runtime.Gosched()
 	}
 	if after.files > before.files+1 || after.mounts != before.mounts || after.goroutines > before.goroutines {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
-	h.untouched(t)
+	h.Untouched(t)
 }
 
 // BenchmarkStart measures what a sandbox costs: how long it takes to have run what does nothing.

@@ -3,16 +3,20 @@ package process
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/engine/enginetest"
 	"github.com/hpips/hpips/engine/execution"
+	"github.com/hpips/hpips/engine/sandbox"
 )
 
 var built struct {
@@ -72,6 +76,20 @@ func program(t testing.TB, path string) engine.Program {
 	return engine.Program{Module: path, Key: key}
 }
 
+// killBubblewrap kills what holds the sandbox, which is a child of this process.
+func killBubblewrap(t *testing.T, _ engine.Sandbox) {
+	for _, pid := range sandbox.Family(os.Getpid()) {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		stat, err2 := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || err2 != nil || string(name) != "bwrap\n" || !strings.Contains(string(stat), fmt.Sprintf(" %d ", os.Getpid())) {
+			continue
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func suite(t *testing.T, cfg Config) {
 	enginetest.Suite(t, enginetest.Kit{
 		Engine:  newEngine(t, cfg),
@@ -83,14 +101,7 @@ func suite(t *testing.T, cfg Config) {
 			}
 			return program(t, path)
 		},
-		Crash: func(t *testing.T, s engine.Sandbox) {
-			box := s.(*sandbox)
-			box.mu.Lock()
-			defer box.mu.Unlock()
-			if err := box.current.cmd.Process.Kill(); err != nil {
-				t.Error(err)
-			}
-		},
+		Crash:  killBubblewrap,
 		Pauses: true,
 	})
 }

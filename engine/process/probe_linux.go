@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/sandbox"
 )
 
 // attempts are what a program would try first, as commands of a shell; each must fail.
@@ -30,7 +31,7 @@ func (e *Engine) Probe(ctx context.Context) ([]Check, error) {
 		return nil, err
 	}
 	if o.End != engine.Exited || o.Exit != 0 {
-		return nil, fmt.Errorf("probe: a shell ended with %s %d: %s", o.End, o.Exit, first(o.Message, string(o.Stderr.Inline)))
+		return nil, fmt.Errorf("probe: a shell ended with %s %d: %s", o.End, o.Exit, sandbox.Reason(o.Message, string(o.Stderr.Inline)))
 	}
 	did := map[string]bool{}
 	for _, line := range strings.Fields(string(o.Stdout.Inline)) {
@@ -79,15 +80,13 @@ func (e *Engine) probeMemory(ctx context.Context) (Check, error) {
 func (e *Engine) held(what, controller, otherwise string) Check {
 	c := Check{Name: what + " limit", OK: true}
 	switch {
-	case !e.groups.limits(controller):
+	case !e.groups.Limits(controller):
 		c.Detail = "kept by " + otherwise + ", which is looser than a control group"
 		if e.lacking != "" {
 			c.Detail += ": " + e.lacking
 		}
-	case e.groups.v2[controller]:
-		c.Detail = "kept by control groups, version 2"
 	default:
-		c.Detail = "kept by control groups, version 1"
+		c.Detail = fmt.Sprintf("kept by control groups, version %d", e.groups.Version(controller))
 	}
 	return c
 }

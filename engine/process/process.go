@@ -5,8 +5,7 @@
 package process
 
 import (
-	"time"
-
+	"github.com/hpips/hpips/engine/sandbox"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -45,30 +44,8 @@ func (c Config) orDefault() Config {
 	return c
 }
 
-// Missing is the error of New on a machine that cannot hold native programs: what it lacks and what its owner can do.
-type Missing struct{ What, Remedy string }
-
-// Error gives both.
-func (m *Missing) Error() string { return m.What + " (" + m.Remedy + ")" }
+// Missing is the error of New on a machine that cannot hold native programs.
+type Missing = sandbox.Missing
 
 // Check is one wall or limit of the sandbox as it really is on this machine.
-type Check struct {
-	// Name is the wall, such as "namespaces" or "memory limit".
-	Name string
-	// OK says that it holds.
-	OK bool
-	// Detail says what was seen, and for what does not hold what that means.
-	Detail string
-}
-
-// The bounds of what a task may leave behind: paths that no tool can name are no results.
-const (
-	maxDepth = 128  // folders in one another
-	maxPath  = 2048 // bytes of a path below an output
-)
-
-// The resolution of the watch-dog, and how long it may take to have a killed sandbox gone before that is an error of this machine.
-const (
-	tick    = 20 * time.Millisecond
-	patient = 10 * time.Second
-)
+type Check = sandbox.Check

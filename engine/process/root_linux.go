@@ -7,8 +7,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/hpips/hpips/engine"
 )
 
 // roots are the folders beside /usr that programs need; where systems have merged them into /usr they are links.
@@ -87,9 +85,9 @@ func (x *extras) content(data []byte) (string, error) {
 }
 
 // words are bwrap's arguments for a task: those that it reads from a file, where neither their number nor who looks at processes matters, and the command.
-func (t *task) words(x *extras) (hidden, command []string, err error) {
-	s := t.s
-	hidden = append(append(hidden, walls...), s.eng.root...)
+func (l *life) words(x *extras) (hidden, command []string, err error) {
+	t := &l.task
+	hidden = append(append(hidden, walls...), l.maker.eng.root...)
 	for _, file := range [][2]string{{"/etc/passwd", passwd}, {"/etc/group", group5}, {"/etc/hosts", hosts}} {
 		number, err := x.content([]byte(file[1]))
 		if err != nil {
@@ -97,27 +95,25 @@ func (t *task) words(x *extras) (hidden, command []string, err error) {
 		}
 		hidden = append(hidden, "--file", number, file[0])
 	}
-	hidden = append(hidden, "--bind", t.tmp(), "/tmp", "--bind", t.shm(), "/dev/shm", "--dir", "/run")
-	if s.guest == guestProgram {
-		hidden = append(hidden, "--ro-bind", s.program(), guestProgram)
+	hidden = append(hidden, "--bind", t.Tmp, "/tmp", "--bind", t.Shm, "/dev/shm", "--dir", "/run")
+	if l.maker.program != "" {
+		hidden = append(hidden, "--ro-bind", l.maker.program, l.maker.guest)
 	}
-	for _, list := range [][]engine.Mount{s.prog.Mounts, t.Mounts} {
-		for _, m := range list {
-			hidden = append(hidden, "--ro-bind", m.Host, m.Guest)
-		}
+	for _, m := range t.Mounts() {
+		hidden = append(hidden, "--ro-bind", m.Host, m.Guest)
 	}
 	for n, guest := range t.Outputs {
-		hidden = append(hidden, "--bind", t.folder(n), guest)
+		hidden = append(hidden, "--bind", t.Out[n], guest)
 	}
 	// What was made up above is nobody's to change: not the root, not the kernel's settings, which belong to the root user that a node may run as.
 	hidden = append(hidden, "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", "/tmp")
-	for _, list := range [][]string{environment, s.prog.Env, t.Env} {
+	for _, list := range [][]string{environment, t.Program.Env, t.Env} {
 		for _, kv := range list {
 			name, value, _ := strings.Cut(kv, "=")
 			hidden = append(hidden, "--setenv", name, value)
 		}
 	}
-	number, err := x.content(s.eng.filter)
+	number, err := x.content(l.maker.eng.filter)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -125,7 +121,7 @@ func (t *task) words(x *extras) (hidden, command []string, err error) {
 	if len(hidden) > maxWords {
 		return nil, nil, fmt.Errorf("its environment and files come to %d words for the sandbox, which takes %d: put variables into a file", len(hidden), maxWords)
 	}
-	command = append(append([]string{s.guest}, s.prog.Args...), t.Args...)
+	command = append(append([]string{l.maker.guest}, t.Program.Args...), t.Args...)
 	return hidden, command, nil
 }
 

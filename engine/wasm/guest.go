@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/capture"
 	"github.com/hpips/hpips/spec/meter"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -39,8 +40,8 @@ type runner struct {
 	base   wazero.ModuleConfig
 	env    []string // fixed, program's
 	stdin  *inlet
-	stdout *capture
-	stderr *capture
+	stdout *written
+	stderr *written
 	files  *view
 
 	// Of the task at hand.
@@ -79,7 +80,8 @@ func newRunner(set *setup, out *outbox) (*runner, error) {
 		return nil, err
 	}
 	_, r.first = r.code.ExportedFunctions()[meter.Start]
-	r.stdout, r.stderr = &capture{run: r, fd: 1}, &capture{run: r, fd: 2}
+	r.stdout = &written{Output: capture.Output{FD: 1, Spill: r.spill}, run: r}
+	r.stderr = &written{Output: capture.Output{FD: 2}, run: r}
 	r.env = append([]string{"PWD=/", "HOME=/"}, set.Env...)
 	plain, err := r.plainTree()
 	if err != nil {
@@ -143,8 +145,8 @@ func (r *runner) run(t *taskOrder, in *inlet) *outcome {
 
 func (r *runner) reset(t *taskOrder, in *inlet) {
 	r.stdin.from = in
-	r.stdout.reset()
-	r.stderr.reset()
+	r.stdout.Reset()
+	r.stderr.Reset()
 	r.id, r.streaming = t.ID, t.Stream
 	r.outputLeft, r.disk = r.set.Limits.Output, quota{left: r.set.Limits.Disk}
 	r.stopped, r.why, r.clock, r.random, r.work, r.deep = "", "", 0, nil, 0, false

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/capture"
 )
 
 // flushAfter is how long a finished task waits at most for others to share its frame. With lostDrop it is well below the 100 ms within
@@ -58,7 +59,7 @@ func (o *outbox) output(id uint64, fd int, offset int64, data []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(data) > 0 {
-		n := min(len(data), inline)
+		n := min(len(data), capture.Inline)
 		o.add(event{Chunk: &chunk{ID: id, FD: fd, Offset: offset, Data: append([]byte(nil), data[:n]...)}}, n+32)
 		data, offset = data[n:], offset+int64(n)
 	}
@@ -101,98 +102,36 @@ func (o *outbox) send(r report) error {
 	return err
 }
 
-// capture is where one of a task's outputs goes: into memory, then into a file in the task's folder.
-type capture struct {
-	run  *runner
-	fd   int
-	buf  []byte
-	size int64
-	file io.WriteCloser
-	// tail keeps the end of a long standard error; it is used as a ring.
-	tail []byte
-	pos  int
+// written is what the program writes to one of its outputs, as far as the output limit goes.
+type written struct {
+	capture.Output
+	run *runner
 }
 
-func (c *capture) reset() {
-	c.buf, c.size, c.tail, c.pos = c.buf[:0], 0, c.tail[:0], 0
-}
-
-// Write takes what the program writes, as far as the output limit goes, and ends the program there.
-func (c *capture) Write(p []byte) (int, error) {
-	room := c.run.outputLeft
+// Write takes what the program writes, and ends the program where its limit is.
+func (w *written) Write(p []byte) (int, error) {
+	room := w.run.outputLeft
 	full := int64(len(p)) > room
 	if full {
 		p = p[:room]
 	}
-	c.run.outputLeft -= int64(len(p))
-	if c.run.streaming {
-		c.run.out.output(c.run.id, c.fd, c.size, p)
+	w.run.outputLeft -= int64(len(p))
+	if w.run.streaming {
+		w.run.out.output(w.run.id, w.FD, w.Size(), p)
 	}
-	err := c.keep(p)
+	err := w.Keep(p)
 	if err != nil {
-		c.run.stop(engine.Broken, "output cannot be kept: "+cause(err).Error())
+		w.run.stop(engine.Broken, "output cannot be kept: "+cause(err).Error())
 	}
 	if full {
-		c.run.stop(engine.OutputFull, "")
+		w.run.stop(engine.OutputFull, "")
 	}
 	return len(p), nil
 }
 
-func (c *capture) keep(p []byte) error {
-	c.size += int64(len(p))
-	if c.fd == 2 {
-		c.keepErr(p)
-		return nil
-	}
-	if c.file == nil && len(c.buf)+len(p) <= inline {
-		c.buf = append(c.buf, p...)
-		return nil
-	}
-	if c.file == nil {
-		f, err := c.run.spill()
-		if err != nil {
-			return err
-		}
-		c.file = f
-		if _, err := f.Write(c.buf); err != nil {
-			return err
-		}
-		c.buf = c.buf[:0]
-	}
-	_, err := c.file.Write(p)
-	return err
-}
-
-// keepErr holds the first errHead bytes and a ring of the last errTail.
-func (c *capture) keepErr(p []byte) {
-	n := min(errHead-len(c.buf), len(p))
-	c.buf, p = append(c.buf, p[:n]...), p[n:]
-	for len(p) > 0 {
-		if len(c.tail) < errTail {
-			n := min(errTail-len(c.tail), len(p))
-			c.tail, p = append(c.tail, p[:n]...), p[n:]
-			continue
-		}
-		n := copy(c.tail[c.pos:], p)
-		c.pos, p = (c.pos+n)%errTail, p[n:]
-	}
-}
-
-// result closes the capture and gives what the outcome carries.
-func (c *capture) result() (stream, error) {
-	s := stream{Size: c.size, Spilled: c.file != nil}
-	if c.file != nil {
-		err := c.file.Close()
-		c.file = nil
-		return s, err
-	}
-	if c.size == 0 {
-		return s, nil
-	}
-	s.Inline = append(make([]byte, 0, c.size-max(0, c.size-inline)+64), c.buf...)
-	if cut := c.size - int64(len(c.buf)+len(c.tail)); cut > 0 {
-		s.Inline = append(s.Inline, "\n[... "+engine.Bytes(cut)+" of standard error left out ...]\n"...)
-	}
-	s.Inline = append(append(s.Inline, c.tail[c.pos:]...), c.tail[:c.pos]...)
-	return s, nil
+// result closes it and gives what the outcome carries.
+func (w *written) result() (s stream, err error) {
+	s.Size = w.Size()
+	s.Inline, s.Spilled, err = w.Close()
+	return s, err
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/capture"
 )
 
 func indexed(id uint64, index string) engine.Task {
@@ -121,16 +122,16 @@ func TestLongStandardError(t *testing.T) {
 	p := program(t, guest(t))
 	p.Args = []string{"stderr"}
 	s := openSandbox(t, p)
-	for id, lines := range []int{0, 10, 6000, 20000} {
+	for id, lines := range []int{0, 10, 6000, 6665 /* 4 bytes too many */, 20000} {
 		o := runAll(t, s, engine.Task{ID: uint64(id), Args: []string{strconv.Itoa(lines)}}).byID[uint64(id)]
 		var all bytes.Buffer
 		for i := range lines {
 			fmt.Fprintf(&all, "line %d\n", i)
 		}
 		want := all.String()
-		if all.Len() > errHead+errTail {
-			cut := all.Len() - errHead - errTail
-			want = want[:errHead] + "\n[... " + engine.Bytes(int64(cut)) + " of standard error left out ...]\n" + want[len(want)-errTail:]
+		if all.Len() > capture.Head+capture.Tail {
+			cut := all.Len() - capture.Head - capture.Tail
+			want = want[:capture.Head] + "\n[... " + engine.Bytes(int64(cut)) + " of standard error left out ...]\n" + want[len(want)-capture.Tail:]
 		}
 		if string(o.Stderr.Inline) != want || o.Stderr.Size != int64(all.Len()) {
 			t.Errorf("%d lines: %d of %d bytes, size %d", lines, len(o.Stderr.Inline), len(want), o.Stderr.Size)

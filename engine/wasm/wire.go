@@ -8,6 +8,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/capture"
 )
 
 // The words between the node and its child: frames of a 4-byte big-endian length and one CBOR map. Both sides decode strictly and
@@ -16,9 +17,6 @@ const (
 	maxOrder  = 4 << 20   // bytes of one frame to the child
 	maxReport = 1 << 20   // bytes of one frame from the child
 	maxTask   = 1 << 20   // bytes of one task's order
-	inline    = 64 << 10  // bytes of standard output or error held in an outcome
-	errHead   = 16 << 10  // of a long standard error, what is kept of its start
-	errTail   = 48 << 10  // and of its end
 	batchSize = 64 << 10  // bytes of outcomes that are sent at once
 	maxText   = 4 << 10   // bytes of a message for people
 	window    = 4096      // tasks that a child holds at most
@@ -193,7 +191,7 @@ func (r *report) check() error {
 		case (e.Outcome == nil) == (e.Chunk == nil):
 			return fmt.Errorf("report: event is neither outcome nor chunk")
 		case e.Chunk != nil:
-			if c := e.Chunk; (c.FD != 1 && c.FD != 2) || c.Offset < 0 || len(c.Data) > inline {
+			if c := e.Chunk; (c.FD != 1 && c.FD != 2) || c.Offset < 0 || len(c.Data) > capture.Inline {
 				return fmt.Errorf("report: bad chunk of task %d", c.ID)
 			}
 		default:
@@ -212,7 +210,7 @@ func (o *outcome) check() error {
 		return fmt.Errorf("report: task %d ends with %q", o.ID, o.End)
 	}
 	for _, s := range []stream{o.Stdout, o.Stderr} {
-		if len(s.Inline) > inline+256 || s.Size < 0 || (!s.Spilled && s.Size < int64(len(s.Inline))) {
+		if len(s.Inline) > capture.Inline+256 || s.Size < 0 || !s.Spilled && s.Size < int64(min(len(s.Inline), capture.Inline)) {
 			return fmt.Errorf("report: bad output of task %d", o.ID)
 		}
 	}

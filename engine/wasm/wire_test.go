@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/capture"
 )
 
 func mustCoder(t testing.TB) *coder {
@@ -143,7 +144,7 @@ var lies = map[string]func(c *coder, id uint64) []byte{
 		return told(c, outcome{ID: id, End: engine.Trapped, Message: strings.Repeat("x", maxText+1)})
 	},
 	"too much output": func(c *coder, id uint64) []byte {
-		return told(c, outcome{ID: id, End: engine.Exited, Stdout: stream{Inline: make([]byte, 2*inline), Size: 2 * inline}})
+		return told(c, outcome{ID: id, End: engine.Exited, Stdout: stream{Inline: make([]byte, 2*capture.Inline), Size: 2 * capture.Inline}})
 	},
 	"a file that is not there": func(c *coder, id uint64) []byte {
 		return told(c, outcome{ID: id, End: engine.Exited, Stdout: stream{Spilled: true, Size: 9}})

@@ -23,6 +23,9 @@ import (
 // The words of the test: a file of the host, its process number, a port on its loopback, an abstract socket of its.
 var canary, hostPID, port, socket = os.Getenv("CANARY"), os.Getenv("HOST_PID"), os.Getenv("PORT"), os.Getenv("SOCKET")
 
+// own are paths that look like the host's and are the sandbox's own.
+var own = strings.Fields(os.Getenv("OWN"))
+
 func main() {
 	act, known := acts[os.Args[1]]
 	if !known {
@@ -244,7 +247,7 @@ var acts = map[string]func(){
 	},
 	"the host's files": func() {
 		for _, p := range []string{"/root", "/home", "/etc/shadow", "/etc/hostname", "/etc/ssh", "/var", "/sys", "/boot", "/mnt", "/srv", "/opt", "/run/dbus", "/run/docker.sock", "/proc/kcore", "/proc/kmsg", "/proc/1/environ"} {
-			if p != "/proc/1/environ" {
+			if p != "/proc/1/environ" && !slices.Contains(own, p) {
 				got(p, opens(p))
 			}
 		}
@@ -497,7 +500,7 @@ func but(dir string, names ...string) error {
 		return err
 	}
 	for _, e := range list {
-		if !slices.Contains(names, e.Name()) {
+		if !slices.Contains(names, e.Name()) && !slices.Contains(own, filepath.Join(dir, e.Name())) {
 			fmt.Println("there is", e.Name())
 			return nil
 		}

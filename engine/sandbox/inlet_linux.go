@@ -1,6 +1,7 @@
-package process
+package sandbox
 
 import (
+	"errors"
 	"io"
 	"os"
 )
@@ -9,6 +10,26 @@ import (
 type inlet struct {
 	size int64
 	eof  bool
+}
+
+// input opens the standard input: the end that the program reads. That is a pipe, for the program could open what it has as /proc/self/fd/0 anew, for writing.
+func (t *task) input() (*os.File, error) {
+	if t.Stdin == "" {
+		return os.Open(os.DevNull)
+	}
+	from, err := os.Open(t.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := from.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(errors.New("it is no file"), from.Close())
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, from.Close())
+	}
+	t.lively.Go(func() { t.feed(from, w) })
+	return r, nil
 }
 
 // feed copies a task's standard input into its pipe, waiting for more of one that grows, until its end or that of the task.
@@ -30,7 +51,7 @@ func (t *task) feed(from *os.File, to *os.File) {
 }
 
 // grown waits until a task's input has more than sent bytes, or its end, and tells how many; more says that there may be others later.
-func (s *sandbox) grown(t *task, sent int64) (size int64, more bool) {
+func (s *Sandbox) grown(t *task, sent int64) (size int64, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {

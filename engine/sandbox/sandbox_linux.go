@@ -1,10 +1,10 @@
-package process
+package sandbox
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"log/slog"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -13,11 +13,11 @@ import (
 	"github.com/hpips/hpips/engine"
 )
 
-// sandbox runs the tasks of one program, each in a sandbox of bwrap's own.
-type sandbox struct {
-	eng   *Engine
+// Sandbox runs the tasks of one program, each with a life of its own. It is an engine.Sandbox.
+type Sandbox struct {
+	log   *slog.Logger
+	maker Maker
 	prog  engine.Program
-	guest string // the program's path for itself
 
 	run      sync.Mutex     // held by Run
 	cleaning sync.WaitGroup // groups and files of ended tasks
@@ -38,16 +38,15 @@ type sandbox struct {
 // maxEarly is for how many tasks that Run has not seen feeds are kept.
 const maxEarly = 256
 
-func newSandbox(e *Engine, p engine.Program) *sandbox {
-	s := &sandbox{eng: e, prog: p, waiting: map[uint64]bool{}, cancelled: map[uint64]bool{}, inlets: map[uint64]*inlet{}}
+// New makes a sandbox for a program whose lives the maker makes. Zero limits are the engine's own defaults.
+func New(log *slog.Logger, maker Maker, p engine.Program) *Sandbox {
+	p.Limits = p.Limits.OrDefault()
+	s := &Sandbox{log: log, maker: maker, prog: p, waiting: map[uint64]bool{}, cancelled: map[uint64]bool{}, inlets: map[uint64]*inlet{}}
 	s.cond = sync.NewCond(&s.mu)
 	return s
 }
 
-// program is where the sandbox's copy of its program lies.
-func (s *sandbox) program() string { return filepath.Join(s.prog.Dir, programFile) }
-
-func (s *sandbox) taskDir(id uint64) string {
+func (s *Sandbox) taskDir(id uint64) string {
 	return filepath.Join(s.prog.Dir, "tasks", strconv.FormatUint(id, 10))
 }
 
@@ -79,7 +78,7 @@ func (m *mailbox) flush() {
 }
 
 // Run runs tasks in order; see engine.Sandbox.
-func (s *sandbox) Run(ctx context.Context, tasks []engine.Task, sink engine.Sink) error {
+func (s *Sandbox) Run(ctx context.Context, tasks []engine.Task, sink engine.Sink) error {
 	s.run.Lock()
 	defer s.run.Unlock()
 	s.enter(tasks)
@@ -97,13 +96,13 @@ func (s *sandbox) Run(ctx context.Context, tasks []engine.Task, sink engine.Sink
 	return failed
 }
 
-func (s *sandbox) nudge() {
+func (s *Sandbox) nudge() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cond.Broadcast()
 }
 
-func (s *sandbox) enter(tasks []engine.Task) {
+func (s *Sandbox) enter(tasks []engine.Task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range tasks {
@@ -120,7 +119,7 @@ func (s *sandbox) enter(tasks []engine.Task) {
 	s.early = nil
 }
 
-func (s *sandbox) leave(id uint64) {
+func (s *Sandbox) leave(id uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.waiting, id)
@@ -129,11 +128,11 @@ func (s *sandbox) leave(id uint64) {
 }
 
 // one runs a task to its outcome. Its error is one of this machine.
-func (s *sandbox) one(ctx context.Context, k *engine.Task, out *mailbox) (engine.Outcome, error) {
+func (s *Sandbox) one(ctx context.Context, k *engine.Task, out *mailbox) (engine.Outcome, error) {
 	if !s.await(ctx, k.ID) {
 		return ended(k.ID, engine.Cancelled, "cancelled before it started"), nil
 	}
-	t := &task{Task: *k, s: s, dir: s.taskDir(k.ID), chunks: make(chan chunk), deaf: make(chan struct{}), done: make(chan struct{}), pidfd: -1}
+	t := s.newTask(k)
 	go t.run()
 	end := ctx.Done()
 	settled := time.NewTimer(gather)
@@ -147,7 +146,7 @@ func (s *sandbox) one(ctx context.Context, k *engine.Task, out *mailbox) (engine
 			out.flush()
 		case <-end:
 			end = nil
-			s.slay(t, engine.Cancelled)
+			s.slay(t, engine.Cancelled, "")
 		case <-t.done:
 			return t.outcome, t.failed
 		}
@@ -155,7 +154,7 @@ func (s *sandbox) one(ctx context.Context, k *engine.Task, out *mailbox) (engine
 }
 
 // await waits while the sandbox is paused, and says whether the task may start.
-func (s *sandbox) await(ctx context.Context, id uint64) bool {
+func (s *Sandbox) await(ctx context.Context, id uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.paused && ctx.Err() == nil && !s.closed && !s.cancelled[id] {
@@ -168,15 +167,15 @@ func ended(id uint64, end engine.End, why string) engine.Outcome {
 	return engine.Outcome{ID: id, End: end, Exit: -1, Message: why}
 }
 
-// slay ends a task for the first reason that is given.
-func (s *sandbox) slay(t *task, end engine.End) {
+// slay ends a task for the first reason that is given. why is for an end that no limit caused.
+func (s *Sandbox) slay(t *task, end engine.End, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.kill(end)
+	t.kill(end, why)
 }
 
 // Feed tells of a growing input.
-func (s *sandbox) Feed(id uint64, size int64, eof bool) {
+func (s *Sandbox) Feed(id uint64, size int64, eof bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	in := s.inlets[id]
@@ -196,7 +195,7 @@ func (s *sandbox) Feed(id uint64, size int64, eof bool) {
 }
 
 // Cancel ends a task.
-func (s *sandbox) Cancel(id uint64) {
+func (s *Sandbox) Cancel(id uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.waiting[id] {
@@ -204,31 +203,28 @@ func (s *sandbox) Cancel(id uint64) {
 	}
 	s.cancelled[id] = true
 	if s.current != nil && s.current.ID == id {
-		s.current.kill(engine.Cancelled)
+		s.current.kill(engine.Cancelled, "")
 	}
 	s.cond.Broadcast()
 }
 
 // Release deletes what a task left.
-func (s *sandbox) Release(id uint64) {
+func (s *Sandbox) Release(id uint64) {
 	if err := remove(s.taskDir(id)); err != nil {
-		s.eng.log.Warn("Files of a task cannot be removed", "task", id, "err", err)
+		s.log.Warn("Files of a task cannot be removed", "task", id, "err", err)
 	}
 }
 
 // Pause stops all processes of the task that runs, and no other starts.
-func (s *sandbox) Pause() error { return s.hold(true) }
+func (s *Sandbox) Pause() error { return s.hold(true) }
 
 // Resume lets them go on.
-func (s *sandbox) Resume() error { return s.hold(false) }
+func (s *Sandbox) Resume() error { return s.hold(false) }
 
-func (s *sandbox) hold(on bool) error {
+// hold waits for a task that is about to begin: it would begin behind its back.
+func (s *Sandbox) hold(on bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var err error
-	if t := s.current; t != nil && t.released {
-		err = t.freeze(on)
-	}
 	if on && !s.paused {
 		s.pausedAt = time.Now()
 	} else if !on && s.paused {
@@ -236,11 +232,17 @@ func (s *sandbox) hold(on bool) error {
 	}
 	s.paused = on
 	s.cond.Broadcast()
-	return err
+	for s.current != nil && s.current.beginning {
+		s.cond.Wait()
+	}
+	if t := s.current; t != nil && t.begun {
+		return t.life.Freeze(s.paused)
+	}
+	return nil
 }
 
 // heldFor is how long the sandbox has been paused in all. Needs s.mu.
-func (s *sandbox) heldFor() time.Duration {
+func (s *Sandbox) heldFor() time.Duration {
 	if s.paused {
 		return s.held + time.Since(s.pausedAt)
 	}
@@ -248,18 +250,18 @@ func (s *sandbox) heldFor() time.Duration {
 }
 
 // Close ends it all.
-func (s *sandbox) Close() error {
+func (s *Sandbox) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	if s.current != nil {
-		s.current.kill(engine.Cancelled)
+		s.current.kill(engine.Cancelled, "")
 	}
 	s.cond.Broadcast()
 	s.mu.Unlock()
 	s.run.Lock() // Run has ended, and hears no more
 	defer s.run.Unlock()
 	s.cleaning.Wait()
-	if err := errors.Join(remove(filepath.Join(s.prog.Dir, "tasks")), os.RemoveAll(s.program())); err != nil {
+	if err := errors.Join(remove(filepath.Join(s.prog.Dir, "tasks")), s.maker.Close()); err != nil {
 		return fmt.Errorf("sandbox close: %w", err)
 	}
 	return nil

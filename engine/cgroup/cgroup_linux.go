@@ -1,4 +1,4 @@
-package process
+package cgroup
 
 import (
 	"bufio"
@@ -17,8 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// groups is where this process may make control groups: under its own, in version 2, or where a controller is still in version 1, there.
-type groups struct {
+// Parent is where this process may make control groups: under its own, in version 2, or where a controller is still in version 1, there. The nil Parent makes groups that do
+// nothing.
+type Parent struct {
 	unified string            // folder of version 2; "" none. It freezes, kills and lists whatever controllers it has
 	v2      map[string]bool   // controllers that groups under it have
 	v1      map[string]string // controller → folder of version 1
@@ -28,8 +29,8 @@ type groups struct {
 // controllers are those that limits need.
 var controllers = []string{"memory", "pids", "cpu"}
 
-// findGroups finds where groups can be made, tries it, and takes away what nodes that were killed have left.
-func findGroups() (*groups, error) {
+// Find finds where groups can be made, tries it, and takes away what nodes that were killed have left.
+func Find() (*Parent, error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("control groups: %w", err)
@@ -57,8 +58,8 @@ func findGroups() (*groups, error) {
 }
 
 // places reads where the groups of a process are (cgroups(7), proc(5)): mounts is its mountinfo, own its cgroup file.
-func places(mounts, own []byte) *groups {
-	g := &groups{v2: map[string]bool{}, v1: map[string]string{}}
+func places(mounts, own []byte) *Parent {
+	g := &Parent{v2: map[string]bool{}, v1: map[string]string{}}
 	paths := map[string]string{} // controller → path in its hierarchy; "" is version 2
 	for line := range bytes.Lines(own) {
 		part := strings.SplitN(strings.TrimSpace(string(line)), ":", 3)
@@ -99,7 +100,7 @@ func places(mounts, own []byte) *groups {
 const leaf = "hpips-node"
 
 // delegate switches the controllers on for groups under this process's own, where it has been given them.
-func (g *groups) delegate() {
+func (g *Parent) delegate() {
 	if filepath.Base(g.unified) == leaf {
 		g.unified = filepath.Dir(g.unified)
 	}
@@ -122,7 +123,7 @@ func (g *groups) delegate() {
 }
 
 // alone moves this process into a leaf of its own, if it is the only one in its group.
-func (g *groups) alone() bool {
+func (g *Parent) alone() bool {
 	switch pids := procs(g.unified); {
 	case len(pids) == 0:
 		return true
@@ -148,7 +149,7 @@ func writable(dir string) bool {
 const prefix = "hpips-task-"
 
 // sweep removes groups of processes that are gone.
-func (g *groups) sweep(dir string) {
+func (g *Parent) sweep(dir string) {
 	list, err := filepath.Glob(filepath.Join(dir, prefix+"*"))
 	if err != nil {
 		return
@@ -162,37 +163,63 @@ func (g *groups) sweep(dir string) {
 	}
 }
 
-// limits says whether groups hold a limit of that controller.
-func (g *groups) limits(controller string) bool {
+// Limits says whether groups hold a limit of that controller: "memory", "pids" or "cpu".
+func (g *Parent) Limits(controller string) bool {
 	return g != nil && (g.v2[controller] || g.v1[controller] != "")
 }
 
-// group is the control group of one task, in each of the hierarchies that it needs.
-type group struct {
-	of   *groups
+// Version is that of the groups which hold a controller's limit, 1 or 2; 0 where none does.
+func (g *Parent) Version(controller string) int {
+	switch {
+	case !g.Limits(controller):
+		return 0
+	case g.v2[controller]:
+		return 2
+	}
+	return 1
+}
+
+// Made lists the folders of groups that this process has made and not removed.
+func (g *Parent) Made() (dirs []string, err error) {
+	if g == nil {
+		return nil, nil
+	}
+	parents := []string{g.unified}
+	for _, dir := range g.v1 {
+		parents = append(parents, dir)
+	}
+	for _, dir := range parents {
+		if dir == "" {
+			continue
+		}
+		list, e := filepath.Glob(filepath.Join(dir, fmt.Sprintf("%s%d-*", prefix, os.Getpid())))
+		dirs, err = append(dirs, list...), errors.Join(err, e)
+	}
+	return dirs, err
+}
+
+// Group is a control group, in each of the hierarchies that it needs. The nil Group holds nothing and counts nothing.
+type Group struct {
+	of   *Parent
 	dirs map[string]string // controller → folder; "unified" besides
 }
 
-// bounds are what a group limits.
-type bounds struct {
-	memory    int64
-	processes int
-	cpus      int
-}
+// patience is how long a group may take to be empty once its processes are dead.
+const patience = 10 * time.Second
 
 // period of the processor's quota, in microseconds: the kernel's own.
 const period = 100_000
 
-// make makes a group with limits. A nil groups makes a nil group, which holds nothing and counts nothing.
-func (g *groups) make(b bounds) (_ *group, err error) {
+// Make makes a group with limits. A nil Parent makes a nil Group.
+func (g *Parent) Make(b Bounds) (_ *Group, err error) {
 	if g == nil {
 		return nil, nil //nolint:nilnil // the nil group is one that does nothing
 	}
 	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), g.made.Add(1))
-	made := &group{of: g, dirs: map[string]string{}}
+	made := &Group{of: g, dirs: map[string]string{}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, made.remove())
+			err = errors.Join(err, made.Remove())
 		}
 	}()
 	parents := map[string]string{"unified": g.unified}
@@ -212,29 +239,29 @@ func (g *groups) make(b bounds) (_ *group, err error) {
 	return made, made.limit(b)
 }
 
-func (g *group) limit(b bounds) error {
+func (g *Group) limit(b Bounds) error {
 	var errs []error
 	set := func(c, file string, v any) {
 		errs = append(errs, os.WriteFile(filepath.Join(g.dirs[c], file), []byte(fmt.Sprint(v)), 0))
 	}
 	if dir := g.dirs["memory"]; dir != "" {
-		set("memory", "memory.limit_in_bytes", b.memory)
-		_ = os.WriteFile(filepath.Join(dir, "memory.memsw.limit_in_bytes"), []byte(fmt.Sprint(b.memory)), 0) // where the kernel counts swap
+		set("memory", "memory.limit_in_bytes", b.Memory)
+		_ = os.WriteFile(filepath.Join(dir, "memory.memsw.limit_in_bytes"), []byte(fmt.Sprint(b.Memory)), 0) // where the kernel counts swap
 	} else if g.of.v2["memory"] {
-		set("unified", "memory.max", b.memory)
+		set("unified", "memory.max", b.Memory)
 		set("unified", "memory.oom.group", 1)
 		_ = os.WriteFile(filepath.Join(g.dirs["unified"], "memory.swap.max"), []byte("0"), 0) // likewise
 	}
 	if g.dirs["pids"] != "" {
-		set("pids", "pids.max", b.processes)
+		set("pids", "pids.max", b.Processes)
 	} else if g.of.v2["pids"] {
-		set("unified", "pids.max", b.processes)
+		set("unified", "pids.max", b.Processes)
 	}
 	if g.dirs["cpu"] != "" {
 		set("cpu", "cpu.cfs_period_us", period)
-		set("cpu", "cpu.cfs_quota_us", b.cpus*period)
+		set("cpu", "cpu.cfs_quota_us", b.CPUs*period)
 	} else if g.of.v2["cpu"] {
-		set("unified", "cpu.max", fmt.Sprintf("%d %d", b.cpus*period, period))
+		set("unified", "cpu.max", fmt.Sprintf("%d %d", b.CPUs*period, period))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("control group: %w", err)
@@ -242,8 +269,8 @@ func (g *group) limit(b bounds) error {
 	return nil
 }
 
-// add moves a process into the group.
-func (g *group) add(pid int) error {
+// Add moves a process into the group.
+func (g *Group) Add(pid int) error {
 	if g == nil {
 		return nil
 	}
@@ -255,8 +282,8 @@ func (g *group) add(pid int) error {
 	return nil
 }
 
-// freeze stops all processes of the group where they are, or lets them go on; false where the group cannot.
-func (g *group) freeze(on bool) bool {
+// Freeze stops all processes of the group where they are, or lets them go on; false where the group cannot.
+func (g *Group) Freeze(on bool) bool {
 	if g == nil || g.dirs["unified"] == "" {
 		return false
 	}
@@ -268,7 +295,7 @@ func (g *group) freeze(on bool) bool {
 }
 
 // number reads a number from a file of the group: the only one in it, or that behind a word.
-func (g *group) number(c, file, word string) (int64, bool) {
+func (g *Group) number(c, file, word string) (int64, bool) {
 	if g == nil || g.dirs[c] == "" {
 		return 0, false
 	}
@@ -286,8 +313,8 @@ func (g *group) number(c, file, word string) (int64, bool) {
 	return 0, false
 }
 
-// cpu is how long the processes of the group have used processors; false where nobody counts.
-func (g *group) cpu() (time.Duration, bool) {
+// CPU is how long the processes of the group have used processors; false where nobody counts.
+func (g *Group) CPU() (time.Duration, bool) {
 	if n, ok := g.number("cpuacct", "cpuacct.usage", ""); ok {
 		return time.Duration(n), true
 	}
@@ -298,21 +325,53 @@ func (g *group) cpu() (time.Duration, bool) {
 	return time.Duration(n) * time.Microsecond, ok
 }
 
-// memory is the most that the group had, in bytes.
-func (g *group) memory() (int64, bool) {
+// Memory is the most that the group had, in bytes.
+func (g *Group) Memory() (int64, bool) {
 	if n, ok := g.number("memory", "memory.max_usage_in_bytes", ""); ok {
 		return n, true
 	}
 	return g.number("unified", "memory.peak", "")
 }
 
-// starved says whether the kernel has killed a process of the group for its memory limit.
-func (g *group) starved() bool {
+// Starved says whether the kernel has killed a process of the group for its memory limit.
+func (g *Group) Starved() bool {
 	n, ok := g.number("memory", "memory.oom_control", "oom_kill")
 	if !ok {
 		n, ok = g.number("unified", "memory.events", "oom_kill")
 	}
 	return ok && n > 0
+}
+
+// Of is the group that another process is in, to be read. Hierarchies in which it shares this process's own group are left out: what they count is not that process's.
+func Of(pid int) (*Group, error) {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("control groups: %w", err)
+	}
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, fmt.Errorf("control groups: %w", err)
+	}
+	its, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return nil, fmt.Errorf("control groups: %w", err)
+	}
+	return apart(places(mounts, its), places(mounts, own)), nil
+}
+
+// apart is the group that is at its places, where these are not at own's.
+func apart(its, own *Parent) *Group {
+	g := &Group{of: its, dirs: map[string]string{}}
+	for c, dir := range its.v1 {
+		if dir != own.v1[c] {
+			g.dirs[c] = dir
+		}
+	}
+	if its.unified != own.unified {
+		g.dirs["unified"] = its.unified
+		its.v2["cpu"] = true // counted also where it is not limited
+	}
+	return g
 }
 
 // procs lists the processes of a group's folder.
@@ -331,14 +390,14 @@ func procs(dir string) []int {
 	return pids
 }
 
-// remove takes the group away. Its processes are dead; the kernel may need a moment to have counted them out.
-func (g *group) remove() error {
+// Remove takes the group away. Its processes are dead; the kernel may need a moment to have counted them out.
+func (g *Group) Remove() error {
 	if g == nil {
 		return nil
 	}
 	var errs []error
 	for c, dir := range g.dirs {
-		until := time.Now().Add(patient)
+		until := time.Now().Add(patience)
 		err := unix.Rmdir(dir)
 		for wait := time.Millisecond; errors.Is(err, unix.EBUSY) && time.Now().Before(until); wait = min(2*wait, 100*time.Millisecond) {
 			time.Sleep(wait)
