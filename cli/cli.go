@@ -18,7 +18,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/engine/egress"
 	"github.com/hpips/hpips/engine/wasm"
+	"github.com/hpips/hpips/node"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -41,6 +43,9 @@ const childCommand = "wasm-child"
 func Main() int {
 	if len(os.Args) > 1 && os.Args[1] == childCommand {
 		return wasm.Child()
+	}
+	if len(os.Args) > 1 && os.Args[1] == node.WayChild {
+		return egress.Child()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

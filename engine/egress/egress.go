@@ -24,6 +24,15 @@ import (
 	"github.com/hpips/hpips/spec/job"
 )
 
+// Port is where a task finds the proxy, at 127.0.0.1 of its own network. It is squid's, which programs and people know.
+const Port = 3128
+
+// Environment are the variables by which programs find the proxy.
+func Environment() []string {
+	at := "http://127.0.0.1:" + strconv.Itoa(Port)
+	return []string{"http_proxy=" + at, "https_proxy=" + at, "all_proxy=" + at, "HTTP_PROXY=" + at, "HTTPS_PROXY=" + at, "ALL_PROXY=" + at, "no_proxy=localhost,127.0.0.1,::1", "NO_PROXY=localhost,127.0.0.1,::1"}
+}
+
 // Config of a proxy.
 type Config struct {
 	// Asked are the places that the job asked for, and Allowed those that the owner lets tasks reach: a place has to be among both.

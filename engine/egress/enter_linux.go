@@ -14,15 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Port is where a task finds the proxy, at 127.0.0.1 of its own network. It is squid's, which programs and people know.
-const Port = 3128
-
-// Environment are the variables by which programs find the proxy.
-func Environment() []string {
-	at := "http://127.0.0.1:" + strconv.Itoa(Port)
-	return []string{"http_proxy=" + at, "https_proxy=" + at, "all_proxy=" + at, "HTTP_PROXY=" + at, "HTTPS_PROXY=" + at, "ALL_PROXY=" + at, "no_proxy=localhost,127.0.0.1,::1", "NO_PROXY=localhost,127.0.0.1,::1"}
-}
-
 // patient is how long a listener may take to come out of a sandbox's network.
 const patient = 10 * time.Second
 

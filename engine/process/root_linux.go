@@ -107,7 +107,7 @@ func (l *life) words(x *extras) (hidden, command []string, err error) {
 	}
 	// What was made up above is nobody's to change: not the root, not the kernel's settings, which belong to the root user that a node may run as.
 	hidden = append(hidden, "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", "/tmp")
-	for _, list := range [][]string{environment, t.Program.Env, t.Env} {
+	for _, list := range [][]string{environment, l.proxies(), t.Program.Env, t.Env} {
 		for _, kv := range list {
 			name, value, _ := strings.Cut(kv, "=")
 			hidden = append(hidden, "--setenv", name, value)
