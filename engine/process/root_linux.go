@@ -109,9 +109,10 @@ func (t *task) words(x *extras) (hidden, command []string, err error) {
 	for n, guest := range t.Outputs {
 		hidden = append(hidden, "--bind", t.folder(n), guest)
 	}
+	hidden = append(hidden, t.bindings()...)
 	// What was made up above is nobody's to change: not the root, not the kernel's settings, which belong to the root user that a node may run as.
 	hidden = append(hidden, "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", "/tmp")
-	for _, list := range [][]string{environment, s.prog.Env, t.Env} {
+	for _, list := range [][]string{environment, s.prog.Env, t.Env, engine.DeviceEnv(t.Devices)} {
 		for _, kv := range list {
 			name, value, _ := strings.Cut(kv, "=")
 			hidden = append(hidden, "--setenv", name, value)

@@ -107,6 +107,9 @@ func (t *task) furnish() error {
 			return fmt.Errorf("mount %s: %w", m.Guest, cause(err))
 		}
 	}
+	if err := t.present(); err != nil {
+		return err
+	}
 	for _, guest := range t.Outputs {
 		if !job.Free(guest) {
 			return fmt.Errorf("output %s: %w", guest, errReserved)
