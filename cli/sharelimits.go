@@ -282,12 +282,13 @@ func deviceLines(w io.Writer, d devices) {
 }
 
 func (s *shell) priceCommand() *cobra.Command {
-	return &cobra.Command{
+	gpu := ""
+	c := &cobra.Command{
 		Use:     "price [HPIPS|auto]",
-		Short:   "What an hour of one core of this PC costs others",
-		Long:    "What an hour of one core costs others, on a network with a chain; without an argument, what it costs. auto lets it rise and fall with the work, never under the price that was set. It is written into\nconfig.toml and holds from the node's next start.",
+		Short:   "What an hour of one core, or of a graphics device, of this PC costs others",
+		Long:    "What an hour of one core costs others, on a network with a chain; without an argument, what it costs. auto lets it rise and fall with the work, never under the price that was set. It is written into\nconfig.toml and holds from the node's next start. --gpu sets that of an hour of one graphics device, 0 where nothing was said.",
 		Args:    optional("one price"),
-		Example: "  hpips share price\n  hpips share price 2.5\n  hpips share price auto",
+		Example: "  hpips share price\n  hpips share price 2.5 --gpu 20\n  hpips share price auto",
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := node.Load(s.home)
 			if len(args) > 0 {
@@ -296,22 +297,34 @@ func (s *shell) priceCommand() *cobra.Command {
 				}
 				cfg, err = node.SetPrice(s.home, args[0])
 			}
+			if gpu != "" && err == nil {
+				if _, wrong := money.Parse(gpu); wrong != nil {
+					return usage(c, fmt.Sprintf("--gpu %q is no price: write the HPIPS for an hour of one device, such as 20", gpu))
+				}
+				cfg, err = node.SetGPUPrice(s.home, gpu)
+			}
 			if err != nil {
 				return err
 			}
 			price := struct {
 				CPU  string `json:"cpu"` // HPIPS for an hour of one core
+				GPU  string `json:"gpu"` // HPIPS for an hour of one graphics device
 				Auto bool   `json:"auto"`
-			}{money.Amount(cfg.Prices.Rates.CPU).String(), cfg.Prices.Auto}
+			}{money.Amount(cfg.Prices.Rates.CPU).String(), money.Amount(cfg.Prices.Rates.GPU).String(), cfg.Prices.Auto}
 			return s.show(price, price.CPU, func(w io.Writer) {
 				how := "fixed"
 				if price.Auto {
 					how = "and more while all is busy"
 				}
 				fmt.Fprintf(w, "%s HPIPS for an hour of one core, %s\n", price.CPU, how)
+				if cfg.Prices.Rates.GPU > 0 {
+					fmt.Fprintf(w, "%s HPIPS for an hour of one graphics device\n", price.GPU)
+				}
 			})
 		},
 	}
+	c.Flags().StringVar(&gpu, "gpu", "", "HPIPS for an hour of one graphics device")
+	return c
 }
 
 func (s *shell) benchmarkCommand() *cobra.Command {

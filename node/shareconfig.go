@@ -217,6 +217,11 @@ func SetPrice(home, price string) (Config, error) {
 	return rewrite(home, "price", "cpu", strconv.Quote(price))
 }
 
+// SetGPUPrice writes the price of an hour of one graphics device.
+func SetGPUPrice(home, price string) (Config, error) {
+	return rewrite(home, "price", "gpu", strconv.Quote(price))
+}
+
 // rewrite changes one line of a home's config.toml; everything else stays as it is written. A value that the configuration refuses is not written.
 func rewrite(home, section, key, literal string) (Config, error) {
 	name := filepath.Join(home, ConfigFile)
