@@ -79,6 +79,8 @@ type Task struct {
 	Outputs []string
 	// Stream asks for standard output and error through Sink.Output as they come, besides the Outcome.
 	Stream bool
+	// Devices are the task's alone while it runs. Engines whose programs use none ignore them.
+	Devices []Device
 	// Points asks for the states at counts of work (spec/meter), which ascend, MaxPoints of them at most, of a program that is Watched. The task runs to its end as it
 	// does without any. Engines that do not count ignore them.
 	Points []uint64

@@ -42,6 +42,7 @@ type Config struct {
 	Listen []string // multiaddrs
 	Join   []string // multiaddrs with /p2p/ID
 	MDNS   bool     // look for nodes on the local network
+	Region string   // where this node is, in its owner's words, such as "eu"; "" is not told
 	Label  string   // name of the network that this node is in; nodes of one network do not check one another
 
 	API string // host:port of this machine's loopback
@@ -133,6 +134,7 @@ type file struct {
 		Join   []string `toml:"join"`
 		MDNS   *bool    `toml:"mdns"`
 		Label  string   `toml:"label"`
+		Region string   `toml:"region"`
 	} `toml:"network"`
 	API struct {
 		Address string `toml:"address"`
@@ -206,6 +208,7 @@ version = 1
 # join = []          # addresses of nodes of the network to join, as "hpips status" prints them there
 # mdns = true        # look for nodes on the local network
 # label = "lan"      # name of the network that this node is in
+# region = ""        # where this PC is, such as "eu": jobs may ask for it, and believe it
 
 [api]
 # address = "127.0.0.1:4712"
@@ -267,6 +270,8 @@ version = 1
 # format = "text"    # text | json
 ` + shareTemplate
 
+var regionForm = regexp.MustCompile(`^[A-Za-z0-9-]{0,32}$`)
+
 // Load reads the configuration of a home, strictly; a home without one has the defaults.
 func Load(home string) (Config, error) {
 	c := Default(home)
@@ -302,7 +307,10 @@ func (c *Config) read(text []byte) error {
 	c.Join = f.Network.Join
 	set(&c.MDNS, f.Network.MDNS)
 	set(&c.Provide, f.Work.Provide)
-	c.Label = orElse(f.Network.Label, c.Label)
+	c.Label, c.Region = orElse(f.Network.Label, c.Label), f.Network.Region
+	if !regionForm.MatchString(c.Region) {
+		return fmt.Errorf("network.region: %q is no word of at most 32 letters, digits and dashes, such as \"eu\"", c.Region)
+	}
 	c.API = orElse(f.API.Address, c.API)
 	if err := c.readGateway(f); err != nil {
 		return err
@@ -398,7 +406,7 @@ func (c *Config) readGateway(f file) error {
 	return nil
 }
 
-func set(to *bool, v *bool) {
+func set[T any](to, v *T) {
 	if v != nil {
 		*to = *v
 	}

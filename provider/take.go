@@ -84,6 +84,10 @@ func (p *Provider) begin(ctx context.Context, l *link, id string, b lease.Begin)
 			return
 		}
 		t = p.newTenant(b.Lease)
+		if err := p.equip(t); err != nil {
+			l.refuse(id, lease.Refused{Reason: err.Error(), Hint: "make a new lease"})
+			return
+		}
 		p.tenants[id] = t
 		fallthrough
 	case !t.begun:

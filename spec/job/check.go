@@ -47,6 +47,7 @@ func (s Spec) Filled() Spec {
 	s.Resources.CPU = orElse(s.Resources.CPU, 1)
 	s.Resources.Memory = orElse(s.Resources.Memory, DefaultMemory)
 	s.Resources.Disk = orElse(s.Resources.Disk, DefaultDisk)
+	s.Resources.GPU = s.Resources.GPU.filled(s.Where)
 	s.Limits.Time = orElse(s.Limits.Time, DefaultTime)
 	s.Limits.Queue = orElse(s.Limits.Queue, DefaultQueue)
 	s.Limits.Output = orElse(s.Limits.Output, DefaultOutput)
@@ -69,7 +70,7 @@ func orElse[T comparable](v, fallback T) T {
 
 // Check says what is wrong with a filled specification, as an *Error. It looks at the words alone, not at what addresses lead to.
 func (s Spec) Check() error {
-	for _, check := range []func(Spec) *Error{checkKind, checkRun, checkOver, checkFiles, checkLimits, checkVerify, checkReach, checkLater} {
+	for _, check := range []func(Spec) *Error{checkKind, checkRun, checkOver, checkFiles, checkLimits, checkGPU, checkWhere, checkPrefer, checkVerify, checkReach, checkLater} {
 		if err := check(s); err != nil {
 			return err
 		}
@@ -316,8 +317,6 @@ func checkLimits(s Spec) *Error {
 		return &Error{Field: "resources.memory", Text: r.Memory.String() + " is not possible for a WASM task", Hint: "64KiB … 4GiB"}
 	case r.Disk < 0 || r.Disk > 1<<40:
 		return &Error{Field: "resources.disk", Text: r.Disk.String() + " is not possible", Hint: "0 … 1TiB"}
-	case r.GPU.Count != 0:
-		return &Error{Field: "resources.gpu", Text: "tasks have no GPU in this version", Hint: "leave it out"}
 	case l.Output < 0 || l.Output > 1<<40:
 		return &Error{Field: "limits.output", Text: l.Output.String() + " is not possible", Hint: "0 … 1TiB"}
 	case l.Work < 0:
@@ -381,12 +380,6 @@ func (s Spec) runs() []*Run {
 func checkLater(s Spec) *Error {
 	if s.Network != "none" {
 		return &Error{Field: "network", Text: fmt.Sprintf("%q is not possible in this version", s.Network), Hint: "write network: none"}
-	}
-	if len(s.Where) > 0 {
-		return &Error{Field: "where", Text: "constraints have no machinery in this version", Hint: "leave it out"}
-	}
-	if len(s.Prefer) > 0 {
-		return &Error{Field: "prefer", Text: "preferences have no machinery in this version", Hint: "leave it out"}
 	}
 	return nil
 }

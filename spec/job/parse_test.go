@@ -175,8 +175,11 @@ func TestCheckNamesTheField(t *testing.T) {
 		"verify.copies":       func(s *Spec) { s.Verify = Verify{Mode: Quorum, Copies: 99} },
 		"verify.rate":         func(s *Spec) { s.Verify = Verify{Mode: Quorum, Rate: 1.5} },
 		"network":             func(s *Spec) { s.Network = "full" },
-		"where":               func(s *Spec) { s.Where = []string{"os==linux"} },
-		"prefer":              func(s *Spec) { s.Prefer = []string{"price"} },
+		"where[1]":            func(s *Spec) { s.Where = []string{"os==linux", "os=linux"} },
+		"where":               func(s *Spec) { s.Where = make([]string, maxConditions+1) },
+		"prefer[0]":           func(s *Spec) { s.Prefer = []string{"data-locality"} },
+		"prefer[1]":           func(s *Spec) { s.Prefer = []string{"price", "fame"} },
+		"prefer[2]":           func(s *Spec) { s.Prefer = []string{"price", "load", "price"} },
 		"retries":             func(s *Spec) { s.Retries = -1 },
 		"parallel":            func(s *Spec) { s.Parallel = -1 },
 	}
