@@ -31,6 +31,7 @@ bench: setup build ## measure; the figures of docs/performance.md and docs/trust
 	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test ./test/bench -count=1 -v -timeout 60m -args -full
 
 soak: setup build ## run the long tests with their full counts
+	$(GO) test ./spec/meter -run Alike -count=1 -v -timeout 60m -args -full
 	$(GO) test ./store -run 'ADiskThatSpoils|KilledAtAny' -count=1 -v -timeout 60m -args -harm 10000 -kills 100
 	$(GO) test ./engine/process -run NothingIsLeft -count=1 -v -timeout 30m -args -starts 2000
 	CGO_ENABLED=1 $(GO) test -race ./node -count=1 -timeout 30m

@@ -16,9 +16,18 @@ type linesOf struct {
 }
 
 type resourcesOf struct {
-	CPU    int   `query:"cpu" default:"1" minimum:"1" maximum:"1024" doc:"cores of one task"`
-	Memory int64 `query:"memory" default:"536870912" minimum:"0" doc:"bytes of one task"`
-	Disk   int64 `query:"disk" default:"1073741824" minimum:"0" doc:"bytes of one task"`
+	CPU          int    `query:"cpu" default:"1" minimum:"1" maximum:"1024" doc:"cores of one task"`
+	Memory       int64  `query:"memory" default:"536870912" minimum:"0" doc:"bytes of one task"`
+	Disk         int64  `query:"disk" default:"1073741824" minimum:"0" doc:"bytes of one task"`
+	GPUs         int    `query:"gpus" default:"0" minimum:"0" maximum:"64" doc:"graphics devices of one task"`
+	Vendor       string `query:"gpu_vendor" maxLength:"64" doc:"of each device: amd, intel or nvidia"`
+	Model        string `query:"gpu_model" maxLength:"256" doc:"words of each device's name"`
+	DeviceMemory int64  `query:"gpu_memory" default:"0" minimum:"0" doc:"bytes of each device"`
+}
+
+// resources are what the query asks for.
+func (in resourcesOf) resources() job.Resources {
+	return job.Resources{CPU: in.CPU, Memory: job.Size(in.Memory), Disk: job.Size(in.Disk), GPU: job.GPU{Count: in.GPUs, Vendor: in.Vendor, Model: in.Model, Memory: job.Size(in.DeviceMemory)}}
 }
 
 type byNode struct {
@@ -33,7 +42,7 @@ func (s *Server) nodeRoutes(api huma.API) {
 		return tell(s.node.Peers(ctx))
 	}, named("peers", "The nodes that this node is connected to"))
 	huma.Get(api, "/v1/offers", func(ctx context.Context, in *resourcesOf) (*answer[[]client.Offer], error) {
-		return tell(s.node.Offers(ctx, job.Resources{CPU: in.CPU, Memory: job.Size(in.Memory), Disk: job.Size(in.Disk)}))
+		return tell(s.node.Offers(ctx, in.resources()))
 	}, named("offers", "What the nodes around sell now, the cheapest first"))
 	huma.Get(api, "/v1/market", func(ctx context.Context, _ *struct{}) (*answer[client.Market], error) {
 		return tell(s.node.Market(ctx))

@@ -18,7 +18,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/engine/egress"
 	"github.com/hpips/hpips/engine/wasm"
+	"github.com/hpips/hpips/node"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -41,6 +43,9 @@ const childCommand = "wasm-child"
 func Main() int {
 	if len(os.Args) > 1 && os.Args[1] == childCommand {
 		return wasm.Child()
+	}
+	if len(os.Args) > 1 && os.Args[1] == node.WayChild {
+		return egress.Child()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -109,7 +114,7 @@ func (s *shell) root() *cobra.Command {
 	f.StringVar(&s.logJSON, "log-format", "", "text or json (default text)")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return s.checkGlobals(c) }
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(s.upCommand(), s.statusCommand(), s.nodeCommand(), s.putCommand(), s.getCommand(), s.lsCommand(),
+	root.AddCommand(s.upCommand(), s.statusCommand(), s.nodeCommand(), s.putCommand(), s.getCommand(), s.lsCommand(), s.imageCommand(),
 		s.runCommand(), s.mapCommand(), s.jobCommand(), s.demoCommand(), s.walletCommand(), s.chainCommand(), s.govCommand(), s.exchangeCommand(), s.shareCommand(),
 		s.marketCommand(), s.cdnCommand(), s.pinCommand(), s.unpinCommand(), s.filesCommand())
 	return root

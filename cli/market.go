@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,6 +40,7 @@ func (s *shell) marketCommand() *cobra.Command {
 func (s *shell) offersCommand(use, short string, table func(io.Writer, []client.Offer)) *cobra.Command {
 	of := job.Resources{CPU: 1}
 	memory, disk := "512MiB", "1GiB"
+	gpu := &of.GPU
 	c := &cobra.Command{
 		Use: use, Short: short, Args: noArgs, Example: "  hpips market " + use + " --cpu 1 --memory 1GiB -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -47,6 +50,12 @@ func (s *shell) offersCommand(use, short string, table func(io.Writer, []client.
 			}
 			if of.Disk, err = job.ParseSize(disk); err != nil {
 				return usage(c, "--disk: "+err.Error())
+			}
+			if gpu.Count = max(gpu.Count, 0); *gpu != (job.GPU{}) && gpu.Count == 0 {
+				gpu.Count = 1
+			}
+			if gpu.Count > job.MaxGPUs || gpu.Vendor != "" && !slices.Contains(job.Vendors, gpu.Vendor) {
+				return usage(c, fmt.Sprintf("--gpus %d --gpu-vendor %q: want 1 … %d devices of %s", gpu.Count, gpu.Vendor, job.MaxGPUs, strings.Join(job.Vendors, ", ")))
 			}
 			if of.CPU < 1 || of.CPU > 1024 {
 				return usage(c, fmt.Sprintf("--cpu %d: want 1 … 1024 cores", of.CPU))
@@ -69,18 +78,41 @@ func (s *shell) offersCommand(use, short string, table func(io.Writer, []client.
 	c.Flags().IntVar(&of.CPU, "cpu", of.CPU, "cores of one task")
 	c.Flags().StringVar(&memory, "memory", memory, "memory of one task")
 	c.Flags().StringVar(&disk, "disk", disk, "disk of one task")
+	c.Flags().IntVar(&gpu.Count, "gpus", 0, "graphics devices of one task, of a native program")
+	c.Flags().StringVar(&gpu.Model, "gpu-model", "", `words of each device's name, such as "rtx 4090"`)
+	c.Flags().StringVar(&gpu.Vendor, "gpu-vendor", "", "maker of each device: "+strings.Join(job.Vendors, ", "))
+	c.Flags().Var(sizeFlag(&gpu.Memory), "gpu-memory", "memory of each device")
 	return c
 }
 
 func offersTable(w io.Writer, all []client.Offer) {
-	fmt.Fprintln(w, "PROVIDER\tHPIPS AN HOUR\tSLOTS\tLEASES\tOWNER")
+	fmt.Fprintln(w, "PROVIDER\tHPIPS AN HOUR\tSLOTS\tLEASES\tOWNER\tGPUS")
 	for _, o := range all {
 		if o.Refusal != "" {
-			fmt.Fprintf(w, "%s\t\t\t\t%s\n", o.Provider, o.Refusal)
+			fmt.Fprintf(w, "%s\t\t\t\t%s\t\n", o.Provider, o.Refusal)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", o.Provider, hour(o), o.Slots, o.Load, o.Owner)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", o.Provider, hour(o), o.Slots, o.Load, o.Owner, deviceList(o))
 	}
+}
+
+// deviceList counts the devices of an offer, those that are alike together.
+func deviceList(o client.Offer) string {
+	var kinds []string
+	count := map[string]int{}
+	for _, d := range o.GPUs {
+		kind := strings.TrimSpace(d.Model)
+		if d.Memory > 0 {
+			kind += " " + bytesText(int64(d.Memory))
+		}
+		if count[kind]++; count[kind] == 1 {
+			kinds = append(kinds, kind)
+		}
+	}
+	for i, kind := range kinds {
+		kinds[i] = fmt.Sprintf("%d × %s", count[kind], kind)
+	}
+	return strings.Join(kinds, ", ")
 }
 
 // hour is what an hour costs; what one's own nodes do is free, whatever others pay for it.

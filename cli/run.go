@@ -34,12 +34,14 @@ func (s *shell) runCommand() *cobra.Command {
 		Use:   "run [flags] PROG.wasm [flags] [--] [ARG…]",
 		Short: "Run one task and exit with its code",
 		Long: `Run a WASI program on a node: its standard input, output and error are streamed, and its exit code becomes that of the command.
-PROG.wasm is a file, a content address, or ipfs://CID/path. With --native it is a program for Linux instead, which runs in a sandbox on nodes that run such. What stands behind -- or behind the first word that is no flag is the program's.
+PROG.wasm is a file, a content address, or ipfs://CID/path. With --native it is a program for Linux instead, which runs in a sandbox on nodes that run such. An archive that docker save or podman save wrote,
+or the address that hpips image push printed, is a container image: what stands behind -- takes the place of its command, and it runs without a network. What stands behind -- or behind the first word that is no flag is the program's.
 Ctrl-C detaches: the job goes on.`,
 		Example: `  hpips run hello.wasm -- alice
   hpips run resize.wasm -i photos:/in -o /out:small -- --width 100
   hpips run sort.wasm < names.txt
   hpips run --native ./solve -- --steps 1000
+  hpips run alpine.tar -- cat /etc/os-release
   hpips run hello.wasm -o json -- alice`,
 		RunE: func(c *cobra.Command, args []string) error {
 			module, rest, err := a.parse(c, args)
@@ -78,6 +80,12 @@ func (s *shell) submit(ctx context.Context, a *asked, dir string) error {
 		return err
 	}
 	defer api.Close()
+	if err := s.recognise(ctx, api, &a.spec); err != nil {
+		return err
+	}
+	if err := a.spec.Filled().Check(); err != nil { // an image is asked for what a module is not
+		return err
+	}
 	if a.dryRun {
 		return s.preview(ctx, api, a.spec)
 	}

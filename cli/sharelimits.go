@@ -18,23 +18,25 @@ import (
 
 // limits are the rules of a home, for programs.
 type limits struct {
-	On          bool     `json:"on"`
-	Presence    string   `json:"presence"`
-	AwayAfter   string   `json:"awayAfter"`
-	Patience    string   `json:"patience"`
-	Battery     bool     `json:"battery"`
-	Metered     bool     `json:"metered"`
-	Temperature float64  `json:"temperature"` // °C; 0: any
-	Watts       float64  `json:"watts"`
-	Others      float64  `json:"others"` // %
-	InUse       profile  `json:"inUse"`
-	Away        profile  `json:"away"`
-	Schedule    []string `json:"schedule"`
-	Programs    []string `json:"programs"`
-	GPUs        []string `json:"gpus"`
-	Slots       int      `json:"slots"`  // 0: one per core
-	Memory      job.Size `json:"memory"` // 0: as the slots need
-	Disk        job.Size `json:"disk"`
+	On             bool     `json:"on"`
+	Presence       string   `json:"presence"`
+	AwayAfter      string   `json:"awayAfter"`
+	Patience       string   `json:"patience"`
+	Battery        bool     `json:"battery"`
+	Metered        bool     `json:"metered"`
+	Temperature    float64  `json:"temperature"` // °C; 0: any
+	Watts          float64  `json:"watts"`
+	Others         float64  `json:"others"` // %
+	InUse          profile  `json:"inUse"`
+	Away           profile  `json:"away"`
+	Schedule       []string `json:"schedule"`
+	Programs       []string `json:"programs"`
+	GPUs           []string `json:"gpus"`
+	GPUTemperature float64  `json:"gpuTemperature"` // °C; 0: any
+	GPUOthers      float64  `json:"gpuOthers"`      // %
+	Slots          int      `json:"slots"`          // 0: one per core
+	Memory         job.Size `json:"memory"`         // 0: as the slots need
+	Disk           job.Size `json:"disk"`
 }
 
 type profile struct {
@@ -48,7 +50,7 @@ func limitsOf(c node.Config) limits {
 	of := func(f machine.Profile) profile { return profile{100 * f.CPU, 100 * f.Total, 100 * f.Memory} }
 	return limits{On: !p.Off, Presence: c.Share.Presence, AwayAfter: p.AwayAfter.String(), Patience: c.Share.Patience.String(), Battery: p.Battery, Metered: p.Metered,
 		Temperature: p.Temperature, Watts: p.Watts, Others: 100 * p.Others, InUse: of(p.InUse), Away: of(p.Away), Schedule: append([]string{}, c.Share.Schedule...),
-		Programs: append([]string{}, c.Share.Programs...), GPUs: append([]string{}, c.Share.GPUs...), Slots: c.Slots, Memory: c.Memory, Disk: c.Disk}
+		Programs: append([]string{}, c.Share.Programs...), GPUs: append([]string{}, c.Share.GPUs...), GPUTemperature: p.GPUTemperature, GPUOthers: 100 * p.GPUOthers, Slots: c.Slots, Memory: c.Memory, Disk: c.Disk}
 }
 
 func (s *shell) limitsCommand() *cobra.Command {
@@ -97,8 +99,8 @@ func limitLines(w io.Writer, l limits) {
 	fmt.Fprintf(w, "on\t%t\npresence\t%s\naway_after\t%s\n", l.On, l.Presence, l.AwayAfter)
 	profileLines(w, "in_use", l.InUse, total(l.InUse), memory(l.InUse))
 	profileLines(w, "away", l.Away, total(l.Away), memory(l.Away))
-	fmt.Fprintf(w, "others\t%s\ntemperature\t%s\nwatts\t%s\nbattery\t%t\nmetered\t%t\nschedule\t%s\nprograms\t%s\ngpus\t%s\npatience\t%s\n", upTo(l.Others, " %"), upTo(l.Temperature, " °C"), upTo(l.Watts, " W"),
-		l.Battery, l.Metered, list(l.Schedule, "always"), list(l.Programs, "none"), list(l.GPUs, "while nobody is here"), l.Patience)
+	fmt.Fprintf(w, "others\t%s\ntemperature\t%s\nwatts\t%s\nbattery\t%t\nmetered\t%t\nschedule\t%s\nprograms\t%s\ngpus\t%s\ngpu_temperature\t%s\ngpu_others\t%s\npatience\t%s\n", upTo(l.Others, " %"), upTo(l.Temperature, " °C"), upTo(l.Watts, " W"),
+		l.Battery, l.Metered, list(l.Schedule, "always"), list(l.Programs, "none"), list(l.GPUs, "while nobody is here"), upTo(l.GPUTemperature, " °C"), upTo(l.GPUOthers, " % by programs of yours"), l.Patience)
 }
 
 func profileLines(w io.Writer, name string, p profile, total, memory string) {
@@ -176,7 +178,8 @@ func (s *shell) appsCommand() *cobra.Command {
 // device is a graphics device with its rule.
 type device struct {
 	machine.GPU
-	Rule machine.GPURule `json:"rule"`
+	Rule      machine.GPURule `json:"rule"`
+	Strangers bool            `json:"strangers"` // the owner has written the rule: strangers may use it, too
 }
 
 // devices is what this PC has, with the rules of its graphics devices.
@@ -190,7 +193,8 @@ func (s *shell) devicesCommand() *cobra.Command {
 		Use:   "devices [DEVICE=RULE…]",
 		Short: "What this PC has: processors, memory, disks, networks, graphics devices, sensors; and rules of its graphics devices",
 		Long: `What this PC has, as far as its system tells; what it does not tell is "not available". With arguments it sets the rules of graphics devices, by their number or ID: never,
-away (while nobody is here, the usual one) or always.`,
+away (while nobody is here, the usual one) or always. Writing away or always is also your word that strangers on a network with a chain may use the device; one without a rule is for you
+and your pool. A device is not shared either while it is too hot (gpu_temperature), while programs of yours use it (gpu_others), or where it cannot be given to a sandbox; hpips share status tells.`,
 		Example: "  hpips share devices\n  hpips share devices 0=never 1=always",
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := node.Load(s.home)
@@ -202,11 +206,23 @@ away (while nobody is here, the usual one) or always.`,
 			}
 			d := devices{Devices: machine.TakeStock(c.Context(), s.home), GPUs: []device{}}
 			for i, g := range d.Devices.GPUs {
-				d.GPUs = append(d.GPUs, device{g, cfg.Share.Policy.GPUs.Of(i, g)})
+				rule, written := cfg.Share.Policy.GPUs.Of(i, g)
+				d.GPUs = append(d.GPUs, device{g, rule, written && rule != machine.GPUNever})
 			}
 			return s.show(d, "", func(w io.Writer) { deviceLines(w, d) })
 		},
 	}
+}
+
+// shared tells when a device is shared, and with whom, or what stands in the way.
+func shared(g device) string {
+	switch {
+	case g.Passage.Why != "":
+		return "cannot be: " + g.Passage.Why + ": " + g.Passage.Remedy
+	case g.Rule != machine.GPUNever && !g.Strangers:
+		return string(g.Rule) + ", not with strangers"
+	}
+	return string(g.Rule)
 }
 
 const unavailable = "not available"
@@ -246,7 +262,7 @@ func deviceLines(w io.Writer, d devices) {
 	}
 	for i, g := range d.GPUs {
 		fmt.Fprintf(w, "gpu %d\t%s %s (%s), driver %s, memory %s, busy %s, %s, %s; shared: %s\n", i, g.Vendor, word(g.Model), g.ID, word(g.Driver), told(g.Memory, bytesText), told(g.Busy, share),
-			told(g.Temperature, degrees), told(g.Watts, watts), g.Rule)
+			told(g.Temperature, degrees), told(g.Watts, watts), shared(g))
 	}
 	if len(d.GPUs) == 0 {
 		fmt.Fprintln(w, "gpu\tnone")
@@ -266,12 +282,13 @@ func deviceLines(w io.Writer, d devices) {
 }
 
 func (s *shell) priceCommand() *cobra.Command {
-	return &cobra.Command{
+	gpu := ""
+	c := &cobra.Command{
 		Use:     "price [HPIPS|auto]",
-		Short:   "What an hour of one core of this PC costs others",
-		Long:    "What an hour of one core costs others, on a network with a chain; without an argument, what it costs. auto lets it rise and fall with the work, never under the price that was set. It is written into\nconfig.toml and holds from the node's next start.",
+		Short:   "What an hour of one core, or of a graphics device, of this PC costs others",
+		Long:    "What an hour of one core costs others, on a network with a chain; without an argument, what it costs. auto lets it rise and fall with the work, never under the price that was set. It is written into\nconfig.toml and holds from the node's next start. --gpu sets that of an hour of one graphics device, 0 where nothing was said.",
 		Args:    optional("one price"),
-		Example: "  hpips share price\n  hpips share price 2.5\n  hpips share price auto",
+		Example: "  hpips share price\n  hpips share price 2.5 --gpu 20\n  hpips share price auto",
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := node.Load(s.home)
 			if len(args) > 0 {
@@ -280,22 +297,34 @@ func (s *shell) priceCommand() *cobra.Command {
 				}
 				cfg, err = node.SetPrice(s.home, args[0])
 			}
+			if gpu != "" && err == nil {
+				if _, wrong := money.Parse(gpu); wrong != nil {
+					return usage(c, fmt.Sprintf("--gpu %q is no price: write the HPIPS for an hour of one device, such as 20", gpu))
+				}
+				cfg, err = node.SetGPUPrice(s.home, gpu)
+			}
 			if err != nil {
 				return err
 			}
 			price := struct {
 				CPU  string `json:"cpu"` // HPIPS for an hour of one core
+				GPU  string `json:"gpu"` // HPIPS for an hour of one graphics device
 				Auto bool   `json:"auto"`
-			}{money.Amount(cfg.Prices.Rates.CPU).String(), cfg.Prices.Auto}
+			}{money.Amount(cfg.Prices.Rates.CPU).String(), money.Amount(cfg.Prices.Rates.GPU).String(), cfg.Prices.Auto}
 			return s.show(price, price.CPU, func(w io.Writer) {
 				how := "fixed"
 				if price.Auto {
 					how = "and more while all is busy"
 				}
 				fmt.Fprintf(w, "%s HPIPS for an hour of one core, %s\n", price.CPU, how)
+				if cfg.Prices.Rates.GPU > 0 {
+					fmt.Fprintf(w, "%s HPIPS for an hour of one graphics device\n", price.GPU)
+				}
 			})
 		},
 	}
+	c.Flags().StringVar(&gpu, "gpu", "", "HPIPS for an hour of one graphics device")
+	return c
 }
 
 func (s *shell) benchmarkCommand() *cobra.Command {

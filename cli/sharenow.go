@@ -95,7 +95,7 @@ func (s *shell) tellShare(ctx context.Context) error {
 }
 
 func (s *shell) share(ctx context.Context) (client.Share, error) {
-	none := client.Share{Sentence: "This PC shares nothing: no node runs on " + s.home + " (hpips up).", GPUs: []string{}, Reasons: []client.ShareReason{}}
+	none := client.Share{Sentence: "This PC shares nothing: no node runs on " + s.home + " (hpips up).", GPUs: []string{}, Devices: []client.ShareDevice{}, Reasons: []client.ShareReason{}}
 	api, err := s.open()
 	if err != nil {
 		return none, nil //nolint:nilerr // that no node runs is what is told
@@ -140,6 +140,13 @@ func shareLines(w io.Writer, share client.Share) {
 	}
 	if len(rest) > 0 {
 		fmt.Fprintf(w, "measured\t%s\n", strings.Join(rest, ", "))
+	}
+	for _, d := range share.Devices {
+		state := d.State
+		if d.State == "kept" {
+			state = "not shared: " + d.Why + "; until: " + d.Ends
+		}
+		fmt.Fprintf(w, "gpu %d\t%s %s\t%s\n", d.Place, d.Vendor, d.Model, state)
 	}
 	fmt.Fprintf(w, "work\t%s, %s busy\n", job.Several(share.Leases, "lease"), job.Several(share.Busy, "slot"))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/engine/image"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -31,7 +32,7 @@ type asked struct {
 	reduce         string
 	reduceArgs     []string
 	over, split    string
-	native         bool
+	native, image  bool
 }
 
 // keep is a guest folder whose content is written to a folder of this PC.
@@ -70,10 +71,17 @@ func (a *asked) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.SetInterspersed(false) // what follows the module may be the program's
 	f.BoolVar(&a.native, "native", false, "the program is one for Linux, not a WASI module: it runs in a sandbox on nodes that run such")
+	f.BoolVar(&a.image, "image", false, "the program is a container image: an archive, a layout, or its content address, which hpips image push prints (files that look like one need no flag)")
 	f.StringArrayVarP(&a.inputs, "input", "i", nil, "SRC:/GUEST, a file or folder or content address that the program sees (repeatable)")
 	f.StringArrayVarP(&a.env, "env", "e", nil, "K=V for the program (repeatable)")
 	f.Var(sizeFlag(&a.spec.Resources.Memory), "memory", "memory of one task (default 512MiB)")
 	f.Var(sizeFlag(&a.spec.Resources.Disk), "disk", "disk of one task (default 1GiB)")
+	f.IntVar(&a.spec.Resources.GPU.Count, "gpus", 0, "graphics devices that one task has to itself, of a native program")
+	f.StringVar(&a.spec.Resources.GPU.Model, "gpu-model", "", `words of each device's name, such as "rtx 4090"`)
+	f.StringVar(&a.spec.Resources.GPU.Vendor, "gpu-vendor", "", "maker of each device: amd, intel or nvidia")
+	f.Var(sizeFlag(&a.spec.Resources.GPU.Memory), "gpu-memory", "memory of each device")
+	f.StringArrayVar(&a.spec.Where, "where", nil, `what a node has to be, such as "region in (eu,us)" (repeatable)`)
+	f.StringSliceVar(&a.spec.Prefer, "prefer", nil, "by what to choose among nodes, the first word first: "+strings.Join(job.Preferences, ", "))
 	f.Var(timeFlag(&a.spec.Limits.Time), "time", "time limit of one task (default 1h)")
 	f.Var(timeFlag(&a.spec.Limits.Queue), "queue", "give up after so long without any node that takes the job (default 10m)")
 	f.Var(sizeFlag(&a.spec.Limits.Output), "max-output", "standard output and error of one task (default 256MiB)")
@@ -84,6 +92,7 @@ func (a *asked) flags(c *cobra.Command) {
 	f.IntVar(&a.spec.Verify.Copies, "copies", 0, "equal results of different owners that a task needs; implies --verify quorum (default 2)")
 	f.StringVar(&a.check, "check", "", "WASI program that judges each result on this PC: a file or content address; implies --verify check")
 	f.StringArrayVar(&a.checkArgs, "check-arg", nil, "argument of the checker (repeatable)")
+	f.StringArrayVar(&a.spec.Reach, "reach", nil, "a place outside that a native program may call through the node's proxy, where the node's owner allows it: a domain, *.domain, address or network, with :PORT where it is not 80 and 443 (repeatable)")
 	f.IntVar(&a.spec.Parallel, "parallel", 0, "tasks at once at most (default all free slots)")
 	f.StringVar(&a.spec.Name, "name", "", "a name for people")
 	f.BoolVar(&a.dryRun, "dry-run", false, "print the job file, the price ceiling and who could run it; run nothing")
@@ -157,8 +166,11 @@ func (a *asked) fill(c *cobra.Command, kind job.Kind, module string, args []stri
 
 // program is what was typed as one.
 func (a *asked) program(module string, args []string) job.Run {
-	if a.native {
+	switch {
+	case a.native:
 		return job.Run{Native: module, Args: args}
+	case a.image, image.Likely(module):
+		return job.Run{Image: module, Args: args}
 	}
 	return job.Run{WASM: module, Args: args}
 }
@@ -242,7 +254,7 @@ type place struct {
 
 // programOf is the place of a program.
 func programOf(r *job.Run, field, flag string) place {
-	return place{ref: r.Program(), field: field + "." + r.Engine(), flag: flag, module: true, engine: r.Engine()}
+	return place{ref: r.Program(), field: field + "." + r.Field(), flag: flag, module: true, engine: r.Engine()}
 }
 
 // places lists the fields of a specification that may hold paths.
@@ -320,7 +332,11 @@ func (s *shell) upload(ctx context.Context, api *client.Client, spec *job.Spec) 
 			continue
 		}
 		if known[*p.ref] == "" {
-			e, err := s.put(ctx, api, *p.ref)
+			bring := s.put
+			if p.engine == job.EngineContainer {
+				bring = s.putImage
+			}
+			e, err := bring(ctx, api, *p.ref)
 			if err != nil {
 				return err
 			}
@@ -344,8 +360,11 @@ func looksLikeCID(ref string) bool {
 
 // checkProgram refuses a file that cannot be a program before anything is sent.
 func checkProgram(engine, name, file string) error {
-	if engine == job.EngineNative {
+	switch engine {
+	case job.EngineNative:
 		return checkNative(name, file)
+	case job.EngineContainer:
+		return checkImage(name, file)
 	}
 	return checkModule(name, file)
 }

@@ -38,6 +38,8 @@ type Program struct {
 	Limits Limits
 	// Watched says that tasks may ask for states at points; they run somewhat slower then.
 	Watched bool
+	// Reach are the places outside that tasks may call (spec/job, Reach), where the engine's owner lets them. Engines that give tasks no network ignore it.
+	Reach []string
 	// Seed is the root of every random byte a task may read.
 	Seed [32]byte
 	// Dir is a private work folder on the host. It exists, is empty, and is owned by this sandbox alone until Close.
@@ -77,6 +79,8 @@ type Task struct {
 	Outputs []string
 	// Stream asks for standard output and error through Sink.Output as they come, besides the Outcome.
 	Stream bool
+	// Devices are the task's alone while it runs. Engines whose programs use none ignore them.
+	Devices []Device
 	// Points asks for the states at counts of work (spec/meter), which ascend, MaxPoints of them at most, of a program that is Watched. The task runs to its end as it
 	// does without any. Engines that do not count ignore them.
 	Points []uint64

@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
-	"fmt"
 	"io/fs"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
+	"time"
 )
 
 // GPU is a graphics device that can compute. What is nil or "" is not available.
@@ -22,66 +21,43 @@ type GPU struct {
 	Busy        *float64 `json:"busy"`        // 0 … 1
 	Temperature *float64 `json:"temperature"` // °C
 	Watts       *float64 `json:"watts"`
-}
+	Passage     Passage  `json:"passage"`
 
-// GPURule says when a device is shared.
-type GPURule string
-
-// The rules. Without one a device is shared while nobody is at the PC.
-const (
-	GPUNever  GPURule = "never"
-	GPUAway   GPURule = "away"
-	GPUAlways GPURule = "always"
-)
-
-// GPURules are by a device's ID or its place in the inventory ("0").
-type GPURules map[string]GPURule
-
-// ParseGPURules reads rules such as "0=never" or "GPU-5e3f…=always".
-func ParseGPURules(texts []string) (GPURules, error) {
-	rules := GPURules{}
-	for _, text := range texts {
-		id, word, ok := strings.Cut(text, "=")
-		rule := GPURule(word)
-		if !ok || id == "" || rule != GPUNever && rule != GPUAway && rule != GPUAlways {
-			return nil, fmt.Errorf("%q is no rule of a GPU: write DEVICE=never, away or always, such as 0=never", text)
-		}
-		rules[id] = rule
-	}
-	return rules, nil
-}
-
-// Of is the rule of the device at a place of the inventory.
-func (r GPURules) Of(place int, g GPU) GPURule {
-	for _, id := range []string{g.ID, strconv.Itoa(place)} {
-		if rule, ok := r[id]; ok {
-			return rule
-		}
-	}
-	return GPUAway
-}
-
-func (r GPURules) usable(now Readings) []string {
-	ids := []string{}
-	for i, g := range now.GPUs {
-		if rule := r.Of(i, g); rule == GPUAlways || rule == GPUAway && !now.Presence.attended() {
-			ids = append(ids, g.ID)
-		}
-	}
-	return ids
+	address string // on the bus
+	sysfs   string // its folder below /sys, as far as the kernel shows it as a card
 }
 
 // GPUs lists the graphics devices. It may start a program that takes a second.
 func GPUs(ctx context.Context) []GPU { return here().gpus(ctx) }
 
+// Graphics reads the graphics devices again and again. It is not for several goroutines at once.
+type Graphics struct {
+	from    sources
+	hottest map[string]*peak
+}
+
+// NewGraphics reads those of this PC.
+func NewGraphics() *Graphics { return &Graphics{from: here(), hottest: map[string]*peak{}} }
+
+// Read lists the devices; a temperature is the highest of the last minute, so that what was too hot does not come back the moment that it has fallen. It may start a program that
+// takes a second.
+func (g *Graphics) Read(ctx context.Context, now time.Time) []GPU {
+	all := g.from.gpus(ctx)
+	for i, d := range all {
+		if g.hottest[d.ID] == nil {
+			g.hottest[d.ID] = &peak{}
+		}
+		g.hottest[d.ID].add(d.Temperature, now)
+		all[i].Temperature = g.hottest[d.ID].of(now)
+	}
+	return all
+}
+
 // gpus lists what NVIDIA's own program and the kernel tell.
 func (s sources) gpus(ctx context.Context) []GPU {
 	all := s.nvidia(ctx)
 	byDriver := len(all) > 0
-	cards, err := fs.Glob(s.sys, "class/drm/card*")
-	if err != nil {
-		return all
-	}
+	cards, _ := fs.Glob(s.sys, "class/drm/card*") // the pattern is a good one
 	slices.Sort(cards)
 	for _, card := range cards {
 		if strings.Contains(path.Base(card), "-") { // an outlet of a card
@@ -91,11 +67,14 @@ func (s sources) gpus(ctx context.Context) []GPU {
 			all = append(all, g)
 		}
 	}
+	for i := range all {
+		all[i].Passage = s.passage(all[i])
+	}
 	return all
 }
 
 // fields are what nvidia-smi is asked for (nvidia-smi --help-query-gpu): the names of NVML's own values.
-const fields = "uuid,name,driver_version,memory.total,utilization.gpu,temperature.gpu,power.draw"
+const fields = "uuid,name,driver_version,memory.total,utilization.gpu,temperature.gpu,power.draw,pci.bus_id"
 
 // nvidia asks nvidia-smi, which comes with NVIDIA's driver on all systems and reads NVML.
 func (s sources) nvidia(ctx context.Context) []GPU {
@@ -112,6 +91,7 @@ func (s sources) nvidia(ctx context.Context) []GPU {
 	var all []GPU
 	for _, row := range rows {
 		g := GPU{ID: row[0], Vendor: "NVIDIA", Model: row[1], Driver: row[2], Temperature: figure(row[5]), Watts: figure(row[6])}
+		g.address = strings.ToLower(row[7][max(0, len(row[7])-len("0000:01:00.0")):]) // it writes the domain with eight digits
 		if mib := figure(row[3]); mib != nil {
 			bytes := int64(*mib) << 20
 			g.Memory = &bytes
@@ -153,6 +133,7 @@ func (s sources) card(dir string) (g GPU, ok bool) {
 		bytes := int64(*v)
 		g.Memory = &bytes
 	}
+	g.address, g.sysfs = g.ID, dir
 	g.Busy = scaled(word("gpu_busy_percent"), 100)
 	if chips, err := fs.Glob(s.sys, path.Join(dir, "hwmon/hwmon*")); err == nil && len(chips) > 0 {
 		g.Temperature = scaled(wordOf(s.sys, chips[0], "temp1_input"), 1e3)

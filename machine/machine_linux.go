@@ -1,12 +1,17 @@
 package machine
 
 import (
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
+
+func everything() fs.FS { return os.DirFS("/") }
+
+func accessible(path string) error { return unix.Access(path, unix.R_OK|unix.W_OK) }
 
 func kernel() string {
 	var u unix.Utsname

@@ -26,6 +26,9 @@ type Policy struct {
 	Schedule    Schedule // when it is shared; empty: always
 	Programs    []string // while one of these runs, nothing is shared
 	GPUs        GPURules
+
+	GPUTemperature float64 // °C of a graphics device above which it is not shared; 0: any
+	GPUOthers      float64 // share of a graphics device that the owner's programs may use before it is not shared; 0: any
 }
 
 // Profile is what is shared while somebody is at the PC, or nobody. Shares are of the whole machine, 0 … 1.
@@ -40,7 +43,7 @@ const usual = 0.8
 
 // DefaultPolicy shares all while nobody is at the PC, held at 80 % of total use where people work at it, and nothing while somebody is.
 func DefaultPolicy() Policy {
-	return Policy{Away: Profile{CPU: 1}, AwayAfter: 3 * time.Minute}
+	return Policy{Away: Profile{CPU: 1}, AwayAfter: 3 * time.Minute, GPUTemperature: 85, GPUOthers: 0.1}
 }
 
 // Readings are what the machine shows at one moment. What is nil is not available.
@@ -56,7 +59,8 @@ type Readings struct {
 	Metered     *bool
 	Programs    []string // names of those that run
 	GPUs        []GPU
-	Leases      int // that are held here
+	Leased      []string // IDs of those that leases of this node have: what keeps them busy is no program of the owner's
+	Leases      int      // that are held here
 }
 
 // Effect is what a reason does.
@@ -85,6 +89,7 @@ type Decision struct {
 	Of      int      `json:"of"`               // processors that there are
 	Memory  int64    `json:"memory,omitempty"` // bytes; 0: as the provider has it
 	GPUs    []string `json:"gpus"`             // devices that may be used
+	Kept    []Kept   `json:"kept"`             // devices that may not
 	Finish  bool     `json:"finish"`           // no further lease is taken
 	Reasons []Reason `json:"reasons"`
 }
@@ -98,7 +103,7 @@ func (p Policy) Decide(r Readings, now time.Time) Decision {
 	if r.Presence.attended() {
 		profile, name = p.InUse, "in-use"
 	}
-	d := Decision{Profile: name, Of: r.Cores, Reasons: []Reason{}, GPUs: p.GPUs.usable(r)}
+	d := Decision{Profile: name, Of: r.Cores, Reasons: []Reason{}}
 	for _, rule := range []func(Policy, Readings, time.Time) *Reason{off, paused, finishing, inUse, outside, battery, metered, hot, hungry, crowded, exclusive} {
 		if why := rule(p, r, now); why != nil {
 			d.Reasons = append(d.Reasons, *why)
@@ -113,9 +118,10 @@ func (p Policy) Decide(r Readings, now time.Time) Decision {
 	for _, why := range d.Reasons {
 		d.Finish = d.Finish || why.Effect == Finishes
 		if why.Effect == Suspends {
-			d.Cores, d.GPUs = 0, []string{}
+			d.Cores = 0
 		}
 	}
+	d.GPUs, d.Kept = p.graphics(r, d)
 	return d
 }
 

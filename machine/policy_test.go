@@ -249,9 +249,53 @@ func TestRulesOfGPUs(t *testing.T) {
 	if d := p.Decide(r, noon); len(d.GPUs) != 0 {
 		t.Errorf("off: %q", d.GPUs)
 	}
+	if rule, written := rules.Of(0, GPU{ID: "a"}); rule != GPUNever || !written {
+		t.Errorf("the rule of a: %s, %t", rule, written)
+	}
+	if rule, written := rules.Of(2, GPU{ID: "c"}); rule != GPUAway || written {
+		t.Errorf("the rule of c, of which nothing is written: %s, %t", rule, written)
+	}
 	for _, text := range []string{"", "0", "0=", "=never", "0=often"} {
 		if _, err := ParseGPURules([]string{text}); err == nil {
 			t.Errorf("%q is taken", text)
 		}
+	}
+}
+
+// Each device that is kept back says why, and what ends that. What a lease keeps busy is no program of the owner's.
+func TestWhyDevicesAreKept(t *testing.T) {
+	p := DefaultPolicy()
+	p.GPUs = GPURules{"never": GPUNever}
+	p.InUse.CPU = 1
+	r := server()
+	r.Leased = []string{"leased"}
+	r.GPUs = []GPU{
+		{ID: "never"}, {ID: "hot", Temperature: new(86.0)}, {ID: "warm", Temperature: new(85.0), Busy: new(0.1)}, {ID: "game", Busy: new(0.11)}, {ID: "leased", Busy: new(1.0)},
+		{ID: "shut", Passage: Passage{Why: "no driver", Remedy: "install one"}}, {ID: "dumb"},
+	}
+	d := p.Decide(r, noon)
+	if !slices.Equal(d.GPUs, []string{"warm", "leased", "dumb"}) {
+		t.Errorf("shared: %q", d.GPUs)
+	}
+	want := []Kept{
+		{"never", "its owner does not share it", "hpips share devices 0=away"},
+		{"hot", "it is at 86 °C, above 85 °C", "a minute below that, or hpips share set gpu_temperature 0"},
+		{"game", "programs of its owner use 11 % of it, above 10 %", "they use less, or hpips share set gpu_others 0"},
+		{"shut", "no driver", "install one"},
+	}
+	if !slices.Equal(d.Kept, want) {
+		t.Errorf("kept: %+v, want %+v", d.Kept, want)
+	}
+	p.GPUTemperature, p.GPUOthers = 0, 0
+	if d := p.Decide(r, noon); len(d.GPUs) != 5 {
+		t.Errorf("without limits: %q", d.GPUs)
+	}
+	r.Presence = InUse
+	if d := p.Decide(r, noon); len(d.GPUs) != 0 || len(d.Kept) != len(r.GPUs) || d.Kept[6].Text != "somebody is at this PC" {
+		t.Errorf("somebody is there: %q, %+v", d.GPUs, d.Kept)
+	}
+	p.Paused = true
+	if d := p.Decide(r, noon); len(d.GPUs) != 0 || d.Kept[6].Text != "paused by its owner" {
+		t.Errorf("paused: %q, %+v", d.GPUs, d.Kept)
 	}
 }

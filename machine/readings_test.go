@@ -88,7 +88,7 @@ func TestGraphicsDevices(t *testing.T) {
 		"class/drm/card2/device/vendor": "0x10de", "class/drm/card2/device/device": "0x2684", "class/drm/card2/device/uevent": "DRIVER=nvidia\nPCI_SLOT_NAME=0000:41:00.0",
 		"class/drm/card3/device/vendor": "0x1af4",
 	})
-	all := sources{sys: sys, run: says("GPU-5e3f, NVIDIA GeForce RTX 4090, 570.86, 24564, 37, 61, [N/A]\n")}.gpus(t.Context())
+	all := sources{sys: sys, run: says("GPU-5e3f, NVIDIA GeForce RTX 4090, 570.86, 24564, 37, 61, [N/A], 00000000:41:00.0\n")}.gpus(t.Context())
 	var ids []string
 	for _, g := range all {
 		ids = append(ids, g.ID)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -17,11 +18,14 @@ import (
 type sources struct {
 	proc, sys fs.FS                                                                  // as proc(5) and sysfs(5); empty where the system has none
 	run       func(ctx context.Context, name string, args ...string) ([]byte, error) // a program that tells
+	root      fs.FS                                                                  // all files, for what sandboxes are shown of devices; nil: none can be passed on
+	real      func(path string) (string, error)                                      // a path without symbolic links in it
+	may       func(path string) error                                                // whether this user may read and write a device file
 }
 
 // here are those of the system.
 func here() sources {
-	return sources{proc: os.DirFS("/proc"), sys: os.DirFS("/sys"), run: ask}
+	return sources{proc: os.DirFS("/proc"), sys: os.DirFS("/sys"), run: ask, root: everything(), real: filepath.EvalSymlinks, may: accessible}
 }
 
 // askFor is how long a program may take to tell.

@@ -35,6 +35,7 @@ type Free struct {
 	Slots     int               // tasks at once
 	Memory    int64             // bytes that tasks may take together
 	Disk      int64             // bytes that tasks may write together
+	GPUs      []Device          // that there are
 	Leases    int               // held now
 	MaxLeases int
 	Worked    time.Duration // of all slots together since the start
@@ -46,6 +47,7 @@ type BidderConfig struct {
 	Owner   string                     // who is paid, where Account does not tell
 	Class   string                     // hardware class of this machine
 	Network string                     // label of the network that the node is in
+	Region  string                     // where the node is, in its owner's words; "" is not told
 	Rates   voucher.Rates              // prices, the lowest where they move; none: work is given away
 	Pricing Pricing                    // how they move
 	Chain   string                     // on which work is paid for, where Account does not tell; "" where nothing has a price
@@ -54,6 +56,7 @@ type BidderConfig struct {
 	Ours    func(p peer.ID) bool       // whether a node belongs to the same owner, who pays nothing to itself; nil: none does
 	Whom    func() List                // whom it works for, by peer ID and payer's account; nil: everybody
 	Closed  func(engine string) string // why strangers get no work of an engine here; "" when they do; nil: of all
+	Reach   []job.Reach                // places outside that tasks may call
 	Term    time.Duration              // for which a quote holds
 	Quotes  int                        // remembered at most
 	PerPeer int                        // of these for one peer
@@ -115,24 +118,30 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 		return nil, err
 	}
 	seller := b.cfg.Account()
-	q := lease.Quote{Provider: b.self.String(), Owner: seller.Owner, Network: b.cfg.Network, Class: b.cfg.Class}
+	q := lease.Quote{Provider: b.self.String(), Owner: seller.Owner, Network: b.cfg.Network, Class: b.cfg.Class, Region: b.cfg.Region}
 	free, now := b.capacity.Free(from), b.now()
-	if seller.Chain != "" && !b.ours(from) {
+	stranger := seller.Chain != "" && !b.ours(from)
+	if stranger {
 		q.Rates = b.price.rates(now, free.Slots, free.Worked)
 	}
-	q.Slots, q.Refusal = offer(order, free)
+	q.Slots, q.GPUs, q.Refusal = offer(order, free, stranger)
 	if q.Refusal == "" && !q.Rates.Free() && seller.Why != "" {
-		q.Slots, q.Refusal = 0, seller.Why
+		q.Refusal = seller.Why
 	}
 	if q.Refusal == "" && b.cfg.Closed != nil && !b.ours(from) {
 		if no := b.cfg.Closed(order.Engine); no != "" {
-			q.Slots, q.Refusal = 0, fmt.Sprintf("engine %s: %s", clip(order.Engine), no)
+			q.Refusal = fmt.Sprintf("engine %s: %s", clip(order.Engine), no)
 		}
 	}
-	if no := b.refuses(Party{Node: from.String()}, from); no != "" {
+	if no := b.reaches(order); q.Refusal == "" && no != "" {
 		q.Slots, q.Refusal = 0, no
 	}
-	if q.Refusal == "" {
+	if no := b.refuses(Party{Node: from.String()}, from); no != "" {
+		q.Refusal = no
+	}
+	if q.Refusal != "" {
+		q.Slots, q.GPUs = 0, nil
+	} else {
 		q.Load, q.Until = free.Leases, now.Add(b.cfg.Term).UnixMilli()
 		b.made.add(from, quoteKey(order, q), now, q.Until)
 	}
@@ -141,6 +150,20 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 
 // ours reports whether a peer is this node or another of its owner's.
 func (b *Bidder) ours(p peer.ID) bool { return p == b.self || b.cfg.Ours != nil && b.cfg.Ours(p) }
+
+// reaches says which place that an order's tasks want to call they may not call from here.
+func (b *Bidder) reaches(o lease.Order) string {
+	asked, err := job.ParseReaches(o.Reach)
+	if err != nil {
+		return err.Error() // it was checked before
+	}
+	for _, r := range asked {
+		if !r.Within(b.cfg.Reach) {
+			return fmt.Sprintf("reach: its owner lets no task call %s", clip(r.String()))
+		}
+	}
+	return ""
+}
 
 // refuses says why this node does not work for a requester; its owner's other nodes need no permission.
 func (b *Bidder) refuses(p Party, from peer.ID) string {
@@ -153,29 +176,12 @@ func (b *Bidder) refuses(p Party, from peer.ID) string {
 	return ""
 }
 
-// offer is the decision on an order: how many slots, or why none.
-func offer(o lease.Order, f Free) (slots int, refusal string) {
-	r := o.Resources
-	switch {
-	case f.Refusal != "":
-		return 0, f.Refusal
-	case !slices.Contains(f.Engines, o.Engine) && f.Lacking[o.Engine] != "":
-		return 0, fmt.Sprintf("engine %s: %s", clip(o.Engine), f.Lacking[o.Engine])
-	case !slices.Contains(f.Engines, o.Engine):
-		return 0, fmt.Sprintf("engine %s: not here", clip(o.Engine))
-	case f.Slots <= 0:
-		return 0, "slots: none is offered"
-	case r.GPU.Count > 0:
-		return 0, fmt.Sprintf("gpu: wants %d, has none", r.GPU.Count)
-	case r.CPU > f.Slots:
-		return 0, fmt.Sprintf("cpu: wants %d cores, has %d", r.CPU, f.Slots)
-	case int64(r.Memory) > f.Memory:
-		return 0, fmt.Sprintf("memory: wants %s, has %s free", r.Memory, readable(f.Memory))
-	case int64(r.Disk) > f.Disk:
-		return 0, fmt.Sprintf("disk: wants %s, has %s free", r.Disk, readable(f.Disk))
-	case f.Leases >= f.MaxLeases:
-		return 0, fmt.Sprintf("leases: %d of %d taken", f.Leases, f.MaxLeases)
+// offer is the decision on an order: how many slots, with which devices, or why none.
+func offer(o lease.Order, f Free, stranger bool) (slots int, gpus []lease.Device, refusal string) {
+	if refusal = refuse(o, f); refusal != "" {
+		return 0, nil, refusal
 	}
+	r := o.Resources
 	slots = min(o.Slots, f.Slots/max(1, r.CPU))
 	if r.Memory > 0 {
 		slots = int(min(int64(slots), f.Memory/int64(r.Memory)))
@@ -183,7 +189,37 @@ func offer(o lease.Order, f Free) (slots int, refusal string) {
 	if r.Disk > 0 {
 		slots = int(min(int64(slots), f.Disk/int64(r.Disk)))
 	}
-	return slots, ""
+	if n := r.GPU.Count; n > 0 {
+		gpus, refusal = devices(o, f.GPUs, slots, stranger)
+		slots = len(gpus) / n
+	}
+	return slots, gpus, refusal
+}
+
+// refuse says what a node lacks for an order besides devices; "" is nothing.
+func refuse(o lease.Order, f Free) string {
+	r := o.Resources
+	switch {
+	case f.Refusal != "":
+		return "owner: " + f.Refusal
+	case !slices.Contains(f.Engines, o.Engine) && f.Lacking[o.Engine] != "":
+		return fmt.Sprintf("engine %s: %s", clip(o.Engine), f.Lacking[o.Engine])
+	case !slices.Contains(f.Engines, o.Engine):
+		return fmt.Sprintf("engine %s: not here", clip(o.Engine))
+	case f.Slots <= 0:
+		return "slots: none is offered"
+	case r.GPU.Count > 0 && !job.TakesGPU(o.Engine):
+		return fmt.Sprintf("engine %s: its programs use no GPU", clip(o.Engine))
+	case r.CPU > f.Slots:
+		return fmt.Sprintf("cpu: wants %d cores, has %d", r.CPU, f.Slots)
+	case int64(r.Memory) > f.Memory:
+		return fmt.Sprintf("memory: wants %s, has %s free", r.Memory, readable(f.Memory))
+	case int64(r.Disk) > f.Disk:
+		return fmt.Sprintf("disk: wants %s, has %s free", r.Disk, readable(f.Disk))
+	case f.Leases >= f.MaxLeases:
+		return fmt.Sprintf("leases: %d of %d taken", f.Leases, f.MaxLeases)
+	}
+	return ""
 }
 
 // readable rounds bytes down to the largest unit that leaves a number above 9, so that reasons read well and equal ones count together.

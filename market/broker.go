@@ -63,7 +63,7 @@ func (b *Broker) Offers(ctx context.Context, order lease.Order, peers []peer.ID)
 		var no *Refusal
 		switch q := a.Quote; {
 		case a.Err == nil:
-			offers = append(offers, Offer{Provider: q.Provider, Owner: q.Owner, Network: q.Network, Class: q.Class, Slots: q.Slots, Load: q.Load, Rates: q.Rates,
+			offers = append(offers, Offer{Provider: q.Provider, Owner: q.Owner, Network: q.Network, Class: q.Class, Region: q.Region, GPUs: q.GPUs, Slots: q.Slots, Load: q.Load, Rates: q.Rates,
 				Hour: Hourly(q.Rates, order.Resources), Until: q.Until})
 		case errors.As(a.Err, &no):
 			offers = append(offers, Offer{Provider: a.Peer.String(), Refusal: no.Reason})
@@ -118,15 +118,8 @@ const explore = 8
 
 // Choose returns the offers to take for so many slots, best first: by the expected price of a right result, which is the price of what was ordered divided by the
 // provider's score. Equals go by whether they did worse than a newcomer, by the price of what is sent, by load, then by a hash of job and peer, so that many
-// requesters spread over equal providers. It takes as many as it needs to reach slots, or all.
-func Choose(answers []Answer, slots int) []Answer {
-	type ranked struct {
-		Answer
-		expected float64
-		hour     uint64
-		doubted  int
-		luck     [32]byte
-	}
+// requesters spread over equal providers. Words of job.Preferences go before all that, the first first. It takes as many as it needs to reach slots, or all.
+func Choose(answers []Answer, slots int, prefer ...string) []Answer {
 	var offers []ranked
 	for _, a := range answers {
 		if a.Err != nil || a.Quote.Slots <= 0 {
@@ -142,11 +135,16 @@ func Choose(answers []Answer, slots int) []Answer {
 		case score <= 0:
 			score = Newcomer
 		}
-		o.expected = float64(o.hour) / score
+		o.score, o.expected = score, float64(o.hour)/score
 		offers = append(offers, o)
 	}
 	slices.SortFunc(offers, func(x, y ranked) int {
 		p, q := x.Quote, y.Quote
+		for _, word := range prefer {
+			if c := x.preferred(word, y); c != 0 {
+				return c
+			}
+		}
 		return cmp.Or(cmp.Compare(x.expected, y.expected), cmp.Compare(x.doubted, y.doubted), cmp.Compare(x.hour, y.hour), cmp.Compare(p.Rates.Sent, q.Rates.Sent),
 			cmp.Compare(p.Load, q.Load), slices.Compare(x.luck[:], y.luck[:]))
 	})
@@ -159,6 +157,43 @@ func Choose(answers []Answer, slots int) []Answer {
 		taken = append(taken, o.Answer)
 	}
 	return taken
+}
+
+// ranked is an offer with what it is ordered by.
+type ranked struct {
+	Answer
+	score    float64
+	expected float64
+	hour     uint64
+	doubted  int
+	luck     [32]byte
+}
+
+// preferred compares two offers by a word of job.Preferences.
+func (x ranked) preferred(word string, y ranked) int {
+	switch word {
+	case "price":
+		return cmp.Compare(x.hour, y.hour)
+	case "reputation":
+		return cmp.Compare(y.score, x.score)
+	case "load":
+		return cmp.Compare(x.Quote.Load, y.Quote.Load)
+	case "slots":
+		return cmp.Compare(y.Quote.Slots, x.Quote.Slots)
+	case "gpu.memory":
+		return cmp.Compare(y.smallest(), x.smallest())
+	}
+	return 0
+}
+
+// smallest is the memory of the smallest device that is offered.
+func (x ranked) smallest() (least job.Size) {
+	for i, d := range x.Quote.GPUs {
+		if i == 0 || d.Memory < least {
+			least = d.Memory
+		}
+	}
+	return least
 }
 
 // Open makes a lease of a quote: it signs the terms, sends them to the provider and checks its signature. pay says how it is paid for; nil where the

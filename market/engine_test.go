@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hpips/hpips/spec/job"
 )
 
 // Bob lacks what native programs need, and says so; carol, who is paid by strangers, has not agreed to theirs, and runs those of her own nodes.
@@ -39,5 +41,36 @@ func TestWhoRunsNativePrograms(t *testing.T) {
 	}
 	if Lasting("paused by its owner") {
 		t.Error("a pause does not last")
+	}
+}
+
+// Carol lets tasks call one domain: who asks for more is told which place it is, and what is no place is no order.
+func TestWhatTasksMayCall(t *testing.T) {
+	w, alice, carol := newWire(), named(t, "alice"), named(t, "carol")
+	terms := DefaultBidder()
+	var err error
+	if terms.Reach, err = job.ParseReaches([]string{"*.example.org"}); err != nil {
+		t.Fatal(err)
+	}
+	w.sells(t, carol, terms)
+	ask := func(reach ...string) string {
+		order := orderOf(alice, 1)
+		order.Reach = reach
+		if err := w.buys(alice).Ask(t.Context(), order, 0, []peer.ID{carol.id})[0].Err; err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	if got := ask(); got != "" {
+		t.Errorf("nothing: %q", got)
+	}
+	if got := ask("data.example.org"); got != "" {
+		t.Errorf("what she allows: %q", got)
+	}
+	if got := ask("data.example.org", "*"); got != "reach: its owner lets no task call *" || !Lasting(got) {
+		t.Errorf("more: %q", got)
+	}
+	if got := ask("http://"); got == "" {
+		t.Error("what is no place is taken")
 	}
 }

@@ -73,10 +73,13 @@ func checkOrder(o lease.Order, from peer.ID) error {
 		return fmt.Errorf("order: job and engine need names of at most %d bytes", maxName)
 	case o.Slots <= 0 || o.Slots > job.MaxTasks:
 		return fmt.Errorf("order: %d slots are not possible", o.Slots)
-	case r.CPU < 0 || r.Memory < 0 || r.Disk < 0 || r.GPU.Count < 0 || r.GPU.Memory < 0:
+	case r.CPU < 0 || r.Memory < 0 || r.Disk < 0:
 		return errors.New("order: resources are negative")
 	}
-	return nil
+	if _, err := job.ParseReaches(o.Reach); err != nil {
+		return fmt.Errorf("order: reach: %w", err)
+	}
+	return checkWish(r.GPU)
 }
 
 // checkQuote refuses quotes that do not answer order. from is the peer that gave it.
@@ -95,16 +98,19 @@ func checkQuote(q lease.Quote, order lease.Order, from peer.ID, ceiling Ceiling,
 		return &Refusal{Reason: "price: it works for pay only, and nothing may be paid"}
 	case over:
 		return &Refusal{Reason: fmt.Sprintf("price: asks %s HPIPS for an hour of a task, the ceiling is %s", money.Amount(price), money.Amount(ceiling))}
-	case len(q.Owner) > maxName || len(q.Network) > maxName || len(q.Class) > maxName:
-		return fmt.Errorf("quote: owner, network and class may have %d bytes", maxName)
+	case len(q.Owner) > maxName || len(q.Network) > maxName || len(q.Class) > maxName || len(q.Region) > maxName:
+		return fmt.Errorf("quote: owner, network, class and region may have %d bytes", maxName)
 	case q.Until <= now.Add(-Skew).UnixMilli():
 		return errors.New("quote: has expired")
 	}
-	return nil
+	return checkDevices(q, order)
 }
 
-// Lasting reports whether a refusal's reason will hold tomorrow too: the provider runs no programs of that kind.
-func Lasting(reason string) bool { return strings.HasPrefix(reason, "engine ") }
+// Lasting reports whether a refusal's reason will hold tomorrow too: the provider runs no programs of that kind, lets them call no such place, or has no such device.
+func Lasting(reason string) bool {
+	kind, text, _ := strings.Cut(reason, ":")
+	return strings.HasPrefix(kind, "engine ") || kind == "reach" || strings.HasPrefix(kind, "gpu ") || kind == "gpu" && strings.HasSuffix(text, "has none")
+}
 
 // clip shortens foreign text for an error.
 func clip(s string) string {

@@ -237,9 +237,10 @@ func TestRefusalsSayWhy(t *testing.T) {
 		{"memory: wants 16GiB, has 11GiB free", func(f *Free) { f.Memory = 11<<30 + 12345 }, func(o *lease.Order) { o.Resources.Memory = 16 << 30 }},
 		{"disk: wants 1GiB, has 0 free", func(f *Free) { f.Disk = 0 }, nil},
 		{"engine container: not here", nil, func(o *lease.Order) { o.Engine = "container" }},
-		{"paused by its owner", func(f *Free) { f.Refusal = "paused by its owner" }, nil},
+		{"owner: paused by its owner", func(f *Free) { f.Refusal = "paused by its owner" }, nil},
 		{"leases: 32 of 32 taken", func(f *Free) { f.Leases = 32 }, nil},
-		{"gpu: wants 1, has none", nil, func(o *lease.Order) { o.Resources.GPU.Count = 1 }},
+		{"engine wasm: its programs use no GPU", nil, func(o *lease.Order) { o.Resources.GPU.Count = 1 }},
+		{"gpu: wants 1, has none", func(f *Free) { f.Engines = []string{"native"} }, func(o *lease.Order) { o.Engine, o.Resources.GPU.Count = "native", 1 }},
 		{"cpu: wants 8 cores, has 4", nil, func(o *lease.Order) { o.Resources.CPU = 8 }},
 		{"slots: none is offered", func(f *Free) { f.Slots = 0 }, nil},
 	}
@@ -264,7 +265,7 @@ func TestMemoryBoundsTheSlots(t *testing.T) {
 	alice := named(t, "alice")
 	order := orderOf(alice, 100)
 	order.Resources.Memory = 3 << 30
-	if slots, refusal := offer(order, newShop().free); slots != 2 || refusal != "" {
+	if slots, _, refusal := offer(order, newShop().free, false); slots != 2 || refusal != "" {
 		t.Fatalf("8 GiB hold %d tasks of 3 GiB, %q", slots, refusal)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/spec/voucher"
 )
@@ -191,14 +192,16 @@ func EstimateOf(l Load, answers []Answer, ceiling uint64) job.Estimate {
 
 // Offer is what one peer sells now, for people and programs; amounts are base units.
 type Offer struct {
-	Provider string        `json:"provider"` // peer ID
-	Owner    string        `json:"owner"`
-	Network  string        `json:"network"`
-	Class    string        `json:"class,omitempty"` // hardware class
-	Slots    int           `json:"slots"`
-	Load     int           `json:"load"` // leases that share the slots
-	Rates    voucher.Rates `json:"rates"`
-	Hour     uint64        `json:"hour,string"` // of one task with all that was asked for
-	Until    int64         `json:"until"`       // Unix milliseconds
-	Refusal  string        `json:"refusal,omitempty"`
+	Provider string         `json:"provider"` // peer ID
+	Owner    string         `json:"owner"`
+	Network  string         `json:"network"`
+	Class    string         `json:"class,omitempty"` // hardware class
+	Region   string         `json:"region,omitempty"`
+	GPUs     []lease.Device `json:"gpus,omitempty"` // that tasks would have, where any were asked for
+	Slots    int            `json:"slots"`
+	Load     int            `json:"load"` // leases that share the slots
+	Rates    voucher.Rates  `json:"rates"`
+	Hour     uint64         `json:"hour,string"` // of one task with all that was asked for
+	Until    int64          `json:"until"`       // Unix milliseconds
+	Refusal  string         `json:"refusal,omitempty"`
 }

@@ -226,7 +226,7 @@ func TestOffersSayWhatIsSold(t *testing.T) {
 	for _, o := range offers {
 		said = append(said, strings.TrimSpace(fmt.Sprint(o.Hour, " ", o.Slots, " ", o.Refusal)))
 	}
-	if want := []string{"0 2", "70 2", "0 0 paused by its owner"}; !slices.Equal(said, want) {
+	if want := []string{"0 2", "70 2", "0 0 owner: paused by its owner"}; !slices.Equal(said, want) {
 		t.Fatalf("%q, want %q", said, want)
 	}
 }

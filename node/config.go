@@ -42,6 +42,7 @@ type Config struct {
 	Listen []string // multiaddrs
 	Join   []string // multiaddrs with /p2p/ID
 	MDNS   bool     // look for nodes on the local network
+	Region string   // where this node is, in its owner's words, such as "eu"; "" is not told
 	Label  string   // name of the network that this node is in; nodes of one network do not check one another
 
 	API string // host:port of this machine's loopback
@@ -50,13 +51,14 @@ type Config struct {
 	Pins    bool           // the gateway takes requests to pin from whoever has the token in pins.token
 	PinSize int64          // bytes of the content of one such request; 0 is no limit
 
-	Provide bool     // run tasks for others and for itself
-	Slots   int      // tasks at once; 0: one per core
-	Native  *bool    // run native programs: true for whoever this node works for, false for nobody; nil: where nobody pays, and the owner's own
-	Prices  Prices   // of work, on a network with a chain
-	Memory  job.Size // that running tasks may take together; 0: 1 GiB per slot, 4 GiB at least
-	Disk    job.Size // of inputs and results of tasks; 0: 20 GiB, or 80 % of what is free
-	Keep    Keeping  // of others' objects, on a network with a chain
+	Provide bool        // run tasks for others and for itself
+	Slots   int         // tasks at once; 0: one per core
+	Native  *bool       // run native programs: true for whoever this node works for, false for nobody; nil: where nobody pays, and the owner's own
+	Reach   []job.Reach // places outside that native programs may call when their job asks for them
+	Prices  Prices      // of work, on a network with a chain
+	Memory  job.Size    // that running tasks may take together; 0: 1 GiB per slot, 4 GiB at least
+	Disk    job.Size    // of inputs and results of tasks; 0: 20 GiB, or 80 % of what is free
+	Keep    Keeping     // of others' objects, on a network with a chain
 
 	Buying  market.List // who may work for this node
 	Selling market.List // for whom it works
@@ -132,6 +134,7 @@ type file struct {
 		Join   []string `toml:"join"`
 		MDNS   *bool    `toml:"mdns"`
 		Label  string   `toml:"label"`
+		Region string   `toml:"region"`
 	} `toml:"network"`
 	API struct {
 		Address string `toml:"address"`
@@ -151,11 +154,12 @@ type file struct {
 		PinSize     string   `toml:"pin_size"`
 	} `toml:"gateway"`
 	Work struct {
-		Provide *bool  `toml:"provide"`
-		Slots   int    `toml:"slots"`
-		Native  *bool  `toml:"native"`
-		Memory  string `toml:"memory"`
-		Disk    string `toml:"disk"`
+		Provide *bool    `toml:"provide"`
+		Slots   int      `toml:"slots"`
+		Native  *bool    `toml:"native"`
+		Reach   []string `toml:"reach"`
+		Memory  string   `toml:"memory"`
+		Disk    string   `toml:"disk"`
 	} `toml:"work"`
 	Storage struct {
 		Keep  string `toml:"keep"`
@@ -204,6 +208,7 @@ version = 1
 # join = []          # addresses of nodes of the network to join, as "hpips status" prints them there
 # mdns = true        # look for nodes on the local network
 # label = "lan"      # name of the network that this node is in
+# region = ""        # where this PC is, such as "eu": jobs may ask for it, and believe it
 
 [api]
 # address = "127.0.0.1:4712"
@@ -226,6 +231,7 @@ version = 1
 # provide = true     # run tasks
 # slots = 0          # tasks at once; 0 = one per core
 # native = true      # native programs too, in sandboxes (Linux with bubblewrap): true = whoever's, false = nobody's; left out = yours, and, without a chain, those of your pool
+# reach = []         # places outside that native programs may call when their job asks for them, such as "*" (the internet, ports 80 and 443), "*.example.org:22", "192.168.1.5:5432"
 # memory = ""        # of running tasks together, such as "8GiB"; empty = 1 GiB per slot
 # disk = ""          # of inputs and results of tasks, such as "20GiB"
 
@@ -264,6 +270,8 @@ version = 1
 # format = "text"    # text | json
 ` + shareTemplate
 
+var regionForm = regexp.MustCompile(`^[A-Za-z0-9-]{0,32}$`)
+
 // Load reads the configuration of a home, strictly; a home without one has the defaults.
 func Load(home string) (Config, error) {
 	c := Default(home)
@@ -299,7 +307,10 @@ func (c *Config) read(text []byte) error {
 	c.Join = f.Network.Join
 	set(&c.MDNS, f.Network.MDNS)
 	set(&c.Provide, f.Work.Provide)
-	c.Label = orElse(f.Network.Label, c.Label)
+	c.Label, c.Region = orElse(f.Network.Label, c.Label), f.Network.Region
+	if !regionForm.MatchString(c.Region) {
+		return fmt.Errorf("network.region: %q is no word of at most 32 letters, digits and dashes, such as \"eu\"", c.Region)
+	}
 	c.API = orElse(f.API.Address, c.API)
 	if err := c.readGateway(f); err != nil {
 		return err
@@ -336,6 +347,9 @@ func (c *Config) read(text []byte) error {
 	set(&c.Chain, f.Chain.Enabled)
 	c.ChainNode = ChainNode{Listen: f.Chain.Listen, RPC: f.Chain.RPC, GRPC: f.Chain.GRPC, REST: f.Chain.REST, Origins: f.Chain.Origins, Archive: f.Chain.Archive, Peers: f.Chain.Peers}
 	c.Slots, c.Native = f.Work.Slots, f.Work.Native
+	if c.Reach, err = job.ParseReaches(f.Work.Reach); err != nil {
+		return fmt.Errorf("work.reach: %w", err)
+	}
 	c.LogLevel, c.LogFormat = orElse(f.Log.Level, c.LogLevel), orElse(f.Log.Format, c.LogFormat)
 	for _, size := range []struct {
 		name, text string
@@ -392,7 +406,7 @@ func (c *Config) readGateway(f file) error {
 	return nil
 }
 
-func set(to *bool, v *bool) {
+func set[T any](to, v *T) {
 	if v != nil {
 		*to = *v
 	}

@@ -205,7 +205,7 @@ func (m *member) closed(cfg Config) func(engine string) string {
 
 // provide builds what runs tasks: the provider, and the bidder that sells its slots.
 func (m *member) provide(cfg Config) error {
-	deps := provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store, Engines: map[string]engine.Engine{m.engine.Name(): lying(m.dir, m.engine)}}
+	deps := provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store, Engines: map[string]engine.Engine{m.engine.Name(): lying(m.dir, m.engine)}, Alone: machine.Alone}
 	switch {
 	case m.native != nil:
 		deps.Engines[m.native.Name()] = m.native
@@ -215,8 +215,8 @@ func (m *member) provide(cfg Config) error {
 		deps.Lacking = map[string]string{process.Name: "its owner wants no native programs"}
 	}
 	terms := market.DefaultBidder()
-	terms.Closed = m.closed(cfg)
-	terms.Owner, terms.Network, terms.Class = m.owner, m.label, machine.Class()
+	terms.Closed, terms.Reach = m.closed(cfg), cfg.Reach
+	terms.Owner, terms.Network, terms.Class, terms.Region = m.owner, m.label, machine.Class(), cfg.Region
 	terms.Whom = m.lists.selling
 	if m.till != nil {
 		deps.Payee = paid{m.till}

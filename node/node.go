@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -34,6 +35,9 @@ type House struct {
 	native  func() (*process.Engine, error) // the engine for native programs, or a *process.Missing; made once for all members
 }
 
+// WayChild is how the program starts itself to make a native task's way out.
+const WayChild = "way-child"
+
 // nativeNice is how far native programs stand behind the owner's own, for the processor.
 const nativeNice = 10
 
@@ -56,7 +60,11 @@ func build(ctx context.Context, cfg Config, n int, dev bool) (_ *House, err erro
 	}
 	h := &House{cfg: cfg, dev: dev, started: time.Now()}
 	h.native = sync.OnceValues(func() (*process.Engine, error) {
-		return process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: nativeNice})
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("node: where this program is: %w", err)
+		}
+		return process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: nativeNice, Reach: cfg.Reach, Way: []string{self, WayChild}})
 	})
 	defer func() {
 		if err != nil {

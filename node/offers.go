@@ -25,13 +25,16 @@ func (h *House) Offers(ctx context.Context, of job.Resources) ([]client.Offer, e
 	m := h.first()
 	peers := m.host.Candidates(market.QuoteProtocol)
 	order := lease.Order{Job: "offers", Requester: m.host.ID().String(), Engine: job.EngineWASM, Resources: of, Slots: 1024}
+	if of.GPU.Count > 0 {
+		order.Engine = job.EngineNative
+	}
 	all := []client.Offer{}
 	known, now := m.requester.Histories(), time.Now()
 	for _, o := range m.broker.Offers(ctx, order, peers[:min(len(peers), offered)]) {
 		p, err := peer.Decode(o.Provider)
 		ours := err == nil && (p == m.host.ID() || m.till != nil && m.till.ours(p))
 		history := known[o.Provider]
-		offer := client.Offer{Ours: ours, Provider: o.Provider, Owner: o.Owner, Network: o.Network, Class: o.Class, Slots: o.Slots, Load: o.Load, Rates: o.Rates, Hour: o.Hour, Refusal: o.Refusal,
+		offer := client.Offer{Ours: ours, Provider: o.Provider, Owner: o.Owner, Network: o.Network, Class: o.Class, Region: o.Region, GPUs: o.GPUs, Slots: o.Slots, Load: o.Load, Rates: o.Rates, Hour: o.Hour, Refusal: o.Refusal,
 			Score: history.Score(o.Class, now), Rests: restOf(history, now)}
 		if r, seen := history[o.Class]; seen {
 			one := recordOf(history, o.Class, r, now)

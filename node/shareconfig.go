@@ -33,20 +33,22 @@ func defaultSharing() Sharing {
 
 // shareFile is the shape of [share].
 type shareFile struct {
-	On          *bool       `toml:"on"`
-	Presence    string      `toml:"presence"`
-	AwayAfter   string      `toml:"away_after"`
-	Patience    string      `toml:"patience"`
-	Battery     bool        `toml:"battery"`
-	Metered     bool        `toml:"metered"`
-	Temperature float64     `toml:"temperature"`
-	Watts       float64     `toml:"watts"`
-	Others      float64     `toml:"others"`
-	Schedule    []string    `toml:"schedule"`
-	Programs    []string    `toml:"programs"`
-	GPUs        []string    `toml:"gpus"`
-	InUse       profileFile `toml:"in_use"`
-	Away        profileFile `toml:"away"`
+	On             *bool       `toml:"on"`
+	Presence       string      `toml:"presence"`
+	AwayAfter      string      `toml:"away_after"`
+	Patience       string      `toml:"patience"`
+	Battery        bool        `toml:"battery"`
+	Metered        bool        `toml:"metered"`
+	Temperature    float64     `toml:"temperature"`
+	Watts          float64     `toml:"watts"`
+	Others         float64     `toml:"others"`
+	Schedule       []string    `toml:"schedule"`
+	Programs       []string    `toml:"programs"`
+	GPUs           []string    `toml:"gpus"`
+	GPUTemperature *float64    `toml:"gpu_temperature"`
+	GPUOthers      *float64    `toml:"gpu_others"`
+	InUse          profileFile `toml:"in_use"`
+	Away           profileFile `toml:"away"`
 }
 
 type profileFile struct {
@@ -69,7 +71,9 @@ const shareTemplate = `
 # others = 0         # % of the processors that other programs may use before nothing runs; 0 = any
 # schedule = []      # when it is shared, such as "mon-fri 22:00-07:00"; empty = always
 # programs = []      # while one of these runs, nothing is shared
-# gpus = []          # rules of graphics devices: "0=never", "0=away" (the usual one) or "0=always"
+# gpus = []          # rules of graphics devices: "0=never", "0=away" (the usual one) or "0=always"; strangers use only those of which a rule is written
+# gpu_temperature = 85 # °C of a graphics device above which it is not shared; 0 = any
+# gpu_others = 10    # % of a graphics device that your own programs may use before it is not shared; 0 = any
 
 [share.in_use]       # while somebody is at this PC
 # cpu = 0            # % of the processors at most
@@ -108,7 +112,7 @@ func (s *Sharing) read(f shareFile) (err error) {
 		v    *float64
 		to   *float64
 	}{{"in_use.cpu", f.InUse.CPU, &p.InUse.CPU}, {"in_use.total", f.InUse.Total, &p.InUse.Total}, {"in_use.memory", f.InUse.Memory, &p.InUse.Memory},
-		{"away.cpu", f.Away.CPU, &p.Away.CPU}, {"away.total", f.Away.Total, &p.Away.Total}, {"away.memory", f.Away.Memory, &p.Away.Memory}, {"others", &f.Others, &p.Others}} {
+		{"away.cpu", f.Away.CPU, &p.Away.CPU}, {"away.total", f.Away.Total, &p.Away.Total}, {"away.memory", f.Away.Memory, &p.Away.Memory}, {"others", &f.Others, &p.Others}, {"gpu_others", f.GPUOthers, &p.GPUOthers}} {
 		if share.v == nil {
 			continue
 		}
@@ -116,6 +120,10 @@ func (s *Sharing) read(f shareFile) (err error) {
 			return fmt.Errorf("share.%s: %v is no percentage: write 0 to 100", share.name, *share.v)
 		}
 		*share.to = *share.v / 100
+	}
+	set(&p.GPUTemperature, f.GPUTemperature)
+	if p.GPUTemperature < 0 || p.GPUTemperature > 150 {
+		return fmt.Errorf("share.gpu_temperature: %v is not 0 to 150 °C", p.GPUTemperature)
 	}
 	if p.Temperature < 0 || p.Temperature > 150 || p.Watts < 0 || p.Watts > 10000 {
 		return errors.New("share.temperature is 0 to 150 °C, share.watts 0 to 10000")
@@ -143,7 +151,7 @@ var presences = []string{"auto", "in-use", "away", "headless"}
 var settings = map[string]func(text string) (string, error){
 	"on": boolean, "battery": boolean, "metered": boolean,
 	"presence": quoted, "away_after": quoted, "patience": quoted,
-	"temperature": decimal, "watts": decimal, "others": decimal,
+	"temperature": decimal, "watts": decimal, "others": decimal, "gpu_temperature": decimal, "gpu_others": decimal,
 	"in_use.cpu": decimal, "in_use.total": decimal, "in_use.memory": decimal,
 	"away.cpu": decimal, "away.total": decimal, "away.memory": decimal,
 }
@@ -207,6 +215,11 @@ func SetPrice(home, price string) (Config, error) {
 		return Config{}, err
 	}
 	return rewrite(home, "price", "cpu", strconv.Quote(price))
+}
+
+// SetGPUPrice writes the price of an hour of one graphics device.
+func SetGPUPrice(home, price string) (Config, error) {
+	return rewrite(home, "price", "gpu", strconv.Quote(price))
 }
 
 // rewrite changes one line of a home's config.toml; everything else stays as it is written. A value that the configuration refuses is not written.

@@ -94,7 +94,9 @@ type sharing struct {
 	assumed string // presence that a flag says
 	watch   *machine.Watch
 	meter   *machine.Meter
-	gpus    chan []machine.GPU
+	gpus    chan []machine.GPU // as they were read last
+
+	graphics func(ctx context.Context, now time.Time) []machine.GPU
 
 	stepping sync.Mutex // one look at a time
 	devices  []machine.GPU
@@ -103,12 +105,13 @@ type sharing struct {
 	mark     [2]mark // of the files
 	rules    Sharing
 	pause    pausing
+	policy   machine.Policy // of the last look
 	readings machine.Readings
 	decision machine.Decision
 }
 
 func newSharing(log *slog.Logger, cfg Config, members []*member) *sharing {
-	s := &sharing{log: log.With("room", "node"), home: cfg.Home, members: members, watch: machine.NewWatch(), gpus: make(chan []machine.GPU, 1), rules: cfg.Share}
+	s := &sharing{log: log.With("room", "node"), home: cfg.Home, members: members, watch: machine.NewWatch(), gpus: make(chan []machine.GPU, 1), graphics: machine.NewGraphics().Read, rules: cfg.Share}
 	if saved, err := Load(cfg.Home); err == nil && saved.Share.Presence != cfg.Share.Presence {
 		s.assumed = cfg.Share.Presence
 	}
@@ -132,7 +135,7 @@ const (
 func (s *sharing) Serve(ctx context.Context) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
-	asking.Go(func() { s.gpus <- machine.GPUs(ctx) })
+	asking.Go(func() { s.gaze(ctx) })
 	for {
 		if err := s.step(ctx, time.Now()); err != nil {
 			s.log.Warn("What runs for others does not heed its owner's rules", "err", err)
@@ -168,7 +171,7 @@ func (s *sharing) step(ctx context.Context, now time.Time) error {
 	rules, pause := s.settings()
 	policy := pause.over(rules.Policy)
 	readings := s.meter.Read(ctx, policy, now)
-	readings.GPUs = s.devices
+	readings.GPUs, readings.Leased = s.devices, s.leased()
 	if as := orElse(s.assumed, rules.Presence); as != "auto" {
 		readings.Presence, readings.Idle = machine.Presence(as), nil
 	}
@@ -180,24 +183,25 @@ func (s *sharing) step(ctx context.Context, now time.Time) error {
 	d := policy.Decide(readings, now)
 	s.mu.Lock()
 	before := s.decision
-	s.readings, s.decision = readings, d
+	s.policy, s.readings, s.decision = policy, readings, d
 	s.mu.Unlock()
 	if before.Of == 0 || before.Cores > 0 != (d.Cores > 0) || before.Finish != d.Finish {
 		s.log.Info("What this PC shares", "now", d.String())
 	}
-	return s.apply(d, rules.Patience)
+	return s.apply(d, rules.Patience, devicesOf(readings.GPUs, policy, d))
 }
 
 // apply tells the providers. A network in one process has its part each.
-func (s *sharing) apply(d machine.Decision, patience time.Duration) error {
+func (s *sharing) apply(d machine.Decision, patience time.Duration, devices []provider.Device) error {
 	a := provider.Allowance{Cores: d.Cores, Memory: d.Memory, Finish: d.Finish, Why: d.Why(), Patience: patience}
 	if d.Cores >= float64(d.Of) { // more slots than processors are the owner's choice
 		a.Cores = provider.Everything().Cores
 	}
 	var errs []error
-	for _, m := range s.members {
+	for i, m := range s.members {
 		if m.provider != nil {
 			part := a
+			part.Devices = among(devices, i, len(s.members))
 			part.Cores /= float64(len(s.members))
 			part.Memory /= int64(len(s.members))
 			errs = append(errs, m.provider.Allow(part))
@@ -238,9 +242,9 @@ func (s *sharing) now(ctx context.Context) (client.Share, error) {
 // tell turns the last look into words.
 func (s *sharing) tell() client.Share {
 	s.mu.Lock()
-	d, r := s.decision, s.readings
+	d, r, policy := s.decision, s.readings, s.policy
 	s.mu.Unlock()
-	told := client.Share{Sentence: d.String(), Profile: d.Profile, Presence: string(r.Presence), Cores: d.Cores, Of: d.Of, Memory: d.Memory, GPUs: d.GPUs, Finish: d.Finish, Reasons: []client.ShareReason{},
+	told := client.Share{Sentence: d.String(), Profile: d.Profile, Presence: string(r.Presence), Cores: d.Cores, Of: d.Of, Memory: d.Memory, GPUs: d.GPUs, Devices: tellDevices(r, policy, d, s.leased()), Finish: d.Finish, Reasons: []client.ShareReason{},
 		Readings: client.ShareReadings{Others: r.Others, Temperature: r.Temperature, Watts: r.Watts, OnBattery: r.OnBattery, Metered: r.Metered}}
 	if r.Idle != nil {
 		seconds := r.Idle.Seconds()

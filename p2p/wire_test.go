@@ -276,7 +276,7 @@ func TestCarolBreaksTheRules(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Reset()
-			if _, err := s.Write(c.first); err != nil {
+			if _, err := s.Write(c.first); err != nil && c.answer != 0 { // bob may hang up at the first bytes
 				t.Fatal(err)
 			}
 			r := newFrameReader(s, 3*time.Second)

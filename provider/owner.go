@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"time"
 
@@ -19,6 +20,8 @@ type Allowance struct {
 	Memory int64   // bytes that running tasks may take together; 0: as configured
 	Finish bool    // leases that are here go on, and no further one is taken
 	Why    string  // what buyers are told where no lease is taken
+
+	Devices []Device // graphics devices that there are, also those that others may not use now
 
 	Patience time.Duration // for which leases are kept while everything stands still; 0: 5 minutes
 }
@@ -48,7 +51,9 @@ func (a Allowance) patience() time.Duration {
 func (p *Provider) own(t *tenant) bool { return t.peer == p.self }
 
 // standsStill tells whether nothing of a lease may run now. Needs p.mu.
-func (p *Provider) standsStill(t *tenant) bool { return p.allowed.Cores <= 0 && !p.own(t) }
+func (p *Provider) standsStill(t *tenant) bool {
+	return !p.own(t) && (p.allowed.Cores <= 0 || p.withheld(t) != "")
+}
 
 // shared is how many slots work for others: as many as the processors that they may keep busy, the last of them perhaps for a part of the time. Needs p.mu.
 func (p *Provider) shared() int {
@@ -69,7 +74,9 @@ func (p *Provider) Allow(a Allowance) error {
 	p.mu.Lock()
 	before := p.allowed
 	p.allowed = a
-	switch now := time.Now(); {
+	now := time.Now()
+	p.stillness(now)
+	switch {
 	case a.Cores > 0 && before.Cores <= 0:
 		p.suspended = time.Time{}
 		p.halt, p.halted = context.WithCancel(p.life)
@@ -77,7 +84,7 @@ func (p *Provider) Allow(a Allowance) error {
 		p.suspended = now
 		p.halted()
 	}
-	if a != before {
+	if !reflect.DeepEqual(a, before) {
 		p.work.Broadcast()
 	}
 	p.mu.Unlock()
@@ -140,22 +147,31 @@ func (p *Provider) steer(onBeat bool) error {
 	p.pausing.Lock()
 	defer p.pausing.Unlock()
 	p.mu.Lock()
-	var others []*box
+	var others, stopped []*box
 	for b := range p.boxes {
-		if !p.own(b.t) {
+		switch {
+		case p.own(b.t):
+		case p.standsStill(b.t):
+			stopped = append(stopped, b)
+		default:
 			others = append(others, b)
 		}
 	}
-	cores, n := p.allowed.Cores, len(others)
-	if n == 0 || !onBeat && cores > 0 && cores < float64(n) { // else the next beat says
-		p.mu.Unlock()
-		return nil
+	cores, n, first, count := p.allowed.Cores, len(others), 0, 0
+	switch {
+	case n == 0:
+	case !onBeat && cores < float64(n):
+		others = nil // the next beat says
+	default:
+		slices.SortFunc(others, func(a, b *box) int { return cmp.Compare(a.number, b.number) })
+		first, count = p.round.next(cores, n)
 	}
-	slices.SortFunc(others, func(a, b *box) int { return cmp.Compare(a.number, b.number) })
-	first, count := p.round.next(cores, n)
 	p.mu.Unlock()
 	var errs []error
 	now := time.Now()
+	for _, b := range stopped {
+		errs = append(errs, p.still(b, true, now))
+	}
 	for i, b := range others {
 		errs = append(errs, p.still(b, (i-first+n)%n >= count, now))
 	}

@@ -109,6 +109,8 @@ type Deps struct {
 	Engines  map[string]engine.Engine
 	Lacking  map[string]string // engines that are not here: why
 	Payee    Payee             // nil: no lease is paid for
+	// Alone takes a graphics device for this node, which no other node of the machine has then until it is released; nil: there is no other.
+	Alone func(device string) (release func(), ok bool)
 }
 
 // Provider works for others.
@@ -119,6 +121,7 @@ type Provider struct {
 	engines map[string]engine.Engine
 	lacking map[string]string
 	payee   Payee
+	alone   func(device string) (release func(), ok bool)
 	cfg     Config
 	born    time.Time
 	life    context.Context // of Serve; ends with it
@@ -140,10 +143,11 @@ type Provider struct {
 	halted    context.CancelFunc // ends it
 	round     rota
 	tenants   map[string]*tenant
-	turns     []*tenant // those that have begun, in the order in which they are served
-	turn      int       // whose turn it is
-	stageTurn int       // whose turn it is to be staged for
-	idle      int       // slots without work
+	leased    map[string]*tenant // by graphics device
+	turns     []*tenant          // those that have begun, in the order in which they are served
+	turn      int                // whose turn it is
+	stageTurn int                // whose turn it is to be staged for
+	idle      int                // slots without work
 	links     map[*link]struct{}
 	departed  graves
 	promises  map[string]promise // vouchers that could not be taken yet
@@ -167,8 +171,11 @@ func New(log *slog.Logger, deps Deps, cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	p := &Provider{log: log, self: deps.Self, store: deps.Store, engines: deps.Engines, lacking: deps.Lacking, payee: deps.Payee, cfg: cfg, born: time.Now(), promises: map[string]promise{},
-		arrivals: make(chan Session), over: make(chan struct{}), tenants: map[string]*tenant{}, links: map[*link]struct{}{},
+		arrivals: make(chan Session), over: make(chan struct{}), tenants: map[string]*tenant{}, leased: map[string]*tenant{}, alone: deps.Alone, links: map[*link]struct{}{},
 		boxes: map[*box]struct{}{}, ended: map[job.End]uint64{}, changed: make(chan struct{}, 1), allowed: Everything()}
+	if p.alone == nil {
+		p.alone = func(string) (func(), bool) { return func() {}, true }
+	}
 	p.work, p.stage = sync.NewCond(&p.mu), sync.NewCond(&p.mu)
 	p.life, p.end = context.WithCancel(context.Background())
 	p.halt, p.halted = context.WithCancel(p.life)
@@ -262,6 +269,7 @@ func (p *Provider) Free(buyer peer.ID) market.Free {
 	f := market.Free{Slots: p.cfg.Slots, Memory: p.cfg.Memory, Disk: max(0, p.cfg.Disk-p.disk),
 		Leases: len(p.tenants), MaxLeases: p.cfg.Leases,
 		Worked: p.worked + time.Duration(p.busy)*time.Since(p.born)}
+	f.GPUs = p.devices(buyer)
 	f.Engines, f.Lacking = slices.Sorted(maps.Keys(p.engines)), p.lacking
 	if buyer != p.self {
 		f.Slots, f.Memory, f.Refusal = p.shared(), p.memoryLimit(), p.allowed.refusal()
@@ -287,7 +295,11 @@ func (p *Provider) Hold(l lease.Lease) error {
 	if n := p.promisedTo(l.Terms.Order.Requester); n >= p.reservable() {
 		return fmt.Errorf("leases: %d of yours wait here for their beginning or their deposit, and no more are kept free", n)
 	}
-	p.tenants[id] = p.newTenant(l)
+	t := p.newTenant(l)
+	if err := p.equip(t); err != nil {
+		return err
+	}
+	p.tenants[id] = t
 	return nil
 }
 
@@ -313,7 +325,7 @@ func (p *Provider) vacancy(l lease.Lease) error {
 	case p.closing:
 		return errors.New("this node is stopping")
 	case no != "" && l.Terms.Order.Requester != p.self.String():
-		return errors.New(no)
+		return errors.New("owner: " + no)
 	case len(p.tenants) >= p.cfg.Leases:
 		return fmt.Errorf("leases: %d of %d taken", len(p.tenants), p.cfg.Leases)
 	}

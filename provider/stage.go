@@ -50,7 +50,7 @@ func (p *Provider) bring(t *tenant) (program engine.Program, mounts []engine.Mou
 		return program, nil, "", fmt.Errorf("lease folder: %w", err)
 	}
 	program.Module = filepath.Join(t.dir, "module")
-	if err := p.share(t, "program", t.work.Module, program.Module, execution.MaxModule); err != nil {
+	if err := p.share(t, "program", t.work.Module, program.Module, execution.Largest(t.engine.Name())); err != nil {
 		return program, nil, "", err
 	}
 	if program.Key, err = execution.Key(program.Module); err != nil {

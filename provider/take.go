@@ -84,6 +84,10 @@ func (p *Provider) begin(ctx context.Context, l *link, id string, b lease.Begin)
 			return
 		}
 		t = p.newTenant(b.Lease)
+		if err := p.equip(t); err != nil {
+			l.refuse(id, lease.Refused{Reason: err.Error(), Hint: "make a new lease"})
+			return
+		}
 		p.tenants[id] = t
 		fallthrough
 	case !t.begun:
@@ -139,6 +143,8 @@ func (p *Provider) checkWork(b lease.Begin) error {
 	case w.Resources.Memory > order.Resources.Memory || w.Resources.Disk > order.Resources.Disk || w.Resources.CPU > order.Resources.CPU ||
 		w.Resources.Memory < 0 || w.Resources.Disk < 0 || w.Resources.GPU != order.Resources.GPU:
 		return errors.New("work: it wants more than the lease gives")
+	case !slices.Equal(w.Reach, order.Reach):
+		return errors.New("reach: the work wants to call other places than the lease names")
 	case engine.Limits{Memory: int64(w.Resources.Memory)}.OrDefault().Memory > p.cfg.Memory:
 		return fmt.Errorf("memory: wants %s, has %s", w.Resources.Memory, engine.Bytes(p.cfg.Memory))
 	case w.Limits.Time < 0 || w.Limits.Output < 0 || w.Limits.Work < 0:

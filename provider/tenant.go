@@ -19,15 +19,17 @@ import (
 
 // tenant is a lease that is held here, with its tasks. Its fields need Provider.mu, but for those that stay as they are from Begin on.
 type tenant struct {
-	id    string
-	dir   string
-	lease lease.Lease
-	peer  peer.ID // its requester
-	slots int     // it may use at once
-	link  *link
-	since time.Time // of the reservation, for one that has not begun
-	away  time.Time // since when its requester is away; zero while it is there
-	lost  bool      // its requester has restarted and has not begun it again
+	id      string
+	dir     string
+	lease   lease.Lease
+	peer    peer.ID // its requester
+	slots   int     // it may use at once
+	link    *link
+	since   time.Time    // of the reservation, for one that has not begun
+	away    time.Time    // since when its requester is away; zero while it is there
+	devices []*equipment // graphics devices that it has
+	stopped time.Time    // since when it stands still because its owner wants one of them back; zero: it does not
+	lost    bool         // its requester has restarted and has not begun it again
 
 	// from Begin on
 	begun     bool

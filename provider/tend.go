@@ -30,8 +30,8 @@ func (p *Provider) tend(now time.Time) {
 			p.depart(t, "its requester was away for too long")
 		case t.link.stuck(now) > p.cfg.Patience:
 			p.depart(t, "its requester took no results for too long")
-		case p.standsStill(t) && now.Sub(p.suspended) > p.allowed.patience():
-			p.turnOut(t, lease.Refused{Reason: "suspended for too long: " + p.allowed.refusal(), Hint: "its tasks go on elsewhere"})
+		case p.tooLong(t, now) != "":
+			p.turnOut(t, lease.Refused{Reason: "suspended for too long: " + p.tooLong(t, now), Hint: "its tasks go on elsewhere"})
 		case t.bill != nil:
 			p.tendBill(t, now)
 		}
@@ -138,6 +138,7 @@ func (p *Provider) depart(t *tenant, why string) {
 	}
 	t.over = true
 	if !t.begun {
+		p.unequip(t)
 		return
 	}
 	if i := slices.Index(p.turns, t); i >= 0 {
@@ -168,6 +169,9 @@ func (p *Provider) bury(t *tenant) {
 	for _, b := range boxes {
 		b.close(p.log)
 	}
+	p.mu.Lock()
+	p.unequip(t)
+	p.mu.Unlock()
 	if t.bill != nil && !closing { // else it may go on in the next life
 		p.payee.Ended(context.WithoutCancel(p.life), t.lease)
 	}

@@ -46,13 +46,14 @@ func (b *box) close(log *slog.Logger) {
 
 // shift is a batch of one lease in one slot.
 type shift struct {
-	t      *tenant
-	box    *box
-	tasks  []*task
-	base   uint64 // tasks[i].id is base+i
-	ended  int    // tasks that came to an end of their own; needs Provider.mu
-	memory int64
-	last   time.Time // when it began, or a task of it ended
+	t       *tenant
+	box     *box
+	tasks   []*task
+	base    uint64       // tasks[i].id is base+i
+	devices []*equipment // that each of them has while it runs
+	ended   int          // tasks that came to an end of their own; needs Provider.mu
+	memory  int64
+	last    time.Time // when it began, or a task of it ended
 }
 
 // ran is how long the task that runs has been at work.
@@ -104,7 +105,7 @@ func (p *Provider) pick() *tenant {
 	for i := range p.turns {
 		at := (p.turn + i) % len(p.turns)
 		t := p.turns[at]
-		if !t.hungry() || !p.own(t) && p.foreign >= p.shared() {
+		if !t.hungry() || !p.own(t) && (p.foreign >= p.shared() || p.withheld(t) != "") {
 			continue
 		}
 		limit := p.cfg.Memory
@@ -144,7 +145,7 @@ func (p *Provider) cut(t *tenant) *shift {
 	if t.bill != nil {
 		n = min(n, t.bill.room())
 	}
-	s := &shift{last: now, t: t, tasks: slices.Clone(t.ready[:n]), memory: t.program.Limits.Memory}
+	s := &shift{last: now, t: t, tasks: slices.Clone(t.ready[:n]), memory: t.program.Limits.Memory, devices: t.issue()}
 	t.ready = t.ready[n:]
 	for _, k := range s.tasks {
 		k.state, k.box, k.returned = running, nil, false
@@ -178,6 +179,9 @@ func (p *Provider) finish(s *shift) {
 	}
 	t.opening = false
 	p.memory -= s.memory
+	for _, e := range s.devices {
+		e.busy = false
+	}
 	if s.box != nil {
 		delete(p.boxes, s.box)
 	}
@@ -320,6 +324,7 @@ func (p *Provider) start(s *shift, b *box) []engine.Task {
 	tasks, spools := make([]engine.Task, len(s.tasks)), make([]*spool, len(s.tasks))
 	for i, k := range s.tasks {
 		tasks[i] = s.t.task(k)
+		tasks[i].Devices = given(s.devices)
 		if s.t.work.Live {
 			spools[i] = s.t.spool(k.Index)
 		}

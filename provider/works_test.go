@@ -28,9 +28,10 @@ type works struct {
 	open   map[*room]bool
 	opens  int
 	most   int // sandboxes open at once
+	using  map[string]string // device → lease of the task that has it
 }
 
-func newWorks(t testing.TB) *works { return &works{t: t, open: map[*room]bool{}} }
+func newWorks(t testing.TB) *works { return &works{t: t, open: map[*room]bool{}, using: map[string]string{}} }
 
 func (w *works) Name() string { return "fake" }
 
@@ -144,7 +145,20 @@ func (r *room) one(ctx context.Context, task engine.Task, sink engine.Sink) engi
 	}
 	r.w.mu.Lock()
 	r.w.starts = append(r.w.starts, r.p.Lease+" "+g.env["HPIPS_INDEX"])
+	for _, d := range task.Devices {
+		if other, taken := r.w.using[d.ID]; taken {
+			r.w.t.Errorf("device %s is of a task of %s, and of one of %s", d.ID, other, r.p.Lease)
+		}
+		r.w.using[d.ID] = r.p.Lease
+	}
 	r.w.mu.Unlock()
+	defer func() {
+		r.w.mu.Lock()
+		defer r.w.mu.Unlock()
+		for _, d := range task.Devices {
+			delete(r.w.using, d.ID)
+		}
+	}()
 	files := []string{task.Stdin}
 	for _, m := range task.Mounts {
 		files = append(files, m.Host)
@@ -279,6 +293,13 @@ func programs() map[string]func(*guest) int {
 				g.sleep(10 * time.Millisecond)
 			} else {
 				g.sleep(1000 * time.Hour)
+			}
+			return 0
+		},
+		"devices": func(g *guest) int { // which it has, after a second
+			g.sleep(time.Second)
+			for _, d := range g.task.Devices {
+				g.print(d.ID + " ")
 			}
 			return 0
 		},

@@ -90,14 +90,14 @@ func (e *errand) ruled(v verdict) {
 }
 
 // found notes what the last round of asking brought, for job why. A round that found nobody to ask, since all are at work or have given
-// the job back, leaves what they said.
-func (e *errand) found(s search) {
+// the job back, leaves what they said. So many were at work already, and were not asked again.
+func (e *errand) found(s search, working int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if s.asked == 0 && len(e.rejected) > 0 {
 		return
 	}
-	e.asked, e.rejected = s.asked, s.rejected
+	e.asked, e.rejected, e.working = s.asked, s.rejected, working
 }
 
 // turnedDown notes a provider that gave the job back.
@@ -111,6 +111,13 @@ func (e *errand) turnedDown(reason string) {
 		}
 	}
 	e.rejected = append(e.rejected, job.Rejection{Reason: reason, Count: 1})
+}
+
+// known is how many nodes were at work or asked in the last round of asking.
+func (e *errand) known() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.asked + e.working
 }
 
 func (e *errand) refusals() (asked int, rejected []job.Rejection) {

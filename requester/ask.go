@@ -5,10 +5,13 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/hpips/hpips/market"
+	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 )
 
@@ -19,8 +22,8 @@ const resting = "cooling off: two wrong results within a week"
 const ofThisNode = " of this node"
 
 // ask asks a random sample of peers, of at most so many, for quotes, those that did worse than a newcomer only where there are too few others. Whom this node's
-// list keeps out, or who rests, is not asked, or not taken; its answer says so.
-func (r *Requester) ask(ctx context.Context, order lease.Order, ceiling market.Ceiling, peers []peer.ID, most int) []market.Answer {
+// list keeps out, or who rests, is not asked, or not taken, nor is who is not as the job's conditions want it; its answer says so.
+func (r *Requester) ask(ctx context.Context, order lease.Order, ceiling market.Ceiling, peers []peer.ID, most int, where ...string) []market.Answer {
 	var list market.List
 	if r.deps.Whom != nil {
 		list = r.deps.Whom()
@@ -61,6 +64,33 @@ func (r *Requester) ask(ctx context.Context, order lease.Order, ceiling market.C
 		if history := r.journal.known.get(q.Provider); history.Verified() {
 			got[i].Score = history.Score(q.Class, now)
 		}
+		if got[i].Err == nil {
+			if kind, text := job.Misses(where, facts(q, got[i].Score)); kind != "" {
+				got[i].Err = &market.Refusal{Reason: kind + ": " + text}
+			}
+		}
 	}
 	return append(got, answers...)
+}
+
+// facts are what a quote tells of a node, for the job's conditions. A newcomer's reputation is that with which offers of newcomers are ranked.
+func facts(q lease.Quote, score float64) job.Facts {
+	if score <= 0 {
+		score = market.Newcomer
+	}
+	f := job.Facts{"node": {q.Provider}, "owner": {q.Owner}, "slots": {strconv.Itoa(q.Slots)}, "reputation": {strconv.FormatFloat(score, 'f', -1, 64)}}
+	for name, word := range map[string]string{"network": q.Network, "region": q.Region, "class": q.Class} {
+		if word != "" {
+			f[name] = []string{word}
+		}
+	}
+	if parts := strings.Split(q.Class, "-"); len(parts) > 1 { // machine.Class
+		f["arch"], f["os"] = parts[:1], parts[1:2]
+	}
+	for _, d := range q.GPUs {
+		f["gpu.vendor"] = append(f["gpu.vendor"], d.Vendor)
+		f["gpu.model"] = append(f["gpu.model"], d.Model)
+		f["gpu.memory"] = append(f["gpu.memory"], d.Memory.String())
+	}
+	return f
 }

@@ -57,7 +57,7 @@ func (r *Requester) terms(e *errand, w hunt, q lease.Quote) (*lease.Pay, error) 
 		return nil, errDear
 	}
 	share := (w.tasks*q.Slots + w.slots - 1) / max(w.slots, 1)
-	want := ask{quote: q, of: e.spec.Resources, limit: e.spec.Limits, tasks: uint64(max(share, 1)), mean: w.mean, ahead: w.ahead}.deposit()
+	want := ask{quote: q, of: e.spec.Resources.For(w.engine), limit: e.spec.Limits, tasks: uint64(max(share, 1)), mean: w.mean, ahead: w.ahead}.deposit()
 	jury := r.jury(e)
 	if jury {
 		want = trust.Deposit(want)

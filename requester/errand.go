@@ -39,7 +39,8 @@ type errand struct {
 	changed  chan struct{} // closed and replaced at each change
 	cancel   context.CancelCauseFunc
 	stopped  bool
-	asked    int
+	asked    int // in the last round
+	working  int // then, and not asked again
 	rejected []job.Rejection
 }
 
@@ -134,7 +135,7 @@ func (e *errand) rules() rules {
 
 func (e *errand) work(run job.Run, count uint64) lease.Work {
 	w := lease.Work{Module: *run.Program(), Args: run.Args, Env: run.Env, Inputs: e.spec.Inputs, Count: count, Stdin: e.spec.Stdin,
-		Resources: e.spec.Resources, Limits: e.spec.Limits, Seed: e.seed()}
+		Resources: e.spec.Resources.For(run.Engine()), Limits: e.spec.Limits, Seed: e.seed(), Reach: e.spec.Reach}
 	w.Limits.Price, w.Limits.Hour = "", ""
 	for _, o := range e.spec.Outputs {
 		w.Outputs = append(w.Outputs, o.Path)
@@ -207,8 +208,11 @@ func (e *errand) failureOf(r job.Result) *job.Failure {
 		return says(job.CodeDisk, fmt.Sprintf("passed its disk limit of %v", s.Resources.Disk), "raise it with --disk (resources.disk)")
 	case job.Refused:
 		hint := "it has to be a WASI module with a _start function"
-		if s.Run.Engine() == job.EngineNative {
+		switch s.Run.Engine() {
+		case job.EngineNative:
 			hint = "it has to be a program for Linux and the providers' processors, best linked statically"
+		case job.EngineContainer:
+			hint = "it has to be an image for Linux and the providers' processors; hpips image show tells what it is built for"
 		}
 		return says(job.CodeProgram, "cannot run", hint)
 	}

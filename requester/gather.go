@@ -352,7 +352,7 @@ func (g *gathering) atWork() map[string]bool {
 // hired takes in what a round of asking brought. Where one owner says that the program is at fault and nobody else is to be had, it is believed.
 func (g *gathering) hired(ctx context.Context, s search) error {
 	g.seeking, g.sought = false, g.asking
-	g.e.found(s)
+	g.e.found(s, len(g.hires))
 	g.funded(s)
 	for _, h := range s.hires {
 		// Not even the end of this life comes between a lease and its row: what is done under it must be found again.

@@ -94,8 +94,8 @@ const sample = 64
 // transaction.
 func (r *Requester) seek(ctx context.Context, e *errand, w hunt) search {
 	peers := slices.DeleteFunc(r.deps.Peers(), func(p peer.ID) bool { return slices.Contains(w.busy, p) })
-	order := lease.Order{Job: e.id, Requester: r.deps.Self.String(), Engine: w.engine, Resources: e.spec.Resources, Slots: w.slots}
-	answers := r.ask(ctx, order, w.ceiling, peers, sample)
+	order := lease.Order{Job: e.id, Requester: r.deps.Self.String(), Engine: w.engine, Resources: e.spec.Resources.For(w.engine), Slots: w.slots, Reach: e.spec.Reach}
+	answers := r.ask(ctx, order, w.ceiling, peers, sample, e.spec.Conditions(w.engine)...)
 	s := search{asked: len(answers)}
 	reasons := map[string]int{}
 	if r.deps.Payer != nil && w.ceiling > 0 {
@@ -112,7 +112,7 @@ func (r *Requester) seek(ctx context.Context, e *errand, w hunt) search {
 	}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
-	for _, a := range market.Choose(answers, w.slots) {
+	for _, a := range market.Choose(answers, w.slots, e.spec.Prefer...) {
 		pay, err := r.terms(e, w, a.Quote)
 		if err != nil {
 			reasons[reason(err)]++
@@ -170,7 +170,7 @@ func unplaceable(asked int, rejected []job.Rejection, waited time.Duration) *job
 		return f
 	}
 	var texts []string
-	for _, r := range rejected {
+	for _, r := range told(rejected) {
 		switch {
 		case r.Reason == resting:
 			f.Hint += "; hpips market forget ID --record lets one that cools off begin anew"
@@ -184,6 +184,21 @@ func unplaceable(asked int, rejected []job.Rejection, waited time.Duration) *job
 	}
 	f.Message = fmt.Sprintf("none of %s took the job for %v: %s", job.Several(asked, "provider"), waited.Round(time.Second), strings.Join(texts, "; "))
 	return f
+}
+
+// tellable is how many reasons are told each by itself; more are told by what they are about.
+const tellable = 6
+
+// told are rejections as one sentence holds them.
+func told(rejected []job.Rejection) []job.Rejection {
+	if len(rejected) <= tellable {
+		return rejected
+	}
+	var short []job.Rejection
+	for _, k := range job.CountKinds(rejected) {
+		short = append(short, job.Rejection{Reason: k.Kind, Count: k.Count})
+	}
+	return short
 }
 
 // link returns the link with a peer, made when it is first needed.

@@ -195,18 +195,19 @@ func (r *Requester) Why(ctx context.Context, id string) (job.Why, error) {
 	if err != nil {
 		return job.Why{}, err
 	}
-	w := job.Why{Job: rec.ID, State: rec.Status.State, Rejected: []job.Rejection{}}
+	w := job.Why{Job: rec.ID, State: rec.Status.State, Rejected: []job.Rejection{}, Kinds: []job.Kinds{}}
 	if w.Events, err = r.journal.events(ctx, rec.ID); err != nil {
 		return job.Why{}, err
 	}
 	if e := r.live(rec.ID); e != nil {
-		asked, rejected := e.refusals()
-		w.Asked, w.Rejected = asked, append(w.Rejected, rejected...)
+		_, rejected := e.refusals()
+		w.Asked, w.Rejected = e.known(), append(w.Rejected, rejected...)
 		for _, n := range rejected {
 			w.Accepted -= n.Count
 		}
-		w.Accepted = max(0, w.Accepted+asked)
+		w.Accepted = max(0, w.Accepted+w.Asked)
 	}
+	w.Kinds = job.CountKinds(w.Rejected)
 	w.Summary = summary(rec.Status, w)
 	return w, nil
 }
@@ -224,11 +225,19 @@ func summary(s job.Status, w job.Why) string {
 	case s.State == job.Planned && w.Asked == 0:
 		return "no provider is known to this node yet: join a network with hpips up --join"
 	case s.State == job.Planned:
-		return fmt.Sprintf("asked: %s; none has taken it yet", job.Several(w.Asked, "provider"))
+		return withRefusals(fmt.Sprintf("asked: %s; none has taken it yet", job.Several(w.Asked, "provider")), w)
 	case s.State == job.Verifying:
 		return "its result is being put together"
 	}
-	return done
+	return withRefusals(done, w)
+}
+
+// withRefusals adds who refused, and why.
+func withRefusals(text string, w job.Why) string {
+	if no := job.Refusals(w.Asked, w.Rejected); no != "" {
+		return text + "; " + no
+	}
+	return text
 }
 
 // Preview asks providers for quotes on a specification, without leasing anything: who could run it.
@@ -240,8 +249,8 @@ func (r *Requester) Preview(ctx context.Context, spec job.Spec) (job.Why, error)
 	w := job.Why{State: job.Pending, Rejected: []job.Rejection{}}
 	peers := r.deps.Peers()
 	counts := map[string]int{}
-	order := lease.Order{Job: "preview", Requester: r.deps.Self.String(), Engine: spec.Run.Engine(), Resources: spec.Resources, Slots: 1}
-	answers := r.ask(ctx, order, r.ceiling(spec), peers, len(peers))
+	order := lease.Order{Job: "preview", Requester: r.deps.Self.String(), Engine: spec.Run.Engine(), Resources: spec.Resources.For(spec.Run.Engine()), Slots: 1, Reach: spec.Reach}
+	answers := r.ask(ctx, order, r.ceiling(spec), peers, len(peers), spec.Conditions(order.Engine)...)
 	for _, a := range answers {
 		if a.Err != nil {
 			counts[reason(a.Err)]++
@@ -257,7 +266,8 @@ func (r *Requester) Preview(ctx context.Context, spec job.Spec) (job.Why, error)
 	load := market.Load{Tasks: tasks(spec), Copies: uint64(max(spec.Verify.Copies, 1)), Resources: spec.Resources, Limits: spec.Limits, Jury: r.cfg.Jury && spec.Verify.Mode == job.Jury}
 	estimate := market.EstimateOf(load, answers, whole)
 	w.Estimate = &estimate
-	w.Summary = fmt.Sprintf("%d of %s could run it", w.Accepted, job.Several(w.Asked, "provider"))
+	w.Kinds = job.CountKinds(w.Rejected)
+	w.Summary = withRefusals(fmt.Sprintf("%d of %s could run it", w.Accepted, job.Several(w.Asked, "provider")), w)
 	return w, nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/hpips/hpips/engine/image"
 	"github.com/hpips/hpips/plan"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/store"
@@ -125,6 +126,9 @@ const nativeMagic, script = "\x7fELF", "#!"
 
 // checkProgram refuses content that does not begin as a program of its engine does, before it is sent anywhere.
 func (r *Requester) checkProgram(ctx context.Context, ref string, root cid.Cid, engine string) error {
+	if engine == job.EngineContainer {
+		return r.checkImage(ctx, ref, root)
+	}
 	f, err := r.deps.Store.Open(ctx, root)
 	if err != nil {
 		return &job.Failure{Code: job.CodeProgram, Message: fmt.Sprintf("program %s: %v", ref, err), Hint: "give a file that holds a program"}
@@ -140,6 +144,24 @@ func (r *Requester) checkProgram(ctx context.Context, ref string, root cid.Cid, 
 	case engine != job.EngineNative && (err != nil || begins != wasmMagic):
 		return &job.Failure{Code: job.CodeProgram, Message: fmt.Sprintf("program %s is not a WebAssembly module: it begins with %q", ref, head),
 			Hint: "build it for WASI, such as GOOS=wasip1 GOARCH=wasm go build -o prog.wasm"}
+	}
+	return nil
+}
+
+// checkImage refuses content that is no layout of a container image, by the names that lie in it.
+func (r *Requester) checkImage(ctx context.Context, ref string, root cid.Cid) error {
+	list, err := r.deps.Store.Tree(ctx, root)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", ref, err)
+	}
+	names := map[string]bool{}
+	for _, f := range list {
+		names[f.Path] = true
+	}
+	for _, name := range []string{image.Marker, image.Index} {
+		if !names[name] {
+			return &job.Failure{Code: job.CodeProgram, Message: fmt.Sprintf("image %s has no %s in it", ref, name), Hint: "bring an image into the store with hpips image push, which prints its address"}
+		}
 	}
 	return nil
 }

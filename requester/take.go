@@ -149,7 +149,7 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 		if err := result.Check(g.p.work.Limits, g.e.spec.Resources.Disk, g.p.work.Outputs); err != nil { // nothing that it claims counts
 			result = job.Result{Index: result.Index, End: job.Broken, Message: err.Error()}
 		}
-		used, err := h.usage(result, g.e.spec.Resources, age, now)
+		used, err := h.usage(result, g.p.work.Resources, age, now)
 		if lie == nil && known {
 			lie = err
 		}
@@ -160,7 +160,7 @@ func (g *gathering) arrivals(ctx context.Context, h *hire, results []job.Result,
 			if known { // it came too late to be of use
 				h.doubt()
 				delete(h.recalled, result.Index)
-				used.Sent = min(used.Sent, pay.Used(unsent(result), g.e.spec.Resources).Sent)
+				used.Sent = min(used.Sent, pay.Used(unsent(result), g.p.work.Resources).Sent)
 				g.owe(h, result, used, now)
 			}
 			continue

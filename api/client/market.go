@@ -8,21 +8,24 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/spec/voucher"
 )
 
 // Offer is what one node sells now for a task of the resources that were asked for. Its JSON names are a contract (docs/cli.md).
 type Offer struct {
-	Provider string        `json:"provider"` // peer ID
-	Owner    string        `json:"owner"`    // who is paid
-	Network  string        `json:"network"`
-	Class    string        `json:"class,omitempty"` // hardware
-	Slots    int           `json:"slots"`
-	Load     int           `json:"load"`              // leases that share the slots
-	Rates    voucher.Rates `json:"rates"`             // uhpips for an hour, or a GiB
-	Hour     uint64        `json:"hour,string"`       // uhpips for an hour of one such task
-	Ours     bool          `json:"ours"`              // of this node's owner, and so free for it
-	Refusal  string        `json:"refusal,omitempty"` // why it sells nothing now
+	Provider string         `json:"provider"` // peer ID
+	Owner    string         `json:"owner"`    // who is paid
+	Network  string         `json:"network"`
+	Class    string         `json:"class,omitempty"`  // hardware
+	Region   string         `json:"region,omitempty"` // in its owner's words
+	GPUs     []lease.Device `json:"gpus,omitempty"`   // that tasks would have, where any were asked for
+	Slots    int            `json:"slots"`
+	Load     int            `json:"load"`              // leases that share the slots
+	Rates    voucher.Rates  `json:"rates"`             // uhpips for an hour, or a GiB
+	Hour     uint64         `json:"hour,string"`       // uhpips for an hour of one such task
+	Ours     bool           `json:"ours"`              // of this node's owner, and so free for it
+	Refusal  string         `json:"refusal,omitempty"` // why it sells nothing now
 
 	Score  float64    `json:"score"`            // share of right results that this node expects of it
 	Record *Record    `json:"record,omitempty"` // what the score comes from; nil: it is a newcomer's
@@ -60,6 +63,12 @@ type Market struct {
 func (c *Client) Offers(ctx context.Context, of job.Resources) ([]Offer, error) {
 	var all []Offer
 	query := url.Values{"cpu": {strconv.Itoa(of.CPU)}, "memory": {strconv.FormatInt(int64(of.Memory), 10)}, "disk": {strconv.FormatInt(int64(of.Disk), 10)}}
+	if g := of.GPU; g.Count > 0 {
+		query.Set("gpus", strconv.Itoa(g.Count))
+		query.Set("gpu_vendor", g.Vendor)
+		query.Set("gpu_model", g.Model)
+		query.Set("gpu_memory", strconv.FormatInt(int64(g.Memory), 10))
+	}
 	err := c.call(ctx, http.MethodGet, "/v1/offers", query, nil, &all)
 	return all, err
 }

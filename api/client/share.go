@@ -16,11 +16,26 @@ type Share struct {
 	Of       int           `json:"of"`               // processors that there are
 	Memory   int64         `json:"memory,omitempty"` // bytes that tasks may take together; absent: as the settings of work say
 	GPUs     []string      `json:"gpus"`             // devices that may be used
+	Devices  []ShareDevice `json:"devices"`          // all graphics devices, also those that may not
 	Finish   bool          `json:"finish"`           // no further lease is taken
 	Reasons  []ShareReason `json:"reasons"`          // why it is not more
 	Readings ShareReadings `json:"readings"`
 	Leases   int           `json:"leases"` // held
 	Busy     int           `json:"busy"`   // slots at work, or standing still in the middle of it
+}
+
+// ShareDevice is a graphics device: whether others may use it now, and why not.
+type ShareDevice struct {
+	Place     int    `json:"place"`
+	ID        string `json:"id"`
+	Vendor    string `json:"vendor"`
+	Model     string `json:"model"`
+	Memory    *int64 `json:"memory"`    // bytes; null: not available
+	Rule      string `json:"rule"`      // never | away | always
+	Strangers bool   `json:"strangers"` // the owner has written the rule: strangers may use it, too
+	State     string `json:"state"`     // free | leased | kept
+	Why       string `json:"why,omitempty"`
+	Ends      string `json:"ends,omitempty"`
 }
 
 // ShareReason is why less than all is shared, and what ends that.

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/hpips/hpips/engine/image"
 	"github.com/hpips/hpips/store"
 )
 
@@ -61,8 +63,13 @@ func Bring(outer context.Context, s Source, ref, host string, limit int64, patie
 	return err
 }
 
-// Key is the identity of a program as an engine wants it: the SHA-256 of its file.
+// Key is the identity of a program as an engine wants it: the SHA-256 of its file, or of the index of a container image, which names all of the image by its digests.
 func Key(path string) (string, error) {
+	if info, err := os.Stat(path); err != nil {
+		return "", err
+	} else if info.IsDir() {
+		path = filepath.Join(path, image.Index)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

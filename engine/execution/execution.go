@@ -18,8 +18,19 @@ import (
 	"github.com/hpips/hpips/spec/lease"
 )
 
-// MaxModule is the size in bytes of the largest program.
-const MaxModule = 64 << 20
+// The sizes in bytes of the largest programs: of one in a file, and of a container image.
+const (
+	MaxModule = 64 << 20
+	MaxImage  = 32 << 30
+)
+
+// Largest is the size in bytes of the largest program that an engine is given.
+func Largest(engine string) int64 {
+	if engine == job.EngineContainer {
+		return MaxImage
+	}
+	return MaxModule
+}
 
 // Check refuses work whose names no sandbox can show.
 func Check(w lease.Work) error {
@@ -79,7 +90,7 @@ func checkPath(g string) error {
 // Program is what all tasks of w share. Where things lie on this machine is left to be filled in: module and key, mounts, folders, the lease's name.
 func Program(w lease.Work) engine.Program {
 	return engine.Program{
-		Args: w.Args, Env: append(environment(w.Env), fmt.Sprint("HPIPS_COUNT=", w.Count)), Seed: w.Seed,
+		Args: w.Args, Env: append(environment(w.Env), fmt.Sprint("HPIPS_COUNT=", w.Count)), Seed: w.Seed, Reach: w.Reach,
 		Limits: engine.Limits{
 			Time: time.Duration(w.Limits.Time), Memory: int64(w.Resources.Memory), Output: int64(w.Limits.Output), Disk: int64(w.Resources.Disk), Work: w.Limits.Work,
 		}.OrDefault(),

@@ -29,6 +29,7 @@ type life struct {
 	exit   *int       // told by bwrap
 	opened bool       // the gate
 	group  *cgroup.Group
+	way    *way // out; nil: there is none
 
 	mu      sync.Mutex
 	started bool // bwrap is
@@ -50,6 +51,11 @@ func (l *life) Ready(in, out, errs *os.File) error {
 			l.Kill()
 			l.Wait()
 			return fmt.Errorf("its limits cannot be set: %w", err)
+		}
+		if err := l.open(child); err != nil {
+			l.Kill()
+			l.Wait()
+			return err
 		}
 	}
 	return nil
@@ -251,4 +257,4 @@ func (l *life) reap() time.Duration {
 }
 
 // Clean takes the control group away. The kernel takes its time.
-func (l *life) Clean() error { return l.group.Remove() }
+func (l *life) Clean() error { return errors.Join(l.way.close(), l.group.Remove()) }

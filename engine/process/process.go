@@ -27,6 +27,10 @@ type Config struct {
 	Processes int
 	// MaxProgram is in bytes; 0 is 64 MiB.
 	MaxProgram int64
+	// Reach are the places outside that tasks may call when their program asks for them; none by default.
+	Reach []job.Reach
+	// Way starts this program as egress.Child, which makes a task's way out; needed for Reach.
+	Way []string
 	// NoGroups leaves control groups alone and keeps limits by resource limits and a watch-dog, as where the system lets this user make none.
 	NoGroups bool
 }

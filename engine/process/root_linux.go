@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hpips/hpips/engine"
 )
 
 // roots are the folders beside /usr that programs need; where systems have merged them into /usr they are links.
@@ -105,9 +107,10 @@ func (l *life) words(x *extras) (hidden, command []string, err error) {
 	for n, guest := range t.Outputs {
 		hidden = append(hidden, "--bind", t.Out[n], guest)
 	}
+	hidden = append(hidden, l.bindings()...)
 	// What was made up above is nobody's to change: not the root, not the kernel's settings, which belong to the root user that a node may run as.
 	hidden = append(hidden, "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", "/tmp")
-	for _, list := range [][]string{environment, t.Program.Env, t.Env} {
+	for _, list := range [][]string{environment, l.proxies(), t.Program.Env, t.Env, engine.DeviceEnv(t.Devices)} {
 		for _, kv := range list {
 			name, value, _ := strings.Cut(kv, "=")
 			hidden = append(hidden, "--setenv", name, value)

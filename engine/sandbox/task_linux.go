@@ -81,6 +81,9 @@ func (t *task) furnish() error {
 			return fmt.Errorf("mount %s: %w", m.Guest, cause(err))
 		}
 	}
+	if err := t.present(); err != nil {
+		return err
+	}
 	for _, guest := range t.Outputs {
 		if err := t.s.maker.Admit(guest); err != nil {
 			return fmt.Errorf("output %s: %w", guest, err)

@@ -47,6 +47,7 @@ func (s Spec) Filled() Spec {
 	s.Resources.CPU = orElse(s.Resources.CPU, 1)
 	s.Resources.Memory = orElse(s.Resources.Memory, DefaultMemory)
 	s.Resources.Disk = orElse(s.Resources.Disk, DefaultDisk)
+	s.Resources.GPU = s.Resources.GPU.filled(s.Where)
 	s.Limits.Time = orElse(s.Limits.Time, DefaultTime)
 	s.Limits.Queue = orElse(s.Limits.Queue, DefaultQueue)
 	s.Limits.Output = orElse(s.Limits.Output, DefaultOutput)
@@ -69,7 +70,7 @@ func orElse[T comparable](v, fallback T) T {
 
 // Check says what is wrong with a filled specification, as an *Error. It looks at the words alone, not at what addresses lead to.
 func (s Spec) Check() error {
-	for _, check := range []func(Spec) *Error{checkKind, checkRun, checkOver, checkFiles, checkLimits, checkVerify, checkLater} {
+	for _, check := range []func(Spec) *Error{checkKind, checkRun, checkOver, checkFiles, checkLimits, checkGPU, checkWhere, checkPrefer, checkVerify, checkReach, checkLater} {
 		if err := check(s); err != nil {
 			return err
 		}
@@ -106,11 +107,14 @@ func checkRun(s Spec) *Error {
 }
 
 func (r Run) check(field string) *Error {
-	if r.Image != "" {
-		return &Error{Field: field + ".image", Text: "containers have no engine in this version", Hint: "give a WASI module as " + field + ".wasm"}
+	var given []string
+	for name, ref := range map[string]string{EngineWASM: r.WASM, EngineNative: r.Native, "image": r.Image} {
+		if ref != "" {
+			given = append(given, field+"."+name)
+		}
 	}
-	if r.Native != "" && r.WASM != "" {
-		return &Error{Field: field + ".native", Text: "stands beside " + field + ".wasm", Hint: "a program is one or the other: keep one of them"}
+	if slices.Sort(given); len(given) > 1 {
+		return &Error{Field: given[0], Text: "stands beside " + strings.Join(given[1:], " and "), Hint: "a program is one or the other: keep one of them"}
 	}
 	if *r.Program() == "" {
 		return &Error{Field: field + ".wasm", Text: "is missing", Hint: "name a module: a path, or a content address (hpips put prog.wasm prints one)"}
@@ -132,23 +136,37 @@ const (
 
 // Engine is what runs the program.
 func (r *Run) Engine() string {
-	if r.Native != "" {
+	switch {
+	case r.Native != "":
 		return EngineNative
+	case r.Image != "":
+		return EngineContainer
 	}
 	return EngineWASM
 }
 
+// Field is the name of the field that names the program.
+func (r *Run) Field() string {
+	if e := r.Engine(); e != EngineContainer {
+		return e
+	}
+	return "image"
+}
+
 // Program is the field that names the program.
 func (r *Run) Program() *string {
-	if r.Native != "" {
+	switch {
+	case r.Native != "":
 		return &r.Native
+	case r.Image != "":
+		return &r.Image
 	}
 	return &r.WASM
 }
 
-// native reports whether any program of the job's tasks is a native one.
+// native reports whether any program of the job's tasks runs on the processor itself, alone or in a container.
 func (s Spec) native() bool {
-	return s.Run.Native != "" || s.Reduce != nil && s.Reduce.Run.Native != ""
+	return s.Run.Engine() != EngineWASM || s.Reduce != nil && s.Reduce.Run.Engine() != EngineWASM
 }
 
 // wasm reports whether any is a WASI module.
@@ -156,7 +174,7 @@ func (s Spec) wasm() bool {
 	return s.Run.WASM != "" || s.Reduce != nil && s.Reduce.Run.WASM != ""
 }
 
-// Reserved are the folders at the root that a native program's sandbox has for itself: nothing of a job can be shown there.
+// Reserved are the folders at the root that a native program's sandbox, and most images, have for themselves: nothing of a job can be shown there.
 var Reserved = []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "proc", "sys", "dev", "tmp", "run", "hpips"}
 
 // Free reports whether a native program can be shown something at a clean absolute path.
@@ -299,8 +317,6 @@ func checkLimits(s Spec) *Error {
 		return &Error{Field: "resources.memory", Text: r.Memory.String() + " is not possible for a WASM task", Hint: "64KiB … 4GiB"}
 	case r.Disk < 0 || r.Disk > 1<<40:
 		return &Error{Field: "resources.disk", Text: r.Disk.String() + " is not possible", Hint: "0 … 1TiB"}
-	case r.GPU.Count != 0:
-		return &Error{Field: "resources.gpu", Text: "tasks have no GPU in this version", Hint: "leave it out"}
 	case l.Output < 0 || l.Output > 1<<40:
 		return &Error{Field: "limits.output", Text: l.Output.String() + " is not possible", Hint: "0 … 1TiB"}
 	case l.Work < 0:
@@ -337,16 +353,33 @@ func checkPrice(field, price string) *Error {
 	return nil
 }
 
+func checkReach(s Spec) *Error {
+	if len(s.Reach) == 0 {
+		return nil
+	}
+	if _, err := ParseReaches(s.Reach); err != nil {
+		return &Error{Field: "reach", Text: err.Error(), Hint: `write domains, addresses or networks, with a port where it is not 80 and 443: "example.org", "*.example.org:8080", "192.0.2.0/24"`}
+	}
+	for _, r := range s.runs() {
+		if e := r.Engine(); e != EngineNative {
+			return &Error{Field: "reach", Text: fmt.Sprintf("%s runs without a network, always", map[string]string{EngineWASM: "a WASI module", EngineContainer: "an image"}[e]), Hint: "give a native program (run.native, --native), or bring what it needs as inputs"}
+		}
+	}
+	return nil
+}
+
+// runs are the programs of the job's tasks.
+func (s Spec) runs() []*Run {
+	if s.Reduce == nil {
+		return []*Run{&s.Run}
+	}
+	return []*Run{&s.Run, &s.Reduce.Run}
+}
+
 // checkLater refuses, by name, what the format knows and this version cannot do.
 func checkLater(s Spec) *Error {
 	if s.Network != "none" {
 		return &Error{Field: "network", Text: fmt.Sprintf("%q is not possible in this version", s.Network), Hint: "write network: none"}
-	}
-	if len(s.Where) > 0 {
-		return &Error{Field: "where", Text: "constraints have no machinery in this version", Hint: "leave it out"}
-	}
-	if len(s.Prefer) > 0 {
-		return &Error{Field: "prefer", Text: "preferences have no machinery in this version", Hint: "leave it out"}
 	}
 	return nil
 }

@@ -37,14 +37,15 @@ type Spec struct {
 	Verify     Verify    `json:"verify" cbor:"verify"`
 	Parallel   int       `json:"parallel,omitempty" cbor:"parallel,omitempty"` // tasks at once at most; 0 = as many as there are slots
 	Network    string    `json:"network,omitempty" cbor:"network,omitempty"`
-	Where      []string  `json:"where,omitempty" cbor:"where,omitempty"`
-	Prefer     []string  `json:"prefer,omitempty" cbor:"prefer,omitempty"`
+	Reach      []string  `json:"reach,omitempty" cbor:"reach,omitempty"`   // places outside that tasks may call, see Reach
+	Where      []string  `json:"where,omitempty" cbor:"where,omitempty"`   // what a node has to be, such as "region in (eu,us)"
+	Prefer     []string  `json:"prefer,omitempty" cbor:"prefer,omitempty"` // what is chosen by among those that offer, the first word first
 }
 
 // Run is the program of a task: exactly one of its engines is set.
 type Run struct {
-	WASM   string            `json:"wasm,omitempty" cbor:"wasm,omitempty"` // content address of a WASI module
-	Image  string            `json:"image,omitempty" cbor:"image,omitempty"`
+	WASM   string            `json:"wasm,omitempty" cbor:"wasm,omitempty"`     // content address of a WASI module
+	Image  string            `json:"image,omitempty" cbor:"image,omitempty"`   // content address of a container image: an OCI image layout
 	Native string            `json:"native,omitempty" cbor:"native,omitempty"` // content address of a program for Linux
 	Args   []string          `json:"args,omitempty" cbor:"args,omitempty"`
 	Env    map[string]string `json:"env,omitempty" cbor:"env,omitempty"`
@@ -81,13 +82,6 @@ type Resources struct {
 	Memory Size `json:"memory,omitempty" cbor:"memory,omitempty"`
 	Disk   Size `json:"disk,omitempty" cbor:"disk,omitempty"`
 	GPU    GPU  `json:"gpu,omitzero" cbor:"gpu,omitzero"`
-}
-
-// GPU is what one task needs of graphics processors.
-type GPU struct {
-	Count  int    `json:"count,omitempty" cbor:"count,omitempty"`
-	Model  string `json:"model,omitempty" cbor:"model,omitempty"`
-	Memory Size   `json:"memory,omitempty" cbor:"memory,omitempty"`
 }
 
 // Limits end what takes too much.

@@ -128,6 +128,28 @@ func TestNativePrograms(t *testing.T) {
 	}
 }
 
+// An image is asked for what a native program is, and a checker is neither.
+func TestImages(t *testing.T) {
+	s := Spec{Kind: Map, Run: Run{Image: "x"}, Over: &Over{Count: 2}}.Filled()
+	if err := s.Check(); err != nil || s.Verify.Mode != Quorum || s.Run.Engine() != EngineContainer || *s.Run.Program() != "x" || s.Run.Field() != "image" {
+		t.Fatalf("%v, %+v", err, s)
+	}
+	for field, spoil := range map[string]func(*Spec){
+		"run.image":          func(s *Spec) { s.Run.Native = "y" },
+		"limits.work":        func(s *Spec) { s.Limits.Work = 5 },
+		"verify.mode":        func(s *Spec) { s.Verify.Mode = Jury },
+		"verify.check.image": func(s *Spec) { s.Verify.Mode, s.Verify.Copies, s.Verify.Check = Check, 0, &Run{Image: "y"} },
+		"inputs[0].to":       func(s *Spec) { s.Inputs = []Input{{From: "x", To: "/etc/x"}} },
+	} {
+		spoiled := s
+		spoil(&spoiled)
+		var bad *Error
+		if err := spoiled.Check(); !errors.As(err, &bad) || bad.Field != field || bad.Hint == "" {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
 func TestCheckNamesTheField(t *testing.T) {
 	good := func() Spec { return Spec{Kind: Batch, Run: Run{WASM: "x"}} }
 	rows := map[string]func(*Spec){
@@ -153,8 +175,11 @@ func TestCheckNamesTheField(t *testing.T) {
 		"verify.copies":       func(s *Spec) { s.Verify = Verify{Mode: Quorum, Copies: 99} },
 		"verify.rate":         func(s *Spec) { s.Verify = Verify{Mode: Quorum, Rate: 1.5} },
 		"network":             func(s *Spec) { s.Network = "full" },
-		"where":               func(s *Spec) { s.Where = []string{"os==linux"} },
-		"prefer":              func(s *Spec) { s.Prefer = []string{"price"} },
+		"where[1]":            func(s *Spec) { s.Where = []string{"os==linux", "os=linux"} },
+		"where":               func(s *Spec) { s.Where = make([]string, maxConditions+1) },
+		"prefer[0]":           func(s *Spec) { s.Prefer = []string{"data-locality"} },
+		"prefer[1]":           func(s *Spec) { s.Prefer = []string{"price", "fame"} },
+		"prefer[2]":           func(s *Spec) { s.Prefer = []string{"price", "load", "price"} },
 		"retries":             func(s *Spec) { s.Retries = -1 },
 		"parallel":            func(s *Spec) { s.Parallel = -1 },
 	}

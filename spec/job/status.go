@@ -92,24 +92,6 @@ func (f *Failure) ExitCode(program int) int {
 	return 125
 }
 
-// Why explains where a job stands.
-type Why struct {
-	Job      string      `json:"job"`
-	State    State       `json:"state"`
-	Summary  string      `json:"summary"` // one sentence
-	Asked    int         `json:"asked"`   // providers asked for a quote in the last round
-	Accepted int         `json:"accepted"`
-	Rejected []Rejection `json:"rejected"`
-	Events   []Event     `json:"events"`
-	Estimate *Estimate   `json:"estimate,omitempty"` // of a specification that is not handed in
-}
-
-// Rejection counts the providers that did not take a job for one reason.
-type Rejection struct {
-	Reason string `json:"reason"`
-	Count  int    `json:"count"`
-}
-
 // Event is one line of a job's history.
 type Event struct {
 	Time  time.Time `json:"time"`

@@ -96,7 +96,7 @@ func (v Verify) pick(r Run) Mode {
 		return Check
 	case v.Copies > 1 || v.compares():
 		return Quorum
-	case r.WASM == "" && (r.Native != "" || r.Image != ""): // its last bits differ between kinds of machines: it is compared within one
+	case r.Engine() != EngineWASM: // its last bits differ between kinds of machines: it is compared within one
 		return Quorum
 	}
 	return Jury
@@ -138,7 +138,7 @@ func checkVerify(s Spec) *Error {
 func (v Verify) checkMode(s Spec) *Error {
 	switch {
 	case v.Mode == Jury && s.native():
-		return &Error{Field: "verify.mode", Text: "a jury runs WASI modules again, to the byte, and no native program", Hint: "write mode: quorum (--verify quorum), or leave it out"}
+		return &Error{Field: "verify.mode", Text: "a jury runs WASI modules again, to the byte, and no native program or image", Hint: "write mode: quorum (--verify quorum), or leave it out"}
 	case v.Copies > 1 && v.Mode != Quorum:
 		return &Error{Field: "verify.copies", Text: fmt.Sprintf("%s asks for no copies", v.Mode), Hint: "write mode: quorum (--verify quorum), or leave copies out"}
 	case v.Copies < minQuorum && v.Mode == Quorum:
@@ -160,8 +160,8 @@ func (v Verify) checkChecker() *Error {
 	case v.Mode != Check:
 		return &Error{Field: "verify.check", Text: fmt.Sprintf("%s runs no checker", v.Mode), Hint: "write mode: check (--verify check), or leave the checker out"}
 	}
-	if v.Check.Native != "" {
-		return &Error{Field: "verify.check.native", Text: "a checker runs on this PC, where only WASI modules are held tightly enough", Hint: "give a WASI module as verify.check.wasm (--check CHECKER.wasm)"}
+	if e := v.Check.Engine(); e != EngineWASM {
+		return &Error{Field: "verify.check." + v.Check.Field(), Text: "a checker runs on this PC, where only WASI modules are held tightly enough", Hint: "give a WASI module as verify.check.wasm (--check CHECKER.wasm)"}
 	}
 	return v.Check.check("verify.check")
 }

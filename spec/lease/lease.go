@@ -38,8 +38,9 @@ type Order struct {
 	Job       string        `cbor:"job"`       // the requester's name for the job
 	Requester string        `cbor:"requester"` // peer ID
 	Engine    string        `cbor:"engine"`
-	Resources job.Resources `cbor:"resources"` // of one task
-	Slots     int           `cbor:"slots"`     // wanted at most
+	Resources job.Resources `cbor:"resources"`       // of one task
+	Slots     int           `cbor:"slots"`           // wanted at most
+	Reach     []string      `cbor:"reach,omitempty"` // places outside that tasks want to call
 }
 
 // Quote is a provider's answer to an order: what it offers, and until when.
@@ -50,9 +51,19 @@ type Quote struct {
 	Slots    int           `cbor:"slots"`             // tasks at once
 	Rates    voucher.Rates `cbor:"rates"`             // prices, in base units of what terms pay in
 	Class    string        `cbor:"class,omitempty"`   // hardware class: copies of a native program are compared within one
+	Region   string        `cbor:"region,omitempty"`  // where it says to be
+	GPUs     []Device      `cbor:"gpus,omitempty"`    // that tasks will have to themselves; only where the order asks for any
 	Load     int           `cbor:"load"`              // leases that share these slots already
 	Until    int64         `cbor:"until"`             // Unix milliseconds
 	Refusal  string        `cbor:"refusal,omitempty"` // why there is no offer; then Slots is 0
+}
+
+// Device is a graphics device that a quote offers.
+type Device struct {
+	ID     string   `cbor:"id" json:"id"` // the provider's name for it
+	Vendor string   `cbor:"vendor" json:"vendor"`
+	Model  string   `cbor:"model" json:"model"`
+	Memory job.Size `cbor:"memory,omitempty" json:"memory"` // 0: its provider does not know
 }
 
 // Terms is what both sides sign.

@@ -24,6 +24,7 @@ type Work struct {
 	Resources job.Resources     `cbor:"resources"`
 	Limits    job.Limits        `cbor:"limits"`
 	Seed      [32]byte          `cbor:"seed"`
+	Reach     []string          `cbor:"reach,omitempty"` // places outside that tasks may call: those of the order
 }
 
 // Message is one message under a lease: exactly one of its parts is set.

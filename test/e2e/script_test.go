@@ -53,7 +53,7 @@ func scripts(t *testing.T, dir, home string) {
 			return os.Symlink(built.hpips, filepath.Join(bin, "hpips"))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "answer": answer, "keep": keep, "same": same, "fifo": fifo, "await": await, "integers": integers,
+			"exits": exits, "answer": answer, "keep": keep, "same": same, "fifo": fifo, "await": await, "integers": integers, "image": image,
 		},
 	})
 }

@@ -31,6 +31,12 @@ func Guest(root, dir, pkg string) (string, error) {
 	return out, build(root, out, "./"+pkg, "CGO_ENABLED=0", "GOOS=wasip1", "GOARCH=wasm")
 }
 
+// Native builds a Go program of the module for Linux and this machine's processor, statically, into dir and gives its name. pkg is its folder below root.
+func Native(root, dir, pkg string) (string, error) {
+	out := filepath.Join(dir, filepath.Base(pkg))
+	return out, build(root, out, "./"+pkg, "CGO_ENABLED=0", "GOOS=linux")
+}
+
 func build(root, out, pkg string, env ...string) error {
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
 	cmd.Dir = root

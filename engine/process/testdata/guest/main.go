@@ -4,6 +4,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -56,6 +58,8 @@ func act(args []string) error {
 			}
 			kept = append(kept, b)
 		}
+	case "get":
+		return get(args[1])
 	case "trap":
 		syscall.Kill(os.Getpid(), syscall.SIGKILL) // as the kernel does with who reads where nothing is
 		select {}
@@ -81,4 +85,30 @@ func act(args []string) error {
 		os.Exit(99)
 	}
 	return nil
+}
+
+// get prints what is at an address, by the proxy that the environment names, also for this machine's own.
+func get(address string) error {
+	way := http.DefaultTransport.(*http.Transport).Clone()
+	if at := os.Getenv("http_proxy"); at != "" {
+		proxy, err := url.Parse(at)
+		if err != nil {
+			return err
+		}
+		way.Proxy = http.ProxyURL(proxy)
+	}
+	resp, err := (&http.Client{Transport: way}).Get(address)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", resp.Status, b)
+	}
+	_, err = os.Stdout.Write(b)
+	return err
 }
