@@ -30,6 +30,16 @@ type Kit struct {
 	Crash func(t *testing.T, s engine.Sandbox)
 	// Pauses says that Pause works here, Counts that work is counted.
 	Pauses, Counts bool
+	// Most is how many tasks the longer stories have at most, for engines that take long to start one; 0 leaves them as they are.
+	Most int
+}
+
+// tasks is how many tasks a story has.
+func (k *Kit) tasks(n int) int {
+	if k.Most > 0 {
+		return min(n, k.Most)
+	}
+	return n
 }
 
 // Guestbook names the acts that the suite asks of Kit.Program, by the first of its arguments:
@@ -241,7 +251,7 @@ func freshMemory(t *testing.T, kit Kit) {
 func inOrder(t *testing.T, kit Kit) {
 	var tasks []engine.Task
 	var want []uint64
-	for id := uint64(1); id <= 200; id++ {
+	for id := uint64(1); id <= uint64(kit.tasks(200)); id++ {
 		tasks = append(tasks, index(id))
 		want = append(want, id)
 	}

@@ -2,37 +2,16 @@ package process
 
 import (
 	"fmt"
-	"strings"
 
-	"github.com/elastic/go-seccomp-bpf"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 
 	"github.com/hpips/hpips/engine/syscalls"
 )
 
-// unaccounted are calls that make memory which belongs to no process: where no control group counts it, nobody would.
-var unaccounted = strings.Fields("memfd_create shmget shmat shmctl msgget msgsnd mq_open")
-
-// filter is the seccomp filter of native programs. Beyond syscalls.Doors they may not make namespaces, put characters into a terminal, or speak to parts of the
-// kernel by sockets other than local ones, those of the internet protocols, which lead nowhere from here, and the one that tells network devices.
+// filter is the seccomp filter of native programs as the kernel reads it.
 func filter(accounted bool) ([]byte, error) {
-	deny := syscalls.Doors
-	if !accounted {
-		deny = append(append([]string(nil), deny...), unaccounted...)
-	}
-	family := func(f uint64, more ...seccomp.Condition) seccomp.NameWithConditions {
-		return seccomp.NameWithConditions{Name: "socket", Conditions: append(seccomp.ArgumentConditions{syscalls.When(0, seccomp.Equal, f)}, more...)}
-	}
-	guarded := []seccomp.NameWithConditions{
-		{Name: "clone", Conditions: seccomp.ArgumentConditions{syscalls.When(0, seccomp.BitsNotSet, syscalls.Namespaces)}},
-		family(unix.AF_UNIX), family(unix.AF_INET), family(unix.AF_INET6), family(unix.AF_NETLINK, syscalls.When(2, seccomp.Equal, unix.NETLINK_ROUTE)),
-		{Name: "socketpair", Conditions: seccomp.ArgumentConditions{syscalls.When(0, seccomp.Equal, unix.AF_UNIX)}},
-		{Name: "ioctl", Conditions: seccomp.ArgumentConditions{ // the kernel looks at the lower half alone
-			syscalls.When(1, seccomp.LessOrEqual, 1<<32-1), syscalls.When(1, seccomp.NotEqual, unix.TIOCSTI), syscalls.When(1, seccomp.NotEqual, unix.TIOCLINUX),
-		}},
-	}
-	p, _, err := syscalls.Allow(deny, guarded)
+	p, err := syscalls.Native(accounted, true)
 	if err != nil {
 		return nil, err
 	}

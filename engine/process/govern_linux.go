@@ -94,9 +94,14 @@ func (l *life) Look() sandbox.Sample {
 	if init == 0 {
 		return sandbox.Sample{}
 	}
-	all := sandbox.Family(init)
+	e := l.maker.eng
+	all := sandbox.Family(init, e.cfg.Processes+1)
 	var s sandbox.Sample
-	if !l.maker.eng.groups.Limits("memory") {
+	if len(all) > e.cfg.Processes+1 && !e.groups.Limits("pids") { // the kernel does not count those of a node that runs as root
+		s.Excess = fmt.Sprintf("it made more than the %d processes that a task may have at once", e.cfg.Processes)
+		return s
+	}
+	if !e.groups.Limits("memory") {
 		s = sandbox.Weigh(all[1:])
 	}
 	s.Hidden = sandbox.Hidden(all, l.task.Dir)

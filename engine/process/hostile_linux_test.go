@@ -40,7 +40,7 @@ func TestCancelledWhileSuspended(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return sandbox.Weigh(sandbox.Family(n)).CPU
+				return sandbox.Weigh(sandbox.Family(n, sandbox.Everyone)).CPU
 			})
 		})
 	}

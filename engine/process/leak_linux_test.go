@@ -75,7 +75,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if left := h.Alive(t); len(left) > 0 {
 		t.Errorf("processes, and with them namespaces, are left: %v", left)
 	}
-	if all := sandbox.Family(os.Getpid()); len(all) > 1 {
+	if all := sandbox.Family(os.Getpid(), sandbox.Everyone); len(all) > 1 {
 		t.Errorf("children are left, dead or alive: %v", all[1:])
 	}
 	leftGroups(t, e)

@@ -85,7 +85,7 @@ func program(t testing.TB, path string) engine.Program {
 
 // killBubblewrap kills what holds the sandbox, which is a child of this process.
 func killBubblewrap(t *testing.T, _ engine.Sandbox) {
-	for _, pid := range sandbox.Family(os.Getpid()) {
+	for _, pid := range sandbox.Family(os.Getpid(), sandbox.Everyone) {
 		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 		stat, err2 := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil || err2 != nil || string(name) != "bwrap\n" || !strings.Contains(string(stat), fmt.Sprintf(" %d ", os.Getpid())) {

@@ -72,7 +72,7 @@ func (t *task) follow(c *capture.Output, from io.Reader) error {
 			}
 			failed = c.Keep(buf[:k])
 			if over = k < n; over {
-				t.s.slay(t, engine.OutputFull, "")
+				t.s.slay(t, engine.OutputFull, t.s.prog.Limits.Excess(engine.OutputFull))
 			}
 		}
 		if err != nil {

@@ -11,10 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Family lists a process and all that come of it.
-func Family(pid int) []int {
+// Everyone is for Family to list all.
+const Everyone = 1 << 22 // as many as a kernel can have (proc(5), pid_max)
+
+// Family lists a process and those that come of it, until there are more than most: some make others faster than they can be listed.
+func Family(pid, most int) []int {
 	all := []int{pid}
-	for i := 0; i < len(all); i++ {
+	for i := 0; i < len(all) && len(all) <= most; i++ {
 		base := "/proc/" + strconv.Itoa(all[i]) + "/task/"
 		threads, err := os.ReadDir(base)
 		if err != nil {
@@ -44,7 +47,7 @@ func Halt(pid int, on bool) error {
 	seen := map[int]bool{}
 	for range 1000 {
 		fresh := false
-		for _, pid := range Family(pid) {
+		for _, pid := range Family(pid, Everyone) {
 			if !seen[pid] {
 				seen[pid], fresh = true, true
 				if err := unix.Kill(pid, signal); err != nil && !errors.Is(err, unix.ESRCH) {

@@ -84,6 +84,8 @@ type Sample struct {
 	// CPU and Memory are what its processes have used and have, in bytes; 0 where something else keeps the count.
 	CPU    time.Duration
 	Memory int64
+	// Excess says that it has more processes than it may have, where nothing else refuses them, and how many that is.
+	Excess string
 }
 
 // Death is how a program came to its end.

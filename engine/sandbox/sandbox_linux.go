@@ -146,7 +146,7 @@ func (s *Sandbox) one(ctx context.Context, k *engine.Task, out *mailbox) (engine
 			out.flush()
 		case <-end:
 			end = nil
-			s.slay(t, engine.Cancelled, "")
+			s.slay(t, engine.Cancelled, "cancelled")
 		case <-t.done:
 			return t.outcome, t.failed
 		}
@@ -167,7 +167,7 @@ func ended(id uint64, end engine.End, why string) engine.Outcome {
 	return engine.Outcome{ID: id, End: end, Exit: -1, Message: why}
 }
 
-// slay ends a task for the first reason that is given. why is for an end that no limit caused.
+// slay ends a task for the first reason that is given, which people are told.
 func (s *Sandbox) slay(t *task, end engine.End, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,7 +203,7 @@ func (s *Sandbox) Cancel(id uint64) {
 	}
 	s.cancelled[id] = true
 	if s.current != nil && s.current.ID == id {
-		s.current.kill(engine.Cancelled, "")
+		s.current.kill(engine.Cancelled, "cancelled")
 	}
 	s.cond.Broadcast()
 }
@@ -254,7 +254,7 @@ func (s *Sandbox) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	if s.current != nil {
-		s.current.kill(engine.Cancelled, "")
+		s.current.kill(engine.Cancelled, "cancelled")
 	}
 	s.cond.Broadcast()
 	s.mu.Unlock()

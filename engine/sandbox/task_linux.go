@@ -125,6 +125,7 @@ func (t *task) live() engine.Outcome {
 	}
 	stop := make(chan struct{})
 	t.lively.Go(func() { t.watch(stop) })
+	t.lively.Go(func() { t.clock(stop) })
 	failed := t.begin()
 	death := t.life.Wait()
 	t.leave()
@@ -144,7 +145,7 @@ func (t *task) enter() {
 	defer t.s.mu.Unlock()
 	t.s.current = t
 	if t.s.closed || t.s.cancelled[t.ID] {
-		t.kill(engine.Cancelled, "")
+		t.kill(engine.Cancelled, "cancelled")
 	}
 }
 
@@ -216,7 +217,7 @@ func (t *task) begin() error {
 	return err
 }
 
-// kill ends the task for a reason; only the first counts. why is for an end that no limit caused. Needs s.mu.
+// kill ends the task for a reason, which people are told; only the first counts. Needs s.mu.
 func (t *task) kill(end engine.End, why string) {
 	if t.killed == "" && !t.settled {
 		t.killed, t.why = end, why
@@ -227,7 +228,7 @@ func (t *task) kill(end engine.End, why string) {
 	}
 }
 
-// watch is the watch-dog: it looks at time, files and what the life tells until stop is closed.
+// watch is the watch-dog: it looks at files and what the life tells until stop is closed, and takes a tenth of a processor for it at most.
 func (t *task) watch(stop <-chan struct{}) {
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
@@ -238,12 +239,25 @@ func (t *task) watch(stop <-chan struct{}) {
 		case <-timer.C:
 		}
 		began := time.Now()
-		next := tick
-		if left, running := t.left(); running {
+		if _, running := t.left(); running {
 			t.look()
-			next = min(next, max(left, time.Millisecond))
 		}
-		timer.Reset(max(next, 10*time.Since(began)))
+		timer.Reset(max(tick, 10*time.Since(began)))
+	}
+}
+
+// clock ends the task when its time is over. It looks at nothing else, so nothing that the task does makes it late.
+func (t *task) clock(stop <-chan struct{}) {
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-timer.C:
+		}
+		left, _ := t.left()
+		timer.Reset(min(tick, max(left, time.Millisecond)))
 	}
 }
 
@@ -260,7 +274,7 @@ func (t *task) left() (left time.Duration, running bool) {
 	}
 	left = limit - (time.Since(t.started) - (t.s.heldFor() - t.before))
 	if left <= 0 {
-		t.kill(engine.TimedOut, "")
+		t.kill(engine.TimedOut, t.s.prog.Limits.Excess(engine.TimedOut))
 	}
 	return left, true
 }
@@ -268,17 +282,21 @@ func (t *task) left() (left time.Duration, running bool) {
 // look ends the task for what it has too much of.
 func (t *task) look() {
 	limits := t.s.prog.Limits
-	files, err := measure(limits.Disk, t.Folders()...)
 	now := t.life.Look()
+	if now.Excess != "" {
+		t.s.slay(t, engine.MemoryFull, now.Excess)
+		return
+	}
+	files, err := measure(limits.Disk, t.Folders()...)
 	switch {
 	case err != nil && !errors.Is(err, unix.ENOENT):
 		t.s.log.Debug("Files of a task cannot be measured", "task", t.ID, "err", err) // it is measured again at its end
 	case files.bytes+now.Hidden > limits.Disk || files.deep:
-		t.s.slay(t, engine.DiskFull, "")
+		t.s.slay(t, engine.DiskFull, limits.Excess(engine.DiskFull))
 	}
 	t.cpu, t.memory = max(t.cpu, now.CPU), max(t.memory, now.Memory)
 	if now.Memory > limits.Memory {
-		t.s.slay(t, engine.MemoryFull, "")
+		t.s.slay(t, engine.MemoryFull, limits.Excess(engine.MemoryFull))
 	}
 }
 

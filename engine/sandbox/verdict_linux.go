@@ -33,12 +33,8 @@ func (t *task) verdict(d Death) engine.Outcome {
 	limits, killed := t.s.prog.Limits, t.killed
 	refused := files.bytes > limits.Disk || files.largest >= limits.Disk && limits.Disk > 0
 	switch {
-	case killed == engine.Cancelled:
-		o.End, o.Message = killed, "cancelled"
-	case killed == engine.Broken:
-		o.End, o.Message = killed, t.why
 	case killed != "":
-		o.End, o.Message = killed, limits.Excess(killed)
+		o.End, o.Message = killed, t.why
 	case d.Exit == nil || !d.Begun:
 		o.End, o.Message = engine.Broken, died(d, o.Stderr)
 	case err != nil:

@@ -1,0 +1,25 @@
+//go:build !linux
+
+package container
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+
+	"github.com/hpips/hpips/engine"
+)
+
+// Engine does not exist here.
+type Engine struct{ engine.Engine }
+
+// New errs with *Missing.
+func New(context.Context, *slog.Logger, Config) (*Engine, error) {
+	return nil, &Missing{What: "images need Linux, and this is " + runtime.GOOS, Remedy: "run them on a PC with Linux"}
+}
+
+// Probe has nothing to try.
+func (e *Engine) Probe(context.Context) ([]Check, error) { return nil, nil }
+
+// Close has nothing to end.
+func (e *Engine) Close() error { return nil }
