@@ -16,6 +16,9 @@ need_command wasm-ld lld
 need_command node nodejs # test/cosmjs: a wallet as others write them; with Debian's npm 355 small packages, 23 MB
 need_command npm npm
 need_command bwrap bubblewrap # native programs are run in its sandboxes
+need_command podman podman # images are run in its containers
+need_command runc runc     # which makes them also where control groups are of both versions
+need_command catatonit catatonit
 need_command chromium chromium # test/sdk: pages that fetch from gateways
 if command -v dpkg-query >/dev/null; then
 	need_package libc6-dev

@@ -61,8 +61,9 @@ func (i *image) weighLayer(ctx context.Context, d v1.Descriptor, diff digest.Dig
 		defer plain.Close()
 		err = walk(io.TeeReader(io.LimitReader(plain, 2*most), unpacked), most, w)
 	}
-	if err == nil {
-		_, err = io.Copy(io.Discard, raw) // what follows the packed data is part of the blob
+	if !errors.Is(err, errHeavy) { // what follows the packed data is part of the blob, and so is what cannot be unpacked
+		_, e := io.Copy(io.Discard, raw)
+		err = errors.Join(err, e)
 	}
 	var host *diskError
 	switch {
@@ -70,10 +71,10 @@ func (i *image) weighLayer(ctx context.Context, d v1.Descriptor, diff digest.Dig
 		return fmt.Errorf("image %s: %w", i.name, host.error)
 	case errors.Is(err, errHeavy):
 		return i.bad("leave out what programs do not need", "its layers come to more than %s, or %d files, when they are unpacked", engine.Bytes(most), maxFiles)
-	case err != nil:
-		return i.bad(again, "layer %s cannot be unpacked: %v", short, err)
 	case hex.EncodeToString(packed.Sum(nil)) != d.Digest.Encoded():
 		return i.bad(again, "layer %s is not what its digest says", short)
+	case err != nil:
+		return i.bad(again, "layer %s cannot be unpacked: %v", short, err)
 	case hex.EncodeToString(unpacked.Sum(nil)) != diff.Encoded() || diff.Algorithm() != digest.SHA256:
 		return i.bad(again, "layer %s is not what the image's configuration says", short)
 	}

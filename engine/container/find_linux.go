@@ -189,25 +189,25 @@ func (e *Engine) once(ctx context.Context, args ...string) (engine.Outcome, erro
 	return sandbox.Once(ctx, e.log, m, engine.Program{Args: args})
 }
 
-// try has a container run, with a first process beside the program if the engine has one.
+// try has a container run, with a first process beside the program and a high limit on the processes of its user, if the engine has the one and takes the other.
 func (e *Engine) try(ctx context.Context) error {
-	var failed error
-	for _, nproc := range []int64{32768, 4096} {
-		e.nproc = nproc
-		for _, init := range []bool{true, false} {
-			e.init = init
-			o, err := e.once(ctx)
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case err == nil && o.End == engine.Exited && o.Exit == probeExit:
-				return nil
-			case err != nil:
-				failed = err
-			default:
-				failed = errors.New(sandbox.Reason(o.Message, string(o.Stderr.Inline)))
-			}
+	for e.init, e.nproc = true, 32768; ; {
+		o, err := e.once(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil && o.End == engine.Exited && o.Exit == probeExit:
+			return nil
+		case err == nil:
+			err = errors.New(sandbox.Reason(o.Message, string(o.Stderr.Inline)))
+		}
+		switch {
+		case e.nproc > 4096 && strings.Contains(err.Error(), "rlimit"):
+			e.nproc = 4096
+		case e.init && (strings.Contains(err.Error(), "catatonit") || strings.Contains(err.Error(), "init binary") || strings.Contains(err.Error(), "docker-init")):
+			e.init = false
+		default:
+			return err
 		}
 	}
-	return failed
 }

@@ -63,6 +63,7 @@ type plan struct {
 	entrypoint, cmd, env []string
 	folder               string
 	volumes              []string
+	checked              bool // it wants its health looked at, which is nobody's business here
 }
 
 // openLayout opens a folder, which must be a layout.
@@ -301,7 +302,13 @@ func (i *image) readConfig() (err error) {
 	case c.RootFS.Type != "layers" || len(c.RootFS.DiffIDs) != len(i.parts.Layers):
 		return i.bad(again, "its configuration names %d layers, its manifest %d", len(c.RootFS.DiffIDs), len(i.parts.Layers))
 	}
-	p := plan{entrypoint: c.Config.Entrypoint, cmd: c.Config.Cmd, env: c.Config.Env, folder: c.Config.WorkingDir}
+	var more struct { // of Docker's, beyond the specification
+		Config struct{ Healthcheck json.RawMessage } `json:"config"`
+	}
+	if err := decode(i.configText, &more); err != nil {
+		return i.bad(again, "its configuration: %v", err)
+	}
+	p := plan{entrypoint: c.Config.Entrypoint, cmd: c.Config.Cmd, env: c.Config.Env, folder: c.Config.WorkingDir, checked: len(more.Config.Healthcheck) > 0}
 	for v := range c.Config.Volumes {
 		if v = path.Clean(v); v == "/tmp" || v == "/dev/shm" {
 			continue // are there in any case

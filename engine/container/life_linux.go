@@ -37,6 +37,7 @@ type life struct {
 	ended chan struct{} // closed when the outputs are at their end
 	code  *int          // of a program that could not be started
 	why   string
+	said  start // of the standard error
 
 	mu     sync.Mutex
 	doomed bool
@@ -157,7 +158,7 @@ func (l *life) stream(in, out, errs *os.File) {
 		defer close(l.ended)
 		defer out.Close()
 		defer errs.Close()
-		_, _ = stdcopy.StdCopy(out, errs, l.conn.Reader) // a stream that breaks ends; whether the program had ended is asked for
+		_, _ = stdcopy.StdCopy(out, io.MultiWriter(errs, &l.said), l.conn.Reader) // a stream that breaks ends; whether the program had ended is asked for
 	})
 }
 
@@ -289,7 +290,34 @@ func (l *life) Wait() sandbox.Death {
 		l.inspect(ctx, &d)
 	}
 	l.finish(begun)
+	if code, why := l.said.unstarted(); code > 0 && d.Exit != nil && *d.Exit == 1 && l.maker.eng.init {
+		d.Exit, d.Why = &code, why
+	}
 	return d
+}
+
+// start is the beginning of a text.
+type start []byte
+
+// Write keeps it.
+func (s *start) Write(p []byte) (int, error) {
+	*s = append(*s, p[:min(len(p), 256-len(*s))]...)
+	return len(p), nil
+}
+
+// unstarted is the exit code of docker run for a program that Podman's first process, catatonit, could not start, which it says and ends with 1; Docker's ends with the right code.
+func (s start) unstarted() (code int, why string) {
+	line, _, _ := strings.Cut(string(s), "\n")
+	who, what, ok := strings.Cut(line, "): failed to exec pid1: ")
+	switch {
+	case !ok || !strings.HasPrefix(who, "ERROR (catatonit:"):
+		return 0, ""
+	case strings.HasPrefix(what, "No such file"):
+		code = 127
+	default:
+		code = 126
+	}
+	return code, "the program of the image cannot be started: " + what
 }
 
 // gone waits for the end of a process, and says whether it came before that of its holder, which tells how it ended.

@@ -75,39 +75,18 @@ func helper(t testing.TB, name string) []byte {
 	return b
 }
 
-// newEngine makes an engine, and skips, by the name of what is missing, on machines that can hold no containers.
-func newEngine(t testing.TB, cfg Config) *Engine {
-	t.Helper()
-	e, err := New(context.Background(), slog.New(slog.NewTextHandler(t.Output(), nil)), cfg)
-	if skipped(t, err) {
-		return nil
-	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return e
-}
-
-func skipped(t testing.TB, err error) bool {
-	t.Helper()
-	var missing *Missing
-	if errors.As(err, &missing) {
-		t.Skip(missing.What)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	return false
-}
-
-// ours is the engine that tests share.
+// ours is the engine that tests share; it skips them, by the name of what is missing, on machines that can hold no containers.
 func ours(t testing.TB) *Engine {
 	t.Helper()
 	shared.engine.Do(func() {
 		shared.e, shared.missing = New(context.Background(), slog.New(slog.NewTextHandler(&shared.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Config{Processes: 64})
 	})
-	skipped(t, shared.missing)
+	var missing *Missing
+	if errors.As(shared.missing, &missing) {
+		t.Skip(missing.What)
+	} else if shared.missing != nil {
+		t.Fatal(shared.missing)
+	}
 	shared.log.mu.Lock()
 	shared.log.t = t
 	shared.log.mu.Unlock()

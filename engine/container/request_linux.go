@@ -44,9 +44,12 @@ func (l *life) request(image string) (client.ContainerCreateOptions, error) {
 	yes, pids := true, int64(e.cfg.Processes)
 	memory := max(limits.Memory+overhead, least)
 	c := &container.Config{
-		Image: image, Entrypoint: plan.entrypoint, Cmd: cmd, Env: environment(plan.env, t.Program.Env, t.Env), WorkingDir: plan.folder, User: e.user, Hostname: "hpips",
+		Image: image, Entrypoint: plan.entrypoint, Cmd: cmd, Env: environment(plan.env, t.Program.Env, t.Env, engine.DeviceEnv(t.Devices)), WorkingDir: plan.folder, User: e.user, Hostname: "hpips",
 		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true, NetworkDisabled: true,
-		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}}, Labels: map[string]string{label: e.self},
+		Labels: map[string]string{label: e.self},
+	}
+	if plan.checked {
+		c.Healthcheck = &container.HealthConfig{Test: []string{"NONE"}}
 	}
 	h := &container.HostConfig{
 		NetworkMode: "none", IpcMode: "private", CgroupnsMode: "private", UsernsMode: container.UsernsMode(e.userns), ReadonlyRootfs: true, CapDrop: []string{"ALL"},
@@ -56,6 +59,9 @@ func (l *life) request(image string) (client.ContainerCreateOptions, error) {
 	}
 	if e.init {
 		h.Init = &yes
+	}
+	if err := give(h, t.Devices, !e.podman); err != nil {
+		return client.ContainerCreateOptions{}, err
 	}
 	return client.ContainerCreateOptions{Config: c, HostConfig: h, Name: l.name}, nil
 }
@@ -101,9 +107,7 @@ func environment(lists ...[]string) []string {
 func (l *life) mounts() ([]mount.Mount, error) {
 	t := &l.task
 	var all []mount.Mount
-	add := func(host, guest string, readOnly bool) {
-		all = append(all, mount.Mount{Type: mount.TypeBind, Source: host, Target: guest, ReadOnly: readOnly, BindOptions: &mount.BindOptions{Propagation: mount.PropagationRPrivate}})
-	}
+	add := func(host, guest string, readOnly bool) { all = append(all, bind(host, guest, readOnly)) }
 	add(t.Tmp, "/tmp", false)
 	add(t.Shm, "/dev/shm", false)
 	for n, guest := range t.Outputs {

@@ -29,7 +29,7 @@ func TestSuite(t *testing.T) {
 		},
 		Crash:  killHolder,
 		Pauses: true,
-		Most:   10,
+		Most:   6,
 	})
 }
 
@@ -82,7 +82,7 @@ func TestHostile(t *testing.T) {
 }
 
 func hostileKit(t *testing.T) enginetest.HostileKit {
-	return enginetest.HostileKit{Engine: ours(t), Own: ownPaths, Patience: sandbox.Patience, Program: func(t *testing.T) engine.Program { return program(t, "hostile") }}
+	return enginetest.HostileKit{Engine: ours(t), Own: ownPaths, Time: time.Second, Patience: sandbox.Patience, Program: func(t *testing.T) engine.Program { return program(t, "hostile") }}
 }
 
 // TestCancelledWhileSuspended has mallory's program frozen and ended.

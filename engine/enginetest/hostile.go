@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -24,6 +25,8 @@ type HostileKit struct {
 	Own []string
 	// Ends say how acts may end where this engine differs.
 	Ends map[string][]engine.End
+	// Time is the limit of each act; 0 is 2 s.
+	Time time.Duration
 	// Patience is how long it may take to have an ended task gone.
 	Patience time.Duration
 }
@@ -130,7 +133,7 @@ func Hostile(t *testing.T, kit HostileKit) {
 	h := NewHost(t)
 	p := kit.Program(t)
 	p.Lease, p.Dir, p.Env = t.Name(), t.TempDir(), append(h.Env, "OWN="+strings.Join(kit.Own, " "))
-	p.Limits = engine.Limits{Time: 2 * time.Second, Memory: 96 << 20, Output: 1 << 20, Disk: 8 << 20}
+	p.Limits = engine.Limits{Time: cmp.Or(kit.Time, 2*time.Second), Memory: 96 << 20, Output: 1 << 20, Disk: 8 << 20}
 	p.Mounts = []engine.Mount{{Guest: "/in/canary", Host: h.canary}}
 	s, err := kit.Engine.Open(t.Context(), p)
 	if err != nil {
