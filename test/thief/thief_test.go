@@ -16,6 +16,7 @@ import (
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	"github.com/cosmos/cosmos-sdk/x/authz"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
+	govv1 "github.com/cosmos/cosmos-sdk/x/gov/types/v1"
 	"github.com/cosmos/gogoproto/proto"
 
 	"github.com/hpips/hpips/chain"
@@ -301,25 +302,54 @@ func TestAThiefWhoTriesEverything(t *testing.T) {
 	})
 }
 
-// What else the key may not do, whoever pays.
+// What else the key may not do, whoever pays. Carol herself may vote and propose: it is the right that is missing.
 func TestAThiefCanDoNothingElse(t *testing.T) {
 	everyWay(t, func(t *testing.T, s *town) {
 		self := s.mallory.Account()
 		send := chaintest.SendTo(s.carol, self, 1)
-		for what, tx := range map[string][]byte{
-			"send carol's":                 s.paidByCarol(0, exec(t, s, send)),
-			"have carol pay for her own":   s.paidByCarol(1, chaintest.SendTo(s.key, self, 1)),
-			"a right for another key":      s.paidByCarol(0, exec(t, s, &authz.MsgGrant{Granter: s.carol.Address(), Grantee: s.mallory.Address(), Grant: authz.Grant{Authorization: anything(t)}})),
-			"send within what is allowed":  s.paidByCarol(0, exec(t, s, exec(t, s, send))),
-			"a budget that begins anew":    s.paidByCarol(0, exec(t, s, &authz.MsgRevoke{Granter: s.carol.Address(), Grantee: s.key.Address(), MsgTypeUrl: "/hpips.escrow.v1.MsgOpen"})),
-			"a fee in an asset not listed": s.signed(s.key, chaintest.Envelope{Granter: s.carol.Account(), Fee: sdk.NewCoins(sdk.NewInt64Coin("ucredit", 1))}, exec(t, s, s.open(1000))),
+		if r := s.block(time.Second, s.signed(s.alice, chaintest.Envelope{}, propose(t, s.alice))); r.Code != 0 {
+			t.Fatal(r.Log)
+		}
+		vote := govv1.NewMsgVote(s.carol.Account(), 1, govv1.OptionYes, "")
+		inCarolsName := func(m sdk.Msg) func() []byte { return func() []byte { return s.paidByCarol(0, exec(t, s, m)) } }
+		const right = "authorization not found"
+		for what, row := range map[string]struct {
+			says string
+			tx   func() []byte
+		}{
+			"send carol's":                {right, inCarolsName(send)},
+			"have carol pay for her own":  {"message not allowed", func() []byte { return s.paidByCarol(1, chaintest.SendTo(s.key, self, 1)) }},
+			"a right for another key":     {right, inCarolsName(&authz.MsgGrant{Granter: s.carol.Address(), Grantee: s.mallory.Address(), Grant: authz.Grant{Authorization: anything(t)}})},
+			"send within what is allowed": {right, inCarolsName(exec(t, s, send))},
+			"a budget that begins anew":   {right, inCarolsName(&authz.MsgRevoke{Granter: s.carol.Address(), Grantee: s.key.Address(), MsgTypeUrl: "/hpips.escrow.v1.MsgOpen"})},
+			"a vote":                      {right, inCarolsName(vote)},
+			"a vote in parts":             {right, inCarolsName(govv1.NewMsgVoteWeighted(s.carol.Account(), 1, govv1.NewNonSplitVoteOption(govv1.OptionYes), ""))},
+			"a proposal":                  {right, inCarolsName(propose(t, s.carol))},
+			"a deposit for one":           {right, inCarolsName(govv1.NewMsgDeposit(s.carol.Account(), 1, chaintest.Coins(1)))},
+			"a fee in an asset not listed": {"this chain knows uhpips only", func() []byte {
+				return s.signed(s.key, chaintest.Envelope{Granter: s.carol.Account(), Fee: sdk.NewCoins(sdk.NewInt64Coin("ucredit", 1))}, exec(t, s, s.open(1000)))
+			}},
 		} {
-			if r := s.block(time.Second, tx); r.Code == 0 {
-				t.Errorf("%s is taken", what)
+			if r := s.block(time.Second, row.tx()); r.Code == 0 || !strings.Contains(r.Log, row.says) {
+				t.Errorf("%s: code %d, %s; want %q", what, r.Code, r.Log, row.says)
 			}
 			s.takes(what, 0, &abci.ExecTxResult{})
 		}
+		for what, m := range map[string]sdk.Msg{"vote": vote, "propose": propose(t, s.carol)} {
+			if r := s.block(time.Second, s.signed(s.carol, chaintest.Envelope{}, m)); r.Code != 0 {
+				t.Errorf("carol may not %s herself: %s", what, r.Log)
+			}
+		}
 	})
+}
+
+func propose(t *testing.T, by chaintest.Person) sdk.Msg {
+	t.Helper()
+	m, err := govv1.NewMsgSubmitProposal(nil, chaintest.Coins(5_000_000), by.Address(), "why", "a question", "a question", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 func exec(t *testing.T, s *town, m sdk.Msg) sdk.Msg {
