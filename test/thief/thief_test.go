@@ -21,6 +21,7 @@ import (
 
 	"github.com/hpips/hpips/chain"
 	"github.com/hpips/hpips/chain/chaintest"
+	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/ledger"
 	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/spec/money"
@@ -341,6 +342,46 @@ func TestAThiefCanDoNothingElse(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What a lease of an earlier day still holds can be promised besides. It was within the budget of its day, and not a unit more can be promised than was deposited.
+func TestAThiefPromisesNoMoreThanIsDeposited(t *testing.T) {
+	everyWay(t, func(t *testing.T, s *town) {
+		old := s.open(2_000_000)
+		s.takes("a new lease", 2_000_000, s.steal(time.Second, 0, old))
+		s.block(3 * day)
+		s.takes("another, days later", 2_000_000, s.steal(time.Second, 0, s.open(2_000_000)))
+		for _, row := range []struct {
+			amount uint64
+			says   string
+		}{{2_000_001, escrow.ErrDeposit.Error()}, {2_000_000, ""}, {2_000_000, escrow.ErrOld.Error()}} {
+			r := s.block(time.Second, s.redeem([32]byte(s.lease(old, 0)), row.amount))
+			if (r.Code == 0) != (row.says == "") || !strings.Contains(r.Log, row.says) {
+				t.Errorf("a promise of %d: code %d, %s; want %q", row.amount, r.Code, r.Log, row.says)
+			}
+			s.takes("a promise", 0, r)
+		}
+		if most := s.worst(); most > int64(budget) {
+			t.Errorf("%d within a day, the budget is %d", most, budget)
+		}
+	})
+}
+
+// redeem is what bob hands in for a voucher that Mallory signed with the stolen key.
+func (s *town) redeem(lease voucher.ID, amount uint64) []byte {
+	s.t.Helper()
+	v := voucher.Voucher{Chain: chainID, Lease: lease, Amount: amount, Usage: voucher.Usage{Tasks: 1}}
+	text, err := v.Bytes()
+	s.must(err)
+	signed, err := v.Sign(s.key.Owner.Key)
+	s.must(err)
+	id := s.bob.ID()
+	tx, err := chain.FreeTx(s.app.Codec(), &escrowv1.MsgRedeem{
+		Sender: chaintest.Sender(s.bob), Node: id[:], Claims: []escrowv1.Claim{{Voucher: text, Signature: signed.Signature}},
+		Signature: voucher.SignRedeem(chainID, []voucher.Claim{{Voucher: text, Signature: signed.Signature}}, s.bob.Node),
+	})
+	s.must(err)
+	return tx
 }
 
 func propose(t *testing.T, by chaintest.Person) sdk.Msg {
