@@ -28,7 +28,7 @@ import (
 	"github.com/hpips/hpips/chain"
 )
 
-// How much a node keeps that is no archive. A joiner needs fourteen days of blocks to prove a double signature; of states it needs
+// How much a node keeps that is no archive. Blocks that prove a double signature stay in any case (evidenceBlocks of package chain); of states it needs
 // the few that a question or a snapshot may ask for.
 const (
 	keepBlocks = 14 * 86_400
@@ -134,10 +134,7 @@ func (n *Node) options(db dbm.DB) chain.Options {
 	o := chain.Options{
 		ChainID: c.Doc.ChainID, DB: db, Log: sdkLog{n.log}, VRF: c.VRF, Home: c.Home, MinGas: c.MinGas, Calm: n.calm,
 		Snapshots: filepath.Join(c.Home, "snapshots"), SnapshotEvery: c.SnapshotEvery,
-		Retain: c.KeepBlocks,
-	}
-	if o.Retain == 0 {
-		o.Retain = keepBlocks
+		Retain: keepBlocks,
 	}
 	if c.Archive {
 		o.Retain = 0

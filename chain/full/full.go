@@ -52,8 +52,6 @@ type Config struct {
 	MinGas string
 	// SnapshotEvery is how many blocks lie between snapshots; 0: the default.
 	SnapshotEvery uint64
-	// KeepBlocks is how many blocks stay in a node that is no archive; 0: the default. Those by which a double signature can be proven stay as well.
-	KeepBlocks uint64
 	// Wait is how long a seat that stands down waits when the chain stands still; 0: an epoch of heartbeats.
 	Wait time.Duration
 	Log  *slog.Logger
