@@ -16,6 +16,7 @@ import (
 
 	"github.com/hpips/hpips/api"
 	"github.com/hpips/hpips/engine/process"
+	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -54,6 +55,7 @@ func build(ctx context.Context, cfg Config, n int, dev bool) (_ *House, err erro
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	cfg.throttle = p2p.NewThrottle()
 	h := &House{cfg: cfg, dev: dev, started: time.Now()}
 	h.native = sync.OnceValues(func() (*process.Engine, error) {
 		return process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: nativeNice})
