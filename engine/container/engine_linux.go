@@ -35,9 +35,10 @@ type Engine struct {
 	strange bool   // that user is not the node's own on the host
 	userns  string
 	runtime string
-	filter  string // for seccomp, as the engine wants it
-	init    bool   // containers have a first process beside the program
-	nproc   int64  // limit on the processes of the user that programs are
+	filters map[bool]string // for seccomp, as the engine wants it, by whether groups hold limits
+	init    bool            // containers have a first process beside the program
+	limited bool            // their groups hold limits
+	nproc   int64           // limit on the processes of the user that programs are
 	count   atomic.Uint64
 	closing sync.Once
 }
