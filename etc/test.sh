@@ -85,14 +85,14 @@ step "set-up" etc/setup.sh
 step "build" make build
 step "examples are built" examples_built
 step "house rules" go_test 5m -- .
-step "unit tests" go_test 10m -- $(packages -v "$racy|test")
+at_once=3 step "unit tests" go_test 10m -- $(packages -v "$racy|test")
 step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
 step "a Ledger device made of software" go_test 10m -count=1 -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
-CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -- $(packages "$racy")
+at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -- $(packages "$racy")
 step "half a million tasks without a voucher, and hundreds of panels" go_test 5m -count=1 -run 'TestWhoTakesNoVouchersIsTurnedAway|TestAJurorWhoCopiedIsAccused' -- ./requester
 step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
 aside "lint, and builds for Windows and macOS, meanwhile" elsewhere
-at_once=1 step "end to end" go_test 30m -count=1 -- $(packages "test/e2e|test/chaos|test/chain")
+step "end to end" go_test 30m -count=1 -- $(packages "test/e2e|test/chaos|test/chain")
 step "several rooms together" go_test 30m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade|test/money|test/audit|test/deals|test/thief")
 step "nodes that lie" go_test 20m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
 step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench

@@ -18,6 +18,8 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/hpips/hpips/api"
+	"github.com/hpips/hpips/engine/container"
+	"github.com/hpips/hpips/engine/process"
 	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/job"
@@ -51,14 +53,16 @@ type Config struct {
 	Pins    bool           // the gateway takes requests to pin from whoever has the token in pins.token
 	PinSize int64          // bytes of the content of one such request; 0 is no limit
 
-	Provide bool        // run tasks for others and for itself
-	Slots   int         // tasks at once; 0: one per core
-	Native  *bool       // run native programs: true for whoever this node works for, false for nobody; nil: where nobody pays, and the owner's own
-	Reach   []job.Reach // places outside that native programs may call when their job asks for them
-	Prices  Prices      // of work, on a network with a chain
-	Memory  job.Size    // that running tasks may take together; 0: 1 GiB per slot, 4 GiB at least
-	Disk    job.Size    // of inputs and results of tasks; 0: 20 GiB, or 80 % of what is free
-	Keep    Keeping     // of others' objects, on a network with a chain
+	Provide    bool        // run tasks for others and for itself
+	Slots      int         // tasks at once; 0: one per core
+	Native     *bool       // run native programs: true for whoever this node works for, false for nobody; nil: where nobody pays, and the owner's own
+	Containers *bool       // run container images: likewise
+	Runtime    string      // what makes containers, such as "runsc"; "" is the engine's own choice
+	Reach      []job.Reach // places outside that native programs may call when their job asks for them
+	Prices     Prices      // of work, on a network with a chain
+	Memory     job.Size    // that running tasks may take together; 0: 1 GiB per slot, 4 GiB at least
+	Disk       job.Size    // of inputs and results of tasks; 0: 20 GiB, or 80 % of what is free
+	Keep       Keeping     // of others' objects, on a network with a chain
 
 	Buying  market.List // who may work for this node
 	Selling market.List // for whom it works
@@ -154,12 +158,14 @@ type file struct {
 		PinSize     string   `toml:"pin_size"`
 	} `toml:"gateway"`
 	Work struct {
-		Provide *bool    `toml:"provide"`
-		Slots   int      `toml:"slots"`
-		Native  *bool    `toml:"native"`
-		Reach   []string `toml:"reach"`
-		Memory  string   `toml:"memory"`
-		Disk    string   `toml:"disk"`
+		Provide    *bool    `toml:"provide"`
+		Slots      int      `toml:"slots"`
+		Native     *bool    `toml:"native"`
+		Reach      []string `toml:"reach"`
+		Containers *bool    `toml:"containers"`
+		Runtime    string   `toml:"runtime"`
+		Memory     string   `toml:"memory"`
+		Disk       string   `toml:"disk"`
 	} `toml:"work"`
 	Storage struct {
 		Keep  string `toml:"keep"`
@@ -231,6 +237,8 @@ version = 1
 # provide = true     # run tasks
 # slots = 0          # tasks at once; 0 = one per core
 # native = true      # native programs too, in sandboxes (Linux with bubblewrap): true = whoever's, false = nobody's; left out = yours, and, without a chain, those of your pool
+# containers = true  # container images too, without a network (Linux with Podman or Docker): likewise
+# runtime = ""       # what makes containers, such as "runsc"; empty = what the engine takes itself
 # reach = []         # places outside that native programs may call when their job asks for them, such as "*" (the internet, ports 80 and 443), "*.example.org:22", "192.168.1.5:5432"
 # memory = ""        # of running tasks together, such as "8GiB"; empty = 1 GiB per slot
 # disk = ""          # of inputs and results of tasks, such as "20GiB"
@@ -346,7 +354,7 @@ func (c *Config) read(text []byte) error {
 	}
 	set(&c.Chain, f.Chain.Enabled)
 	c.ChainNode = ChainNode{Listen: f.Chain.Listen, RPC: f.Chain.RPC, GRPC: f.Chain.GRPC, REST: f.Chain.REST, Origins: f.Chain.Origins, Archive: f.Chain.Archive, Peers: f.Chain.Peers}
-	c.Slots, c.Native = f.Work.Slots, f.Work.Native
+	c.Slots, c.Native, c.Containers, c.Runtime = f.Work.Slots, f.Work.Native, f.Work.Containers, f.Work.Runtime
 	if c.Reach, err = job.ParseReaches(f.Work.Reach); err != nil {
 		return fmt.Errorf("work.reach: %w", err)
 	}
@@ -587,4 +595,10 @@ func (c Config) slots() int {
 		return c.Slots
 	}
 	return runtime.GOMAXPROCS(0)
+}
+
+// wants says whether the owner lets an engine work that not every PC has.
+func (c Config) wants(engine string) bool {
+	said := map[string]*bool{process.Name: c.Native, container.Name: c.Containers}[engine]
+	return said == nil || *said
 }

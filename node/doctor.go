@@ -38,29 +38,6 @@ func examineDisk(v machine.Inventory) client.Finding {
 	return f
 }
 
-// examineNative runs native programs to see which walls stand and which limits hold.
-func (m *member) examineNative(ctx context.Context) []client.Finding {
-	switch {
-	case m.lacking != nil:
-		return []client.Finding{{Name: "native", State: warn, Text: m.lacking.What, Remedy: m.lacking.Remedy}}
-	case m.native == nil:
-		return []client.Finding{{Name: "native", State: fine, Text: "native programs are not run, as the owner wants it"}}
-	}
-	checks, err := m.native.Probe(ctx)
-	if err != nil {
-		return []client.Finding{{Name: "native", State: bad, Text: err.Error(), Remedy: "this PC cannot run native tasks: see hpips node logs"}}
-	}
-	var all []client.Finding
-	for _, c := range checks {
-		f := client.Finding{Name: "native " + c.Name, State: fine, Text: c.Detail}
-		if !c.OK {
-			f.State, f.Remedy = warn, "run no native programs of others here (native = false in [work] of "+ConfigFile+"), or start the node as a user's service with Delegate=yes"
-		}
-		all = append(all, f)
-	}
-	return all
-}
-
 // examineClock finds a clock that is off by years, as after an empty battery; a closer look needs other clocks to compare with.
 func (h *House) examineClock() client.Finding {
 	now := time.Now()

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hpips/hpips/engine/process"
 	"github.com/hpips/hpips/machine"
 	"github.com/hpips/hpips/spec/job"
 )
@@ -42,8 +43,8 @@ func carded(t *testing.T, cfg Config, all ...machine.GPU) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.first().native == nil {
-		t.Skip("native programs are not run here: " + h.first().lacking.Error())
+	if why := h.first().lacking()[process.Name]; why != "" {
+		t.Skip("native programs are not run here: " + why)
 	}
 	h.sharing.graphics = func(context.Context, time.Time) []machine.GPU { return all }
 	n := start(t, h, nil)

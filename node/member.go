@@ -18,7 +18,9 @@ import (
 
 	"github.com/hpips/hpips/auditor"
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/container"
 	"github.com/hpips/hpips/engine/process"
+	"github.com/hpips/hpips/engine/sandbox"
 	"github.com/hpips/hpips/engine/wasm"
 	"github.com/hpips/hpips/machine"
 	"github.com/hpips/hpips/market"
@@ -42,8 +44,7 @@ type member struct {
 	sessions  *p2p.Sessions
 	store     *store.Store
 	engine    *wasm.Engine
-	native    *process.Engine      // nil: none is here
-	lacking   *process.Missing     // why; nil: its owner wants none
+	foreign   []*foreign           // engines that its owner lets work, where they are here
 	provider  *provider.Provider   // nil for a node that runs no tasks
 	broker    *market.Broker       // likewise
 	requester *requester.Requester // nil for the further nodes of a development network
@@ -98,7 +99,7 @@ func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member,
 		}
 	}
 	if cfg.Provide {
-		if err := m.natively(cfg, role); err != nil {
+		if err := m.enlist(cfg, role); err != nil {
 			return nil, err
 		}
 		if err := m.provide(cfg); err != nil {
@@ -119,7 +120,7 @@ func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member,
 type role struct {
 	request bool   // it hands jobs in
 	address string // file that tells wallets where its chain node is; empty: nobody is told
-	native  func() (*process.Engine, error)
+	foreign []*foreign
 	books   *chaining // of another node in this process, by which it is paid if it has no chain node of its own; nil: none
 }
 
@@ -179,24 +180,42 @@ func (m *member) sandboxes(cfg Config) error {
 	return err
 }
 
-// natively finds out whether native programs can run here, unless the owner wants none.
-func (m *member) natively(cfg Config, r role) error {
-	if r.native == nil || cfg.Native != nil && !*cfg.Native {
-		return nil
+// enlist takes the engines that the owner wants. That for native programs is looked for at once, so that it is known what this PC takes.
+func (m *member) enlist(cfg Config, r role) error {
+	for _, f := range r.foreign {
+		if !cfg.wants(f.name) {
+			continue
+		}
+		m.foreign = append(m.foreign, f)
+		var lacking *sandbox.Missing
+		if f.name != process.Name {
+			continue
+		} else if _, err := f.look(); err != nil && !errors.As(err, &lacking) {
+			return err
+		}
 	}
-	e, err := r.native()
-	if errors.As(err, &m.lacking) {
-		m.log.Info("Native programs are not run", "why", m.lacking.What, "remedy", m.lacking.Remedy)
-		return nil
-	}
-	m.native = e
-	return err
+	return nil
 }
 
-// closed says why strangers get no native work here: where work is paid for anybody can hand it in, so the owner has to have agreed.
+// lacking says why engines are not here, as far as that is known.
+func (m *member) lacking() map[string]string {
+	all := map[string]string{}
+	for _, name := range []string{process.Name, container.Name} {
+		all[name] = "its owner wants none of it"
+	}
+	for _, f := range m.foreign {
+		if all[f.name] = f.lacks(); all[f.name] == "" {
+			delete(all, f.name)
+		}
+	}
+	return all
+}
+
+// closed says why strangers get no native work here, alone or in a container: where work is paid for anybody can hand it in, so the owner has to have agreed.
 func (m *member) closed(cfg Config) func(engine string) string {
 	return func(engine string) string {
-		if engine != process.Name || cfg.Native != nil || m.till == nil || m.till.account(m.owner)().Chain == "" {
+		agreed := map[string]*bool{process.Name: cfg.Native, container.Name: cfg.Containers}
+		if said, ok := agreed[engine]; !ok || said != nil || m.till == nil || m.till.account(m.owner)().Chain == "" {
 			return ""
 		}
 		return "its owner has not agreed to native programs of strangers"
@@ -206,14 +225,10 @@ func (m *member) closed(cfg Config) func(engine string) string {
 // provide builds what runs tasks: the provider, and the bidder that sells its slots.
 func (m *member) provide(cfg Config) error {
 	deps := provider.Deps{Self: m.host.ID(), Sessions: provider.Over(m.sessions), Store: m.store, Engines: map[string]engine.Engine{m.engine.Name(): lying(m.dir, m.engine)}, Alone: machine.Alone}
-	switch {
-	case m.native != nil:
-		deps.Engines[m.native.Name()] = m.native
-	case m.lacking != nil:
-		deps.Lacking = map[string]string{process.Name: m.lacking.Error()}
-	default:
-		deps.Lacking = map[string]string{process.Name: "its owner wants no native programs"}
+	for _, f := range m.foreign {
+		deps.Engines[f.name] = f
 	}
+	deps.Lacking = m.lacking
 	terms := market.DefaultBidder()
 	terms.Closed, terms.Reach = m.closed(cfg), cfg.Reach
 	terms.Owner, terms.Network, terms.Class, terms.Region = m.owner, m.label, machine.Class(), cfg.Region

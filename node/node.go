@@ -9,14 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
 
 	"github.com/hpips/hpips/api"
-	"github.com/hpips/hpips/engine/process"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -32,14 +30,11 @@ type House struct {
 	started time.Time
 	closers []func() error
 	ready   readiness
-	native  func() (*process.Engine, error) // the engine for native programs, or a *process.Missing; made once for all members
+	foreign []*foreign // engines that not every PC has, the same for all members
 }
 
 // WayChild is how the program starts itself to make a native task's way out.
 const WayChild = "way-child"
-
-// nativeNice is how far native programs stand behind the owner's own, for the processor.
-const nativeNice = 10
 
 // readiness remembers for a moment whether a job can be placed, so that asking for the status asks no peers each time.
 type readiness struct {
@@ -59,13 +54,6 @@ func build(ctx context.Context, cfg Config, n int, dev bool) (_ *House, err erro
 		return nil, err
 	}
 	h := &House{cfg: cfg, dev: dev, started: time.Now()}
-	h.native = sync.OnceValues(func() (*process.Engine, error) {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("node: where this program is: %w", err)
-		}
-		return process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: nativeNice, Reach: cfg.Reach, Way: []string{self, WayChild}})
-	})
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.Close())
@@ -81,6 +69,10 @@ func build(ctx context.Context, cfg Config, n int, dev bool) (_ *House, err erro
 	}
 	h.log = log
 	h.opened(file.Close)
+	for _, f := range []*foreign{h.natives(), h.containers()} {
+		h.foreign = append(h.foreign, f)
+		h.opened(f.shut)
+	}
 	if dev && cfg.Chain {
 		if err := h.found(n); err != nil {
 			return nil, err
@@ -108,7 +100,7 @@ func (h *House) populate(ctx context.Context, n int) error {
 			cfg, dir = h.devConfig(k, n), h.devHome(k)
 			log = log.With("node", k)
 		}
-		role := role{request: k == 1, native: h.native}
+		role := role{request: k == 1, foreign: h.foreign}
 		if k == 1 {
 			role.address = h.home.path(ChainAddressFile)
 		} else {
@@ -131,6 +123,9 @@ func (h *House) devConfig(k, n int) Config {
 	c.Chain = c.Chain && k <= h.seats(n)
 	if c.Native == nil {
 		c.Native = new(true) // all of it is the owner's own
+	}
+	if c.Containers == nil {
+		c.Containers = new(true)
 	}
 	if k > 1 {
 		c.ChainNode = ChainNode{} // wallets speak to the first

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/hpips/hpips/api/client"
@@ -75,7 +76,10 @@ func (h *House) Doctor(ctx context.Context) ([]client.Finding, error) {
 		if err != nil {
 			all = append(all, client.Finding{Name: "sandbox", State: bad, Text: err.Error(), Remedy: "this PC cannot run tasks: see hpips node logs"})
 		}
-		all = append(append(all, sandbox(checks)...), m.examineNative(ctx)...)
+		all = append(all, walls(checks)...)
+		for _, f := range h.foreign {
+			all = append(all, f.examine(ctx, slices.Contains(m.foreign, f))...)
+		}
 		all = append(all, h.examineSharing(ctx))
 	}
 	ready := client.Finding{Name: "ready", State: fine, Text: "a job can be placed"}
@@ -85,7 +89,7 @@ func (h *House) Doctor(ctx context.Context) ([]client.Finding, error) {
 	return append(all, ready), nil
 }
 
-func sandbox(checks []wasm.Check) []client.Finding {
+func walls(checks []wasm.Check) []client.Finding {
 	var all []client.Finding
 	for _, c := range checks {
 		f := client.Finding{Name: "sandbox " + c.Name, State: fine, Text: c.Detail}

@@ -107,8 +107,8 @@ type Deps struct {
 	Sessions Sessions
 	Store    Store
 	Engines  map[string]engine.Engine
-	Lacking  map[string]string // engines that are not here: why
-	Payee    Payee             // nil: no lease is paid for
+	Lacking  func() map[string]string // engines that are not here, as far as that is known: why; nil: all of Engines are
+	Payee    Payee                    // nil: no lease is paid for
 	// Alone takes a graphics device for this node, which no other node of the machine has then until it is released; nil: there is no other.
 	Alone func(device string) (release func(), ok bool)
 }
@@ -119,7 +119,7 @@ type Provider struct {
 	self    peer.ID
 	store   Store
 	engines map[string]engine.Engine
-	lacking map[string]string
+	lacking func() map[string]string
 	payee   Payee
 	alone   func(device string) (release func(), ok bool)
 	cfg     Config
@@ -270,7 +270,11 @@ func (p *Provider) Free(buyer peer.ID) market.Free {
 		Leases: len(p.tenants), MaxLeases: p.cfg.Leases,
 		Worked: p.worked + time.Duration(p.busy)*time.Since(p.born)}
 	f.GPUs = p.devices(buyer)
-	f.Engines, f.Lacking = slices.Sorted(maps.Keys(p.engines)), p.lacking
+	f.Engines = slices.Sorted(maps.Keys(p.engines))
+	if p.lacking != nil {
+		f.Lacking = p.lacking()
+		f.Engines = slices.DeleteFunc(f.Engines, func(name string) bool { return f.Lacking[name] != "" })
+	}
 	if buyer != p.self {
 		f.Slots, f.Memory, f.Refusal = p.shared(), p.memoryLimit(), p.allowed.refusal()
 	}

@@ -27,11 +27,13 @@ type works struct {
 	starts []string // "lease index"
 	open   map[*room]bool
 	opens  int
-	most   int // sandboxes open at once
+	most   int               // sandboxes open at once
 	using  map[string]string // device → lease of the task that has it
 }
 
-func newWorks(t testing.TB) *works { return &works{t: t, open: map[*room]bool{}, using: map[string]string{}} }
+func newWorks(t testing.TB) *works {
+	return &works{t: t, open: map[*room]bool{}, using: map[string]string{}}
+}
 
 func (w *works) Name() string { return "fake" }
 

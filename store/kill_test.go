@@ -114,8 +114,8 @@ func killed(t *testing.T, kind string) {
 	}
 	dir := t.TempDir()
 	promised := map[cid.Cid]bool{}
-	midway := 0 // times that packs were left to be emptied
-	for round := range *kills {
+	kills, midway := reduced(*kills), 0 // times that packs were left to be emptied
+	for round := range kills {
 		if kind == "repair" && round > 0 {
 			s, err := Open(slog.New(slog.DiscardHandler), dir, nil, Default())
 			must(t, err)
@@ -187,5 +187,5 @@ func killed(t *testing.T, kind string) {
 		}
 		must(t, s.Close())
 	}
-	t.Logf("%s: killed %d times, %d promises; %d times while packs were emptied", kind, *kills, len(promised), midway)
+	t.Logf("%s: killed %d times, %d promises; %d times while packs were emptied", kind, kills, len(promised), midway)
 }

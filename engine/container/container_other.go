@@ -14,8 +14,13 @@ import (
 type Engine struct{ engine.Engine }
 
 // New errs with *Missing.
-func New(context.Context, *slog.Logger, Config) (*Engine, error) {
-	return nil, &Missing{What: "images need Linux, and this is " + runtime.GOOS, Remedy: "run them on a PC with Linux"}
+func New(_ context.Context, _ *slog.Logger, cfg Config) (*Engine, error) {
+	return nil, Installed(cfg)
+}
+
+// Installed says what is missing.
+func Installed(Config) *Missing {
+	return &Missing{What: "images need Linux, and this is " + runtime.GOOS, Remedy: "run them on a PC with Linux"}
 }
 
 // Probe has nothing to try.

@@ -130,6 +130,9 @@ func (e *Engine) open(ctx context.Context, p engine.Program) (*maker, error) {
 	if err == nil {
 		_, err = e.shelf.use(ctx, p.Key, m.image)
 	}
+	if bad := (*engine.ProgramError)(nil); errors.As(err, &bad) && bad.Hint == build {
+		err = fmt.Errorf("image: %s; %s", bad.Message, build) // another machine may be one that it is for
+	}
 	if err != nil {
 		return nil, errors.Join(err, l.root.Close())
 	}

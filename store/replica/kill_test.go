@@ -88,9 +88,12 @@ func TestKilledAtAnyMoment(t *testing.T) {
 }
 
 func killed(t *testing.T, kind, shelf string) {
-	dice, dir := rand.New(rand.NewPCG(3, 4)), t.TempDir()
+	dice, dir, kills := rand.New(rand.NewPCG(3, 4)), t.TempDir(), *kills
+	if testing.Short() {
+		kills = (kills + 3) / 4
+	}
 	promised := map[cid.Cid]bool{}
-	for round := range *kills {
+	for round := range kills {
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestKilledAtAnyMoment$")
 		cmd.Env = append(os.Environ(), workEnv+"="+kind, dirEnv+"="+dir, shelfEnv+"="+shelf)
 		out, err := cmd.StdoutPipe()
@@ -121,5 +124,5 @@ func killed(t *testing.T, kind, shelf string) {
 		whole(t, s, roots...)
 		must(t, s.Close())
 	}
-	t.Logf("%s: killed %d times, %d promises", kind, *kills, len(promised))
+	t.Logf("%s: killed %d times, %d promises", kind, kills, len(promised))
 }

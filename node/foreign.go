@@ -1,0 +1,162 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/container"
+	"github.com/hpips/hpips/engine/process"
+	"github.com/hpips/hpips/engine/sandbox"
+)
+
+// foreign is an engine for what runs on the processor itself, native programs or images: not every PC has it, and its owner may want none of it. It is looked for when it is
+// first wanted, as that takes its time, and once for all members of a house.
+type foreign struct {
+	log  *slog.Logger
+	name string // the engine's
+	word string // of the configuration
+	what string // it runs
+	find func() (probed, error)
+
+	mu      sync.Mutex
+	looked  bool
+	engine  probed
+	lacking *sandbox.Missing
+	failed  error // the last time; what is this machine's fault for now is tried again
+}
+
+// probed is an engine that can say what its walls are worth.
+type probed interface {
+	engine.Engine
+	Probe(ctx context.Context) ([]sandbox.Check, error)
+}
+
+// Name is the engine's.
+func (f *foreign) Name() string { return f.name }
+
+// Open opens a sandbox of the engine, which it looks for if nobody has.
+func (f *foreign) Open(ctx context.Context, p engine.Program) (engine.Sandbox, error) {
+	e, err := f.look()
+	if err != nil {
+		return nil, err
+	}
+	return e.Open(ctx, p)
+}
+
+// look finds the engine. Who comes meanwhile waits.
+func (f *foreign) look() (probed, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.looked {
+		f.engine, f.failed = f.find()
+		if errors.As(f.failed, &f.lacking) {
+			f.log.Info("An engine is not here", "engine", f.name, "why", f.lacking.What, "remedy", f.lacking.Remedy)
+		}
+		f.looked = f.failed == nil || f.lacking != nil
+	}
+	if f.failed != nil {
+		return nil, f.failed
+	}
+	return f.engine, nil
+}
+
+// lacks says why the engine is not here, as far as anybody has looked; "" when it may be.
+func (f *foreign) lacks() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.lacking == nil {
+		return ""
+	}
+	return f.lacking.Error()
+}
+
+// shut ends what the engine has started.
+func (f *foreign) shut() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c, ok := f.engine.(interface{ Close() error }); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// findTime is how long finding an engine may take.
+const findTime = time.Minute
+
+// foreignNice is how far the programs of foreign engines stand behind the owner's own, for the processor.
+const foreignNice = 10
+
+// natives is the engine for native programs. It is found in a moment.
+func (h *House) natives() *foreign {
+	return &foreign{log: h.log, name: process.Name, word: "native", what: "native programs", find: func() (probed, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), findTime)
+		defer cancel()
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("node: where this program is: %w", err)
+		}
+		return found(process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: foreignNice, Reach: h.cfg.Reach, Way: []string{self, WayChild}}))
+	}}
+}
+
+// containers is the engine for images. Finding it may start a service and takes seconds, so that waits for the first who wants one.
+func (h *House) containers() *foreign {
+	cfg := container.Config{Nice: foreignNice, Runtime: h.cfg.Runtime, Dir: filepath.Join(h.cfg.Home, "cache", "containers")}
+	f := &foreign{log: h.log, name: container.Name, word: "containers", what: "container images", find: func() (probed, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), findTime)
+		defer cancel()
+		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("node: %w", err)
+		}
+		return found(container.New(ctx, h.log.With("room", "engine"), cfg))
+	}}
+	if f.lacking = container.Installed(cfg); f.lacking != nil {
+		f.looked, f.failed = true, f.lacking
+	}
+	return f
+}
+
+// found keeps a nil engine from becoming one that is not nil.
+func found[E probed](e E, err error) (probed, error) {
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// examine runs programs in sandboxes of the engine to see which walls stand and which limits hold.
+func (f *foreign) examine(ctx context.Context, wanted bool) []client.Finding {
+	if !wanted {
+		return []client.Finding{{Name: f.name, State: fine, Text: f.what + " are not run, as the owner wants it"}}
+	}
+	e, err := f.look()
+	var lacking *sandbox.Missing
+	if errors.As(err, &lacking) {
+		return []client.Finding{{Name: f.name, State: warn, Text: lacking.What, Remedy: lacking.Remedy}}
+	}
+	var checks []sandbox.Check
+	if err == nil {
+		checks, err = e.Probe(ctx)
+	}
+	if err != nil {
+		return []client.Finding{{Name: f.name, State: bad, Text: err.Error(), Remedy: "this PC cannot run " + f.what + ": see hpips node logs"}}
+	}
+	var all []client.Finding
+	for _, c := range checks {
+		finding := client.Finding{Name: f.name + " " + c.Name, State: fine, Text: c.Detail}
+		if !c.OK {
+			finding.State = warn
+			finding.Remedy = fmt.Sprintf("run no %s of others here (%s = false in [work] of %s), or start the node as a user's service with Delegate=yes", f.what, f.word, ConfigFile)
+		}
+		all = append(all, finding)
+	}
+	return all
+}
