@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -72,7 +73,7 @@ func (s *service) start(ctx context.Context) error {
 		args = append(args, "--runtime", s.maker)
 	}
 	cmd := exec.Command(s.podman, append(args, "system", "service", "--time", "0", "unix://"+s.socket)...)
-	cmd.Stderr, cmd.Stdout = &s.last, &s.last
+	cmd.Stderr, cmd.Stdout, cmd.Dir = &s.last, &s.last, filepath.Dir(s.socket) // what holds containers leaves a note there when one was starved
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = sandbox.Patience // what it leaves running may hold its output
 	gone, started := make(chan struct{}), make(chan error)
