@@ -26,6 +26,7 @@ type Engine struct {
 	made  bool   // dir is this engine's to remove
 	shelf *shelf
 
+	guard   *guard
 	api     *client.Client
 	service *service // of our own; nil for an engine that runs anyway
 	version string   // for people
@@ -61,7 +62,10 @@ func New(ctx context.Context, log *slog.Logger, cfg Config) (*Engine, error) {
 		}
 		e.dir, e.made = dir, true
 	}
-	if err := e.find(ctx); err != nil {
+	if e.guard, err = newGuard(); err == nil {
+		err = e.find(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
@@ -84,8 +88,11 @@ func (e *Engine) Close() (err error) {
 		e.shelf.shut = true
 		e.shelf.timer.Stop()
 		e.shelf.mu.Unlock()
+		if e.guard != nil {
+			err = e.guard.close()
+		}
 		if e.api != nil {
-			err = e.api.Close()
+			err = errors.Join(err, e.api.Close())
 		}
 		if e.service != nil {
 			err = errors.Join(err, e.service.stop())

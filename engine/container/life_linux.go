@@ -206,6 +206,7 @@ func (l *life) see(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pid, l.pidfd = pid, fd
+	l.maker.eng.guard.watch(pid)
 	if fields, err := stat(pid); err == nil && fields[0] != "Z" {
 		l.parent, _ = strconv.Atoi(fields[1])                               // the kernel writes numbers
 		if l.orphan = l.parent <= 1 || l.parent == os.Getpid(); !l.orphan { // or what held it has ended already
@@ -289,6 +290,9 @@ func (l *life) Wait() sandbox.Death {
 	l.mu.Lock()
 	l.over = true
 	doomed := l.doomed
+	if l.pid > 0 {
+		l.maker.eng.guard.forget(l.pid)
+	}
 	l.mu.Unlock()
 	switch {
 	case !begun:
