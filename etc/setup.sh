@@ -17,10 +17,10 @@ need_command node nodejs # test/cosmjs: a wallet as others write them; with Debi
 need_command npm npm
 need_command bwrap bubblewrap # native programs are run in its sandboxes
 need_command podman podman # images are run in its containers
-need_command runc runc     # which makes them also where control groups are of both versions
-need_command catatonit catatonit
 need_command chromium chromium # test/sdk: pages that fetch from gateways
 if command -v dpkg-query >/dev/null; then
+	need_package runc # makes Podman's containers also where control groups are of both versions
+	need_package catatonit
 	need_package libc6-dev
 	need_package wasi-libc
 	dpkg-query -W -f '${Status}\n' 'libclang-rt-*dev-wasm32' 2>/dev/null | grep -q 'ok installed' || missing+=(libclang-rt-dev-wasm32)

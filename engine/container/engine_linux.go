@@ -26,6 +26,7 @@ type Engine struct {
 	made  bool   // dir is this engine's to remove
 	shelf *shelf
 
+	guard   *guard
 	api     *client.Client
 	service *service // of our own; nil for an engine that runs anyway
 	version string   // for people
@@ -35,9 +36,10 @@ type Engine struct {
 	strange bool   // that user is not the node's own on the host
 	userns  string
 	runtime string
-	filter  string // for seccomp, as the engine wants it
-	init    bool   // containers have a first process beside the program
-	nproc   int64  // limit on the processes of the user that programs are
+	filters map[bool]string // for seccomp, as the engine wants it, by whether groups hold limits
+	init    bool            // containers have a first process beside the program
+	limited bool            // their groups hold limits
+	nproc   int64           // limit on the processes of the user that programs are
 	count   atomic.Uint64
 	closing sync.Once
 }
@@ -60,7 +62,10 @@ func New(ctx context.Context, log *slog.Logger, cfg Config) (*Engine, error) {
 		}
 		e.dir, e.made = dir, true
 	}
-	if err := e.find(ctx); err != nil {
+	if e.guard, err = newGuard(); err == nil {
+		err = e.find(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
@@ -83,8 +88,11 @@ func (e *Engine) Close() (err error) {
 		e.shelf.shut = true
 		e.shelf.timer.Stop()
 		e.shelf.mu.Unlock()
+		if e.guard != nil {
+			err = e.guard.close()
+		}
 		if e.api != nil {
-			err = e.api.Close()
+			err = errors.Join(err, e.api.Close())
 		}
 		if e.service != nil {
 			err = errors.Join(err, e.service.stop())

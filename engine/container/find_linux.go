@@ -22,22 +22,21 @@ const install = "install the package " + Package + ", such as by apt install " +
 
 // find takes the first engine that runs a container. One that is named is the only one that is asked.
 func (e *Engine) find(ctx context.Context) error {
-	policy, err := syscalls.Native(true, false)
-	if err != nil {
-		return &Missing{What: err.Error(), Remedy: "use another processor's build of this program"}
-	}
-	text, err := syscalls.Profile(policy)
-	if err != nil {
-		return &Missing{What: err.Error(), Remedy: "use another processor's build of this program"}
-	}
-	profile, err := e.keep("seccomp.json", text)
-	if err != nil {
-		return err
+	inline, files := map[bool]string{}, map[bool]string{}
+	for limited, name := range map[bool]string{true: "seccomp.json", false: "seccomp-loose.json"} {
+		text, err := profile(limited)
+		if err != nil {
+			return &Missing{What: err.Error(), Remedy: "use another processor's build of this program"}
+		}
+		inline[limited] = string(text)
+		if files[limited], err = e.keep(name, text); err != nil {
+			return err
+		}
 	}
 	hosts, named := e.hosts()
 	var failed []string
 	for _, host := range hosts {
-		if err := e.take(ctx, host, profile, string(text)); err == nil {
+		if err := e.take(ctx, host, files, inline); err == nil {
 			return nil
 		} else if ctx.Err() != nil {
 			return ctx.Err()
@@ -48,7 +47,7 @@ func (e *Engine) find(ctx context.Context) error {
 	if named {
 		return &Missing{What: "the engine that was named runs no containers: " + strings.Join(failed, "; "), Remedy: "start it, or name none, so that one is looked for"}
 	}
-	return e.serve(ctx, profile, failed)
+	return e.serve(ctx, files, failed)
 }
 
 // hosts are where engines listen: the one that was named, or those whose sockets are there.
@@ -71,7 +70,7 @@ func (e *Engine) hosts() (hosts []string, named bool) {
 }
 
 // serve starts a service of our own where Podman is installed, with another maker of containers if its default makes none here.
-func (e *Engine) serve(ctx context.Context, profile string, failed []string) error {
+func (e *Engine) serve(ctx context.Context, files map[bool]string, failed []string) error {
 	podman := e.cfg.Podman
 	if podman == "" {
 		path, err := exec.LookPath(Package)
@@ -84,16 +83,12 @@ func (e *Engine) serve(ctx context.Context, profile string, failed []string) err
 	}
 	makers := []string{e.cfg.Runtime}
 	if e.cfg.Runtime == "" {
-		for _, name := range []string{"runc", "crun"} {
-			if path, err := exec.LookPath(name); err == nil {
-				makers = append(makers, path)
-			}
-		}
+		makers = append(makers, "runc", "crun")
 	}
 	for _, maker := range makers {
 		s, err := serve(ctx, e.log, podman, maker, filepath.Join(e.dir, "podman.sock"))
 		if err == nil {
-			if err = e.take(ctx, "unix://"+s.socket, profile, ""); err == nil {
+			if err = e.take(ctx, "unix://"+s.socket, files, nil); err == nil {
 				e.service = s
 				return nil
 			}
@@ -107,8 +102,17 @@ func (e *Engine) serve(ctx context.Context, profile string, failed []string) err
 	return &Missing{What: "no engine here runs a container: " + strings.Join(failed, "; "), Remedy: "see podman info; another maker of containers may do, such as by apt install runc"}
 }
 
-// take uses an engine, if it runs a container.
-func (e *Engine) take(ctx context.Context, host, profile, inline string) (err error) {
+// profile is the seccomp filter of containers. They have no terminal.
+func profile(limited bool) ([]byte, error) {
+	policy, err := syscalls.Native(limited, false)
+	if err != nil {
+		return nil, err
+	}
+	return syscalls.Profile(policy)
+}
+
+// take uses an engine, if it runs a container. Podman takes filters as files, Docker inline.
+func (e *Engine) take(ctx context.Context, host string, files, inline map[bool]string) (err error) {
 	if !strings.HasPrefix(host, "unix://") {
 		return errors.New("it is not on this PC: only sockets of it are taken, unix:///PATH")
 	}
@@ -121,7 +125,7 @@ func (e *Engine) take(ctx context.Context, host, profile, inline string) (err er
 			e.api = nil
 		}
 	}()
-	if err := e.learn(ctx, profile, inline); err != nil {
+	if err := e.learn(ctx, files, inline); err != nil {
 		return err
 	}
 	if err := e.sweep(ctx); err != nil {
@@ -135,7 +139,7 @@ func (e *Engine) take(ctx context.Context, host, profile, inline string) (err er
 
 // learn asks an engine what it is, and works out who the program is in its containers. It is never the node's own user with rights: it is user 1000, or where files would not be
 // the node's then, the node's own number without any right.
-func (e *Engine) learn(ctx context.Context, profile, inline string) error {
+func (e *Engine) learn(ctx context.Context, files, inline map[bool]string) error {
 	v, err := e.api.ServerVersion(ctx, client.ServerVersionOptions{})
 	if err != nil {
 		return err
@@ -168,9 +172,9 @@ func (e *Engine) learn(ctx context.Context, profile, inline string) error {
 	default:
 		e.user = fmt.Sprintf("%d:%d", uid, os.Getgid())
 	}
-	e.filter = profile
+	e.filters = files
 	if !e.podman {
-		e.runtime, e.filter = e.cfg.Runtime, inline
+		e.runtime, e.filters = e.cfg.Runtime, inline
 	}
 	return nil
 }
@@ -189,25 +193,40 @@ func (e *Engine) once(ctx context.Context, args ...string) (engine.Outcome, erro
 	return sandbox.Once(ctx, e.log, m, engine.Program{Args: args})
 }
 
-// try has a container run, with a first process beside the program and a high limit on the processes of its user, if the engine has the one and takes the other.
+// try has a container run, with what the engine can do of what it should: a first process beside the program, a high limit on the processes of its user, groups that hold limits.
 func (e *Engine) try(ctx context.Context) error {
-	for e.init, e.nproc = true, 32768; ; {
-		o, err := e.once(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err == nil && o.End == engine.Exited && o.Exit == probeExit:
-			return nil
-		case err == nil:
-			err = errors.New(sandbox.Reason(o.Message, string(o.Stderr.Inline)))
+	for e.init, e.limited, e.nproc = true, true, 32768; ; {
+		err := e.twice(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
 		}
-		switch {
-		case e.nproc > 4096 && strings.Contains(err.Error(), "rlimit"):
+		switch text := err.Error(); {
+		case e.nproc > 4096 && strings.Contains(text, "rlimit"):
 			e.nproc = 4096
-		case e.init && (strings.Contains(err.Error(), "catatonit") || strings.Contains(err.Error(), "init binary") || strings.Contains(err.Error(), "docker-init")):
+		case e.init && (strings.Contains(text, "catatonit") || strings.Contains(text, "init binary") || strings.Contains(text, "docker-init")):
 			e.init = false
+		case e.limited && errors.Is(err, errLoose):
+			e.limited = false
 		default:
 			return err
 		}
 	}
+}
+
+// errLoose is for an engine whose limits do not hold.
+var errLoose = errors.New("limits on memory do not hold: a container had more than it may have")
+
+// twice runs a program that ends, and one that takes memory until it is stopped.
+func (e *Engine) twice(ctx context.Context) error {
+	o, err := e.once(ctx)
+	switch {
+	case err != nil:
+		return err
+	case o.End != engine.Exited || o.Exit != probeExit:
+		return errors.New(sandbox.Reason(o.Message, string(o.Stderr.Inline)))
+	}
+	if o, err = e.once(ctx, "memory"); err == nil && o.End != engine.MemoryFull {
+		err = fmt.Errorf("%w (%s: %s)", errLoose, o.End, o.Message)
+	}
+	return err
 }

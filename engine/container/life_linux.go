@@ -49,6 +49,7 @@ type life struct {
 	pidfd  int  // -1 none
 	parent int  // process that holds it: conmon, or Docker's shim
 	holder int  // pidfd of that; -1 none
+	orphan bool // nothing holds it any more
 	group  *cgroup.Group
 	used   sandbox.Sample
 }
@@ -205,8 +206,10 @@ func (l *life) see(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pid, l.pidfd = pid, fd
-	if fields, err := stat(pid); err == nil {
-		if l.parent, err = strconv.Atoi(fields[1]); err == nil && l.parent > 1 {
+	l.maker.eng.guard.watch(pid)
+	if fields, err := stat(pid); err == nil && fields[0] != "Z" {
+		l.parent, _ = strconv.Atoi(fields[1])                               // the kernel writes numbers
+		if l.orphan = l.parent <= 1 || l.parent == os.Getpid(); !l.orphan { // or what held it has ended already
 			if l.holder, err = unix.PidfdOpen(l.parent, 0); err != nil {
 				l.holder = -1
 			}
@@ -258,19 +261,20 @@ func (l *life) ask(what func(ctx context.Context) error) {
 // Wait waits until the container has ended.
 func (l *life) Wait() sandbox.Death {
 	if l.code != nil {
-		l.finish(false)
+		l.finish(0)
 		return sandbox.Death{Begun: true, Exit: l.code, Why: l.why}
 	}
 	l.mu.Lock()
 	fd, holder, begun := l.pidfd, l.holder, l.begun
 	l.mu.Unlock()
 	d := sandbox.Death{Begun: begun}
+	patience := sandbox.Patience
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	switch {
 	case fd >= 0:
 		if !gone(fd, holder) {
-			d.Why = "what held its container is gone"
+			d.Why = unheld
 			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it may be gone
 			sandbox.Gone(fd)
 		}
@@ -285,12 +289,24 @@ func (l *life) Wait() sandbox.Death {
 	}
 	l.mu.Lock()
 	l.over = true
+	doomed := l.doomed
+	if l.pid > 0 {
+		l.maker.eng.guard.forget(l.pid)
+	}
 	l.mu.Unlock()
-	if d.Why == "" && begun {
+	switch {
+	case !begun:
+		patience = 0
+	case doomed:
+		patience = sandbox.Patience / 400 // why it ended is known, and who ended it waits
+	case d.Why == "":
 		l.inspect(ctx, &d)
 	}
-	l.finish(begun)
-	if code, why := l.said.unstarted(); code > 0 && d.Exit != nil && *d.Exit == 1 && l.maker.eng.init {
+	if l.orphan && d.Exit != nil && *d.Exit == 128+int(unix.SIGKILL) && !d.Starved {
+		d.Exit, d.Why = nil, unheld // an engine ends what nothing holds any more, and takes that for its end
+	}
+	l.finish(patience)
+	if code, why := l.said.unstarted(); code > 0 && d.Exit != nil && (*d.Exit == 1 || *d.Exit == code) && l.maker.eng.init {
 		d.Exit, d.Why = &code, why
 	}
 	return d
@@ -305,22 +321,28 @@ func (s *start) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// unstarted is the exit code of docker run for a program that Podman's first process, catatonit, could not start, which it says and ends with 1; Docker's ends with the right code.
+// unstarted is the exit code of docker run for a program that the container's first process, catatonit or tini, could not start, which that says.
 func (s start) unstarted() (code int, why string) {
 	line, _, _ := strings.Cut(string(s), "\n")
-	who, what, ok := strings.Cut(line, "): failed to exec pid1: ")
-	switch {
-	case !ok || !strings.HasPrefix(who, "ERROR (catatonit:"):
-		return 0, ""
-	case strings.HasPrefix(what, "No such file"):
-		code = 127
-	default:
-		code = 126
+	for _, first := range []struct{ name, before string }{{"ERROR (catatonit:", "failed to exec pid1: "}, {"[FATAL tini (", " failed: "}} {
+		_, what, ok := strings.Cut(line, first.before)
+		switch {
+		case !ok || !strings.HasPrefix(line, first.name):
+			continue
+		case strings.HasPrefix(what, "No such file"):
+			code = 127
+		default:
+			code = 126
+		}
+		return code, "the program of the image cannot be started: " + what
 	}
-	return code, "the program of the image cannot be started: " + what
+	return 0, ""
 }
 
-// gone waits for the end of a process, and says whether it came before that of its holder, which tells how it ended.
+// unheld is why nobody knows how a container ended.
+const unheld = "what held its container is gone"
+
+// gone waits for the end of a process or of its holder, which tells how it ended, and says whether the process has ended.
 func gone(fd, holder int) bool {
 	wait := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(holder), Events: unix.POLLIN}} // below 0 is not looked at
 	for {
@@ -379,17 +401,15 @@ func (l *life) inspect(ctx context.Context, d *sandbox.Death) {
 }
 
 // finish lets go of the streams. What a program wrote is there soon once the container has ended; an engine that does not say so is not waited for.
-func (l *life) finish(wrote bool) {
+func (l *life) finish(patience time.Duration) {
 	if l.conn.Conn == nil {
 		return
 	}
-	if wrote {
-		late := time.NewTimer(sandbox.Patience)
-		defer late.Stop()
-		select {
-		case <-l.ended:
-		case <-late.C:
-		}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-l.ended:
+	case <-late.C:
 	}
 	l.conn.Close()
 	<-l.ended
@@ -425,7 +445,7 @@ func (l *life) Freeze(on bool) error {
 	return fmt.Errorf("pause: %w", err)
 }
 
-// Look tells what files the container has that no walk finds, and notes what it has used.
+// Look tells what files the container has that no walk finds, and notes what it has used. Where its group holds no limits, it is weighed and counted here.
 func (l *life) Look() sandbox.Sample {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -433,7 +453,18 @@ func (l *life) Look() sandbox.Sample {
 		return sandbox.Sample{}
 	}
 	l.sample()
-	return sandbox.Sample{Hidden: sandbox.Hidden(sandbox.Family(l.pid, sandbox.Everyone), l.task.Dir)}
+	e := l.maker.eng
+	all := sandbox.Family(l.pid, e.cfg.Processes+1)
+	var s sandbox.Sample
+	if !e.limited {
+		if len(all) > e.cfg.Processes+1 {
+			s.Excess = fmt.Sprintf("it made more than the %d processes that a task may have at once", e.cfg.Processes)
+			return s
+		}
+		s = sandbox.Weigh(all)
+	}
+	s.Hidden = sandbox.Hidden(all, l.task.Dir)
+	return s
 }
 
 // Clean removes the container.

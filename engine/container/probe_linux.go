@@ -28,7 +28,11 @@ func (e *Engine) Probe(ctx context.Context) ([]Check, error) {
 	}
 	memory := Check{Name: "memory limit", OK: o.End == engine.MemoryFull}
 	if memory.OK {
-		memory.Detail = fmt.Sprintf("kept by control groups; what took too much was ended after %s", time.Since(began).Round(time.Millisecond))
+		by := "control groups"
+		if !e.limited {
+			by = "a watch-dog, which is looser than control groups: the engine makes none that limit, as without root on systems with their version 1"
+		}
+		memory.Detail = fmt.Sprintf("kept by %s; what took too much was ended after %s", by, time.Since(began).Round(time.Millisecond))
 	} else {
 		memory.Detail = fmt.Sprintf("a program that takes memory without end ended with %s: %s", o.End, o.Message)
 	}

@@ -53,7 +53,7 @@ func (l *life) request(image string) (client.ContainerCreateOptions, error) {
 	}
 	h := &container.HostConfig{
 		NetworkMode: "none", IpcMode: "private", CgroupnsMode: "private", UsernsMode: container.UsernsMode(e.userns), ReadonlyRootfs: true, CapDrop: []string{"ALL"},
-		SecurityOpt: []string{"no-new-privileges", "seccomp=" + e.filter}, RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
+		SecurityOpt: []string{"no-new-privileges", "seccomp=" + e.filters[e.limited]}, RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 		LogConfig: container.LogConfig{Type: "none"}, OomScoreAdj: 1000, Mounts: mounts, Runtime: e.runtime,
 		Resources: container.Resources{Memory: memory, MemorySwap: memory, NanoCPUs: int64(e.cfg.CPUs) * 1e9, PidsLimit: &pids, Ulimits: e.ulimits(limits)},
 	}
@@ -70,7 +70,11 @@ func (l *life) request(image string) (client.ContainerCreateOptions, error) {
 // not be allowed to.
 func (e *Engine) ulimits(limits engine.Limits) []*container.Ulimit {
 	all := []*container.Ulimit{{Name: "nofile", Soft: 1024, Hard: 4096}}
-	for name, n := range map[string]int64{"core": 0, "fsize": max(limits.Disk, 1), "memlock": 64 << 10, "msgqueue": 0, "nproc": min(hard(unix.RLIMIT_NPROC), e.nproc)} {
+	numbers := map[string]int64{"core": 0, "fsize": max(limits.Disk, 1), "memlock": 64 << 10, "msgqueue": 0, "nproc": min(hard(unix.RLIMIT_NPROC), e.nproc)}
+	if !e.limited {
+		numbers["data"] = 4*limits.Memory + 1<<30 // loosely, for each process; the watch-dog adds up
+	}
+	for name, n := range numbers {
 		all = append(all, &container.Ulimit{Name: name, Soft: n, Hard: n})
 	}
 	slices.SortFunc(all, func(a, b *container.Ulimit) int { return strings.Compare(a.Name, b.Name) })

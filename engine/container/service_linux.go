@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -25,6 +28,7 @@ type service struct {
 	podman string
 	maker  string // of containers; "" is Podman's default
 	socket string
+	own    string // folder for that alone; ""
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -56,23 +60,33 @@ func (t *tail) line() string {
 
 // serve starts the service and waits until it answers.
 func serve(ctx context.Context, log *slog.Logger, podman, maker, socket string) (*service, error) {
-	if len(socket) > 100 { // unix(7) takes 107 bytes
-		return nil, fmt.Errorf("the path of its socket is too long: %s", socket)
-	}
 	s := &service{log: log, podman: podman, maker: maker, socket: socket}
-	return s, s.start(ctx)
+	if len(socket) > 100 { // unix(7) takes 107 bytes
+		dir, err := os.MkdirTemp("", "hpips-container-")
+		if err != nil {
+			return nil, fmt.Errorf("folder for the engine: %w", err)
+		}
+		s.own, s.socket = dir, filepath.Join(dir, filepath.Base(socket))
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	return s, nil
 }
 
 // start begins the process. It dies with the thread that started it (prctl(2), PR_SET_PDEATHSIG), so that one waits for it.
 func (s *service) start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := os.Remove(s.socket); err != nil && !errors.Is(err, fs.ErrNotExist) { // that of a service that was killed
+		return fmt.Errorf("podman: %w", err)
+	}
 	var args []string
 	if s.maker != "" {
 		args = append(args, "--runtime", s.maker)
 	}
 	cmd := exec.Command(s.podman, append(args, "system", "service", "--time", "0", "unix://"+s.socket)...)
-	cmd.Stderr, cmd.Stdout = &s.last, &s.last
+	cmd.Stderr, cmd.Stdout, cmd.Dir = &s.last, &s.last, filepath.Dir(s.socket) // what holds containers leaves a note there when one was starved
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = sandbox.Patience // what it leaves running may hold its output
 	gone, started := make(chan struct{}), make(chan error)
@@ -137,7 +151,11 @@ func (s *service) end() error {
 func (s *service) stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.end()
+	err := s.end()
+	if s.own != "" {
+		err = errors.Join(err, os.RemoveAll(s.own))
+	}
+	return err
 }
 
 // awake starts a service of ours again that has ended.
