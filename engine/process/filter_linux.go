@@ -24,19 +24,27 @@ func filter(accounted bool) ([]byte, error) {
 	family := func(f uint64, more ...seccomp.Condition) seccomp.NameWithConditions {
 		return seccomp.NameWithConditions{Name: "socket", Conditions: append(seccomp.ArgumentConditions{syscalls.When(0, seccomp.Equal, f)}, more...)}
 	}
+	lower := func(argument uint32) seccomp.Condition { return syscalls.When(argument, seccomp.LessOrEqual, 1<<32-1) } // the kernel looks at this half alone
+	usual := syscalls.When(2, seccomp.LessOrEqual, unix.IPPROTO_UDP)                                                  // the kernel loads parts of itself for others, such as SCTP
 	guarded := []seccomp.NameWithConditions{
 		{Name: "clone", Conditions: seccomp.ArgumentConditions{syscalls.When(0, seccomp.BitsNotSet, syscalls.Namespaces)}},
-		family(unix.AF_UNIX), family(unix.AF_INET), family(unix.AF_INET6), family(unix.AF_NETLINK, syscalls.When(2, seccomp.Equal, unix.NETLINK_ROUTE)),
+		family(unix.AF_UNIX), family(unix.AF_INET, usual), family(unix.AF_INET6, usual), family(unix.AF_NETLINK, syscalls.When(2, seccomp.Equal, unix.NETLINK_ROUTE)),
 		{Name: "socketpair", Conditions: seccomp.ArgumentConditions{syscalls.When(0, seccomp.Equal, unix.AF_UNIX)}},
-		{Name: "ioctl", Conditions: seccomp.ArgumentConditions{ // the kernel looks at the lower half alone
-			syscalls.When(1, seccomp.LessOrEqual, 1<<32-1), syscalls.When(1, seccomp.NotEqual, unix.TIOCSTI), syscalls.When(1, seccomp.NotEqual, unix.TIOCLINUX),
+		{Name: "mmap", Conditions: seccomp.ArgumentConditions{syscalls.When(3, seccomp.BitsNotSet, unix.MAP_HUGETLB)}},                  // no limit of memory counts huge pages
+		{Name: "prctl", Conditions: seccomp.ArgumentConditions{lower(0), syscalls.When(0, seccomp.NotEqual, unix.PR_SET_MEMORY_MERGE)}}, // nor pages that it shares with others, who could tell
+		{Name: "madvise", Conditions: seccomp.ArgumentConditions{lower(2), syscalls.When(2, seccomp.NotEqual, unix.MADV_MERGEABLE)}},
+		{Name: "ioctl", Conditions: seccomp.ArgumentConditions{
+			lower(1), syscalls.When(1, seccomp.NotEqual, unix.TIOCSTI), syscalls.When(1, seccomp.NotEqual, unix.TIOCLINUX),
 		}},
 	}
-	p, _, err := syscalls.Allow(deny, guarded)
+	if accounted {
+		guarded = append(guarded, seccomp.NameWithConditions{Name: "memfd_create", Conditions: seccomp.ArgumentConditions{syscalls.When(1, seccomp.BitsNotSet, unix.MFD_HUGETLB)}})
+	}
+	f, _, err := syscalls.Allow(deny, guarded)
 	if err != nil {
 		return nil, err
 	}
-	return syscalls.Code(p)
+	return f.Code()
 }
 
 // scopes is the version of Landlock that keeps signals and abstract sockets in.

@@ -173,9 +173,9 @@ func guarded() []seccomp.NameWithConditions {
 
 // filter installs the seccomp filter in all threads.
 func filter() Check {
-	policy, denied, err := syscalls.Allow(append(slices.Clone(syscalls.Doors), denied...), guarded())
+	f, denied, err := syscalls.Allow(append(slices.Clone(syscalls.Doors), denied...), guarded())
 	if err == nil {
-		err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Flag: seccomp.FilterFlagTSync, Policy: policy})
+		err = f.Install()
 	}
 	return verdict("seccomp", err, fmt.Sprintf("%d system calls denied, and those not known", denied))
 }
