@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -92,7 +93,7 @@ func (t *task) freeze(on bool) error {
 	if on {
 		signal = unix.SIGSTOP
 	}
-	seen := map[int]bool{}
+	seen, quiet := map[int]bool{}, 0
 	for range 1000 {
 		fresh := false
 		for _, pid := range family(t.init) {
@@ -103,12 +104,17 @@ func (t *task) freeze(on bool) error {
 				}
 			}
 		}
-		if !fresh {
+		if quiet++; fresh {
+			quiet = 0
+		} else if quiet == rounds {
 			return nil
 		}
 	}
 	return errors.New("pause: it makes processes faster than they can be stopped")
 }
+
+// rounds is in how many a stop must find nobody new: a list of children is whole only if none of them comes or goes meanwhile (proc(5), children).
+const rounds = 3
 
 // family lists a process and all that come of it.
 func family(pid int) []int {
@@ -134,7 +140,7 @@ func family(pid int) []int {
 	return all
 }
 
-// watch is the watch-dog: it looks at time and files, and at memory where no group does, until stop is closed.
+// watch is the watch-dog: it looks at time and files, and at memory and processes where no group does, until stop is closed.
 func (t *task) watch(stop <-chan struct{}) {
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
@@ -175,6 +181,15 @@ func (t *task) left() (left time.Duration, running bool) {
 // look ends the task for what it has too much of.
 func (t *task) look() {
 	limits := t.s.prog.Limits
+	if !t.s.eng.groups.limits("pids") { // the kernel's limit for each user does not hold for root
+		if n, most := len(family(t.init)), t.s.eng.cfg.Processes; n > most {
+			t.s.mu.Lock()
+			defer t.s.mu.Unlock()
+			t.why = fmt.Sprintf("the program trapped: it has %d processes at once, and may have %d", n, most)
+			t.kill(engine.Trapped)
+			return
+		}
+	}
 	files, err := measure(limits.Disk, t.folders()...)
 	switch {
 	case err != nil && !errors.Is(err, unix.ENOENT):
@@ -222,18 +237,18 @@ func (t *task) hidden() (bytes int64) {
 	return bytes
 }
 
-// weigh adds up what processes take (proc(5), statm and stat). Pages that several share are counted for each.
+// weigh adds up what processes take (proc(5), status and stat): memory of their own, also what of it is swapped out, and their part of what several share, files left out.
 func weigh(pids []int) (u usage) {
 	for _, pid := range pids {
 		base := "/proc/" + strconv.Itoa(pid)
-		if b, err := os.ReadFile(base + "/statm"); err == nil {
-			if f := strings.Fields(string(b)); len(f) > 2 {
-				resident, err1 := strconv.ParseInt(f[1], 10, 64)
-				shared, err2 := strconv.ParseInt(f[2], 10, 64)
-				if err1 == nil && err2 == nil {
-					u.memory += (resident - shared) * int64(os.Getpagesize())
+		if b, err := os.ReadFile(base + "/status"); err == nil {
+			own, common := kibibytes(b, "RssAnon")+kibibytes(b, "VmSwap"), kibibytes(b, "RssShmem")
+			if common > 0 {
+				if b, err := os.ReadFile(base + "/smaps_rollup"); err == nil && bytes.Contains(b, []byte("\nPss_Shmem:")) {
+					common = kibibytes(b, "Pss_Shmem")
 				}
 			}
+			u.memory += 1024 * (own + common)
 		}
 		if b, err := os.ReadFile(base + "/stat"); err == nil {
 			if _, rest, ok := strings.Cut(string(b), ") "); ok {
@@ -247,6 +262,21 @@ func weigh(pids []int) (u usage) {
 		}
 	}
 	return u
+}
+
+// kibibytes reads a line of a file such as status or smaps_rollup of a process; 0 if there is none.
+func kibibytes(text []byte, name string) int64 {
+	for line := range bytes.Lines(text) {
+		if rest, ok := bytes.CutPrefix(line, []byte(name+":")); ok {
+			word, _, _ := strings.Cut(strings.TrimSpace(string(rest)), " ")
+			n, err := strconv.ParseInt(word, 10, 64)
+			if err != nil {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
 }
 
 // hertz is the kernel's unit of processor time for programs (sysconf(3), _SC_CLK_TCK), the same on all systems.

@@ -26,7 +26,7 @@ func (t *task) verdict(waited error) engine.Outcome {
 	switch {
 	case killed == engine.Cancelled:
 		o.End, o.Message = killed, "cancelled"
-	case killed == engine.Broken:
+	case killed == engine.Broken, killed == engine.Trapped:
 		o.End, o.Message = killed, t.why
 	case killed != "":
 		o.End, o.Message = killed, limits.Excess(killed)
