@@ -16,6 +16,7 @@ import (
 
 	"github.com/hpips/hpips/api"
 	"github.com/hpips/hpips/engine/process"
+	"github.com/hpips/hpips/machine"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -34,8 +35,13 @@ type House struct {
 	native  func() (*process.Engine, error) // the engine for native programs, or a *process.Missing; made once for all members
 }
 
-// nativeNice is how far native programs stand behind the owner's own, for the processor.
-const nativeNice = 10
+// nice is how far programs of others stand behind the owner's own for the processor, 0 to 19: where somebody may be at this PC, as far as can be; else least.
+func (c Config) nice(least int) int {
+	if c.Share.Presence == string(machine.Headless) {
+		return least
+	}
+	return 19
+}
 
 // readiness remembers for a moment whether a job can be placed, so that asking for the status asks no peers each time.
 type readiness struct {
@@ -56,7 +62,7 @@ func build(ctx context.Context, cfg Config, n int, dev bool) (_ *House, err erro
 	}
 	h := &House{cfg: cfg, dev: dev, started: time.Now()}
 	h.native = sync.OnceValues(func() (*process.Engine, error) {
-		return process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: nativeNice})
+		return process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: cfg.nice(10)})
 	})
 	defer func() {
 		if err != nil {

@@ -25,7 +25,7 @@ func (t *task) govern(pid int) error {
 	t.init, t.pidfd = pid, fd
 	t.s.mu.Unlock()
 	e, limits := t.s.eng, t.s.prog.Limits
-	group, err := e.groups.make(bounds{memory: limits.Memory + overhead, processes: e.cfg.Processes, cpus: e.cfg.CPUs})
+	group, err := e.groups.make(bounds{memory: limits.Memory + overhead, processes: e.cfg.Processes, cpus: e.cfg.CPUs, nice: e.cfg.Nice})
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 func TestHostile(t *testing.T) {
 	for name, cfg := range map[string]Config{"groups": {}, "watch-dog": {NoGroups: true}} {
 		t.Run(name, func(t *testing.T) {
-			cfg.Processes, cfg.Nice = 64, 19
+			cfg.Processes = 64
 			e := newEngine(t, cfg)
 			enginetest.Hostile(t, enginetest.Hold{
 				Engine:  e,
@@ -94,7 +94,7 @@ func TestLateWhileSuspended(t *testing.T) {
 		for _, act := range []string{"spin", "ignore signals", "stop itself", "spin as many", "wait for a child that never ends"} {
 			for _, closed := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/%v", name, act, closed), func(t *testing.T) {
-					cfg.Processes, cfg.Nice = 64, 19
+					cfg.Processes = 64
 					word, p := token(t), program(t, helper(t, "hostile"))
 					p.Lease, p.Dir, p.Limits = t.Name(), t.TempDir(), engine.Limits{Time: 300 * time.Millisecond, Memory: 256 << 20}
 					s, err := newEngine(t, cfg).Open(t.Context(), p)
