@@ -67,29 +67,8 @@ func p99(values []float64) float64 {
 // Frank is at his PC, and shares all of its processors all the same: his windows are drawn sixty times a second beside as many tasks as there are processors, in turns with the
 // PC to himself.
 func TestComfort(t *testing.T) {
-	spin := assemble(t, filepath.Join("testdata", "spin.wat"))
-	bin := program(t)
-	erin := up(t, bin, "--no-provider")
+	erin, frank := loaded(t, "in-use", map[string]string{"in_use.cpu": "100", "in_use.total": "100"})
 	cores := runtime.NumCPU()
-	home := t.TempDir()
-	frank := upAt(t, bin, home, "--listen", "/ip4/127.0.0.1/tcp/0", "--slots", strconv.Itoa(cores), "--join", erin.address(), "--presence", "in-use")
-	for key, value := range map[string]string{"in_use.cpu": "100", "in_use.total": "100"} {
-		frank.hpips("share", "set", key, value)
-	}
-	erin.pool = []*node{erin, frank}
-	erin.offers(1)
-	api, err := client.Open(erin.home)
-	must(t, err)
-	defer api.Close()
-	text, err := os.Open(spin)
-	must(t, err)
-	defer text.Close()
-	module, err := api.PutBytes(t.Context(), text)
-	must(t, err)
-	for range cores {
-		_, err := api.Submit(t.Context(), job.Spec{Kind: job.Batch, Run: job.Run{WASM: module.CID, Args: []string{"1000000000000000"}}, Limits: job.Limits{Time: job.Duration(time.Hour)}, Verify: job.Verify{Mode: job.None}}, false)
-		must(t, err)
-	}
 	erin.poll("the load", func() bool { return frank.busyBoxes(t) == cores })
 
 	n := either(120, 1200)
@@ -121,6 +100,54 @@ func TestComfort(t *testing.T) {
 	figure(t, "comfort", ratio, "times the latency of the PC to itself")
 	figure(t, "comfort-woken", p99(beside[0])/p99(alone[0]), "times")
 	atLeast(t, "comfort, inverse", 1/ratio, 1/1.5, 0.02)
+}
+
+// Frank is away, and shares a part of his processors: what Erin's tasks take over half a minute is that part, seen from outside. That they may have all of it is asked only where
+// it was free.
+func TestShare(t *testing.T) {
+	const part = 0.3
+	erin, frank := loaded(t, "away", map[string]string{"away.cpu": "30", "away.total": "100"})
+	erin.poll("the load", func() bool { return frank.busyBoxes(t) > 0 })
+	for range either(1, 3) {
+		_, before := frank.spentBy()
+		busy, began := machineBusy(t), time.Now()
+		<-time.After(time.Duration(either(5, 30)) * time.Second)
+		_, after := frank.spentBy()
+		all := time.Since(began).Seconds() * float64(runtime.NumCPU())
+		share, idle := (after-before).Seconds()/all, 1-(machineBusy(t)-busy).Seconds()/all
+		figure(t, "share", 100*share, "% of the processors, 30 are allowed")
+		if share > part*1.1 || share < part*0.9 && idle > part-share {
+			t.Errorf("the share is %.3f, %.2f is allowed, %.3f were idle; load %s", share, part, idle, load(t))
+		}
+	}
+}
+
+// loaded starts a requester and a PC that shares by these rules, with an endless task for each of its processors. That PC has a user with that presence.
+func loaded(t *testing.T, presence string, rules map[string]string) (erin, frank *node) {
+	t.Helper()
+	spin := assemble(t, filepath.Join("testdata", "spin.wat"))
+	bin := program(t)
+	erin = up(t, bin, "--no-provider")
+	cores := runtime.NumCPU()
+	frank = upAt(t, bin, t.TempDir(), "--listen", "/ip4/127.0.0.1/tcp/0", "--slots", strconv.Itoa(cores), "--join", erin.address(), "--presence", presence)
+	for key, value := range rules {
+		frank.hpips("share", "set", key, value)
+	}
+	erin.pool = []*node{erin, frank}
+	erin.offers(1)
+	api, err := client.Open(erin.home)
+	must(t, err)
+	defer api.Close()
+	text, err := os.Open(spin)
+	must(t, err)
+	defer text.Close()
+	module, err := api.PutBytes(t.Context(), text)
+	must(t, err)
+	for range cores {
+		_, err := api.Submit(t.Context(), job.Spec{Kind: job.Batch, Run: job.Run{WASM: module.CID, Args: []string{"1000000000000000"}}, Limits: job.Limits{Time: job.Duration(time.Hour)}, Verify: job.Verify{Mode: job.None}}, false)
+		must(t, err)
+	}
+	return erin, frank
 }
 
 // spentBy is the processor time of this node alone and of its sandboxes.

@@ -49,7 +49,7 @@ func TestKernels(t *testing.T) {
 	id, logs := uint64(0), map[string]float64{}
 	for _, k := range kernels {
 		ratios := map[string][]float64{}
-		for range either(1, 7) {
+		for range either(1, 3) {
 			alone := exec.CommandContext(t.Context(), native, k.name, k.size, k.times)
 			want := finish(t, alone)
 			own := (alone.ProcessState.UserTime() + alone.ProcessState.SystemTime()).Seconds()
