@@ -82,7 +82,11 @@ func TestHostile(t *testing.T) {
 }
 
 func hostileKit(t *testing.T) enginetest.HostileKit {
-	return enginetest.HostileKit{Engine: ours(t), Own: ownPaths, Time: time.Second, Patience: sandbox.Patience, Program: func(t *testing.T) engine.Program { return program(t, "hostile") }}
+	kit := enginetest.HostileKit{Engine: ours(t), Own: ownPaths, Time: time.Second, Patience: sandbox.Patience, Program: func(t *testing.T) engine.Program { return program(t, "hostile") }}
+	if !ours(t).limited { // then such calls are refused
+		kit.Ends = map[string][]engine.End{"memory in files of memory": {engine.Exited}, "memory that is shared": {engine.Exited}}
+	}
+	return kit
 }
 
 // TestCancelledWhileSuspended has mallory's program frozen and ended.
