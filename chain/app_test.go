@@ -33,6 +33,8 @@ type desk struct {
 	calm   time.Duration
 	db     dbm.DB
 	guilty []abci.Misbehavior // evidence in the next block
+	retain uint64             // blocks that are kept; 0: all
+	mayGo  int64              // after the last block the engine may forget those before this one; 0: none
 }
 
 func newDesk(t testing.TB) *desk {
@@ -70,7 +72,7 @@ func (d *desk) begin() {
 	d.t.Helper()
 	var err error
 	d.app, err = chain.New(chain.Options{
-		ChainID: d.doc.ChainID, DB: d.db, Log: log.NewNopLogger(), VRF: d.alice.VRF, Calm: func() time.Duration { return d.calm },
+		ChainID: d.doc.ChainID, DB: d.db, Log: log.NewNopLogger(), VRF: d.alice.VRF, Calm: func() time.Duration { return d.calm }, Retain: d.retain,
 	})
 	if err != nil {
 		d.t.Fatal(err)
@@ -117,9 +119,11 @@ func (d *desk) block(txs ...[]byte) []*abci.ExecTxResult {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	if _, err := d.app.Commit(); err != nil {
+	done, err := d.app.Commit()
+	if err != nil {
 		d.t.Fatal(err)
 	}
+	d.mayGo = done.RetainHeight
 	d.height++
 	d.time, d.guilty = d.time.Add(time.Second), nil
 	return res.TxResults[len(all)-len(txs):]
@@ -298,5 +302,28 @@ func TestOldStatesGoAway(t *testing.T) {
 	stacks := make([]byte, 1<<20)
 	if stacks = stacks[:runtime.Stack(stacks, true)]; bytes.Contains(stacks, []byte("iavl")) {
 		t.Errorf("a store has a goroutine of its own, which wakes an idle PC:\n%s", stacks)
+	}
+}
+
+// A node that keeps so many blocks lets the engine forget what is older, but none of those by which a double signature is proven. An archive forgets none.
+func TestOldBlocksMayGo(t *testing.T) {
+	doc, err := genesis(t, "alice").Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.InitialHeight = 5_000_000
+	d := deskOn(t, doc)
+	d.block()
+	for keep, stay := range map[uint64]int64{0: 0, 14 * 86_400: 1_300_000, 2_000_000: 2_000_000} {
+		d.retain = keep
+		d.begin()
+		d.block()
+		want := d.height - stay
+		if stay == 0 {
+			want = 0
+		}
+		if d.mayGo != want {
+			t.Errorf("to keep %d blocks those before %d may go after block %d, want %d", keep, d.mayGo, d.height, want)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package chain_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -30,8 +31,15 @@ type draws struct {
 	heavier int      // claims of Rich's for draws that do not win, all of them refused
 }
 
-// rich is the node whose owner has nine million HPIPS and says that it is a data centre; the others' have a thousand, and say nothing.
-const rich = 15
+// rich is the node whose owner has ten thousand times the HPIPS of each of the others, and says that it has ten times their hardware.
+const (
+	rich   = 15
+	riches = 10_000 * little
+	little = 900_000_000 // uhpips
+
+	hardware = `{"cores":8,"memory":"32 GiB","gpus":1}`
+	tenfold  = `{"cores":80,"memory":"320 GiB","gpus":10}`
+)
 
 // drawn runs a chain for some epochs. means: Rich has hers. weight: how many times the others' the draws of Rich count, by what people hand in.
 func drawn(t *testing.T, epochs int, means bool, weight uint64) *draws {
@@ -39,9 +47,9 @@ func drawn(t *testing.T, epochs int, means bool, weight uint64) *draws {
 	s := &draws{weight: weight}
 	for i := range 20 {
 		p := chaintest.New(fmt.Sprint("person ", i))
+		p.Capabilities = digest(hardware)
 		if means && i == rich {
-			sum := sha256.Sum256([]byte(`{"cores":100000,"memory":"1 PiB","gpus":5000}`))
-			p.Capabilities = sum[:]
+			p.Capabilities = digest(tenfold)
 		}
 		s.people = append(s.people, p)
 	}
@@ -50,8 +58,11 @@ func drawn(t *testing.T, epochs int, means bool, weight uint64) *draws {
 		t.Fatal(err)
 	}
 	g.Time = time.Unix(1_800_000_000, 0).UTC()
+	for i := range g.Grants {
+		g.Grants[i].Amount = little
+	}
 	if means {
-		g.Grants[rich].Amount = 9_000_000_000_000
+		g.Grants[rich].Amount = riches
 	}
 	g.Tune = func(p *committeev1.Params) {
 		p.Seats, p.HeartbeatSeconds, p.DaySeconds, p.EpochBlocks, p.ClaimBlocks, p.AbsenceWindow, p.AbsenceMissed = 20, 1, 800_000, 6, 5, 64, 64
@@ -71,6 +82,8 @@ func drawn(t *testing.T, epochs int, means bool, weight uint64) *draws {
 	}
 	return s
 }
+
+func digest(text string) []byte { sum := sha256.Sum256([]byte(text)); return sum[:] }
 
 // fewer leaves seats in a genesis to these alone, as if the others' tickets had come later.
 func fewer(t *testing.T, doc *cmttypes.GenesisDoc, sit []chaintest.Person) {
@@ -185,18 +198,24 @@ func (s *draws) sitting(seats []committeev1.Seat) string {
 	return string(text)
 }
 
-// check looks whether the chain knows of Rich's means: else the test would say nothing.
+// check looks whether the chain has Rich's means on record, and the others': else the test would say nothing.
 func (s *draws) check() {
 	s.t.Helper()
-	id := s.people[rich].ID()
-	var r registryv1.QueryNodeResponse
-	s.ask("/hpips.registry.v1.Query/Node", &registryv1.QueryNodeRequest{Id: id[:]}, &r)
-	if len(r.Node.Capabilities) == 0 || s.balance(s.people[rich].Address()) != 9_000_000_000_000 {
-		s.t.Fatalf("rich has %d uhpips and says %x", s.balance(s.people[rich].Address()), r.Node.Capabilities)
+	for i, p := range s.people {
+		tokens, says := int64(little), digest(hardware)
+		if i == rich {
+			tokens, says = riches, digest(tenfold)
+		}
+		id := p.ID()
+		var r registryv1.QueryNodeResponse
+		s.ask("/hpips.registry.v1.Query/Node", &registryv1.QueryNodeRequest{Id: id[:]}, &r)
+		if has := s.balance(p.Address()); has != tokens || !bytes.Equal(r.Node.Capabilities, says) {
+			s.t.Fatalf("%s has %d uhpips and says %x, want %d and %x", p.Name, has, r.Node.Capabilities, tokens, says)
+		}
 	}
 }
 
-// Rich has nine thousand times the HPIPS of everybody else, and a data centre, and the chain has both on record. The same draws win as if she had neither, whoever
+// Rich has ten thousand times the HPIPS of everybody else and ten times the hardware, and the chain has both on record. The same draws win as if she had neither, whoever
 // sits is the same in each epoch, and no draw of hers is taken that would not win for others. The control: with draws of hers that count four times, the story is
 // another one, and she wins more often.
 func TestMeansChangeNothing(t *testing.T) {

@@ -29,6 +29,9 @@ type limits struct {
 	Others         float64  `json:"others"` // %
 	InUse          profile  `json:"inUse"`
 	Away           profile  `json:"away"`
+	NetUp          string   `json:"netUp"` // as it was written; 0: any
+	NetDown        string   `json:"netDown"`
+	NetCap         string   `json:"netCap"` // a month
 	Schedule       []string `json:"schedule"`
 	Programs       []string `json:"programs"`
 	GPUs           []string `json:"gpus"`
@@ -49,7 +52,8 @@ func limitsOf(c node.Config) limits {
 	p := c.Share.Policy
 	of := func(f machine.Profile) profile { return profile{100 * f.CPU, 100 * f.Total, 100 * f.Memory} }
 	return limits{On: !p.Off, Presence: c.Share.Presence, AwayAfter: p.AwayAfter.String(), Patience: c.Share.Patience.String(), Battery: p.Battery, Metered: p.Metered,
-		Temperature: p.Temperature, Watts: p.Watts, Others: 100 * p.Others, InUse: of(p.InUse), Away: of(p.Away), Schedule: append([]string{}, c.Share.Schedule...),
+		Temperature: p.Temperature, Watts: p.Watts, Others: 100 * p.Others, InUse: of(p.InUse), Away: of(p.Away),
+		NetUp: c.Share.NetUp, NetDown: c.Share.NetDown, NetCap: c.Share.NetCap, Schedule: append([]string{}, c.Share.Schedule...),
 		Programs: append([]string{}, c.Share.Programs...), GPUs: append([]string{}, c.Share.GPUs...), GPUTemperature: p.GPUTemperature, GPUOthers: 100 * p.GPUOthers, Slots: c.Slots, Memory: c.Memory, Disk: c.Disk}
 }
 
@@ -78,6 +82,12 @@ func limitLines(w io.Writer, l limits) {
 		}
 		return "up to " + plainly(v) + unit
 	}
+	written := func(v, unit string) string {
+		if v == "0" {
+			return "any"
+		}
+		return "up to " + v + unit
+	}
 	list := func(all []string, none string) string {
 		if len(all) == 0 {
 			return none
@@ -99,8 +109,8 @@ func limitLines(w io.Writer, l limits) {
 	fmt.Fprintf(w, "on\t%t\npresence\t%s\naway_after\t%s\n", l.On, l.Presence, l.AwayAfter)
 	profileLines(w, "in_use", l.InUse, total(l.InUse), memory(l.InUse))
 	profileLines(w, "away", l.Away, total(l.Away), memory(l.Away))
-	fmt.Fprintf(w, "others\t%s\ntemperature\t%s\nwatts\t%s\nbattery\t%t\nmetered\t%t\nschedule\t%s\nprograms\t%s\ngpus\t%s\ngpu_temperature\t%s\ngpu_others\t%s\npatience\t%s\n", upTo(l.Others, " %"), upTo(l.Temperature, " °C"), upTo(l.Watts, " W"),
-		l.Battery, l.Metered, list(l.Schedule, "always"), list(l.Programs, "none"), list(l.GPUs, "while nobody is here"), upTo(l.GPUTemperature, " °C"), upTo(l.GPUOthers, " % by programs of yours"), l.Patience)
+	fmt.Fprintf(w, "others\t%s\ntemperature\t%s\nwatts\t%s\nbattery\t%t\nmetered\t%t\nnet_up\t%s\nnet_down\t%s\nnet_cap\t%s\nschedule\t%s\nprograms\t%s\ngpus\t%s\ngpu_temperature\t%s\ngpu_others\t%s\npatience\t%s\n", upTo(l.Others, " %"), upTo(l.Temperature, " °C"), upTo(l.Watts, " W"),
+		l.Battery, l.Metered, written(l.NetUp, ""), written(l.NetDown, ""), written(l.NetCap, " a month"), list(l.Schedule, "always"), list(l.Programs, "none"), list(l.GPUs, "while nobody is here"), upTo(l.GPUTemperature, " °C"), upTo(l.GPUOthers, " % by programs of yours"), l.Patience)
 }
 
 func profileLines(w io.Writer, name string, p profile, total, memory string) {

@@ -141,6 +141,13 @@ func shareLines(w io.Writer, share client.Share) {
 	if len(rest) > 0 {
 		fmt.Fprintf(w, "measured\t%s\n", strings.Join(rest, ", "))
 	}
+	if t := r.Traffic; t != nil {
+		most := "no cap"
+		if t.Cap > 0 {
+			most = "of " + bytesText(t.Cap)
+		}
+		fmt.Fprintf(w, "network\t%s sent, %s received in %s, %s\n", bytesText(t.Sent), bytesText(t.Received), t.Month, most)
+	}
 	for _, d := range share.Devices {
 		state := d.State
 		if d.State == "kept" {

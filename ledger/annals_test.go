@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -371,6 +372,39 @@ func guarded(t *testing.T) *annals {
 			value("seats", i)["guardian"] = true
 		}
 	})
+}
+
+// newPublicAnnals has days of eight blocks, in which two new tickets are given by lot, no draw before the fourth, and guardians in two of three seats until there were
+// six tickets for six days.
+func newPublicAnnals(t *testing.T) *annals {
+	t.Helper()
+	return annalsOf(t, func(seats map[string]any) {
+		value := func(name string, i int) map[string]any {
+			return seats[name].([]any)[i].(map[string]any)["value"].(map[string]any)
+		}
+		maps.Copy(value("params", 0), map[string]any{"seats": 7, "seats_per_owner": 1, "day_seconds": "8", "first_draw_day": "4", "new_tickets_permille": 30, "new_tickets_min": 2,
+			"guardian_tickets": "6", "guardian_days": 6, "guardian_height": "10000000"})
+		delete(value("params", 0), "key_age_epochs")
+		value("epoch", 0)["guardians_ended"] = false
+		for i := range 2 {
+			value("seats", i)["guardian"] = true
+		}
+	})
+}
+
+// busy goes on to a height with a transaction in each block: so an epoch closes with the first block of each day.
+func (a *annals) busy(to int64) {
+	a.t.Helper()
+	for a.Height() < to {
+		a.write(a.Height()+1, nil, a.burn("alice", 1))
+	}
+}
+
+// claimed tells whether somebody claimed a seat in the epoch that is open.
+func (a *annals) claimed(name string) bool {
+	place, err := a.Ticket(a.people[name])
+	a.must(err)
+	return place.Claimed
 }
 
 // guardians are the nodes of those who sit as one.

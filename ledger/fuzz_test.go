@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"cosmossdk.io/log/v2"
@@ -18,6 +19,7 @@ import (
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
 
 	"github.com/hpips/hpips/proto/gen/committeev1"
+	"github.com/hpips/hpips/spec/job"
 )
 
 // stranger is a node that answers what it likes.
@@ -150,6 +152,51 @@ func FuzzBeginning(f *testing.F) {
 		}
 		if d.params.DaySeconds == 0 || d.params.EpochBlocks == 0 || len(d.seats) > len(b.seats) || len(d.nodes) > len(b.nodes) {
 			t.Fatalf("%q: draws with the rules %v, %d seats, %d nodes", state, d.params, len(d.seats), len(d.nodes))
+		}
+	})
+}
+
+// Whatever a file for a proposal holds, it is refused in words, or read as messages that are written and read again alike.
+func FuzzProposalFile(f *testing.F) {
+	l := facing(f, &stranger{})
+	for _, text := range []string{
+		`[{"@type":"/hpips.supply.v1.MsgRelease","from":"community","to":"hpips1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqg3hv2e","amount":"5"}]`,
+		`[{"@type":"/hpips.committee.v1.MsgUpdateParams","params":{"seats":7,"day_seconds":"60"}}]`, `[{"@type":"/cosmos.bank.v1beta1.MsgSend","amount":[{"denom":"uhpips","amount":"-1"}]}]`,
+		`[{"@type":"/cosmos.upgrade.v1beta1.MsgSoftwareUpgrade","plan":{"name":"next","height":"7"}}]`,
+		`[{"@type":"/cosmos.authz.v1beta1.MsgExec","msgs":[{"@type":"/hpips.escrow.v1.MsgOpen","deposits":[{"amount":""}]}]}]`,
+		`[{"@type":"/hpips.supply.v1.MsgRelease"},{}]`, `[{"@type":"nothing"}]`, `[{"@type":7}]`, `[null]`, `[]`, `{}`, `null`, `[`, ``,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		all, err := l.Messages(text)
+		var said *job.Failure
+		if err != nil {
+			if !errors.As(err, &said) || said.Hint == "" {
+				t.Fatalf("%q: %v", text, err)
+			}
+			return
+		}
+		var list []json.RawMessage
+		for _, m := range all {
+			one, err := l.words.words(m)
+			if err != nil {
+				t.Fatalf("%q cannot be written: %v", text, err)
+			}
+			list = append(list, one)
+		}
+		file, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := l.Messages(file)
+		if err != nil || len(all) == 0 || len(again) != len(all) {
+			t.Fatalf("%q is written as %s, and read as %d messages: %v", text, file, len(again), err)
+		}
+		for i, m := range again {
+			if a, b := l.words.codec.MustMarshal(m), l.words.codec.MustMarshal(all[i]); !bytes.Equal(a, b) {
+				t.Fatalf("message %d of %q is %X, and then %X", i+1, text, b, a)
+			}
 		}
 	})
 }

@@ -211,6 +211,84 @@ func TestGuardiansWhoStayOnAreFoundOut(t *testing.T) {
 	b.wrongAt(b, ended-1, ended, "guardians ended: false")
 }
 
+// As on the public chain: at first nobody is sent away, new tickets go by the day's lot, and guardians, two of three seats, hold the committee to five of seven until there were enough tickets for
+// six days running. Then frank, who won a draw and got new keys behind it, has a new ticket by the lot of the very block that turns the committee.
+func TestPublicRulesAreRecomputed(t *testing.T) {
+	a := newPublicAnnals(t)
+	a.busy(11)
+	a.holds = slices.DeleteFunc(a.holds, func(n string) bool { return n == "frank" })
+	a.busy(15)
+	if place, err := a.Ticket(a.people["dan"]); err != nil || place.Ticket != nil {
+		t.Fatalf("dan has a ticket before the day's lot: %v", err)
+	}
+	a.busy(71)
+	if sit, guard := len(a.sitting()), len(a.guardians()); sit != 5 || guard != 2 {
+		t.Fatalf("%d sit, %d of them guardians, on the last day of these", sit, guard)
+	}
+	a.busy(72)
+	if n := len(a.guardians()); n != 0 {
+		t.Fatalf("%d guardians after six days", n)
+	}
+	for len(a.sitting()) < 6 { // the sixth has to win a draw
+		if a.busy(a.Height() + 8); a.Height() > 300 {
+			t.Fatalf("%d sit without guardians", len(a.sitting()))
+		}
+	}
+	a.holds = []string{"frank"}
+	for claimed := false; !claimed; claimed = a.claimed("frank") {
+		a.busy(a.Height() - a.Height()%8 + 9) // the first block of a day closes an epoch, and the next one opens another
+		a.busy(a.Height() + 1)
+		if a.Height() > 600 {
+			t.Fatal("frank won no draw")
+		}
+	}
+	a.write(a.Height()+1, nil, a.renew())
+	again, err := a.Apply(a.people["frank"])
+	a.must(err)
+	a.write(a.Height()+1, nil, again)
+	for range 3 {
+		a.busy(a.Height() + 1)
+	}
+	if place, err := a.Ticket(a.people["frank"]); err != nil || place.Ticket != nil {
+		t.Fatalf("frank has his ticket too early: %v", err)
+	}
+	a.busy(a.Height() + 1)
+	turned := a.Height()
+	a.busy(turned + 4)
+	if !a.Sits(a.people["frank"]) {
+		t.Fatal("frank got no seat by his ticket of the block that turned the committee")
+	}
+	a.right(0, 0)
+	for _, from := range []int64{20, 40, 71, 72, turned - 3, turned} {
+		a.right(from, 0)
+	}
+}
+
+// As on the public chain: nobody saw the nodes of those who came later, so that they are one network, in which one sits at a time.
+func TestSeatsOfOneNetworkAreRecomputed(t *testing.T) {
+	a := annalsOf(t, func(seats map[string]any) {
+		seats["params"].([]any)[0].(map[string]any)["value"].(map[string]any)["seats_per_network"] = 1
+	})
+	late := map[string]bool{}
+	for a.Height() < 200 {
+		a.busy(a.Height() + 1)
+		sit := slices.DeleteFunc(a.sitting(), func(name string) bool { return slices.Contains(villagers[:3], name) })
+		if len(sit) > 1 {
+			t.Fatalf("%v sit in block %d", sit, a.Height())
+		}
+		for _, name := range sit {
+			late[name] = true
+		}
+	}
+	if len(late) < 2 {
+		t.Fatalf("of those who came later %v had a seat: nothing was tried", late)
+	}
+	a.right(0, 0)
+	for _, from := range []int64{20, 60, 131} {
+		a.right(from, 0)
+	}
+}
+
 // deceiver is a node that answers otherwise than the chain's states are.
 type deceiver struct {
 	*annals

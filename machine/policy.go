@@ -27,6 +27,9 @@ type Policy struct {
 	Programs    []string // while one of these runs, nothing is shared
 	GPUs        GPURules
 
+	NetUp, NetDown float64 // bytes a second over the network at most; 0: any
+	NetCap         int64   // bytes a month, both directions together, after which nothing is shared; 0: any
+
 	GPUTemperature float64 // °C of a graphics device above which it is not shared; 0: any
 	GPUOthers      float64 // share of a graphics device that the owner's programs may use before it is not shared; 0: any
 }
@@ -58,6 +61,7 @@ type Readings struct {
 	OnBattery   *bool
 	Metered     *bool
 	Programs    []string // names of those that run
+	Traffic     *Traffic // of this month
 	GPUs        []GPU
 	Leased      []string // IDs of those that leases of this node have: what keeps them busy is no program of the owner's
 	Leases      int      // that are held here
@@ -104,7 +108,7 @@ func (p Policy) Decide(r Readings, now time.Time) Decision {
 		profile, name = p.InUse, "in-use"
 	}
 	d := Decision{Profile: name, Of: r.Cores, Reasons: []Reason{}}
-	for _, rule := range []func(Policy, Readings, time.Time) *Reason{off, paused, finishing, inUse, outside, battery, metered, hot, hungry, crowded, exclusive} {
+	for _, rule := range []func(Policy, Readings, time.Time) *Reason{off, paused, finishing, inUse, outside, battery, metered, exhausted, hot, hungry, crowded, exclusive} {
 		if why := rule(p, r, now); why != nil {
 			d.Reasons = append(d.Reasons, *why)
 		}

@@ -41,11 +41,12 @@ type Config struct {
 	Stderr  io.Writer // where the log goes besides its file
 	Child   []string  // how the program starts itself as a sandbox; nil: the running binary with "wasm-child"
 
-	Listen []string // multiaddrs
-	Join   []string // multiaddrs with /p2p/ID
-	MDNS   bool     // look for nodes on the local network
-	Region string   // where this node is, in its owner's words, such as "eu"; "" is not told
-	Label  string   // name of the network that this node is in; nodes of one network do not check one another
+	Listen   []string      // multiaddrs
+	Join     []string      // multiaddrs with /p2p/ID
+	MDNS     bool          // look for nodes on the local network
+	throttle *p2p.Throttle // of this house, made by New
+	Region   string        // where this node is, in its owner's words, such as "eu"; "" is not told
+	Label    string        // name of the network that this node is in; nodes of one network do not check one another
 
 	API string // host:port of this machine's loopback
 
@@ -578,6 +579,7 @@ func (c ChainNode) check() error {
 // network is the part of p2p.
 func (c Config) network() p2p.Config {
 	n := p2p.Default()
+	n.Throttle = c.throttle
 	n.Listen, n.Join, n.MDNS, n.Version, n.IncludeSelf = c.Listen, c.Join, c.MDNS, c.Version, c.Provide
 	return n
 }

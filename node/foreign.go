@@ -110,10 +110,13 @@ func (h *House) natives() *foreign {
 // containers is the engine for images. Finding it may start a service and takes seconds, so that waits for the first who wants one.
 func (h *House) containers() *foreign {
 	cfg := container.Config{Nice: foreignNice, Runtime: h.cfg.Runtime, Dir: filepath.Join(h.cfg.Home, "cache", "containers")}
+	if len(cfg.Dir) > longest {
+		cfg.Dir = "" // one among the system's temporary folders
+	}
 	f := &foreign{log: h.log, name: container.Name, word: "containers", what: "container images", find: func() (probed, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), findTime)
 		defer cancel()
-		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		if err := os.MkdirAll(cfg.Dir, 0o700); cfg.Dir != "" && err != nil {
 			return nil, fmt.Errorf("node: %w", err)
 		}
 		return found(container.New(ctx, h.log.With("room", "engine"), cfg))
@@ -123,6 +126,9 @@ func (h *House) containers() *foreign {
 	}
 	return f
 }
+
+// longest is how long the path of a folder for a socket may be, in bytes (unix(7)).
+const longest = 80
 
 // found keeps a nil engine from becoming one that is not nil.
 func found[E probed](e E, err error) (probed, error) {

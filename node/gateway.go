@@ -35,7 +35,7 @@ func (m *member) open(all Config) error {
 				return err
 			}
 		}
-		g, err := gateway.New(m.log.With("room", "gateway"), m.store, gateway.Parts{Guide: m.guide, Pins: m.pins, Metrics: m.served}, cfg)
+		g, err := gateway.New(m.log.With("room", "gateway"), m.store, gateway.Parts{Guide: m.guide, Pins: m.pins, Metrics: m.served, Paced: all.throttle.Listener, Closed: all.throttle.Closed}, cfg)
 		if err != nil {
 			return asUsage(err, "choose another address with --gateway, such as --gateway 127.0.0.1:0")
 		}

@@ -83,6 +83,23 @@ func TestFlagsWinOverTheFile(t *testing.T) {
 	}
 }
 
+// Who says nothing has a node that lets old blocks and states go. The flag and the file ask for an archive, and neither takes back what the other said.
+func TestAnArchiveIsAskedFor(t *testing.T) {
+	for _, row := range []struct{ file, flag, want bool }{{}, {file: true, want: true}, {flag: true, want: true}, {true, true, true}} {
+		c := Default("/home/alice")
+		if c.ChainNode.Archive {
+			t.Error("an archive that nobody asked for")
+		}
+		if err := c.read(fmt.Appendf(nil, "version = 1\n[chain]\narchive = %v\n", row.file)); err != nil {
+			t.Fatal(err)
+		}
+		c = Flags{Changed: func(string) bool { return false }, Archive: row.flag}.Over(c)
+		if c.ChainNode.Archive != row.want {
+			t.Errorf("file %v, flag %v: archive %v", row.file, row.flag, c.ChainNode.Archive)
+		}
+	}
+}
+
 func TestImpossibleConfigurationsAreNamed(t *testing.T) {
 	for says, spoil := range map[string]func(*Config){
 		"--slots":            func(c *Config) { c.Slots = -1 },

@@ -147,13 +147,22 @@ func (m *member) join(cfg Config) error {
 	m.host = host
 	m.opened(host.Close)
 	m.sessions = p2p.NewSessions(m.log.With("room", "p2p"), host, p2p.DefaultSessions())
-	blocks, err := store.Open(m.log.With("room", "store"), filepath.Join(m.dir, "blocks"), host.Libp2p(), store.Default())
+	settings := store.Default()
+	if cfg.throttle != nil {
+		settings.Gives = func(p peer.ID) bool { return cfg.throttle.Closed() == "" || m.deals(p) }
+	}
+	blocks, err := store.Open(m.log.With("room", "store"), filepath.Join(m.dir, "blocks"), host.Libp2p(), settings)
 	if err != nil {
 		return err
 	}
 	m.store = blocks
 	m.opened(blocks.Close)
 	return nil
+}
+
+// deals reports whether a peer works for this node, or this node for it, now: that goes on where others are given nothing any more.
+func (m *member) deals(p peer.ID) bool {
+	return m.provider != nil && m.provider.Deals(p) || m.requester != nil && m.requester.Deals(p)
 }
 
 // asUsage gives an error of opening the words for people.

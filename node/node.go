@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/api"
+	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -53,6 +54,7 @@ func build(ctx context.Context, cfg Config, n int, dev bool) (_ *House, err erro
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	cfg.throttle = p2p.NewThrottle()
 	h := &House{cfg: cfg, dev: dev, started: time.Now()}
 	defer func() {
 		if err != nil {

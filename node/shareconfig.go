@@ -22,13 +22,14 @@ type Sharing struct {
 	Patience time.Duration // for which leases are kept while nothing may run
 
 	Schedule, Programs, GPUs []string // as they were written
+	NetUp, NetDown, NetCap   string   // likewise
 }
 
 // PresenceVariable names the environment variable that presence is taken from where no flag says it, as in tests on a desk.
 const PresenceVariable = "HPIPS_PRESENCE"
 
 func defaultSharing() Sharing {
-	return Sharing{Policy: machine.DefaultPolicy(), Presence: "auto", Patience: 5 * time.Minute}
+	return Sharing{Policy: machine.DefaultPolicy(), Presence: "auto", Patience: 5 * time.Minute, NetUp: "0", NetDown: "0", NetCap: "0"}
 }
 
 // shareFile is the shape of [share].
@@ -42,6 +43,9 @@ type shareFile struct {
 	Temperature    float64     `toml:"temperature"`
 	Watts          float64     `toml:"watts"`
 	Others         float64     `toml:"others"`
+	NetUp          string      `toml:"net_up"`
+	NetDown        string      `toml:"net_down"`
+	NetCap         string      `toml:"net_cap"`
 	Schedule       []string    `toml:"schedule"`
 	Programs       []string    `toml:"programs"`
 	GPUs           []string    `toml:"gpus"`
@@ -69,6 +73,9 @@ const shareTemplate = `
 # temperature = 0    # °C of the processors above which nothing runs; 0 = any
 # watts = 0          # of the processors, likewise
 # others = 0         # % of the processors that other programs may use before nothing runs; 0 = any
+# net_up = "0"       # what goes out over the network, such as "20Mbit"; 0 = any. It holds for all of this node, your own jobs too
+# net_down = "0"     # what comes in
+# net_cap = "0"      # a month, both together, such as "300GB"; then nothing is shared any more until the next one; 0 = any
 # schedule = []      # when it is shared, such as "mon-fri 22:00-07:00"; empty = always
 # programs = []      # while one of these runs, nothing is shared
 # gpus = []          # rules of graphics devices: "0=never", "0=away" (the usual one) or "0=always"; strangers use only those of which a rule is written
@@ -121,6 +128,9 @@ func (s *Sharing) read(f shareFile) (err error) {
 		}
 		*share.to = *share.v / 100
 	}
+	if err := s.readNetwork(f); err != nil {
+		return err
+	}
 	set(&p.GPUTemperature, f.GPUTemperature)
 	if p.GPUTemperature < 0 || p.GPUTemperature > 150 {
 		return fmt.Errorf("share.gpu_temperature: %v is not 0 to 150 °C", p.GPUTemperature)
@@ -145,12 +155,31 @@ func (s *Sharing) read(f shareFile) (err error) {
 	return nil
 }
 
+// readNetwork takes over what the file says of the network.
+func (s *Sharing) readNetwork(f shareFile) (err error) {
+	s.NetUp, s.NetDown, s.NetCap = orElse(f.NetUp, "0"), orElse(f.NetDown, "0"), orElse(f.NetCap, "0")
+	for _, rate := range []struct {
+		name, text string
+		to         *float64
+	}{{"net_up", s.NetUp, &s.Policy.NetUp}, {"net_down", s.NetDown, &s.Policy.NetDown}} {
+		if *rate.to, err = parseRate(rate.text); err != nil {
+			return fmt.Errorf("share.%s: %w", rate.name, err)
+		}
+	}
+	size, err := job.ParseSize(s.NetCap)
+	if err != nil {
+		return fmt.Errorf("share.net_cap: %q is no volume, such as \"300GB\"", s.NetCap)
+	}
+	s.Policy.NetCap = int64(size)
+	return nil
+}
+
 var presences = []string{"auto", "in-use", "away", "headless"}
 
 // kinds of settings, by name: how what a person types becomes TOML.
 var settings = map[string]func(text string) (string, error){
 	"on": boolean, "battery": boolean, "metered": boolean,
-	"presence": quoted, "away_after": quoted, "patience": quoted,
+	"presence": quoted, "away_after": quoted, "patience": quoted, "net_up": quoted, "net_down": quoted, "net_cap": quoted,
 	"temperature": decimal, "watts": decimal, "others": decimal, "gpu_temperature": decimal, "gpu_others": decimal,
 	"in_use.cpu": decimal, "in_use.total": decimal, "in_use.memory": decimal,
 	"away.cpu": decimal, "away.total": decimal, "away.memory": decimal,

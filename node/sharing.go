@@ -99,6 +99,7 @@ type sharing struct {
 	graphics func(ctx context.Context, now time.Time) []machine.GPU
 
 	stepping sync.Mutex // one look at a time
+	accounts *accounts
 	devices  []machine.GPU
 
 	mu       sync.Mutex
@@ -116,6 +117,10 @@ func newSharing(log *slog.Logger, cfg Config, members []*member) *sharing {
 		s.assumed = cfg.Share.Presence
 	}
 	s.meter = machine.NewMeter(s.watch)
+	var err error
+	if s.accounts, err = openAccounts(cfg.Home, cfg.throttle); err != nil {
+		s.log.Warn("What went over the network this month is counted anew", "err", err)
+	}
 	s.mark[0] = markIn(cfg.Home, ConfigFile)
 	if err := s.pause.load(cfg.Home); err != nil {
 		s.log.Warn("It is not known whether sharing was paused: nothing is shared until it is resumed", "err", err)
@@ -136,6 +141,7 @@ func (s *sharing) Serve(ctx context.Context) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	asking.Go(func() { s.gaze(ctx) })
+	defer s.settle()
 	for {
 		if err := s.step(ctx, time.Now()); err != nil {
 			s.log.Warn("What runs for others does not heed its owner's rules", "err", err)
@@ -151,6 +157,17 @@ func (s *sharing) Serve(ctx context.Context) error {
 			next.Stop()
 			return ctx.Err()
 		}
+	}
+}
+
+// settle writes the month's count down.
+func (s *sharing) settle() {
+	s.stepping.Lock()
+	defer s.stepping.Unlock()
+	now := time.Now()
+	s.accounts.count(now)
+	if err := s.accounts.save(now, true); err != nil {
+		s.log.Warn("What went over the network is not written down", "err", err)
 	}
 }
 
@@ -172,6 +189,10 @@ func (s *sharing) step(ctx context.Context, now time.Time) error {
 	policy := pause.over(rules.Policy)
 	readings := s.meter.Read(ctx, policy, now)
 	readings.GPUs, readings.Leased = s.devices, s.leased()
+	traffic := s.accounts.count(now)
+	if readings.Traffic = &traffic; s.accounts.save(now, false) != nil {
+		s.log.Debug("What went over the network is not written down yet", "file", trafficFile)
+	}
 	if as := orElse(s.assumed, rules.Presence); as != "auto" {
 		readings.Presence, readings.Idle = machine.Presence(as), nil
 	}
@@ -181,6 +202,8 @@ func (s *sharing) step(ctx context.Context, now time.Time) error {
 		}
 	}
 	d := policy.Decide(readings, now)
+	s.accounts.throttle.Limit(policy.NetUp, policy.NetDown)
+	s.accounts.throttle.Close(capped(d))
 	s.mu.Lock()
 	before := s.decision
 	s.policy, s.readings, s.decision = policy, readings, d
@@ -189,6 +212,16 @@ func (s *sharing) step(ctx context.Context, now time.Time) error {
 		s.log.Info("What this PC shares", "now", d.String())
 	}
 	return s.apply(d, rules.Patience, devicesOf(readings.GPUs, policy, d))
+}
+
+// capped says that nothing more is to go over the network this month; "" where it may.
+func capped(d machine.Decision) string {
+	for _, why := range d.Reasons {
+		if why.Kind == "traffic" {
+			return why.Text
+		}
+	}
+	return ""
 }
 
 // apply tells the providers. A network in one process has its part each.
@@ -246,6 +279,9 @@ func (s *sharing) tell() client.Share {
 	s.mu.Unlock()
 	told := client.Share{Sentence: d.String(), Profile: d.Profile, Presence: string(r.Presence), Cores: d.Cores, Of: d.Of, Memory: d.Memory, GPUs: d.GPUs, Devices: tellDevices(r, policy, d, s.leased()), Finish: d.Finish, Reasons: []client.ShareReason{},
 		Readings: client.ShareReadings{Others: r.Others, Temperature: r.Temperature, Watts: r.Watts, OnBattery: r.OnBattery, Metered: r.Metered}}
+	if t := r.Traffic; t != nil {
+		told.Readings.Traffic = &client.ShareTraffic{Month: t.Month, Sent: t.Sent, Received: t.Received, Cap: policy.NetCap}
+	}
 	if r.Idle != nil {
 		seconds := r.Idle.Seconds()
 		told.Idle = &seconds

@@ -18,7 +18,7 @@ func TestSettingsOfSharing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, ConfigFile), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, row := range [][2]string{{"on", "false"}, {"away.cpu", "50%"}, {"in_use.total", "70"}, {"away_after", "10m"}, {"temperature", "82.5"}, {"presence", "away"}, {"others", "25 %"}, {"gpu_others", "50"}, {"gpu_temperature", "0"}} {
+	for _, row := range [][2]string{{"on", "false"}, {"away.cpu", "50%"}, {"in_use.total", "70"}, {"away_after", "10m"}, {"temperature", "82.5"}, {"presence", "away"}, {"others", "25 %"}, {"gpu_others", "50"}, {"gpu_temperature", "0"}, {"net_up", "20Mbit"}, {"net_cap", "300GB"}} {
 		if _, err := SetShare(home, row[0], row[1]); err != nil {
 			t.Fatalf("%s %s: %v", row[0], row[1], err)
 		}
@@ -31,7 +31,7 @@ func TestSettingsOfSharing(t *testing.T) {
 	}
 	c, err := Load(home)
 	p := c.Share.Policy
-	if err != nil || !p.Off || p.Away.CPU != 0.5 || p.InUse.Total != 0.7 || p.AwayAfter != 10*time.Minute || p.Temperature != 82.5 || c.Share.Presence != "away" || p.Others != 0.25 || p.GPUOthers != 0.5 || p.GPUTemperature != 0 ||
+	if err != nil || !p.Off || p.Away.CPU != 0.5 || p.InUse.Total != 0.7 || p.AwayAfter != 10*time.Minute || p.Temperature != 82.5 || c.Share.Presence != "away" || p.Others != 0.25 || p.GPUOthers != 0.5 || p.GPUTemperature != 0 || p.NetUp != 2.5e6 || p.NetDown != 0 || p.NetCap != 300e9 ||
 		len(p.Programs) != 2 || p.Programs[1] != "doom \"2\".exe" || len(p.Schedule) != 1 || c.LogLevel != "warn" {
 		t.Errorf("%+v, %v", c.Share, err)
 	}
@@ -39,7 +39,7 @@ func TestSettingsOfSharing(t *testing.T) {
 	if err != nil || !strings.Contains(string(got), "on = false   # for now\n") || !strings.Contains(string(got), "# nothing\n") || !strings.Contains(string(got), "level = \"warn\"\n") {
 		t.Errorf("what was not changed stays as it was: %s", got)
 	}
-	for _, row := range [][2]string{{"of", "1"}, {"on", "perhaps"}, {"away.cpu", "101"}, {"away.cpu", "-1"}, {"away.cpu", "NaN"}, {"away_after", "soon"}, {"presence", "there"}, {"temperature", "1000"}, {"gpu_temperature", "200"}, {"patience", "0s"}} {
+	for _, row := range [][2]string{{"of", "1"}, {"on", "perhaps"}, {"away.cpu", "101"}, {"away.cpu", "-1"}, {"away.cpu", "NaN"}, {"away_after", "soon"}, {"presence", "there"}, {"temperature", "1000"}, {"gpu_temperature", "200"}, {"net_up", "1kbit"}, {"net_cap", "much"}, {"patience", "0s"}} {
 		var f *job.Failure
 		if _, err := SetShare(home, row[0], row[1]); !errors.As(err, &f) || f.Code != job.CodeUsage || f.Hint == "" {
 			t.Errorf("%s %s: %v", row[0], row[1], err)
@@ -63,7 +63,7 @@ func TestSettingsOfSharing(t *testing.T) {
 func TestTheTemplateOfSharingTellsTheDefaults(t *testing.T) {
 	c := Default(t.TempDir())
 	open := strings.NewReplacer("# on =", "on =", "# presence =", "presence =", "# away_after =", "away_after =", "# patience =", "patience =", "# battery =", "battery =", "# metered =", "metered =",
-		"# temperature =", "temperature =", "# watts =", "watts =", "# others =", "others =", "# gpus =", "gpus =", "# gpu_temperature =", "gpu_temperature =", "# gpu_others =", "gpu_others =", "# cpu =", "cpu =", "# total =", "total =", "# memory =", "memory =").Replace(shareTemplate)
+		"# temperature =", "temperature =", "# watts =", "watts =", "# others =", "others =", "# gpus =", "gpus =", "# net_up =", "net_up =", "# net_down =", "net_down =", "# net_cap =", "net_cap =", "# gpu_temperature =", "gpu_temperature =", "# gpu_others =", "gpu_others =", "# cpu =", "cpu =", "# total =", "total =", "# memory =", "memory =").Replace(shareTemplate)
 	if err := c.read([]byte("version = 1\n" + open)); err != nil {
 		t.Fatal(err)
 	}

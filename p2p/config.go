@@ -28,6 +28,7 @@ type Config struct {
 	MemoryLimit int64          // bytes the streams of all peers may hold; 0: an eighth of this machine, at most 1 GiB
 	CallRate    float64        // calls a second that one peer may make, on average
 	CallBurst   float64        // calls that one peer may make at once
+	Throttle    *Throttle      // nil: no rate is kept, and nothing is counted
 	Overlay     []netip.Prefix // private networks of jobs: never announced, dialled or accepted from
 }
 

@@ -63,6 +63,9 @@ func New(log *slog.Logger, key crypto.PrivKey, cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("p2p host: %w", err)
 	}
+	if cfg.Throttle != nil {
+		lh = throttled{lh, cfg.Throttle}
+	}
 	h := &Host{log: log, cfg: cfg, host: lh, join: join,
 		calls:   map[protocol.ID]callee{},
 		buckets: map[peer.ID]*bucket{},

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hpips/hpips/spec/job"
@@ -247,6 +248,18 @@ func (p *Provider) Leases() (n int) {
 		}
 	}
 	return n
+}
+
+// Deals reports whether a lease is held for a requester.
+func (p *Provider) Deals(requester peer.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.tenants {
+		if t.peer == requester {
+			return true
+		}
+	}
+	return false
 }
 
 // Status tells how it stands.

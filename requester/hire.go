@@ -201,6 +201,14 @@ func told(rejected []job.Rejection) []job.Rejection {
 	return short
 }
 
+// Deals reports whether a provider works, or lately worked, for a job of this node.
+func (r *Requester) Deals(p peer.ID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l, ok := r.links[p]
+	return ok && !l.over()
+}
+
 // link returns the link with a peer, made when it is first needed.
 func (r *Requester) link(p peer.ID) *link {
 	r.mu.Lock()

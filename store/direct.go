@@ -42,6 +42,10 @@ type question struct {
 // answerDirect serves the question of one stream from the blocks that are here.
 func (s *Store) answerDirect(stream network.Stream) {
 	defer stream.Close()
+	if !s.gives(stream.Conn().RemotePeer()) {
+		_ = stream.Reset()
+		return
+	}
 	if err := s.answerAll(stream); err != nil {
 		s.log.Debug("Question for blocks ends early", "peer", stream.Conn().RemotePeer(), "err", err)
 		_ = stream.Reset()

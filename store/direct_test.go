@@ -172,3 +172,25 @@ func FuzzDirectQuestion(f *testing.F) {
 		}
 	})
 }
+
+// A store that gives nothing to a peer gives it nothing on either way.
+func TestWhoIsGivenNothing(t *testing.T) {
+	alice, bob := pair(t)
+	e, err := alice.AddBytes(t.Context(), random(900_000, 1))
+	must(t, err)
+	alice.cfg.Gives = func(p peer.ID) bool { return p != bob.host.ID() }
+	if err := bob.askDirect(t.Context(), alice.host.ID(), []cid.Cid{e.CID}, 0, func(blockfmt.Block) error { return nil }); err == nil {
+		t.Error("bob is given a block on the direct way")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if n, err := bob.Fetch(ctx, e.CID, nil, alice.host.ID()); err == nil {
+		t.Errorf("bob is given %d bytes by the exchange", n)
+	}
+	alice.cfg.Gives = nil
+	again, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	if n, err := bob.Fetch(again, e.CID, nil, alice.host.ID()); err != nil || n < 900_000 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}

@@ -43,12 +43,13 @@ const (
 
 // Config says how a Store works. The zero value is not valid; start from Default.
 type Config struct {
-	SmallBlock  int   // bytes; blocks up to this size live in SQLite, larger ones in packs
-	PackSize    int64 // bytes; a pack of this size takes no more blocks
-	Outstanding int   // bytes in flight to one peer before it has taken them
-	Workers     int   // goroutines that answer peers
-	MaxEntries  int   // files and directories that one tree may have
-	MaxFetch    int64 // bytes that one Fetch may bring; 0 is no limit
+	SmallBlock  int                // bytes; blocks up to this size live in SQLite, larger ones in packs
+	PackSize    int64              // bytes; a pack of this size takes no more blocks
+	Outstanding int                // bytes in flight to one peer before it has taken them
+	Workers     int                // goroutines that answer peers
+	MaxEntries  int                // files and directories that one tree may have
+	MaxFetch    int64              // bytes that one Fetch may bring; 0 is no limit
+	Gives       func(peer.ID) bool // whether a peer is given blocks now; nil: all are
 }
 
 // Default returns the settings measured to be good on a home PC.
@@ -149,6 +150,7 @@ func (s *Store) join() {
 			bitswap.WithoutDuplicatedBlockStats(),
 			bitswap.WithClientOption(client.WithDontHaveTimeoutConfig(patience())),
 			bitswap.WithClientOption(client.WithDefaultProviderQueryManager(false)),
+			bitswap.WithPeerBlockRequestFilter(func(p peer.ID, _ cid.Cid) bool { return s.gives(p) }),
 		)
 		ex = s.swap
 		s.host.SetStreamHandler(directProtocol, s.answerDirect)
@@ -156,6 +158,9 @@ func (s *Store) join() {
 	s.service = blockservice.New(local, ex, blockservice.WriteThrough(true))
 	s.dag = merkledag.NewDAGService(s.service)
 }
+
+// gives reports whether a peer is given blocks now.
+func (s *Store) gives(p peer.ID) bool { return s.cfg.Gives == nil || s.cfg.Gives(p) }
 
 // patience is how long a peer may take to answer a want before bitswap pretends that it
 // said no. The default is twice the latency seen, at least 50 ms: on a busy machine that

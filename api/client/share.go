@@ -54,6 +54,16 @@ type ShareReadings struct {
 	Watts       *float64 `json:"watts"`
 	OnBattery   *bool    `json:"onBattery"`
 	Metered     *bool    `json:"metered"`
+
+	Traffic *ShareTraffic `json:"traffic"`
+}
+
+// ShareTraffic is what went over the network this month, in bytes.
+type ShareTraffic struct {
+	Month    string `json:"month"` // 2026-11
+	Sent     int64  `json:"sent"`
+	Received int64  `json:"received"`
+	Cap      int64  `json:"cap"` // of both together; 0: none
 }
 
 // Presence is what a program in the owner's session reports. A report holds for half a minute.

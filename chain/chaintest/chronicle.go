@@ -259,9 +259,13 @@ func (c *Chronicle) Apply(p Person) ([]byte, error) {
 	return chain.FreeTx(c.App.Codec(), &committeev1.MsgTicket{Sender: Sender(p), Node: id[:], Slot: word.Slot, Signature: signature})
 }
 
-// Draw is a person's claim in the draw of the epoch that is open, and its rank if it were alone in its network.
+// Draw is a person's claim in the draw of the epoch that is open, and its rank among the tickets of its network.
 func (c *Chronicle) Draw(p Person) (tx []byte, rank sortition.Rank, err error) {
 	state, err := c.Committee()
+	if err != nil {
+		return nil, rank, err
+	}
+	place, err := c.Ticket(p)
 	if err != nil {
 		return nil, rank, err
 	}
@@ -275,7 +279,7 @@ func (c *Chronicle) Draw(p Person) (tx []byte, rank sortition.Rank, err error) {
 		return nil, rank, err
 	}
 	tx, err = chain.FreeTx(c.App.Codec(), &committeev1.MsgClaim{Sender: Sender(p), Node: id[:], Epoch: state.Epoch.Number, Proof: proof[:]})
-	return tx, beta.Output().Rank(1), err
+	return tx, beta.Output().Rank(max(1, place.NetworkTickets)), err
 }
 
 // Resign is a person's word that its seat steps down.

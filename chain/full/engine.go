@@ -28,7 +28,7 @@ import (
 	"github.com/hpips/hpips/chain"
 )
 
-// How much a node keeps that is no archive. A joiner needs fourteen days of blocks to prove a double signature; of states it needs
+// How much a node keeps that is no archive. Blocks that prove a double signature stay in any case (evidenceBlocks of package chain); of states it needs
 // the few that a question or a snapshot may ask for.
 const (
 	keepBlocks = 14 * 86_400
@@ -121,6 +121,16 @@ func (e *engine) openApp(n *Node) error {
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
+	if e.app, err = chain.New(n.options(db)); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	n.app = e.app
+	return nil
+}
+
+// options are what the application is told of the settings.
+func (n *Node) options(db dbm.DB) chain.Options {
+	c := n.config
 	o := chain.Options{
 		ChainID: c.Doc.ChainID, DB: db, Log: sdkLog{n.log}, VRF: c.VRF, Home: c.Home, MinGas: c.MinGas, Calm: n.calm,
 		Snapshots: filepath.Join(c.Home, "snapshots"), SnapshotEvery: c.SnapshotEvery,
@@ -135,11 +145,7 @@ func (e *engine) openApp(n *Node) error {
 			o.SnapshotEvery = 200
 		}
 	}
-	if e.app, err = chain.New(o); err != nil {
-		return errors.Join(err, db.Close())
-	}
-	n.app = e.app
-	return nil
+	return o
 }
 
 // settle turns our settings into the engine's.

@@ -40,19 +40,25 @@ func (n *Node) trim(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
-		if err := Trim(n.config.Home); err != nil {
-			n.log.Debug("The engine's log grows", "err", err)
-		}
-		if !n.config.Archive {
-			if err := n.prune(ctx, keepStates); err != nil {
-				n.log.Warn("The chain's state grows", "err", err)
-			}
-		}
+		n.tidy(ctx, keepStates)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// tidy is one round of trim: keep is how many states stay in a node that is no archive.
+func (n *Node) tidy(ctx context.Context, keep int64) {
+	if err := Trim(n.config.Home); err != nil {
+		n.log.Debug("The engine's log grows", "err", err)
+	}
+	if n.config.Archive {
+		return
+	}
+	if err := n.prune(ctx, keep); err != nil {
+		n.log.Warn("The chain's state grows", "err", err)
 	}
 }
 

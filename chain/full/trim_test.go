@@ -72,3 +72,35 @@ func TestStatesArePruned(t *testing.T) {
 		t.Errorf("in the next life: %v, the oldest state is that of block %d, want %d", err, n.app.Oldest(), first+pruneStep)
 	}
 }
+
+// Alice's node keeps every state and every block while she asks for an archive, and lets the old ones go once she does not.
+func TestAnArchiveKeepsAll(t *testing.T) {
+	t.Parallel()
+	alice := chaintest.New("alice")
+	c := home(t, alice, genesis(t, quick(1, 50), alice))
+	n, stop := serve(t, c)
+	until(t, "blocks", func() bool { return height(n) >= pruneStep+5 })
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		archive bool
+		oldest  int64
+	}{{true, 1}, {false, pruneStep + 1}} {
+		c.Archive = row.archive
+		n, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.tidy(t.Context(), 5)
+		if got := n.app.Oldest(); got != row.oldest {
+			t.Errorf("archive %v: the oldest state is that of block %d, want %d", row.archive, got, row.oldest)
+		}
+		if o := n.options(nil); (o.Retain == 0) != row.archive || !row.archive && o.Retain != keepBlocks {
+			t.Errorf("archive %v: %d blocks are kept", row.archive, o.Retain)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -493,7 +493,10 @@ func (l *life) Clean() error {
 	err := l.maker.eng.remove(ctx, l.name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.reap()
+	if l.holder >= 0 && isChild(l.parent) {
+		sandbox.Gone(l.holder)
+	}
+	orphans()
 	for _, fd := range []int{l.pidfd, l.holder} {
 		if fd >= 0 {
 			unix.Close(fd)
@@ -515,21 +518,5 @@ func (e *Engine) remove(ctx context.Context, name string) error {
 			return fmt.Errorf("container %s: %w", name, err)
 		}
 		time.Sleep(wait)
-	}
-}
-
-// reap takes what held the container from the list of processes, if it was left to this process, as orphans of a service of ours are where this process takes them in. Needs l.mu.
-func (l *life) reap() {
-	if l.holder < 0 {
-		return
-	}
-	if fields, err := stat(l.parent); err != nil || fields[1] != strconv.Itoa(os.Getpid()) {
-		return
-	}
-	sandbox.Gone(l.holder)
-	for {
-		if _, err := unix.Wait4(l.parent, nil, unix.WNOHANG, nil); !errors.Is(err, unix.EINTR) {
-			return
-		}
 	}
 }

@@ -144,6 +144,7 @@ func (s *service) end() error {
 	<-s.gone
 	late.Stop()
 	s.process = nil
+	orphans()
 	return nil
 }
 

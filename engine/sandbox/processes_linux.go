@@ -18,20 +18,26 @@ const Everyone = 1 << 22 // as many as a kernel can have (proc(5), pid_max)
 func Family(pid, most int) []int {
 	all := []int{pid}
 	for i := 0; i < len(all) && len(all) <= most; i++ {
-		base := "/proc/" + strconv.Itoa(all[i]) + "/task/"
-		threads, err := os.ReadDir(base)
+		all = append(all, Children(all[i])...)
+	}
+	return all
+}
+
+// Children lists the children of a process.
+func Children(pid int) (all []int) {
+	base := "/proc/" + strconv.Itoa(pid) + "/task/"
+	threads, err := os.ReadDir(base)
+	if err != nil {
+		return nil // gone
+	}
+	for _, thread := range threads {
+		b, err := os.ReadFile(base + thread.Name() + "/children")
 		if err != nil {
-			continue // gone
+			continue
 		}
-		for _, thread := range threads {
-			b, err := os.ReadFile(base + thread.Name() + "/children")
-			if err != nil {
-				continue
-			}
-			for _, word := range strings.Fields(string(b)) {
-				if child, err := strconv.Atoi(word); err == nil {
-					all = append(all, child)
-				}
+		for _, word := range strings.Fields(string(b)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				all = append(all, child)
 			}
 		}
 	}

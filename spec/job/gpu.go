@@ -97,7 +97,7 @@ func rounded(s Size) string {
 	case s <= 0:
 		return "an unknown one"
 	case s >= 1<<30:
-		return Size((s + 1<<29) >> 30 << 30).String()
+		return ((s + 1<<29) >> 30 << 30).String()
 	}
 	return s.String()
 }

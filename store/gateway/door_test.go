@@ -309,3 +309,27 @@ func TestHTTPS(t *testing.T) {
 		t.Error("a gateway starts with a broken certificate")
 	}
 }
+
+// An owner whose month is used up gives other machines nothing, and themselves what they have; what others are given goes through the throttle.
+func TestAGatewayThatGivesNothingNow(t *testing.T) {
+	s := blocks(t, t.TempDir())
+	c := add(t, s, []byte("hello"))
+	why := "300 GB went over the network this month"
+	let := 0
+	parts := Parts{Closed: func() string { return why }, Paced: func(l net.Listener) net.Listener { let++; return l }}
+	far, near := trustless(t, s, parts, nil), serve(t, s, parts, nil)
+	if let != 1 {
+		t.Errorf("%d of two listeners are paced, want that for other machines", let)
+	}
+	a := ask(t, "GET", far+"/ipfs/"+c.String()+"?format=raw")
+	if a.code != http.StatusServiceUnavailable || !strings.Contains(string(a.body), why) || a.Get("Retry-After") == "" {
+		t.Errorf("%d %s", a.code, a.body)
+	}
+	if a := ask(t, "GET", near+"/ipfs/"+c.String()); a.code != http.StatusOK || string(a.body) != "hello" {
+		t.Errorf("the owner gets %d %s", a.code, a.body)
+	}
+	why = ""
+	if a := ask(t, "GET", far+"/ipfs/"+c.String()+"?format=raw"); a.code != http.StatusOK {
+		t.Errorf("a month later: %d %s", a.code, a.body)
+	}
+}

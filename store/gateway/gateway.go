@@ -125,6 +125,10 @@ type Parts struct {
 	Guide   Guide                 // who has what
 	Pins    *Pins                 // the pinning service
 	Metrics prometheus.Registerer // of the gateway itself
+
+	// Paced holds what other machines are given to its owner's rates; nil: to none. Closed says why they are given nothing now; nil, or "", that they are.
+	Paced  func(net.Listener) net.Listener
+	Closed func() string
 }
 
 // New listens at once, so that a busy port is told before anything else starts, and answers from Serve on. Close it in any case.
@@ -152,8 +156,11 @@ func New(log *slog.Logger, blocks *store.Store, parts Parts, cfg Config) (*Gatew
 		return nil, fmt.Errorf("gateway: listen: %w", err)
 	}
 	most := cfg.PerClient
-	if loopback {
+	switch {
+	case loopback:
 		most = cfg.Connections
+	case parts.Paced != nil:
+		l = parts.Paced(l)
 	}
 	g.listener = &door{Listener: l, most: cfg.Connections, each: most, inside: map[netip.Addr]int{}}
 	if secure != nil {

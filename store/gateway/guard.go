@@ -43,10 +43,14 @@ func (g *Gateway) routes(parts Parts) (func(net.Addr) http.Handler, error) {
 	if parts.Pins != nil && g.cfg.Private() {
 		d.pins = parts.Pins
 	}
+	closed := parts.Closed
+	if closed == nil || g.loopback {
+		closed = func() string { return "" }
+	}
 	return func(at net.Addr) http.Handler {
 		_, port, _ := net.SplitHostPort(at.String()) // it is an address that the system wrote
 		return &guard{
-			port: port, loopback: g.loopback, origins: g.cfg.Origins, quiet: g.cfg.Quiet,
+			port: port, closed: closed, loopback: g.loopback, origins: g.cfg.Origins, quiet: g.cfg.Quiet,
 			turns: make(chan struct{}, g.cfg.Requests), allowed: newAllowances(g.cfg.Rate, g.cfg.Burst), next: d,
 		}
 	}, nil
@@ -79,6 +83,7 @@ func (g *Gateway) content(service blockservice.BlockService, metrics prometheus.
 type guard struct {
 	port     string
 	loopback bool
+	closed   func() string // why nothing is given now
 	origins  []string
 	quiet    time.Duration
 	turns    chan struct{} // one for each request under way
@@ -103,6 +108,11 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case g.loopback && !g.mayRead(r):
 		refuse(w, http.StatusForbidden, "pages of other sites may not ask this gateway, unless its owner names them in gateway.origins")
+		return
+	}
+	if why := g.closed(); why != "" {
+		h.Set("Retry-After", "3600")
+		refuse(w, http.StatusServiceUnavailable, "this gateway gives nothing now: "+why)
 		return
 	}
 	if wait, ok := g.allowed.take(clientOf(r.RemoteAddr)); !ok {

@@ -16,10 +16,12 @@ import (
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	"github.com/cosmos/cosmos-sdk/x/authz"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
+	govv1 "github.com/cosmos/cosmos-sdk/x/gov/types/v1"
 	"github.com/cosmos/gogoproto/proto"
 
 	"github.com/hpips/hpips/chain"
 	"github.com/hpips/hpips/chain/chaintest"
+	"github.com/hpips/hpips/chain/escrow"
 	"github.com/hpips/hpips/ledger"
 	escrowv1 "github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/spec/money"
@@ -301,25 +303,94 @@ func TestAThiefWhoTriesEverything(t *testing.T) {
 	})
 }
 
-// What else the key may not do, whoever pays.
+// What else the key may not do, whoever pays. Carol herself may vote and propose: it is the right that is missing.
 func TestAThiefCanDoNothingElse(t *testing.T) {
 	everyWay(t, func(t *testing.T, s *town) {
 		self := s.mallory.Account()
 		send := chaintest.SendTo(s.carol, self, 1)
-		for what, tx := range map[string][]byte{
-			"send carol's":                 s.paidByCarol(0, exec(t, s, send)),
-			"have carol pay for her own":   s.paidByCarol(1, chaintest.SendTo(s.key, self, 1)),
-			"a right for another key":      s.paidByCarol(0, exec(t, s, &authz.MsgGrant{Granter: s.carol.Address(), Grantee: s.mallory.Address(), Grant: authz.Grant{Authorization: anything(t)}})),
-			"send within what is allowed":  s.paidByCarol(0, exec(t, s, exec(t, s, send))),
-			"a budget that begins anew":    s.paidByCarol(0, exec(t, s, &authz.MsgRevoke{Granter: s.carol.Address(), Grantee: s.key.Address(), MsgTypeUrl: "/hpips.escrow.v1.MsgOpen"})),
-			"a fee in an asset not listed": s.signed(s.key, chaintest.Envelope{Granter: s.carol.Account(), Fee: sdk.NewCoins(sdk.NewInt64Coin("ucredit", 1))}, exec(t, s, s.open(1000))),
+		if r := s.block(time.Second, s.signed(s.alice, chaintest.Envelope{}, propose(t, s.alice))); r.Code != 0 {
+			t.Fatal(r.Log)
+		}
+		vote := govv1.NewMsgVote(s.carol.Account(), 1, govv1.OptionYes, "")
+		inCarolsName := func(m sdk.Msg) func() []byte { return func() []byte { return s.paidByCarol(0, exec(t, s, m)) } }
+		const right = "authorization not found"
+		for what, row := range map[string]struct {
+			says string
+			tx   func() []byte
+		}{
+			"send carol's":                {right, inCarolsName(send)},
+			"have carol pay for her own":  {"message not allowed", func() []byte { return s.paidByCarol(1, chaintest.SendTo(s.key, self, 1)) }},
+			"a right for another key":     {right, inCarolsName(&authz.MsgGrant{Granter: s.carol.Address(), Grantee: s.mallory.Address(), Grant: authz.Grant{Authorization: anything(t)}})},
+			"send within what is allowed": {right, inCarolsName(exec(t, s, send))},
+			"a budget that begins anew":   {right, inCarolsName(&authz.MsgRevoke{Granter: s.carol.Address(), Grantee: s.key.Address(), MsgTypeUrl: "/hpips.escrow.v1.MsgOpen"})},
+			"a vote":                      {right, inCarolsName(vote)},
+			"a vote in parts":             {right, inCarolsName(govv1.NewMsgVoteWeighted(s.carol.Account(), 1, govv1.NewNonSplitVoteOption(govv1.OptionYes), ""))},
+			"a proposal":                  {right, inCarolsName(propose(t, s.carol))},
+			"a deposit for one":           {right, inCarolsName(govv1.NewMsgDeposit(s.carol.Account(), 1, chaintest.Coins(1)))},
+			"a fee in an asset not listed": {"this chain knows uhpips only", func() []byte {
+				return s.signed(s.key, chaintest.Envelope{Granter: s.carol.Account(), Fee: sdk.NewCoins(sdk.NewInt64Coin("ucredit", 1))}, exec(t, s, s.open(1000)))
+			}},
 		} {
-			if r := s.block(time.Second, tx); r.Code == 0 {
-				t.Errorf("%s is taken", what)
+			if r := s.block(time.Second, row.tx()); r.Code == 0 || !strings.Contains(r.Log, row.says) {
+				t.Errorf("%s: code %d, %s; want %q", what, r.Code, r.Log, row.says)
 			}
 			s.takes(what, 0, &abci.ExecTxResult{})
 		}
+		for what, m := range map[string]sdk.Msg{"vote": vote, "propose": propose(t, s.carol)} {
+			if r := s.block(time.Second, s.signed(s.carol, chaintest.Envelope{}, m)); r.Code != 0 {
+				t.Errorf("carol may not %s herself: %s", what, r.Log)
+			}
+		}
 	})
+}
+
+// What a lease of an earlier day still holds can be promised besides. It was within the budget of its day, and not a unit more can be promised than was deposited.
+func TestAThiefPromisesNoMoreThanIsDeposited(t *testing.T) {
+	everyWay(t, func(t *testing.T, s *town) {
+		old := s.open(2_000_000)
+		s.takes("a new lease", 2_000_000, s.steal(time.Second, 0, old))
+		s.block(3 * day)
+		s.takes("another, days later", 2_000_000, s.steal(time.Second, 0, s.open(2_000_000)))
+		for _, row := range []struct {
+			amount uint64
+			says   string
+		}{{2_000_001, escrow.ErrDeposit.Error()}, {2_000_000, ""}, {2_000_000, escrow.ErrOld.Error()}} {
+			r := s.block(time.Second, s.redeem([32]byte(s.lease(old, 0)), row.amount))
+			if (r.Code == 0) != (row.says == "") || !strings.Contains(r.Log, row.says) {
+				t.Errorf("a promise of %d: code %d, %s; want %q", row.amount, r.Code, r.Log, row.says)
+			}
+			s.takes("a promise", 0, r)
+		}
+		if most := s.worst(); most > int64(budget) {
+			t.Errorf("%d within a day, the budget is %d", most, budget)
+		}
+	})
+}
+
+// redeem is what bob hands in for a voucher that Mallory signed with the stolen key.
+func (s *town) redeem(lease voucher.ID, amount uint64) []byte {
+	s.t.Helper()
+	v := voucher.Voucher{Chain: chainID, Lease: lease, Amount: amount, Usage: voucher.Usage{Tasks: 1}}
+	text, err := v.Bytes()
+	s.must(err)
+	signed, err := v.Sign(s.key.Owner.Key)
+	s.must(err)
+	id := s.bob.ID()
+	tx, err := chain.FreeTx(s.app.Codec(), &escrowv1.MsgRedeem{
+		Sender: chaintest.Sender(s.bob), Node: id[:], Claims: []escrowv1.Claim{{Voucher: text, Signature: signed.Signature}},
+		Signature: voucher.SignRedeem(chainID, []voucher.Claim{{Voucher: text, Signature: signed.Signature}}, s.bob.Node),
+	})
+	s.must(err)
+	return tx
+}
+
+func propose(t *testing.T, by chaintest.Person) sdk.Msg {
+	t.Helper()
+	m, err := govv1.NewMsgSubmitProposal(nil, chaintest.Coins(5_000_000), by.Address(), "why", "a question", "a question", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 func exec(t *testing.T, s *town, m sdk.Msg) sdk.Msg {
