@@ -29,7 +29,7 @@ func TestSuite(t *testing.T) {
 		},
 		Crash:  killHolder,
 		Pauses: true,
-		Most:   6,
+		Most:   4,
 	})
 }
 
@@ -82,7 +82,7 @@ func TestHostile(t *testing.T) {
 }
 
 func hostileKit(t *testing.T) enginetest.HostileKit {
-	kit := enginetest.HostileKit{Engine: ours(t), Own: ownPaths, Time: time.Second, Patience: sandbox.Patience, Program: func(t *testing.T) engine.Program { return program(t, "hostile") }}
+	kit := enginetest.HostileKit{Engine: ours(t), Own: ownPaths, Time: time.Second / 2, Patience: sandbox.Patience, Program: func(t *testing.T) engine.Program { return program(t, "hostile") }}
 	if !ours(t).limited { // then such calls are refused
 		kit.Ends = map[string][]engine.End{"memory in files of memory": {engine.Exited}, "memory that is shared": {engine.Exited}}
 	}
