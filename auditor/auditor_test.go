@@ -86,9 +86,12 @@ type machine struct {
 	fail error // of Run
 	play func(task engine.Task, p engine.Program) engine.Outcome
 
+	wait func(ctx context.Context) // before it plays; nil: not at all
+
 	mu     sync.Mutex
 	opened []engine.Program
 	closed int
+	still  int // sandboxes that were stopped
 }
 
 func (m *machine) Name() string { return "wasm" }
@@ -121,6 +124,9 @@ func (b *box) Run(ctx context.Context, tasks []engine.Task, sink engine.Sink) er
 	}
 	for _, task := range tasks {
 		o := engine.Outcome{End: engine.Cancelled, Exit: -1}
+		if b.m.wait != nil {
+			b.m.wait(ctx)
+		}
 		if ctx.Err() == nil {
 			o = b.m.play(task, b.p)
 		}
@@ -133,8 +139,15 @@ func (b *box) Run(ctx context.Context, tasks []engine.Task, sink engine.Sink) er
 func (b *box) Feed(uint64, int64, bool) {}
 func (b *box) Cancel(uint64)            {}
 func (b *box) Release(uint64)           {}
-func (b *box) Pause() error             { return nil }
-func (b *box) Resume() error            { return nil }
+func (b *box) Pause() error             { return b.stop(1) }
+func (b *box) Resume() error            { return b.stop(-1) }
+
+func (b *box) stop(n int) error {
+	b.m.mu.Lock()
+	defer b.m.mu.Unlock()
+	b.m.still += n
+	return nil
+}
 
 func (b *box) Close() error {
 	b.m.mu.Lock()

@@ -91,9 +91,6 @@ func (f *foreign) shut() error {
 // findTime is how long finding an engine may take.
 const findTime = time.Minute
 
-// foreignNice is how far the programs of foreign engines stand behind the owner's own, for the processor.
-const foreignNice = 10
-
 // natives is the engine for native programs. It is found in a moment.
 func (h *House) natives() *foreign {
 	return &foreign{log: h.log, name: process.Name, word: "native", what: "native programs", find: func() (probed, error) {
@@ -103,13 +100,13 @@ func (h *House) natives() *foreign {
 		if err != nil {
 			return nil, fmt.Errorf("node: where this program is: %w", err)
 		}
-		return found(process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: foreignNice, Reach: h.cfg.Reach, Way: []string{self, WayChild}}))
+		return found(process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: h.cfg.nice(10), Reach: h.cfg.Reach, Way: []string{self, WayChild}}))
 	}}
 }
 
 // containers is the engine for images. Finding it may start a service and takes seconds, so that waits for the first who wants one.
 func (h *House) containers() *foreign {
-	cfg := container.Config{Nice: foreignNice, Runtime: h.cfg.Runtime, Dir: filepath.Join(h.cfg.Home, "cache", "containers")}
+	cfg := container.Config{Nice: h.cfg.nice(10), Runtime: h.cfg.Runtime, Dir: filepath.Join(h.cfg.Home, "cache", "containers")}
 	if len(cfg.Dir) > longest {
 		cfg.Dir = "" // one among the system's temporary folders
 	}

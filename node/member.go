@@ -185,7 +185,7 @@ func (m *member) sandboxes(cfg Config) error {
 		return fmt.Errorf("node: %w", err)
 	}
 	var err error
-	m.engine, err = wasm.New(m.log.With("room", "engine"), wasm.Config{Command: child, Cache: cache})
+	m.engine, err = wasm.New(m.log.With("room", "engine"), wasm.Config{Command: child, Cache: cache, Nice: cfg.nice(0)})
 	return err
 }
 

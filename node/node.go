@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/api"
+	"github.com/hpips/hpips/machine"
 	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/job"
 )
@@ -36,6 +37,14 @@ type House struct {
 
 // WayChild is how the program starts itself to make a native task's way out.
 const WayChild = "way-child"
+
+// nice is how far programs of others stand behind the owner's own for the processor, 0 to 19: where somebody may be at this PC, as far as can be; else least.
+func (c Config) nice(least int) int {
+	if c.Share.Presence == string(machine.Headless) {
+		return least
+	}
+	return 19
+}
 
 // readiness remembers for a moment whether a job can be placed, so that asking for the status asks no peers each time.
 type readiness struct {

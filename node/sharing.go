@@ -239,6 +239,9 @@ func (s *sharing) apply(d machine.Decision, patience time.Duration, devices []pr
 			part.Memory /= int64(len(s.members))
 			errs = append(errs, m.provider.Allow(part))
 		}
+		if m.examiner != nil {
+			errs = append(errs, m.examiner.Hold(d.Cores <= 0))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/lease"
 )
 
 // counting is a program that counts to n in a loop, and does nothing else.
@@ -170,4 +171,59 @@ func TestBobComesBackToHisPC(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), "suspended for too long: somebody is at this PC") {
 		t.Errorf("why: %s, %v", text, err)
 	}
+}
+
+// Bob's node runs a result of others again, as a juror does. He comes back: within a second that stands still, too, and goes on when he goes.
+func TestBobsJuryRestsWhileHeIsThere(t *testing.T) {
+	desk := quiet(t)
+	desk.Chain, desk.Slots = true, 1
+	if err := Found(Founding{Ring: filepath.Join(desk.Home, "keys"), Homes: []string{desk.Home}, Seats: 1}); err != nil {
+		t.Fatal(err)
+	}
+	desk.Share.Presence = "auto"
+	desk.Share.Policy.Away.Total = 1 // whatever else this machine does
+	h, err := New(t.Context(), desk)
+	bob := start(t, h, err)
+	m := bob.first()
+	if m.examiner == nil {
+		t.Fatal("bob's node examines nothing")
+	}
+	if err := bob.api.Report(t.Context(), client.Presence{Idle: 3600}); err != nil {
+		t.Fatal(err)
+	}
+	module, err := bob.api.PutBytes(t.Context(), bytes.NewReader(counting(1<<62)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	go func() {
+		s := lease.Statement{Work: lease.Work{Module: module.CID, Count: 1, Resources: job.Resources{Memory: 1 << 20, Disk: 1 << 20}}}
+		_, err := m.examiner.Examine(ctx, s, nil)
+		over <- err
+	}()
+	defer func() { cancel(); <-over }()
+	begun, _ := sandboxes(t)
+	comes(t, "the jury is at work", func() bool { now, _ := sandboxes(t); return growth(begun, now) > 20 })
+
+	returned := time.Now()
+	if err := bob.api.Report(t.Context(), client.Presence{Idle: 0}); err != nil {
+		t.Fatal(err)
+	}
+	before, still := sandboxes(t)
+	for !still && time.Since(returned) < time.Second {
+		before, still = sandboxes(t)
+	}
+	if took := time.Since(returned); !still || len(before) == 0 || took > time.Second {
+		t.Errorf("%v after bob came back, %d sandboxes stand still: %v", took, len(before), still)
+	}
+	<-time.After(time.Second)
+	after, _ := sandboxes(t)
+	if used := growth(before, after); used > 1 {
+		t.Errorf("in a second they used %d hundredths of one", used)
+	}
+	if err := bob.api.Report(t.Context(), client.Presence{Idle: 3600}); err != nil {
+		t.Fatal(err)
+	}
+	comes(t, "it goes on when bob goes", func() bool { now, _ := sandboxes(t); return growth(after, now) > 20 })
 }

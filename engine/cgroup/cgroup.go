@@ -11,4 +11,6 @@ type Bounds struct {
 	Processes int
 	// CPUs are whole processors.
 	CPUs int
+	// Nice is how far the group stands behind others for the processor, as a priority number does, 0 to 19.
+	Nice int
 }

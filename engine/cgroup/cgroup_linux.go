@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,6 +208,12 @@ type Group struct {
 // patience is how long a group may take to be empty once its processes are dead.
 const patience = 10 * time.Second
 
+// weight is what a group weighs beside others, which the kernel looks at first: priorities count within a group. usual is that of a group of which nobody said anything, and each
+// step of nice a quarter (sched(7)).
+func weight(usual float64, nice int) string {
+	return fmt.Sprint(max(2, int(math.Round(usual*math.Pow(1.25, -float64(nice))))))
+}
+
 // period of the processor's quota, in microseconds: the kernel's own.
 const period = 100_000
 
@@ -260,8 +267,10 @@ func (g *Group) limit(b Bounds) error {
 	if g.dirs["cpu"] != "" {
 		set("cpu", "cpu.cfs_period_us", period)
 		set("cpu", "cpu.cfs_quota_us", b.CPUs*period)
+		_ = os.WriteFile(filepath.Join(g.dirs["cpu"], "cpu.shares"), []byte(weight(1024, b.Nice)), 0) // a courtesy, as is the same below
 	} else if g.of.v2["cpu"] {
 		set("unified", "cpu.max", fmt.Sprintf("%d %d", b.CPUs*period, period))
+		_ = os.WriteFile(filepath.Join(g.dirs["unified"], "cpu.weight"), []byte(weight(100, b.Nice)), 0)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("control group: %w", err)

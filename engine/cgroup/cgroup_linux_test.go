@@ -48,3 +48,12 @@ func TestNobodysGroup(t *testing.T) {
 		t.Error("no group counts, or fails")
 	}
 }
+
+// TestWeight holds groups to the kernel's table of priorities.
+func TestWeight(t *testing.T) {
+	for nice, want := range map[int][2]string{0: {"1024", "100"}, 10: {"110", "11"}, 19: {"15", "2"}} {
+		if got := [2]string{weight(1024, nice), weight(100, nice)}; got != want {
+			t.Errorf("nice %d weighs %v, want %v", nice, got, want)
+		}
+	}
+}

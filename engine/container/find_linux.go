@@ -102,11 +102,7 @@ func (e *Engine) serve(ctx context.Context, files map[bool]string, failed []stri
 
 // profile is the seccomp filter of containers. They have no terminal.
 func profile(limited bool) ([]byte, error) {
-	policy, err := syscalls.Native(limited, false)
-	if err != nil {
-		return nil, err
-	}
-	return syscalls.Profile(policy)
+	return syscalls.Native(limited, false).Profile()
 }
 
 // take uses an engine, if it runs a container. Podman takes filters as files, Docker inline.

@@ -37,16 +37,16 @@ func bob(args []string) int {
 
 // TestANodeIsKilled has the owner kill bob's node while a container runs: it ends with the node, and the next start removes it.
 func TestANodeIsKilled(t *testing.T) {
-	e, h, p := ours(t), enginetest.NewHost(t), program(t, "hostile")
-	node := exec.Command(os.Args[0], bobsNode, p.Module, p.Key, t.TempDir(), h.Token)
+	e, word, p := ours(t), token(t), program(t, "hostile")
+	node := exec.Command(os.Args[0], bobsNode, p.Module, p.Key, t.TempDir(), word)
 	node.Stdout = t.Output()
 	if err := node.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = node.Wait() }()
 	running := func() (n int) {
-		for _, pid := range h.Alive(t) {
-			if line, err := os.ReadFile("/proc/" + pid + "/cmdline"); err == nil && string(line) == "/hpips/program\x00spin\x00"+h.Token+"\x00" {
+		for _, pid := range enginetest.Tokened(t, word) {
+			if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && string(line) == "/hpips/program\x00spin\x00"+word+"\x00" {
 				n++
 			}
 		}

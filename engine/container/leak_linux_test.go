@@ -48,10 +48,9 @@ func look(t *testing.T) traces {
 // TestNothingIsLeft opens and closes many sandboxes, each with a task that ends by itself and, every fourth time, one that is cancelled: no container, process, mount, control
 // group, file, folder or goroutine is left.
 func TestNothingIsLeft(t *testing.T) {
-	h := enginetest.NewHost(t)
-	e := ours(t)
+	e, word := ours(t), token(t)
 	p := program(t, "hostile")
-	p.Env, p.Limits = h.Env, engine.Limits{Time: time.Minute, Memory: 96 << 20}
+	p.Limits = engine.Limits{Time: time.Minute, Memory: 96 << 20}
 	dir := t.TempDir()
 	_ = opened(t, e, p) // it is there, whatever comes
 	before := look(t)
@@ -65,9 +64,9 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := enginetest.NewLedger()
-		tasks := []engine.Task{{ID: 1, Args: []string{"zombies", h.Token}, Outputs: []string{"/out"}}}
+		tasks := []engine.Task{{ID: 1, Args: []string{"zombies", word}, Outputs: []string{"/out"}}}
 		if n%4 == 0 {
-			tasks = append(tasks, engine.Task{ID: 2, Args: []string{"spin", h.Token}})
+			tasks = append(tasks, engine.Task{ID: 2, Args: []string{"spin", word}})
 			l.OnDone = func(o engine.Outcome) {
 				if o.ID == 1 {
 					s.Cancel(2)
@@ -84,7 +83,7 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Fatalf("files are left: %v, %v", left, err)
 		}
 	}
-	if left := h.Alive(t); len(left) > 0 {
+	if left := enginetest.Tokened(t, word); len(left) > 0 {
 		t.Errorf("processes, and with them namespaces, are left: %v", left)
 	}
 	list, err := e.api.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", label+"="+e.self)})
@@ -101,7 +100,6 @@ func TestNothingIsLeft(t *testing.T) {
 	if after.files > before.files+1 || after.mounts > before.mounts || after.goroutines > before.goroutines || after.groups > before.groups || after.children > before.children {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
-	h.Untouched(t)
 }
 
 // BenchmarkStart measures what a container costs: how long it takes to have run what does nothing.

@@ -70,8 +70,8 @@ func helper(t testing.TB, name string) []byte {
 		if shared.dir, shared.err = os.MkdirTemp("", "hpips-container-test-"); shared.err != nil {
 			return
 		}
-		const programs = "github.com/hpips/hpips/engine/process/testdata/"
-		build := exec.Command("go", "build", "-o", shared.dir+"/", programs+"guest", programs+"hostile")
+		const engines = "github.com/hpips/hpips/engine/"
+		build := exec.Command("go", "build", "-o", shared.dir+"/", engines+"process/testdata/guest", engines+"enginetest/testdata/hostile")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			shared.err = errors.Join(err, errors.New(string(out)))

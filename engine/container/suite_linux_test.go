@@ -1,6 +1,8 @@
 package container
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,7 +14,6 @@ import (
 
 	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/engine/enginetest"
-	"github.com/hpips/hpips/engine/sandbox"
 )
 
 // TestSuite holds this engine to the contract of all engines.
@@ -76,26 +77,27 @@ var ownPaths = strings.Fields(`/sys /etc/hostname /etc/resolv.conf /etc/mtab /et
 /proc/self/oom_score_adj /proc/self/coredump_filter
 /dev/pts /dev/mqueue /dev/ptmx /dev/tty /dev/console /dev/core /dev/init /sys /var /dev/.dockerenv /.dockerenv /run/.containerenv`)
 
+var every = flag.Int("every", 12, "of the hostile cases each so many-th is let loose")
+
 // TestHostile lets mallory's images do their worst.
 func TestHostile(t *testing.T) {
-	enginetest.Hostile(t, hostileKit(t))
-}
-
-func hostileKit(t *testing.T) enginetest.HostileKit {
-	kit := enginetest.HostileKit{Engine: ours(t), Own: ownPaths, Time: time.Second / 2, Patience: sandbox.Patience, Program: func(t *testing.T) engine.Program { return program(t, "hostile") }}
-	if !ours(t).limited { // then such calls are refused
-		kit.Ends = map[string][]engine.End{"memory in files of memory": {engine.Exited}, "memory that is shared": {engine.Exited}}
-	}
-	return kit
-}
-
-// TestCancelledWhileSuspended has mallory's program frozen and ended.
-func TestCancelledWhileSuspended(t *testing.T) {
-	enginetest.Suspended(t, hostileKit(t), func(pid string) time.Duration {
-		n, err := strconv.Atoi(pid)
-		if err != nil {
-			t.Fatal(err)
+	var cases []enginetest.Case
+	for n, c := range enginetest.Native() {
+		if n%*every == 0 {
+			cases = append(cases, c)
 		}
-		return sandbox.Weigh(sandbox.Family(n, sandbox.Everyone)).CPU
-	})
+	}
+	enginetest.Hostile(t, enginetest.Hold{
+		Engine:  ours(t),
+		Program: func(t *testing.T, _ enginetest.Case) engine.Program { return program(t, "hostile") },
+		Running: enginetest.Tokened,
+		Own:     ownPaths,
+		Loose:   !ours(t).limited,
+		Limits:  engine.Limits{Time: time.Second, Memory: 96 << 20, Output: 1 << 20, Disk: 8 << 20},
+	}, cases)
+}
+
+// token is a word by which the processes of a test are known.
+func token(t *testing.T) string {
+	return fmt.Sprintf("hostile-%s-%d-%d", filepath.Base(t.Name()), os.Getpid(), time.Now().UnixNano())
 }

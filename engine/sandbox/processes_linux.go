@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -50,7 +51,7 @@ func Halt(pid int, on bool) error {
 	if on {
 		signal = unix.SIGSTOP
 	}
-	seen := map[int]bool{}
+	seen, quiet := map[int]bool{}, 0
 	for range 1000 {
 		fresh := false
 		for _, pid := range Family(pid, Everyone) {
@@ -61,12 +62,17 @@ func Halt(pid int, on bool) error {
 				}
 			}
 		}
-		if !fresh {
+		if quiet++; fresh {
+			quiet = 0
+		} else if quiet == rounds {
 			return nil
 		}
 	}
 	return errors.New("pause: it makes processes faster than they can be stopped")
 }
+
+// rounds is in how many a stop must find nobody new: a list of children is whole only if none of them comes or goes meanwhile (proc(5), children).
+const rounds = 3
 
 // Gone waits until the process of a pidfd has ended, up to Patience.
 func Gone(fd int) {
@@ -104,18 +110,18 @@ func Hidden(pids []int, dir string) (bytes int64) {
 	return bytes
 }
 
-// Weigh adds up what processes take (proc(5), statm and stat). Pages that several share are counted for each.
+// Weigh adds up what processes take (proc(5), status and stat): memory of their own, also what of it is swapped out, and their part of what several share, files left out.
 func Weigh(pids []int) (s Sample) {
 	for _, pid := range pids {
 		base := "/proc/" + strconv.Itoa(pid)
-		if b, err := os.ReadFile(base + "/statm"); err == nil {
-			if f := strings.Fields(string(b)); len(f) > 2 {
-				resident, err1 := strconv.ParseInt(f[1], 10, 64)
-				shared, err2 := strconv.ParseInt(f[2], 10, 64)
-				if err1 == nil && err2 == nil {
-					s.Memory += (resident - shared) * int64(os.Getpagesize())
+		if b, err := os.ReadFile(base + "/status"); err == nil {
+			own, common := kibibytes(b, "RssAnon")+kibibytes(b, "VmSwap"), kibibytes(b, "RssShmem")
+			if common > 0 {
+				if b, err := os.ReadFile(base + "/smaps_rollup"); err == nil && bytes.Contains(b, []byte("\nPss_Shmem:")) {
+					common = kibibytes(b, "Pss_Shmem")
 				}
 			}
+			s.Memory += 1024 * (own + common)
 		}
 		if b, err := os.ReadFile(base + "/stat"); err == nil {
 			if _, rest, ok := strings.Cut(string(b), ") "); ok {
@@ -129,6 +135,21 @@ func Weigh(pids []int) (s Sample) {
 		}
 	}
 	return s
+}
+
+// kibibytes reads a line of a file such as status or smaps_rollup of a process; 0 if there is none.
+func kibibytes(text []byte, name string) int64 {
+	for line := range bytes.Lines(text) {
+		if rest, ok := bytes.CutPrefix(line, []byte(name+":")); ok {
+			word, _, _ := strings.Cut(strings.TrimSpace(string(rest)), " ")
+			n, err := strconv.ParseInt(word, 10, 64)
+			if err != nil {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
 }
 
 // hertz is the kernel's unit of processor time for programs (sysconf(3), _SC_CLK_TCK), the same on all systems.

@@ -284,7 +284,7 @@ func (t *task) look() {
 	limits := t.s.prog.Limits
 	now := t.life.Look()
 	if now.Excess != "" {
-		t.s.slay(t, engine.MemoryFull, now.Excess)
+		t.s.slay(t, engine.Trapped, "the program trapped: "+now.Excess)
 		return
 	}
 	files, err := measure(limits.Disk, t.Folders()...)

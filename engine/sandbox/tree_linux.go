@@ -40,7 +40,7 @@ func measure(most int64, dirs ...string) (tally, error) {
 	return t.tally, err
 }
 
-// tidy takes away, below folders of an ended task, all that is no file or folder, and what rights beyond the usual ones files have.
+// tidy takes away, below folders of an ended task, all that is no file or folder, and rights beyond the usual ones.
 func tidy(dirs ...string) error {
 	t := tree{most: unlimited, strange: func(dir int, name string) error { return unix.Unlinkat(dir, name, 0) }}
 	return t.start(dirs...)
@@ -107,6 +107,11 @@ func (t *tree) visit(fd int, name string, depth, path int) error {
 		if depth == maxDepth && t.top != nil {
 			t.lifted++
 			return unix.Renameat(fd, name, int(t.top.Fd()), fmt.Sprint("lifted-", t.lifted))
+		}
+		if t.strange != nil && st.Mode&0o7000 != 0 {
+			if err := unix.Fchmodat(fd, name, st.Mode&0o777, 0); err != nil {
+				return err
+			}
 		}
 		sub, err := open(fd, name)
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {

@@ -10,14 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// verdict runs a policy over a call as the kernel does (struct seccomp_data of seccomp(2)). The machine of package bpf reads words from their large end, so they are written so.
-func verdict(t *testing.T, p seccomp.Policy, number int, machine uint32, args ...uint64) uint32 {
+// verdict runs a filter over a call as the kernel does (struct seccomp_data of seccomp(2)). The machine of package bpf reads words from their large end, so they are written so.
+func verdict(t *testing.T, f Filter, number int, machine uint32, args ...uint64) uint32 {
 	t.Helper()
-	program, err := p.Assemble()
-	if err != nil {
-		t.Fatal(err)
-	}
-	vm, err := bpf.NewVM(program)
+	vm, err := bpf.NewVM(f.program)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +41,10 @@ func TestWhatTheFilterAllows(t *testing.T) {
 		{Name: "socket", Conditions: seccomp.ArgumentConditions{When(0, seccomp.Equal, unix.AF_UNIX)}},
 		{Name: "socket", Conditions: seccomp.ArgumentConditions{When(0, seccomp.Equal, unix.AF_INET)}},
 		{Name: "clone", Conditions: seccomp.ArgumentConditions{When(0, seccomp.BitsNotSet, Namespaces)}},
+		{Name: "ioctl", Conditions: seccomp.ArgumentConditions{When(1, seccomp.NotEqual, unix.TIOCSTI)}},
+		{Name: "no such call", Conditions: seccomp.ArgumentConditions{When(0, seccomp.Equal, 1)}},
 	}
-	p, denied, err := Allow(Doors, guarded)
+	f, denied, err := Allow(Doors, guarded)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,16 +67,19 @@ func TestWhatTheFilterAllows(t *testing.T) {
 		{"a local socket", unix.SYS_SOCKET, own, []uint64{unix.AF_UNIX}, allow}, {"one of the internet", unix.SYS_SOCKET, own, []uint64{unix.AF_INET}, allow},
 		{"one of packets", unix.SYS_SOCKET, own, []uint64{unix.AF_PACKET}, eperm},
 		{"a process", unix.SYS_CLONE, own, []uint64{uint64(unix.SIGCHLD)}, allow}, {"a namespace", unix.SYS_CLONE, own, []uint64{unix.CLONE_NEWUSER | uint64(unix.SIGCHLD)}, eperm},
+		{"another whose protocol is the number of a guarded call", unix.SYS_SOCKET, own, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.SYS_IOCTL}, eperm},
+		{"one whose family is", unix.SYS_SOCKET, own, []uint64{unix.SYS_IOCTL, unix.SOCK_RAW}, eperm}, {"one whose family is that of another", unix.SYS_SOCKET, own, []uint64{unix.SYS_CLONE}, eperm},
+		{"a control of files", unix.SYS_IOCTL, own, []uint64{0, unix.TCGETS}, allow}, {"typing for others", unix.SYS_IOCTL, own, []uint64{0, unix.TIOCSTI}, eperm},
 		{"what no table knows", 9999, own, nil, eperm}, {"another word size", unix.SYS_READ, own ^ 0x80000000, nil, eperm},
 	} {
-		if got := verdict(t, p, row.number, row.machine, row.args...); got != row.want {
+		if got := verdict(t, f, row.number, row.machine, row.args...); got != row.want {
 			t.Errorf("%s: %#x, want %#x", row.what, got, row.want)
 		}
 	}
 	if denied < 40 {
 		t.Errorf("only %d calls are denied", denied)
 	}
-	code, err := Code(p)
+	code, err := f.Code()
 	if err != nil || len(code)%8 != 0 || len(code) < 8*100 {
 		t.Errorf("%d bytes of code, %v", len(code), err)
 	}

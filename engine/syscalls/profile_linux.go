@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/elastic/go-seccomp-bpf"
-	"github.com/elastic/go-seccomp-bpf/arch"
 )
 
 // profile is a seccomp policy as makers of containers read it (runtime-spec, config-linux.md; conditions are libseccomp's). What is refused without a number fails with EPERM.
@@ -33,30 +32,26 @@ type condition struct {
 // architectures are libseccomp's names of those that programs are built for here, by their Linux names.
 var architectures = map[string]string{"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64", "arm": "SCMP_ARCH_ARM", "i386": "SCMP_ARCH_X86"}
 
-// Profile writes a policy of Allow's for makers of containers. They take several conditions on one argument for alternatives, so such a policy is refused.
-func Profile(p seccomp.Policy) ([]byte, error) {
-	here, err := arch.GetInfo("")
+// Profile writes a policy for makers of containers. They take several conditions on one argument for alternatives, so a policy with such is refused.
+func (p Policy) Profile() ([]byte, error) {
+	s, err := sorted(p.Deny, p.Guarded)
 	if err != nil {
-		return nil, fmt.Errorf("seccomp: %w", err)
+		return nil, err
 	}
-	name, known := architectures[here.Name]
+	name, known := architectures[s.here.Name]
 	if !known {
-		return nil, fmt.Errorf("seccomp: no name for the processor %s", here.Name)
+		return nil, fmt.Errorf("seccomp: no name for the processor %s", s.here.Name)
 	}
-	out := profile{DefaultAction: "SCMP_ACT_ERRNO", Architectures: []string{name}}
-	for _, g := range p.Syscalls {
-		r := rule{Names: g.Names, Action: "SCMP_ACT_ALLOW"}
-		if g.Action != seccomp.ActionAllow {
-			code := uint(g.Action &^ seccomp.ActionErrno)
-			r.Action, r.ErrnoRet = "SCMP_ACT_ERRNO", &code
-		}
-		out.Syscalls = append(out.Syscalls, r)
-		for _, call := range g.NamesWithCondtions {
+	code := uint(s.absent.Action &^ seccomp.ActionErrno)
+	out := profile{DefaultAction: "SCMP_ACT_ERRNO", Architectures: []string{name},
+		Syscalls: []rule{{Names: s.absent.Names, Action: "SCMP_ACT_ERRNO", ErrnoRet: &code}, {Names: s.allowed.Names, Action: "SCMP_ACT_ALLOW"}}}
+	for _, name := range s.guarded {
+		for _, call := range s.conditions[name] {
 			args, err := conditions(call)
 			if err != nil {
 				return nil, err
 			}
-			out.Syscalls = append(out.Syscalls, rule{Names: []string{call.Name}, Action: r.Action, ErrnoRet: r.ErrnoRet, Args: args})
+			out.Syscalls = append(out.Syscalls, rule{Names: []string{name}, Action: "SCMP_ACT_ALLOW", Args: args})
 		}
 	}
 	return json.Marshal(out)
@@ -72,6 +67,8 @@ func conditions(call seccomp.NameWithConditions) (args []condition, err error) {
 		switch c.Operation {
 		case seccomp.Equal:
 			args = append(args, condition{Index: uint(c.Argument), Value: c.Value, Op: "SCMP_CMP_EQ"})
+		case seccomp.LessOrEqual:
+			args = append(args, condition{Index: uint(c.Argument), Value: c.Value, Op: "SCMP_CMP_LE"})
 		case seccomp.BitsNotSet:
 			args = append(args, condition{Index: uint(c.Argument), Value: c.Value, Op: "SCMP_CMP_MASKED_EQ"}) // and what is left is 0
 		default:

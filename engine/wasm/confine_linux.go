@@ -75,9 +75,12 @@ func addresses() (uint64, error) {
 	return pages * uint64(os.Getpagesize()), err
 }
 
-// niceDown lowers the priority of the threads there are; later ones inherit it. The owner's own programs come first, and when
-// memory runs out, the child goes before them.
+// niceDown lowers the priority of the threads there are; later ones inherit it. Where the kernel weighs sessions first, and threads only against those of their own session,
+// it lowers that of the child's session, too. The owner's own programs come first, and when memory runs out, the child goes before them.
 func niceDown(nice int) {
+	if nice > 0 {
+		_ = os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(nice)), 0) // a kernel without it has no such groups
+	}
 	if list, err := os.ReadDir("/proc/self/task"); err == nil && nice > 0 {
 		for _, e := range list {
 			if tid, err := strconv.Atoi(e.Name()); err == nil {
@@ -173,9 +176,9 @@ func guarded() []seccomp.NameWithConditions {
 
 // filter installs the seccomp filter in all threads.
 func filter() Check {
-	policy, denied, err := syscalls.Allow(append(slices.Clone(syscalls.Doors), denied...), guarded())
+	f, denied, err := syscalls.Allow(append(slices.Clone(syscalls.Doors), denied...), guarded())
 	if err == nil {
-		err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Flag: seccomp.FilterFlagTSync, Policy: policy})
+		err = f.Install()
 	}
 	return verdict("seccomp", err, fmt.Sprintf("%d system calls denied, and those not known", denied))
 }

@@ -188,7 +188,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestNice wants every thread of a child at the priority asked for.
+// TestNice wants every thread of a child at the priority asked for, and the session that is the child's own.
 func TestNice(t *testing.T) {
 	e, _ := ownEngine(t, func(c *Config) { c.Nice = 11 })
 	s, err := e.Open(t.Context(), program(t, assemble(t, tinyWat)))
@@ -209,5 +209,11 @@ func TestNice(t *testing.T) {
 		if prio, err := unix.Getpriority(unix.PRIO_PROCESS, tid); err != nil || prio != 20-11 {
 			t.Errorf("thread %d: nice %d, %v", tid, 20-prio, err)
 		}
+	}
+	if own, err := unix.Getsid(pid); err != nil || own != pid {
+		t.Errorf("session %d of child %d, %v", own, pid, err)
+	}
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/autogroup", pid)); err == nil && !strings.Contains(string(b), "nice 11") {
+		t.Errorf("its session has %s", b)
 	}
 }

@@ -58,6 +58,36 @@ func act(args []string) error {
 			}
 			kept = append(kept, b)
 		}
+	case "take": // so many MiB of memory
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		b := make([]byte, n<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		fmt.Print(len(b))
+	case "spin on all":
+		fmt.Print("spinning")
+		for range 4 {
+			go func() {
+				for n := 0; ; n++ {
+					counted ^= n
+				}
+			}()
+		}
+		select {}
+	case "store": // so many MiB in files of one
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		for i := range n {
+			if err := os.WriteFile(fmt.Sprint("/out/", i), make([]byte, 1<<20), 0o600); err != nil {
+				return err
+			}
+		}
 	case "get":
 		return get(args[1])
 	case "trap":
