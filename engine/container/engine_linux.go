@@ -35,6 +35,7 @@ type Engine struct {
 	user    string // "UID:GID" in a container
 	strange bool   // that user is not the node's own on the host
 	userns  string
+	lax     bool // resource limits are left to us
 	runtime string
 	filters map[bool]string // for seccomp, as the engine wants it, by whether groups hold limits
 	init    bool            // containers have a first process beside the program
@@ -159,6 +160,7 @@ type maker struct {
 	eng    *Engine
 	key    string
 	image  *image
+	trial  bool // it runs what engines are tried by
 	closed sync.Once
 }
 

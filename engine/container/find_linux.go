@@ -36,13 +36,11 @@ func (e *Engine) find(ctx context.Context) error {
 	hosts, named := e.hosts()
 	var failed []string
 	for _, host := range hosts {
-		if err := e.take(ctx, host, files, inline); err == nil {
-			return nil
-		} else if ctx.Err() != nil {
-			return ctx.Err()
-		} else {
-			failed = append(failed, strings.TrimPrefix(host, "unix://")+": "+say(err))
+		err := e.take(ctx, host, files, inline)
+		if err == nil || ctx.Err() != nil {
+			return err
 		}
+		failed = append(failed, strings.TrimPrefix(host, "unix://")+": "+say(err))
 	}
 	if named {
 		return &Missing{What: "the engine that was named runs no containers: " + strings.Join(failed, "; "), Remedy: "start it, or name none, so that one is looked for"}
@@ -153,11 +151,11 @@ func (e *Engine) learn(ctx context.Context, files, inline map[bool]string) error
 			e.podman, e.version = true, "Podman "+v.Version
 		}
 	}
-	rootless := false
+	rootless := e.podman && !rootOwns(e.api.DaemonHost()) // which Podman 4 does not tell
 	for _, option := range info.Info.SecurityOptions {
 		rootless = rootless || strings.Contains(option, "name=rootless")
 	}
-	e.user, e.userns, e.strange, e.runtime = fmt.Sprintf("%d:%d", user, user), "", false, ""
+	e.user, e.userns, e.strange, e.lax, e.runtime = fmt.Sprintf("%d:%d", user, user), "", false, rootless && e.podman, ""
 	switch uid := os.Getuid(); {
 	case rootless && e.podman:
 		e.userns = fmt.Sprintf("keep-id:uid=%d,gid=%d", user, user)
@@ -175,6 +173,12 @@ func (e *Engine) learn(ctx context.Context, files, inline map[bool]string) error
 	return nil
 }
 
+// rootOwns says whether a socket is root's, and with it the engine behind it.
+func rootOwns(host string) bool {
+	var st unix.Stat_t
+	return unix.Stat(strings.TrimPrefix(host, "unix://"), &st) != nil || st.Uid == 0
+}
+
 // once runs the program of the image by which engines are tried.
 func (e *Engine) once(ctx context.Context, args ...string) (engine.Outcome, error) {
 	dir := filepath.Join(e.dir, "probe")
@@ -186,6 +190,7 @@ func (e *Engine) once(ctx context.Context, args ...string) (engine.Outcome, erro
 	if err != nil {
 		return engine.Outcome{}, err
 	}
+	m.trial = true
 	return sandbox.Once(ctx, e.log, m, engine.Program{Args: args})
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/hpips/hpips/engine/sandbox"
 )
 
-var starts = flag.Int("starts", 12, "containers that the test for leaks opens and closes")
+var starts = flag.Int("starts", 8, "containers that the test for leaks opens and closes")
 
 // traces are what containers could leave on a machine.
 type traces struct{ files, mounts, goroutines, groups, children int }

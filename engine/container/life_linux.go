@@ -198,8 +198,7 @@ func (l *life) see(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	where, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
-	if err != nil || !strings.Contains(string(where), got.Container.ID) || unix.PidfdSendSignal(fd, 0, nil, 0) != nil {
+	if !isOf(pid, got.Container.ID) || unix.PidfdSendSignal(fd, 0, nil, 0) != nil {
 		unix.Close(fd) // it is another process, or one that is not ours to end
 		return
 	}
@@ -207,6 +206,9 @@ func (l *life) see(ctx context.Context) {
 	defer l.mu.Unlock()
 	l.pid, l.pidfd = pid, fd
 	l.maker.eng.guard.watch(pid)
+	if l.maker.eng.lax {
+		l.restrict()
+	}
 	if fields, err := stat(pid); err == nil && fields[0] != "Z" {
 		l.parent, _ = strconv.Atoi(fields[1])                               // the kernel writes numbers
 		if l.orphan = l.parent <= 1 || l.parent == os.Getpid(); !l.orphan { // or what held it has ended already
@@ -219,6 +221,19 @@ func (l *life) see(ctx context.Context) {
 		l.maker.eng.log.Debug("A container's group cannot be read", "err", err)
 	}
 	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, l.maker.eng.cfg.Nice) // a courtesy
+}
+
+// isOf says whether a process is a container's first: its control group has the container's name, or where engines make none, what holds it has it among its arguments.
+func isOf(pid int, id string) bool {
+	if where, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup")); err == nil && strings.Contains(string(where), id) {
+		return true
+	}
+	fields, err := stat(pid)
+	if err != nil {
+		return false
+	}
+	line, err := os.ReadFile(filepath.Join("/proc", fields[1], "cmdline"))
+	return err == nil && strings.Contains(string(line), id)
 }
 
 // Kill ends the container: the kernel ends all of its namespace with its first process. One that is frozen dies when it is not any more, as frozen groups of version 1 hear nothing.

@@ -55,7 +55,7 @@ func (l *life) request(image string) (client.ContainerCreateOptions, error) {
 		NetworkMode: "none", IpcMode: "private", CgroupnsMode: "private", UsernsMode: container.UsernsMode(e.userns), ReadonlyRootfs: true, CapDrop: []string{"ALL"},
 		SecurityOpt: []string{"no-new-privileges", "seccomp=" + e.filters[e.limited]}, RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 		LogConfig: container.LogConfig{Type: "none"}, OomScoreAdj: 1000, Mounts: mounts, Runtime: e.runtime,
-		Resources: container.Resources{Memory: memory, MemorySwap: memory, NanoCPUs: int64(e.cfg.CPUs) * 1e9, PidsLimit: &pids, Ulimits: e.ulimits(limits)},
+		Resources: container.Resources{Memory: memory, MemorySwap: memory, NanoCPUs: int64(e.cfg.CPUs) * 1e9, PidsLimit: &pids, Ulimits: l.ulimits()},
 	}
 	if e.init {
 		h.Init = &yes
@@ -66,19 +66,40 @@ func (l *life) request(image string) (client.ContainerCreateOptions, error) {
 	return client.ContainerCreateOptions{Config: c, HostConfig: h, Name: l.name}, nil
 }
 
-// ulimits are resource limits (setrlimit(2)). That on processes counts all of a user's, so it is high, and named all the same: engines set another by themselves, which they may
-// not be allowed to.
-func (e *Engine) ulimits(limits engine.Limits) []*container.Ulimit {
-	all := []*container.Ulimit{{Name: "nofile", Soft: 1024, Hard: 4096}}
-	numbers := map[string]int64{"core": 0, "fsize": max(limits.Disk, 1), "memlock": 64 << 10, "msgqueue": 0, "nproc": min(hard(unix.RLIMIT_NPROC), e.nproc)}
-	if !e.limited {
-		numbers["data"] = 4*limits.Memory + 1<<30 // loosely, for each process; the watch-dog adds up
+// limits are resource limits (setrlimit(2)) by the names that engines give them. That on processes counts all of a user's, so it is high, and named all the same: engines set another
+// by themselves, which they may not be allowed to.
+func (l *life) limits() map[string]uint64 {
+	e, limits := l.maker.eng, l.task.Program.Limits
+	all := map[string]uint64{"core": 0, "fsize": uint64(max(limits.Disk, 1)), "memlock": 64 << 10, "msgqueue": 0, "nofile": 4096, "nproc": uint64(min(hard(unix.RLIMIT_NPROC), e.nproc))}
+	switch {
+	case l.maker.trial:
+		all["data"] = 4 * uint64(limits.Memory) // whether more than the first quarter can be had is what is tried
+	case !e.limited:
+		all["data"] = 4*uint64(limits.Memory) + 1<<30 // loosely, for each process; the watch-dog adds up
 	}
-	for name, n := range numbers {
-		all = append(all, &container.Ulimit{Name: name, Soft: n, Hard: n})
+	return all
+}
+
+// numbers are the kernel's of these limits.
+var numbers = map[string]int{"core": unix.RLIMIT_CORE, "data": unix.RLIMIT_DATA, "fsize": unix.RLIMIT_FSIZE, "memlock": unix.RLIMIT_MEMLOCK, "msgqueue": unix.RLIMIT_MSGQUEUE,
+	"nofile": unix.RLIMIT_NOFILE, "nproc": unix.RLIMIT_NPROC}
+
+// ulimits are these limits as engines are asked for them.
+func (l *life) ulimits() (all []*container.Ulimit) {
+	for name, n := range l.limits() {
+		all = append(all, &container.Ulimit{Name: name, Soft: int64(n), Hard: int64(n)})
 	}
 	slices.SortFunc(all, func(a, b *container.Ulimit) int { return strings.Compare(a.Name, b.Name) })
 	return all
+}
+
+// restrict sets them here, on the container's first process, which waits to begin: Podman 4 does not when it runs without root.
+func (l *life) restrict() {
+	for name, n := range l.limits() {
+		if err := unix.Prlimit(l.pid, numbers[name], &unix.Rlimit{Cur: n, Max: n}, nil); err != nil {
+			l.maker.eng.log.Debug("A container's limit cannot be set", "limit", name, "err", err)
+		}
+	}
 }
 
 // hard is this process's own hard limit.

@@ -31,7 +31,7 @@ func TestSuite(t *testing.T) {
 		},
 		Crash:  killHolder,
 		Pauses: true,
-		Most:   6,
+		Most:   4,
 	})
 }
 
@@ -98,6 +98,7 @@ func TestHostile(t *testing.T) {
 		Program: func(t *testing.T, _ enginetest.Case) engine.Program { return program(t, "hostile") },
 		Running: enginetest.Tokened,
 		Own:     ownPaths,
+		Loose:   !ours(t).limited,
 		Limits:  engine.Limits{Time: time.Second, Memory: 96 << 20, Output: 1 << 20, Disk: 8 << 20},
 	}, cases)
 }
