@@ -76,7 +76,7 @@ func (h *House) Doctor(ctx context.Context) ([]client.Finding, error) {
 			all = append(all, client.Finding{Name: "sandbox", State: bad, Text: err.Error(), Remedy: "this PC cannot run tasks: see hpips node logs"})
 		}
 		all = append(append(all, sandbox(checks)...), m.examineNative(ctx)...)
-		all = append(all, h.examineSharing(ctx))
+		all = append(append(all, h.examineGraphics()...), h.examineSharing(ctx))
 	}
 	ready := client.Finding{Name: "ready", State: fine, Text: "a job can be placed"}
 	if !h.ready.get(ctx, m.requester.Ready) {
