@@ -271,7 +271,7 @@ func deviceLines(w io.Writer, d devices) {
 		fmt.Fprintf(w, "network\t%s: %s, %s\n", n.Name, strings.Join(n.Addresses, " "), told(n.Megabits, func(v int64) string { return fmt.Sprintf("%d Mbit/s", v) }))
 	}
 	for i, g := range d.GPUs {
-		fmt.Fprintf(w, "gpu %d\t%s %s (%s), driver %s, memory %s, busy %s, %s, %s; shared: %s\n", i, g.Vendor, word(g.Model), g.ID, word(g.Driver), told(g.Memory, bytesText), told(g.Busy, share),
+		fmt.Fprintf(w, "gpu %d\t%s (%s), driver %s, memory %s, busy %s, %s, %s; shared: %s\n", i, word(g.Name()), g.ID, word(g.Driver), told(g.Memory, bytesText), told(g.Busy, share),
 			told(g.Temperature, degrees), told(g.Watts, watts), shared(g))
 	}
 	if len(d.GPUs) == 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/machine"
 	"github.com/hpips/hpips/node"
 	"github.com/hpips/hpips/spec/job"
 )
@@ -153,7 +154,7 @@ func shareLines(w io.Writer, share client.Share) {
 		if d.State == "kept" {
 			state = "not shared: " + d.Why + "; until: " + d.Ends
 		}
-		fmt.Fprintf(w, "gpu %d\t%s %s\t%s\n", d.Place, d.Vendor, d.Model, state)
+		fmt.Fprintf(w, "gpu %d\t%s\t%s\n", d.Place, machine.GPU{Vendor: d.Vendor, Model: d.Model}.Name(), state)
 	}
 	fmt.Fprintf(w, "work\t%s, %s busy\n", job.Several(share.Leases, "lease"), job.Several(share.Busy, "slot"))
 }

@@ -27,6 +27,14 @@ type GPU struct {
 	sysfs   string // its folder below /sys, as far as the kernel shows it as a card
 }
 
+// Name is what people call it: its maker and its model, where the model does not begin with the maker already.
+func (g GPU) Name() string {
+	if strings.HasPrefix(strings.ToLower(g.Model), strings.ToLower(g.Vendor)) {
+		return g.Model
+	}
+	return strings.TrimSpace(g.Vendor + " " + g.Model)
+}
+
 // GPUs lists the graphics devices. It may start a program that takes a second.
 func GPUs(ctx context.Context) []GPU { return here().gpus(ctx) }
 

@@ -100,6 +100,9 @@ func TestGraphicsDevices(t *testing.T) {
 	if nv.Model != "NVIDIA GeForce RTX 4090" || nv.Driver != "570.86" || *nv.Memory != 24564<<20 || *nv.Busy != 0.37 || *nv.Temperature != 61 || nv.Watts != nil {
 		t.Errorf("NVIDIA's: %+v", nv)
 	}
+	if nv.Name() != "NVIDIA GeForce RTX 4090" || intel.Name() != "Intel 8086:9a49" {
+		t.Errorf("people call them %q and %q", nv.Name(), intel.Name())
+	}
 	if intel.Vendor != "Intel" || intel.Driver != "i915" || intel.Model != "8086:9a49" || intel.Memory != nil || intel.Temperature != nil {
 		t.Errorf("Intel's: %+v", intel)
 	}

@@ -136,3 +136,29 @@ func TestPreferences(t *testing.T) {
 		t.Errorf("between equals by the first word the second decides: %s", got)
 	}
 }
+
+// On a chain a stranger gets only the device to which bob has agreed; his own laptop, and anybody where nothing is paid, gets the other, too.
+func TestStrangersNeedTheOwnersWord(t *testing.T) {
+	for name, row := range map[string]struct {
+		chain bool
+		buyer string
+		want  int
+	}{"a stranger": {true, "alice", 1}, "his laptop": {true, "laptop", 3}, "somebody of the pool": {false, "alice", 3}} {
+		w, bob := newWire(), named(t, "bob")
+		cfg := DefaultBidder()
+		if row.chain {
+			cfg = priced(0)
+			cfg.Ours = func(p peer.ID) bool { return p == named(t, "laptop").id }
+		}
+		_, shop := w.sells(t, bob, cfg)
+		shop.free = rig()
+		shop.free.GPUs[1].Agreed, shop.free.GPUs[2].Agreed = false, false
+		buyer := named(t, row.buyer)
+		order := orderOf(buyer, 4)
+		order.Engine, order.Resources.GPU.Count = job.EngineNative, 1
+		a := w.buys(buyer).Ask(t.Context(), order, Any, []peer.ID{bob.id})[0]
+		if a.Err != nil || len(a.Quote.GPUs) != row.want {
+			t.Errorf("%s is offered %+v, %v; want %d", name, a.Quote.GPUs, a.Err, row.want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -115,4 +116,20 @@ func tellDevices(r machine.Readings, policy machine.Policy, d machine.Decision, 
 		told = append(told, one)
 	}
 	return told
+}
+
+// examineGraphics says of each graphics device whether programs can be given it, and what is in the way.
+func (h *House) examineGraphics() []client.Finding {
+	h.sharing.mu.Lock()
+	all := h.sharing.readings.GPUs
+	h.sharing.mu.Unlock()
+	var findings []client.Finding
+	for i, g := range all {
+		f := client.Finding{Name: fmt.Sprint("gpu ", i), State: fine, Text: g.Name() + " can be given to native programs"}
+		if g.Passage.Why != "" {
+			f.State, f.Text, f.Remedy = warn, g.Name()+" cannot be given to programs: "+g.Passage.Why, g.Passage.Remedy
+		}
+		findings = append(findings, f)
+	}
+	return findings
 }

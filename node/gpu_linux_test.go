@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/engine/process"
 	"github.com/hpips/hpips/machine"
 	"github.com/hpips/hpips/spec/job"
@@ -114,6 +115,10 @@ func TestAliceUsesBobsDevices(t *testing.T) {
 	alice := start(t, h, err)
 	wish := job.GPU{Count: 1, Model: "rtx 4090", Memory: 24 << 30}
 
+	findings, err := bob.api.Doctor(t.Context())
+	if i := slices.IndexFunc(findings, func(f client.Finding) bool { return f.Name == "gpu 1" }); err != nil || i < 0 || findings[i].Text != "NVIDIA GeForce RTX 4090 can be given to native programs" {
+		t.Errorf("bob's doctor finds %+v, %v", findings, err)
+	}
 	offers, err := alice.api.Offers(t.Context(), job.Resources{CPU: 1, GPU: wish})
 	if err != nil || len(offers) != 1 || len(offers[0].GPUs) != 2 || offers[0].GPUs[0].Model != one.Model {
 		t.Fatalf("offers %+v, %v", offers, err)

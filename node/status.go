@@ -80,7 +80,7 @@ func (h *House) Doctor(ctx context.Context) ([]client.Finding, error) {
 		for _, f := range h.foreign {
 			all = append(all, f.examine(ctx, slices.Contains(m.foreign, f))...)
 		}
-		all = append(all, h.examineSharing(ctx))
+		all = append(append(all, h.examineGraphics()...), h.examineSharing(ctx))
 	}
 	ready := client.Finding{Name: "ready", State: fine, Text: "a job can be placed"}
 	if !h.ready.get(ctx, m.requester.Ready) {

@@ -138,6 +138,20 @@ func (p *Provider) stillness(now time.Time) {
 	}
 }
 
+// unusedFor is how long a lease may have devices without any task for them: nobody else can use them meanwhile, and nothing is paid for that.
+const unusedFor = 2 * time.Minute
+
+// wastes reports whether a lease that has begun has had devices and no task for too long. Needs Provider.mu.
+func (t *tenant) wastes(now time.Time) bool {
+	switch {
+	case len(t.devices) == 0 || len(t.tasks) > 0:
+		t.unused = time.Time{}
+	case t.unused.IsZero():
+		t.unused = now
+	}
+	return !t.unused.IsZero() && now.Sub(t.unused) > unusedFor
+}
+
 // tooLong says why a lease has stood still for longer than its owner's patience is; "" where it has not. Needs p.mu.
 func (p *Provider) tooLong(t *tenant, now time.Time) string {
 	switch {

@@ -269,3 +269,34 @@ func TestTwoNodesOfAMachineShareNoDevice(t *testing.T) {
 		}
 	})
 }
+
+// Whoever has devices and no task for them loses them to others after two minutes; who has tasks, however long, does not.
+func TestDevicesAreNotKeptForNothing(t *testing.T) {
+	story(t, func(t *testing.T, b *bob) {
+		all := rack()
+		b.allows(racked(all))
+		alice, carol := b.visits("alice"), b.visits("carol")
+		alice.rents(1, 1, all[0])
+		carol.lease = carol.signs(1, orders(1, all[2]))
+		carol.id = carol.lease.ID()
+		w := carol.work("forever")
+		w.Resources.GPU.Count = 1
+		carol.resumes(w)
+		carol.assigns(0)
+		alice.assigns(0)
+		alice.collects(1)
+		began := time.Now()
+		no := alice.refusal()
+		if took := time.Since(began); took < unusedFor || took > unusedFor+3*time.Second || no.Reason != "gpu: no task has used its devices for 2m0s" {
+			t.Errorf("after %v: %+v", took, no)
+		}
+		synctest.Wait()
+		if got := b.free(alice.me); got != "0, 1, 2 leased" {
+			t.Errorf("free: %s", got)
+		}
+		time.Sleep(time.Hour - 5*time.Minute) // its term is an hour
+		if got := b.free(alice.me); got != "0, 1, 2 leased" {
+			t.Errorf("carol's device, after an hour of work: %s", got)
+		}
+	}, four)
+}

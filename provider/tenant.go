@@ -28,6 +28,7 @@ type tenant struct {
 	since   time.Time    // of the reservation, for one that has not begun
 	away    time.Time    // since when its requester is away; zero while it is there
 	devices []*equipment // graphics devices that it has
+	unused  time.Time    // since when it has devices and no task; zero: it has one, or no device
 	stopped time.Time    // since when it stands still because its owner wants one of them back; zero: it does not
 	lost    bool         // its requester has restarted and has not begun it again
 

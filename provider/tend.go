@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -30,6 +31,8 @@ func (p *Provider) tend(now time.Time) {
 			p.depart(t, "its requester was away for too long")
 		case t.link.stuck(now) > p.cfg.Patience:
 			p.depart(t, "its requester took no results for too long")
+		case t.wastes(now):
+			p.turnOut(t, lease.Refused{Reason: fmt.Sprintf("gpu: no task has used its devices for %v", unusedFor), Hint: "make a new lease"})
 		case p.tooLong(t, now) != "":
 			p.turnOut(t, lease.Refused{Reason: "suspended for too long: " + p.tooLong(t, now), Hint: "its tasks go on elsewhere"})
 		case t.bill != nil:

@@ -154,8 +154,13 @@ func Misses(where []string, f Facts) (kind, text string) {
 	return "", ""
 }
 
-// kind is what refusals for it are counted under.
-func (c condition) kind() string { return strings.ReplaceAll(c.name, ".", " ") }
+// kind is what refusals for it are counted under. What an owner's rules refuse is counted under owner.
+func (c condition) kind() string {
+	if c.name == "owner" {
+		return "whose node"
+	}
+	return strings.ReplaceAll(c.name, ".", " ")
+}
 
 // wish is what follows the name.
 func (c condition) wish() string {

@@ -15,6 +15,7 @@ func TestConditions(t *testing.T) {
 		"os==windows":           "os: is linux, wants windows",
 		"region in (us, cn)":    "region: is eu, wants in (us, cn)",
 		"region not in (eu,us)": "region: is eu, wants not in (eu, us)",
+		"owner in (hpips1bob)":  "whose node: is not told, wants in (hpips1bob)",
 		"network==lan":          "network: is not told, wants lan",
 		"reputation>0.97":       "reputation: is 0.97, wants > 0.97",
 		"slots<=3":              "slots: is 4, wants <= 3",
