@@ -2,6 +2,7 @@ package full
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	cmttypes "github.com/cometbft/cometbft/types"
@@ -47,6 +48,12 @@ func FuzzParseBlock(f *testing.F) {
 		}
 		f.Add(text)
 		f.Add(text[:len(text)/2])
+		block.ValidatorsHash = nil // without it a header has no hash
+		nameless := blockBytes(f, block)
+		if _, err := parse(nameless); !errors.Is(err, ErrForged) {
+			f.Fatalf("a block without a committee: %v", err)
+		}
+		f.Add(nameless)
 	}
 	f.Add([]byte{})
 	f.Add([]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f})

@@ -163,6 +163,9 @@ func parse(b []byte) (*cmttypes.Block, error) {
 		return nil, fmt.Errorf("%w: %w", ErrForged, err)
 	}
 	block, err := cmttypes.BlockFromProto(&read) // checks it by itself
+	if err == nil && len(block.Hash()) == 0 {
+		err = errors.New("it names no committee, so it has no hash")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrForged, err)
 	}
