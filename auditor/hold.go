@@ -14,7 +14,7 @@ var errHeld = errors.New("the owner of this PC shares nothing now")
 // hold keeps examinations off a PC whose owner has come back: while it is on, none runs.
 type hold struct {
 	mu    sync.Mutex
-	off   chan struct{}                    // closed when it ends; nil: it is off
+	off   chan struct{}                 // closed when it ends; nil: it is off
 	begun map[*entry]context.CancelFunc // what is being prepared, or does not wait
 	boxes map[engine.Sandbox]bool
 }

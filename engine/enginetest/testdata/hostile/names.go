@@ -165,7 +165,7 @@ func init() {
 				fmt.Println("escaped: the first process has", string(b))
 			}
 		},
-		"its own root": opening("/proc/self/root"+canary, "/proc/self/root/../.."+canary, "/proc/thread-self/root"+canary),
+		"its own root": opening("/proc/self/root"+canary, "/proc/self/root"+"/../.."+canary, "/proc/thread-self/root"+canary),
 		"other processes": func() {
 			list, _ := filepath.Glob("/proc/[0-9]*")
 			if len(list) > 3 {
