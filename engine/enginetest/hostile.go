@@ -71,6 +71,16 @@ const (
 	tries  = 3
 )
 
+// Fewer gives each so many-th case.
+func Fewer(all []Case, nth int) (some []Case) {
+	for n, c := range all {
+		if n%nth == 0 {
+			some = append(some, c)
+		}
+	}
+	return some
+}
+
 // Hostile lets the cases loose, one after the other, and holds what must be true after each.
 func Hostile(t *testing.T, hold Hold, cases []Case) {
 	h := newHost(t)

@@ -18,14 +18,17 @@ func TestHostile(t *testing.T) {
 	for name, cfg := range map[string]Config{"groups": {}, "watch-dog": {NoGroups: true}} {
 		t.Run(name, func(t *testing.T) {
 			cfg.Processes = 64
-			e := newEngine(t, cfg)
+			e, cases := newEngine(t, cfg), enginetest.Native()
+			if testing.Short() { // as with the race detector, which finds nothing more in more of them
+				cases = enginetest.Fewer(cases, 6)
+			}
 			enginetest.Hostile(t, enginetest.Hold{
 				Engine:  e,
 				Program: func(t *testing.T, _ enginetest.Case) engine.Program { return program(t, helper(t, "hostile")) },
 				Running: enginetest.Tokened,
 				Loose:   e.groups == nil, Boundless: e.groups == nil && os.Geteuid() == 0,
 				Limits: engine.Limits{Time: time.Second, Memory: 96 << 20, Output: 1 << 20, Disk: 8 << 20},
-			}, enginetest.Native())
+			}, cases)
 			leftGroups(t, e)
 		})
 	}

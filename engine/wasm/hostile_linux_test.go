@@ -18,13 +18,17 @@ import (
 // TestHostile lets mallory's programs do their worst.
 func TestHostile(t *testing.T) {
 	e, _ := ownEngine(t, func(c *Config) { c.CompileTime = time.Minute })
+	cases := enginetest.WASM()
+	if testing.Short() { // as with the race detector, which finds nothing more in more of them
+		cases = enginetest.Fewer(cases, 4)
+	}
 	enginetest.Hostile(t, enginetest.Hold{
 		Engine:   e,
 		Program:  hostile,
 		Running:  func(t *testing.T, _ string) []int { return enginetest.Children(t) },
 		Resident: true,
 		Limits:   engine.Limits{Time: time.Second, Memory: 64 << 20, Output: 1 << 20, Disk: 4 << 20},
-	}, enginetest.WASM())
+	}, cases)
 }
 
 // hostile gives the program of a case.
