@@ -80,6 +80,9 @@ func (l *life) Ready(in, out, errs *os.File) (err error) {
 	}
 	attached, err := l.api().ContainerAttach(ctx, l.name, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
 	if err != nil {
+		if _, why := l.api().ContainerStart(ctx, l.name, client.ContainerStartOptions{}); why != nil {
+			err = why // Podman makes it ready for who attaches, and says only to who starts it why it cannot
+		}
 		return l.refused(err, in, out, errs)
 	}
 	l.conn = attached.HijackedResponse
