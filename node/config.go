@@ -18,8 +18,6 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/hpips/hpips/api"
-	"github.com/hpips/hpips/engine/container"
-	"github.com/hpips/hpips/engine/process"
 	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/job"
@@ -597,10 +595,4 @@ func (c Config) slots() int {
 		return c.Slots
 	}
 	return runtime.GOMAXPROCS(0)
-}
-
-// wants says whether the owner lets an engine work that not every PC has.
-func (c Config) wants(engine string) bool {
-	said := map[string]*bool{process.Name: c.Native, container.Name: c.Containers}[engine]
-	return said == nil || *said
 }

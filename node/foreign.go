@@ -163,3 +163,9 @@ func (f *foreign) examine(ctx context.Context, wanted bool) []client.Finding {
 	}
 	return all
 }
+
+// wants says whether the owner lets an engine work that not every PC has.
+func (c Config) wants(engine string) bool {
+	said := map[string]*bool{process.Name: c.Native, container.Name: c.Containers}[engine]
+	return said == nil || *said
+}
