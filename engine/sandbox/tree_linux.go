@@ -77,7 +77,7 @@ func (t *tree) walk(dir *os.File, depth, path int) error {
 				return err
 			}
 		}
-		if errors.Is(err, io.EOF) || err == nil && len(names) == 0 {
+		if errors.Is(err, io.EOF) || errors.Is(err, unix.ENOENT) || err == nil && len(names) == 0 { // or it is being removed
 			return nil
 		}
 		if err != nil {
