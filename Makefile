@@ -36,7 +36,9 @@ soak: setup build ## run the long tests with their full counts
 	$(GO) test ./engine/process -run NothingIsLeft -count=1 -v -timeout 30m -args -starts 2000
 	$(GO) test ./engine/container -run NothingIsLeft -count=1 -v -timeout 30m -args -starts 200
 	$(GO) test ./engine/wasm -run NothingIsLeft -count=1 -v -timeout 30m -args -starts 10000
-	$(GO) test ./engine/process ./engine/wasm ./engine/container -p 1 -run Hostile -count=1 -v -timeout 60m
+	$(GO) test ./engine/process ./engine/wasm -p 1 -run Hostile -count=1 -v -timeout 60m
+	$(GO) test ./engine/container -run Hostile -count=1 -v -timeout 60m -args -every 1
+	$(GO) test ./engine/process -run TestShareOfTheProcessor -count=1 -v -timeout 10m -args -window 30s
 	CGO_ENABLED=1 $(GO) test -race ./node -count=1 -timeout 30m
 	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test -p 1 ./test/chaos ./test/swarm ./test/e2e -count=1 -v -timeout 180m -args -soak
 	$(GO) test -tags lies ./test/swarm -run 'TestSoak(Liars|Jurors|Fellows|WithoutAJury)' -count=1 -v -timeout 600m -args -soak

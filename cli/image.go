@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/engine/container"
 	"github.com/hpips/hpips/engine/image"
 	"github.com/hpips/hpips/spec/job"
 )
@@ -40,22 +43,17 @@ type pushed struct {
 
 func (s *shell) imagePushCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "push ARCHIVE",
+		Use:   "push ARCHIVE|NAME",
 		Short: "Bring a container image into the store and print its content address",
 		Long: `Bring a container image into the store and print its content address, by which any node runs it: no registry is asked.
-ARCHIVE is what an engine saved (docker save, podman save, an OCI archive, plain or by gzip), or a folder with an OCI image layout. Each blob is checked against its digest.
+ARCHIVE is what an engine saved (docker save, podman save, an OCI archive, plain or by gzip), or a folder with an OCI image layout; NAME is that of an image which Podman or Docker on this PC has.
+Each blob is checked against its digest.
 The same image has the same address, and images with layers in common share them in the store.`,
-		Args: exactly(1, "one archive or layout"),
+		Args: exactly(1, "one archive, layout or name of an image"),
 		Example: `  hpips image push alpine.tar
+  hpips image push alpine:3.20
   IMAGE=$(hpips image push -q alpine.tar) && hpips run --image $IMAGE -- cat /etc/os-release`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := os.Stat(args[0]); err != nil {
-				f := cannotRead(args[0], err)
-				if f.Code == job.CodeNotFound {
-					f.Hint = "save an image into a file first: podman save NAME -o image.tar, or docker save NAME -o image.tar"
-				}
-				return f
-			}
 			api, err := s.open()
 			if err != nil {
 				return err
@@ -152,18 +150,44 @@ func (s *shell) pushImage(ctx context.Context, api *client.Client, name string) 
 		return e, about, fmt.Errorf("image: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	to := filepath.Join(dir, strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)))
-	if about, err = image.Import(ctx, name, to); err != nil {
+	to, from := filepath.Join(dir, "image"), name
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		from = filepath.Join(dir, "archive")
+		if err := s.savedImage(ctx, name, from); err != nil {
+			return e, about, err
+		}
+	}
+	if about, err = image.Import(ctx, from, to); err != nil {
 		return e, about, wrongImage(name, err)
 	}
 	e, err = s.put(ctx, api, to)
 	return e, about, err
 }
 
+// savedImage has an engine on this PC write an image that it has into a file.
+func (s *shell) savedImage(ctx context.Context, name, to string) error {
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("image: %w", err)
+	}
+	if err = errors.Join(container.Save(ctx, name, f), f.Close()); err == nil {
+		return nil
+	}
+	hint := "save it into a file and name that: podman save NAME -o image.tar, or docker save NAME -o image.tar"
+	var missing *container.Missing
+	if errors.As(err, &missing) {
+		err = missing
+	}
+	return &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("%s is no file here, and no image of an engine on this PC: %s", name, strings.ReplaceAll(err.Error(), "\n", "; ")), Hint: hint}
+}
+
 // wrongImage tells of what cannot be taken as an image.
 func wrongImage(name string, err error) error {
 	if ctxErr := context.Canceled; errors.Is(err, ctxErr) {
 		return err
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		return &job.Failure{Code: job.CodeDisk, Message: err.Error(), Hint: "free some space at " + os.TempDir() + ", or name another folder with TMPDIR: an image needs its size there"}
 	}
 	hint := "give what docker save or podman save wrote, an OCI archive, or a folder with an OCI image layout"
 	if errors.Is(err, image.ErrSeveral) {

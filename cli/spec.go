@@ -290,7 +290,7 @@ func located(s *job.Spec, dir string) error {
 			name = whole
 		}
 		if _, err := os.Stat(name); err != nil {
-			if looksLikeCID(*p.ref) {
+			if looksLikeCID(*p.ref) || dir == "" && p.engine == job.EngineContainer { // an engine here may have an image of that name
 				continue
 			}
 			return p.unread(dir, err)
@@ -328,7 +328,7 @@ func (p place) unread(dir string, err error) error {
 func (s *shell) upload(ctx context.Context, api *client.Client, spec *job.Spec) error {
 	known := map[string]string{}
 	for _, p := range places(spec) {
-		if !filepath.IsAbs(*p.ref) || isAddress(*p.ref) {
+		if named := p.engine == job.EngineContainer && !looksLikeCID(*p.ref); isAddress(*p.ref) || !named && !filepath.IsAbs(*p.ref) {
 			continue
 		}
 		if known[*p.ref] == "" {

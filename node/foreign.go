@@ -26,6 +26,8 @@ type foreign struct {
 	what string // it runs
 	find func() (probed, error)
 
+	finding sync.Mutex // held while the engine is looked for, which takes its time
+
 	mu      sync.Mutex
 	looked  bool
 	engine  probed
@@ -53,19 +55,26 @@ func (f *foreign) Open(ctx context.Context, p engine.Program) (engine.Sandbox, e
 
 // look finds the engine. Who comes meanwhile waits.
 func (f *foreign) look() (probed, error) {
+	f.finding.Lock()
+	defer f.finding.Unlock()
+	if e, err, looked := f.known(); looked {
+		return e, err
+	}
+	e, err := f.find()
+	f.mu.Lock()
+	if f.engine, f.failed = e, err; errors.As(err, &f.lacking) {
+		f.log.Info("An engine is not here", "engine", f.name, "why", f.lacking.What, "remedy", f.lacking.Remedy)
+	}
+	f.looked = err == nil || f.lacking != nil
+	f.mu.Unlock()
+	return e, err
+}
+
+// known is what the last look found, if it does not have to be repeated.
+func (f *foreign) known() (e probed, err error, looked bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.looked {
-		f.engine, f.failed = f.find()
-		if errors.As(f.failed, &f.lacking) {
-			f.log.Info("An engine is not here", "engine", f.name, "why", f.lacking.What, "remedy", f.lacking.Remedy)
-		}
-		f.looked = f.failed == nil || f.lacking != nil
-	}
-	if f.failed != nil {
-		return nil, f.failed
-	}
-	return f.engine, nil
+	return f.engine, f.failed, f.looked
 }
 
 // lacks says why the engine is not here, as far as anybody has looked; "" when it may be.
@@ -100,7 +109,7 @@ func (h *House) natives() *foreign {
 		if err != nil {
 			return nil, fmt.Errorf("node: where this program is: %w", err)
 		}
-		return found(process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: h.cfg.nice(10), Reach: h.cfg.Reach, Way: []string{self, WayChild}}))
+		return found(process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: h.cfg.nice(10), Reach: h.cfg.Reach, Pace: h.cfg.throttle.Conn, Way: []string{self, WayChild}}))
 	}}
 }
 

@@ -125,7 +125,7 @@ func (h *House) examineGraphics() []client.Finding {
 	h.sharing.mu.Unlock()
 	var findings []client.Finding
 	for i, g := range all {
-		f := client.Finding{Name: fmt.Sprint("gpu ", i), State: fine, Text: g.Name() + " can be given to native programs"}
+		f := client.Finding{Name: fmt.Sprint("gpu ", i), State: fine, Text: g.Name() + " can be given to native programs and images"}
 		if g.Passage.Why != "" {
 			f.State, f.Text, f.Remedy = warn, g.Name()+" cannot be given to programs: "+g.Passage.Why, g.Passage.Remedy
 		}

@@ -116,7 +116,7 @@ func TestAliceUsesBobsDevices(t *testing.T) {
 	wish := job.GPU{Count: 1, Model: "rtx 4090", Memory: 24 << 30}
 
 	findings, err := bob.api.Doctor(t.Context())
-	if i := slices.IndexFunc(findings, func(f client.Finding) bool { return f.Name == "gpu 1" }); err != nil || i < 0 || findings[i].Text != "NVIDIA GeForce RTX 4090 can be given to native programs" {
+	if i := slices.IndexFunc(findings, func(f client.Finding) bool { return f.Name == "gpu 1" }); err != nil || i < 0 || findings[i].Text != "NVIDIA GeForce RTX 4090 can be given to native programs and images" {
 		t.Errorf("bob's doctor finds %+v, %v", findings, err)
 	}
 	offers, err := alice.api.Offers(t.Context(), job.Resources{CPU: 1, GPU: wish})

@@ -215,6 +215,9 @@ func (s *pacedStream) SetWriteDeadline(t time.Time) error {
 	return s.Stream.SetWriteDeadline(t)
 }
 
+// Conn is a connection that keeps to the throttle.
+func (t *Throttle) Conn(c net.Conn) net.Conn { return &pacedConn{Conn: c, p: paced{t: t, line: c}} }
+
 // Listener gives connections that keep to the throttle.
 func (t *Throttle) Listener(l net.Listener) net.Listener { return pacedListener{l, t} }
 
@@ -229,7 +232,7 @@ func (l pacedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pacedConn{Conn: c, p: paced{t: l.t, line: c}}, nil
+	return l.t.Conn(c), nil
 }
 
 // pacedConn is a connection at the pace of a throttle.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,10 +176,17 @@ func FuzzDirectQuestion(f *testing.F) {
 
 // A store that gives nothing to a peer gives it nothing on either way.
 func TestWhoIsGivenNothing(t *testing.T) {
-	alice, bob := pair(t)
+	a, b := newHost(t), newHost(t)
+	var open atomic.Bool
+	cfg := Default()
+	cfg.Gives = func(p peer.ID) bool { return open.Load() || p != b.ID() }
+	alice, err := Open(slog.New(slog.DiscardHandler), t.TempDir(), a, cfg)
+	must(t, err)
+	t.Cleanup(func() { must(t, alice.Close()) })
+	bob := openStore(t, t.TempDir(), b)
+	must(t, a.Connect(t.Context(), peer.AddrInfo{ID: b.ID(), Addrs: b.Addrs()}))
 	e, err := alice.AddBytes(t.Context(), random(900_000, 1))
 	must(t, err)
-	alice.cfg.Gives = func(p peer.ID) bool { return p != bob.host.ID() }
 	if err := bob.askDirect(t.Context(), alice.host.ID(), []cid.Cid{e.CID}, 0, func(blockfmt.Block) error { return nil }); err == nil {
 		t.Error("bob is given a block on the direct way")
 	}
@@ -187,7 +195,7 @@ func TestWhoIsGivenNothing(t *testing.T) {
 	if n, err := bob.Fetch(ctx, e.CID, nil, alice.host.ID()); err == nil {
 		t.Errorf("bob is given %d bytes by the exchange", n)
 	}
-	alice.cfg.Gives = nil
+	open.Store(true)
 	again, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	defer stop()
 	if n, err := bob.Fetch(again, e.CID, nil, alice.host.ID()); err != nil || n < 900_000 {

@@ -4,6 +4,7 @@ package container
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"runtime"
 
@@ -22,6 +23,9 @@ func New(_ context.Context, _ *slog.Logger, cfg Config) (*Engine, error) {
 func Installed(Config) *Missing {
 	return &Missing{What: "images need Linux, and this is " + runtime.GOOS, Remedy: "run them on a PC with Linux"}
 }
+
+// Save errs with *Missing.
+func Save(context.Context, string, io.Writer) error { return Installed(Config{}) }
 
 // Probe has nothing to try.
 func (e *Engine) Probe(context.Context) ([]Check, error) { return nil, nil }

@@ -18,7 +18,8 @@ type guard struct {
 }
 
 // watchman reads which processes there are, and ends them when nobody tells more.
-const watchman = `all=
+const watchman = `trap '' TERM INT HUP
+all=
 while read -r what pid; do
 	kept=
 	for p in $all; do [ "$p" = "$pid" ] || kept="$kept $p"; done

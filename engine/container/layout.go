@@ -24,11 +24,12 @@ import (
 
 // The bounds of what an image may be made of.
 const (
-	maxDocument = 4 << 20 // bytes of an index, a manifest or a configuration
-	maxEntries  = 4096    // of an index
-	maxNesting  = 3       // indexes in one another
-	maxLayers   = 127     // as the engines' file systems take
-	maxVolumes  = 16
+	maxDocument  = 4 << 20 // bytes of an index, a manifest or a configuration
+	maxEntries   = 4096    // of an index
+	maxNesting   = 3       // indexes in one another
+	maxDocuments = 64      // that indexes lead to on the way to one image
+	maxLayers    = 127     // as the engines' file systems take
+	maxVolumes   = 16
 )
 
 // Media types of Docker that layouts hold beside those of the OCI, and mean the same.
@@ -45,6 +46,8 @@ const (
 type layout struct {
 	root *os.Root
 	name string // for people
+
+	documents int // that were read
 }
 
 // image is what is needed of one to run it: its documents, which have been checked, and where its layers are.
@@ -155,6 +158,9 @@ func (l *layout) named(d v1.Descriptor, most int64) error {
 
 // document gives a small blob, which is what its descriptor says.
 func (l *layout) document(d v1.Descriptor) ([]byte, error) {
+	if l.documents++; l.documents > maxDocuments {
+		return nil, l.bad("write the image's own layout", "its indexes lead to more than %d documents", maxDocuments)
+	}
 	if err := l.named(d, maxDocument); err != nil {
 		return nil, err
 	}

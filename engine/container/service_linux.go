@@ -30,6 +30,8 @@ type service struct {
 	socket string
 	own    string // folder for that alone; ""
 
+	starting sync.Mutex // held by again
+
 	mu      sync.Mutex
 	process *exec.Cmd
 	gone    chan struct{} // closed when it has ended
@@ -158,6 +160,20 @@ func (s *service) stop() error {
 	return err
 }
 
+// again starts a service that has ended, unless somebody else has.
+func (s *service) again(ctx context.Context, gone chan struct{}) error {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	s.mu.Lock()
+	other := s.gone != gone
+	s.mu.Unlock()
+	if other {
+		return nil
+	}
+	s.log.Warn("Podman's service has ended, and is started again", "said", s.last.line())
+	return s.start(ctx)
+}
+
 // awake starts a service of ours again that has ended.
 func (e *Engine) awake(ctx context.Context) error {
 	if e.service == nil {
@@ -168,8 +184,7 @@ func (e *Engine) awake(ctx context.Context) error {
 	e.service.mu.Unlock()
 	select {
 	case <-gone:
-		e.log.Warn("Podman's service has ended, and is started again", "said", e.service.last.line())
-		return e.service.start(ctx)
+		return e.service.again(ctx, gone)
 	default:
 		return nil
 	}

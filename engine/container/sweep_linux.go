@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,9 +40,8 @@ func stat(pid int) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	_, rest, ok := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 40 {
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // names may hold brackets, too
+	if len(fields) < 40 {
 		return nil, errors.New("engine: the kernel tells of processes in another form than is known")
 	}
 	return fields, nil

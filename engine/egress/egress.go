@@ -19,7 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
+	"golang.org/x/net/netutil"
 
 	"github.com/hpips/hpips/spec/job"
 )
@@ -41,8 +41,8 @@ type Config struct {
 	Resolver *net.Resolver
 	// Own are networks that this machine is in: what a name leads to there is not called, as if it were a private address. nil takes those of its interfaces.
 	Own []netip.Prefix
-	// Rate bounds what goes through in both directions together; nil does not.
-	Rate *rate.Limiter
+	// Pace gives a connection to outside the pace of the machine's; nil leaves it as it is.
+	Pace func(net.Conn) net.Conn
 	// Connections at once; 0 is 64.
 	Connections int
 }
@@ -53,7 +53,7 @@ const (
 	idleTime = 2 * time.Minute
 	headTime = 30 * time.Second
 	maxHead  = 64 << 10 // bytes
-	piece    = 32 << 10 // bytes that are let through at once
+	piece    = 32 << 10 // bytes of a tunnel that are read at once
 )
 
 // Proxy is the way out of one task. It speaks HTTP as RFC 9110 has it for proxies: CONNECT for tunnels, and requests with whole addresses.
@@ -66,7 +66,8 @@ type Proxy struct {
 	slots chan struct{}
 
 	sent, received atomic.Int64
-	tunnels        sync.WaitGroup
+	mu             sync.Mutex
+	requests       sync.WaitGroup
 	ctx            context.Context // of all connections
 	stop           context.CancelFunc
 }
@@ -85,8 +86,9 @@ func New(log *slog.Logger, cfg Config) *Proxy {
 	p := &Proxy{log: log, cfg: cfg, dial: net.Dialer{Timeout: dialTime}, slots: make(chan struct{}, cfg.Connections)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.onway = &httputil.ReverseProxy{
-		Rewrite:      func(r *httputil.ProxyRequest) { r.Out.Host = r.In.Host },
-		Transport:    &http.Transport{DialContext: p.call, MaxConnsPerHost: 8, IdleConnTimeout: idleTime, ResponseHeaderTimeout: idleTime, DisableCompression: true},
+		Rewrite: func(r *httputil.ProxyRequest) { r.Out.Host = r.In.Host },
+		Transport: &http.Transport{DialContext: p.call, MaxConnsPerHost: 8, MaxIdleConns: 16, IdleConnTimeout: idleTime, ResponseHeaderTimeout: idleTime,
+			MaxResponseHeaderBytes: maxHead, DisableCompression: true},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { p.refuse(w, r.Host, err) },
 		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
@@ -97,7 +99,7 @@ func New(log *slog.Logger, cfg Config) *Proxy {
 
 // Serve takes what comes until Close.
 func (p *Proxy) Serve(l net.Listener) error {
-	if err := p.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := p.http.Serve(netutil.LimitListener(l, 2*p.cfg.Connections)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("way out: %w", err)
 	}
 	return nil
@@ -105,9 +107,11 @@ func (p *Proxy) Serve(l net.Listener) error {
 
 // Close ends all connections and waits for them. It may be repeated.
 func (p *Proxy) Close() error {
+	p.mu.Lock()
 	p.stop()
+	p.mu.Unlock()
 	err := p.http.Close()
-	p.tunnels.Wait()
+	p.requests.Wait()
 	p.onway.Transport.(*http.Transport).CloseIdleConnections()
 	return err
 }
@@ -121,6 +125,11 @@ type errPlace struct{ place, why string }
 func (e errPlace) Error() string { return e.place + ": " + e.why }
 
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
+	if !p.enter() {
+		http.Error(w, "hpips: the task is over", http.StatusServiceUnavailable)
+		return
+	}
+	defer p.requests.Done()
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()
@@ -138,6 +147,17 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// enter counts a request, unless the proxy is closed.
+func (p *Proxy) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return false
+	}
+	p.requests.Add(1)
+	return true
+}
+
 // tunnel carries what CONNECT asks for.
 func (p *Proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 	out, err := p.call(r.Context(), "tcp", r.Host)
@@ -152,8 +172,6 @@ func (p *Proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer in.Close()
-	p.tunnels.Add(1)
-	defer p.tunnels.Done()
 	defer context.AfterFunc(p.ctx, func() { in.Close(); out.Close() })()
 	if _, err := io.WriteString(in, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
 		return
@@ -211,7 +229,7 @@ func (p *Proxy) call(ctx context.Context, _, address string) (net.Conn, error) {
 	for _, a := range targets {
 		c, err := p.dial.DialContext(ctx, "tcp", netip.AddrPortFrom(a, port).String())
 		if err == nil {
-			return &counted{Conn: c, p: p}, nil
+			return p.counting(c), nil
 		}
 		failed = errors.Join(failed, err)
 	}

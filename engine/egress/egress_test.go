@@ -16,8 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"github.com/hpips/hpips/p2p"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -193,7 +192,9 @@ func TestRate(t *testing.T) {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, size)) }))
 	defer web.Close()
 	at := web.Listener.Addr().String()
-	p, proxy := open(t, Config{Asked: places(t, at), Allowed: places(t, at), Rate: rate.NewLimiter(perSecond, piece)})
+	throttle := p2p.NewThrottle()
+	throttle.Limit(0, perSecond)
+	p, proxy := open(t, Config{Asked: places(t, at), Allowed: places(t, at), Pace: throttle.Conn})
 	began := time.Now()
 	status, body := get(t, client(proxy), web.URL)
 	took := time.Since(began)
@@ -201,7 +202,7 @@ func TestRate(t *testing.T) {
 		t.Fatalf("%d, %d bytes", status, len(body))
 	}
 	want := time.Duration(float64(size) / perSecond * float64(time.Second))
-	if took < want*9/10 {
+	if took < want*9/10-100*time.Millisecond || took > want*11/10+time.Second {
 		t.Errorf("%d bytes came in %v, and %v is what the rate allows", size, took, want)
 	}
 	if sent, received := p.Moved(); received < size || received > size+4096 || sent == 0 || sent > 4096 {

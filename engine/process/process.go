@@ -7,6 +7,7 @@ package process
 import (
 	"github.com/hpips/hpips/engine/sandbox"
 	"github.com/hpips/hpips/spec/job"
+	"net"
 )
 
 // Name is the engine's kind in a job's words and in orders.
@@ -29,6 +30,8 @@ type Config struct {
 	MaxProgram int64
 	// Reach are the places outside that tasks may call when their program asks for them; none by default.
 	Reach []job.Reach
+	// Pace gives connections of tasks to such places the pace of the machine's; nil leaves them as they are.
+	Pace func(net.Conn) net.Conn
 	// Way starts this program as egress.Child, which makes a task's way out; needed for Reach.
 	Way []string
 	// NoGroups leaves control groups alone and keeps limits by resource limits and a watch-dog, as where the system lets this user make none.

@@ -124,8 +124,8 @@ func Weigh(pids []int) (s Sample) {
 			s.Memory += 1024 * (own + common)
 		}
 		if b, err := os.ReadFile(base + "/stat"); err == nil {
-			if _, rest, ok := strings.Cut(string(b), ") "); ok {
-				for _, n := range strings.Fields(rest)[11:15] { // utime, stime, and those of children that were waited for
+			if i := bytes.LastIndex(b, []byte(") ")); i >= 0 { // names of processes may hold such, too
+				for _, n := range strings.Fields(string(b[i+2:]))[11:15] { // utime, stime, and those of children that were waited for
 					ticks, err := strconv.ParseInt(n, 10, 64)
 					if err == nil {
 						s.CPU += time.Duration(ticks) * time.Second / hertz
