@@ -92,7 +92,7 @@ at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -ra
 step "half a million tasks without a voucher, and hundreds of panels" go_test 5m -count=1 -run 'TestWhoTakesNoVouchersIsTurnedAway|TestAJurorWhoCopiedIsAccused' -- ./requester
 step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
 aside "lint, and builds for Windows and macOS, meanwhile" elsewhere
-step "end to end" go_test 30m -count=1 -- $(packages "test/e2e|test/chaos|test/chain")
+at_once=1 step "end to end" go_test 30m -count=1 -- $(packages "test/e2e|test/chaos|test/chain")
 step "several rooms together" go_test 30m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade|test/money|test/audit|test/deals|test/thief")
 step "nodes that lie" go_test 20m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
 step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench
