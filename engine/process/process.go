@@ -5,9 +5,10 @@
 package process
 
 import (
+	"net"
+
 	"github.com/hpips/hpips/engine/sandbox"
 	"github.com/hpips/hpips/spec/job"
-	"net"
 )
 
 // Name is the engine's kind in a job's words and in orders.

@@ -29,9 +29,10 @@ func ParseReach(text string) (r Reach, err error) {
 	if strings.Contains(text, "//") {
 		return r, fmt.Errorf("%q is no domain, address or network: leave what stands before // and behind the host out", text)
 	}
-	host, port := text, ""
+	host := text
 	if i := strings.LastIndexByte(text, ':'); i >= 0 && (strings.Count(text, ":") == 1 || strings.HasPrefix(text, "[") && strings.Contains(text[:i], "]")) {
-		host, port = text[:i], text[i+1:]
+		port := text[i+1:]
+		host = text[:i]
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 || strconv.FormatUint(n, 10) != port {
 			return r, fmt.Errorf("%q: %q is no port", text, port)
