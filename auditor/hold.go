@@ -16,14 +16,14 @@ type hold struct {
 	mu    sync.Mutex
 	off   chan struct{}                 // closed when it ends; nil: it is off
 	begun map[*entry]context.CancelFunc // what is being prepared, or does not wait
-	boxes map[engine.Sandbox]bool
+	boxes map[*engine.Sandbox]bool
 }
 
 // entry tells examinations apart.
 type entry struct{ _ byte }
 
 func newHold() *hold {
-	return &hold{begun: map[*entry]context.CancelFunc{}, boxes: map[engine.Sandbox]bool{}}
+	return &hold{begun: map[*entry]context.CancelFunc{}, boxes: map[*engine.Sandbox]bool{}}
 }
 
 // Hold has all examinations of this examiner, and of those that came of it, stand still where they are, or go on. When it returns, sandboxes are stopped; what was being
@@ -46,7 +46,7 @@ func (e *Examiner) Hold(on bool) error {
 	}
 	var errs []error
 	for box := range h.boxes {
-		errs = append(errs, pause(box, on))
+		errs = append(errs, pause(*box, on))
 	}
 	return errors.Join(errs...)
 }
@@ -100,13 +100,14 @@ func (e *Examiner) enter(ctx context.Context) (begun context.Context, done func(
 func (h *hold) watch(box engine.Sandbox) (done func(), err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.boxes[box] = true
+	me := &box // any engine's, whether it can be compared or not
+	h.boxes[me] = true
 	if h.off != nil {
 		err = box.Pause()
 	}
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		delete(h.boxes, box)
+		delete(h.boxes, me)
 	}, err
 }

@@ -118,7 +118,7 @@ type liar struct {
 
 func (l liar) Open(ctx context.Context, p engine.Program) (engine.Sandbox, error) {
 	s, err := l.Engine.Open(ctx, p)
-	return box{s, l.wrong}, err
+	return &box{s, l.wrong}, err
 }
 
 type box struct {
@@ -126,7 +126,7 @@ type box struct {
 	wrong func(engine.Task, *engine.Outcome)
 }
 
-func (b box) Run(ctx context.Context, tasks []engine.Task, sink engine.Sink) error {
+func (b *box) Run(ctx context.Context, tasks []engine.Task, sink engine.Sink) error {
 	return b.Sandbox.Run(ctx, tasks, mouth{sink, tasks, b.wrong})
 }
 
