@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -168,14 +169,17 @@ func (p *Provider) steer(onBeat bool) error {
 		first, count = p.round.next(cores, n)
 	}
 	p.mu.Unlock()
-	var errs []error
+	// All at once: a container's engine may take its time, and nobody waits for another's.
+	errs := make([]error, len(stopped)+len(others))
+	var all sync.WaitGroup
 	now := time.Now()
-	for _, b := range stopped {
-		errs = append(errs, p.still(b, true, now))
+	for i, b := range stopped {
+		all.Go(func() { errs[i] = p.still(b, true, now) })
 	}
 	for i, b := range others {
-		errs = append(errs, p.still(b, (i-first+n)%n >= count, now))
+		all.Go(func() { errs[len(stopped)+i] = p.still(b, (i-first+n)%n >= count, now) })
 	}
+	all.Wait()
 	return errors.Join(errs...)
 }
 

@@ -39,19 +39,20 @@ type life struct {
 	why   string
 	said  start // of the standard error
 
-	mu     sync.Mutex
-	doomed bool
-	begun  bool
-	over   bool
-	frozen bool
-	halted bool // by signals
-	pid    int  // of the container's first process, as it is seen here; 0 is not known
-	pidfd  int  // -1 none
-	parent int  // process that holds it: conmon, or Docker's shim
-	holder int  // pidfd of that; -1 none
-	orphan bool // nothing holds it any more
-	group  *cgroup.Group
-	used   sandbox.Sample
+	mu       sync.Mutex
+	doomed   bool
+	begun    bool
+	over     bool
+	frozen   bool
+	halted   bool // by signals
+	doubtful bool // whether the engine has stopped it besides
+	pid      int  // of the container's first process, as it is seen here; 0 is not known
+	pidfd    int  // -1 none
+	parent   int  // process that holds it: conmon, or Docker's shim
+	holder   int  // pidfd of that; -1 none
+	orphan   bool // nothing holds it any more
+	group    *cgroup.Group
+	used     sandbox.Sample
 }
 
 func newLife(m *maker, t sandbox.Task, name string) *life {
@@ -250,8 +251,8 @@ func (l *life) Kill() {
 	if l.pidfd >= 0 {
 		_ = unix.PidfdSendSignal(l.pidfd, unix.SIGKILL, nil, 0) // it may be gone
 	}
-	if l.frozen {
-		l.frozen = false
+	if l.frozen || l.doubtful {
+		l.frozen, l.doubtful = false, false
 		l.ask(func(ctx context.Context) error {
 			_, err := l.api().ContainerUnpause(ctx, l.name, client.ContainerUnpauseOptions{})
 			return err
@@ -446,6 +447,10 @@ func (l *life) Freeze(on bool) error {
 	switch {
 	case l.halted:
 		l.halted = false
+		if l.doubtful {
+			l.doubtful = false
+			_, _ = l.api().ContainerUnpause(ctx, l.name, client.ContainerUnpauseOptions{}) // it may not be paused
+		}
 		return sandbox.Halt(l.pid, false)
 	case on:
 		_, err = l.api().ContainerPause(ctx, l.name, client.ContainerPauseOptions{})
@@ -457,7 +462,7 @@ func (l *life) Freeze(on bool) error {
 		return nil
 	}
 	if on && l.pidfd >= 0 {
-		l.halted = true
+		l.halted, l.doubtful = true, true // the engine may do yet what it did not answer for
 		return sandbox.Halt(l.pid, true)
 	}
 	return fmt.Errorf("pause: %w", err)
