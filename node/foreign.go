@@ -15,6 +15,7 @@ import (
 	"github.com/hpips/hpips/engine/container"
 	"github.com/hpips/hpips/engine/process"
 	"github.com/hpips/hpips/engine/sandbox"
+	"github.com/hpips/hpips/machine"
 )
 
 // foreign is an engine for what runs on the processor itself, native programs or images: not every PC has it, and its owner may want none of it. It is looked for when it is
@@ -116,6 +117,9 @@ func (h *House) natives() *foreign {
 // containers is the engine for images. Finding it may start a service and takes seconds, so that waits for the first who wants one.
 func (h *House) containers() *foreign {
 	cfg := container.Config{Nice: h.cfg.nice(10), Runtime: h.cfg.Runtime, Dir: filepath.Join(h.cfg.Home, "cache", "containers")}
+	if free := machine.Read(h.cfg.Home).DiskFree; free > 0 { // one image, and those that nobody uses, leave most of it to others
+		cfg.MaxImage, cfg.Images = min(20<<30, max(1, free/4)), min(40<<30, max(1, free/4))
+	}
 	if len(cfg.Dir) > longest {
 		cfg.Dir = "" // one among the system's temporary folders
 	}

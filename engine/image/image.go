@@ -198,7 +198,8 @@ func Read(dir string) (s Summary, err error) {
 	if err != nil {
 		return s, fmt.Errorf("%w: %w", ErrNone, err)
 	}
-	images, err := inside(index, 0)
+	entries := 0
+	images, err := inside(index, 0, &entries)
 	if err != nil {
 		return s, fmt.Errorf("%w: %w", ErrNone, err)
 	}
@@ -243,17 +244,23 @@ func (s *Summary) take(i int, img v1.Image) error {
 	return nil
 }
 
-// nesting is how deep indexes may lie in one another: image-spec speaks of one in another.
-const nesting = 3
+// nesting is how deep indexes may lie in one another: image-spec speaks of one in another. most is how many entries all indexes may have together.
+const (
+	nesting = 3
+	most    = 256
+)
 
 // inside lists the images that an index leads to; what is no image (attestations say "unknown") is passed over.
-func inside(index v1.ImageIndex, depth int) ([]v1.Image, error) {
+func inside(index v1.ImageIndex, depth int, entries *int) ([]v1.Image, error) {
 	manifest, err := index.IndexManifest()
 	if err != nil {
 		return nil, err
 	}
 	if depth == nesting {
 		return nil, fmt.Errorf("indexes lie more than %d deep in one another", nesting)
+	}
+	if *entries += len(manifest.Manifests); *entries > most {
+		return nil, fmt.Errorf("its indexes have more than %d entries", most)
 	}
 	var all []v1.Image
 	for _, d := range manifest.Manifests {
@@ -263,7 +270,7 @@ func inside(index v1.ImageIndex, depth int) ([]v1.Image, error) {
 			if err != nil {
 				return nil, err
 			}
-			more, err := inside(sub, depth+1)
+			more, err := inside(sub, depth+1, entries)
 			if err != nil {
 				return nil, err
 			}

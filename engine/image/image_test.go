@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -272,6 +273,19 @@ func TestBadImages(t *testing.T) {
 			}
 			return d
 		}), ErrNone, "leads to none"},
+		"an index without measure": {tampered(func(h *tar.Header, d []byte) []byte {
+			if h.Name == Index {
+				var index v1.IndexManifest
+				if err := json.Unmarshal(d, &index); err != nil {
+					return nil
+				}
+				for range most {
+					index.Manifests = append(index.Manifests, index.Manifests[0])
+				}
+				d, _ = json.Marshal(index)
+			}
+			return d
+		}), ErrNone, "more than"},
 		"an index that is no JSON": {tampered(func(h *tar.Header, d []byte) []byte {
 			if h.Name == Index {
 				return []byte(`{`)
