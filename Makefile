@@ -15,7 +15,7 @@ export GOFLAGS     := -buildvcs=false -trimpath
 # Nodes of tests share this PC also while somebody is at it.
 export HPIPS_PRESENCE ?= headless
 
-.PHONY: help setup go demo test bench soak lint gen ui e2e build hpips examples clean
+.PHONY: help setup go demo test long bench soak lint gen ui e2e build hpips examples clean
 
 help: ## print this help
 	@echo "HPIPS $(VERSION)"
@@ -24,8 +24,11 @@ help: ## print this help
 demo: build ## run the main job: two jobs on five nodes of a private network on this machine
 	@bin/hpips demo $(ARGS)
 
-test: ## install what the tests need, then run all of them (lint, unit, race, other systems, e2e)
+test: ## install what the tests need, then pass them (lint, unit, race, end to end)
 	@etc/test.sh
+
+long: ## pass those that take another half an hour (sandboxes, faults, liars, other systems)
+	@etc/test.sh long
 
 bench: setup build ## measure; the figures of docs/performance.md and docs/trust.md
 	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test ./test/bench -count=1 -v -timeout 60m -args -full

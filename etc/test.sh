@@ -7,6 +7,11 @@ export GOFLAGS="-buildvcs=false -trimpath" HPIPS_BIN=$PWD/bin/hpips
 
 # Rooms in which several goroutines share state: their tests run under the race detector. With node comes all of the chain's engine, which takes minutes to compile again: make soak has it.
 racy='p2p|seat|requester|provider|auditor|engine|store|market|verify|api'
+# Those of them that are minutes of other programs' work, in which the detector has nothing to see.
+heavy='engine/process|engine/wasm|engine/container|store/replica|store/archive|store/gateway'
+# What make test has of the rooms with several chains or faults; make long has the rest.
+chain='TestOneDesk|TestTheFirstBlockComesSoon|TestALateFirstBlockIsNotExcused|TestBobEarnsHisFirstHPIPS'
+switched_off='TestSoakRequesterIsKilled|TestSoakProvidersAreKilled|TestSoakPaidJobsAreKilled'
 
 summary=()
 began=$SECONDS
@@ -78,24 +83,43 @@ examples_built() {
 }
 
 elsewhere() {
-	make lint && GOOS=windows CGO_ENABLED=0 "$GO" build ./... && GOOS=darwin CGO_ENABLED=0 "$GO" build ./...
+	GOOS=windows CGO_ENABLED=0 "$GO" build ./... && GOOS=darwin CGO_ENABLED=0 "$GO" build ./...
+}
+
+# What a change is tried with: 25 minutes on two processors with an empty build cache.
+quick() {
+	at_once=3 step "unit tests" go_test 10m -- $(packages -v "$racy|test")
+	step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
+	at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -- $(packages "$racy" | grep -vE "/($heavy)\$")
+	aside "lint, meanwhile" make lint
+	at_once=1 step "end to end" go_test 30m -count=1 -- $(packages "test/e2e")
+	at_once=1 step "a chain, its wallet and its money" go_test 20m -count=1 -run "$chain" -- ./test/chain
+	at_once=1 step "PCs that are switched off" go_test 20m -count=1 -run "$switched_off" -- ./test/chaos
+	step "several rooms together" go_test 30m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade|test/money|test/audit|test/deals|test/thief")
+	step "$aside_name" awaited
+}
+
+# What takes longer, of what is not counted in hours.
+long() {
+	aside "builds for Windows and macOS, meanwhile" elsewhere
+	at_once=1 step "sandboxes, and stores of many nodes" go_test 20m -- $(packages "$heavy")
+	step "a Ledger device made of software" go_test 10m -count=1 -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
+	step "half a million tasks without a voucher, and hundreds of panels" go_test 5m -count=1 -run 'TestWhoTakesNoVouchersIsTurnedAway|TestAJurorWhoCopiedIsAccused' -- ./requester
+	step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
+	at_once=1 step "chains" go_test 30m -count=1 -skip "$chain" -- ./test/chain
+	at_once=1 step "what happens to PCs" go_test 30m -count=1 -skip "$switched_off" -- ./test/chaos
+	step "nodes that lie" go_test 20m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
+	step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench
+	step "what the rules of trust do to liars, reduced" go_test 5m -count=1 -run 'TestTrust(WithoutAudits|Jurors)?$' -- ./test/bench
+	step "$aside_name" awaited
 }
 
 step "set-up" etc/setup.sh
 step "build" make build
 step "examples are built" examples_built
 step "house rules" go_test 5m -- .
-at_once=3 step "unit tests" go_test 10m -- $(packages -v "$racy|test")
-step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
-step "a Ledger device made of software" go_test 10m -count=1 -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
-at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -- $(packages "$racy")
-step "half a million tasks without a voucher, and hundreds of panels" go_test 5m -count=1 -run 'TestWhoTakesNoVouchersIsTurnedAway|TestAJurorWhoCopiedIsAccused' -- ./requester
-step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
-aside "lint, and builds for Windows and macOS, meanwhile" elsewhere
-at_once=1 step "end to end" go_test 30m -count=1 -- $(packages "test/e2e|test/chaos|test/chain")
-step "several rooms together" go_test 30m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade|test/money|test/audit|test/deals|test/thief")
-step "nodes that lie" go_test 20m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
-step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench
-step "what the rules of trust do to liars, reduced" go_test 5m -count=1 -run 'TestTrust(WithoutAudits|Jurors)?$' -- ./test/bench
-step "$aside_name" awaited
-finish "all tests passed"
+case ${1:-} in
+"") quick && finish "all tests passed; make long has those that take longer" ;;
+long) long && finish "all long tests passed" ;;
+*) echo "usage: etc/test.sh [long]" >&2 && exit 2 ;;
+esac
