@@ -71,7 +71,7 @@ go_test() { # go_test TIMEOUT FLAGS... -- PACKAGES...
 	while [ "$1" != "--" ]; do flags+=("$1") && shift; done
 	shift
 	"$GO" tool -modfile=etc/tools/go.mod gotestsum --format pkgname --format-hide-empty-pkg -- \
-		-p "${at_once:-2}" -timeout "$limit" -ldflags=-w "${flags[@]}" "$@" 2>&1 | tee -a "$told" # without what debuggers need: linked in half the time
+		-p "${at_once:-2}" -timeout "$limit" -vet=off -ldflags=-w "${flags[@]}" "$@" 2>&1 | tee -a "$told" # vet is a part of lint; without what debuggers need, programs are linked in half the time
 }
 
 # The tests of an example that was left out are skipped; what the set-up has a compiler for may not be.
@@ -102,7 +102,7 @@ quick() {
 # What takes longer, of what is not counted in hours.
 long() {
 	aside "builds for Windows and macOS, meanwhile" elsewhere
-	at_once=1 step "sandboxes, and stores of many nodes" go_test 20m -- $(packages "$heavy")
+	at_once=1 step "sandboxes, and stores of many nodes" go_test 20m -short -- $(packages "$heavy")
 	step "a Ledger device made of software" go_test 10m -count=1 -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
 	step "half a million tasks without a voucher, and hundreds of panels" go_test 5m -count=1 -run 'TestWhoTakesNoVouchersIsTurnedAway|TestAJurorWhoCopiedIsAccused' -- ./requester
 	step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
