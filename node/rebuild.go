@@ -99,6 +99,9 @@ func Rebuild(ctx context.Context, cfg Config, tell func(Rebuilding)) (_ full.Reb
 
 func (c *chaining) rebuild(ctx context.Context, m *member, tell func(Rebuilding)) (full.Rebuilt, error) {
 	nobody := &job.Failure{Code: job.CodeUnavailable, Message: "nobody who can be reached knows this chain's archive", Hint: "name a node of the chain: hpips chain rebuild --from-ipfs --join MULTIADDR"}
+	if err := full.Abandon(c.path()); err != nil {
+		return full.Rebuilt{}, err
+	}
 	if !c.fresh() {
 		return full.Rebuilt{}, fmt.Errorf("%s: %w", c.path(), full.ErrHasBlocks)
 	}

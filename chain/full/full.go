@@ -108,6 +108,9 @@ func New(c Config) (*Node, error) {
 		}
 		c.Consensus = key // it signs nothing that anybody counts
 	}
+	if _, err := os.Lstat(filepath.Join(c.Home, halfName)); err == nil {
+		return nil, fmt.Errorf("chain node %s: %w", c.Home, ErrHalf)
+	}
 	for _, folder := range []string{c.Home, filepath.Join(c.Home, "data"), filepath.Join(c.Home, "snapshots")} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return nil, fmt.Errorf("chain node: %w", err)

@@ -8,6 +8,8 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cometbft/cometbft/config"
@@ -26,16 +28,26 @@ import (
 
 // Rebuild makes a new home from the bytes of blocks alone, from the first one on, as Blocks gives them: each is believed by the commit in the next one, as if a peer had sent it, and none that contradicts the
 // trust point is applied. So the last block waits for its successor; Rebuilt tells the one before it. New and Serve go on from there. A home that has blocks already is refused with ErrHasBlocks; after any other error what was
-// written is gone again. It is ErrForged where blocks do not follow from the genesis and from one another, or contradict the trust point, and ErrNoTrust where they end before it.
+// written is gone again, and what a rebuilding that was cut off has left goes before the next one begins. It is ErrForged where blocks do not follow from the genesis and from one another, or contradict the trust point, and ErrNoTrust where they end before it.
 func Rebuild(ctx context.Context, c Config, blocks iter.Seq2[[]byte, error]) (r Rebuilt, err error) {
 	data := filepath.Join(c.Home, "data")
+	if err := Abandon(c.Home); err != nil {
+		return Rebuilt{}, fmt.Errorf("rebuild %s: %w", c.Home, err)
+	}
 	if _, err := os.Lstat(data); !errors.Is(err, fs.ErrNotExist) {
 		return Rebuilt{}, fmt.Errorf("rebuild %s: %w", c.Home, errors.Join(ErrHasBlocks, err))
 	}
+	if err := markHalf(c.Home); err != nil {
+		return Rebuilt{}, fmt.Errorf("rebuild %s: %w", c.Home, err)
+	}
 	b := &rebuilding{}
 	defer func() {
-		if closed := b.close(); closed != nil || err != nil {
-			err = fmt.Errorf("rebuild %s: %w", c.Home, errors.Join(err, closed, os.RemoveAll(data), os.RemoveAll(filepath.Join(c.Home, "snapshots"))))
+		err = errors.Join(err, b.close())
+		if err == nil {
+			err = os.Remove(filepath.Join(c.Home, halfName))
+		}
+		if err != nil {
+			err = fmt.Errorf("rebuild %s: %w", c.Home, errors.Join(err, Abandon(c.Home)))
 			r = Rebuilt{}
 		}
 	}()
@@ -51,6 +63,44 @@ func Rebuild(ctx context.Context, c Config, blocks iter.Seq2[[]byte, error]) (r 
 		return Rebuilt{}, err
 	}
 	return Rebuilt{b.state.LastBlockHeight, b.state.AppHash}, nil
+}
+
+// halfName marks a home while it is rebuilt: what is in it is worth nothing before the end. The mark names the folders that the rebuilding made.
+const halfName = "rebuilding"
+
+// ErrHalf is why a home is not opened whose rebuilding was cut off.
+var ErrHalf = errors.New("the home was being rebuilt, and that did not come to its end: rebuild it again (hpips chain rebuild --from-ipfs)")
+
+// markHalf marks a home. A folder of snapshots that is there already is not the rebuilding's to remove.
+func markHalf(home string) error {
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return err
+	}
+	made := "data\n"
+	if _, err := os.Lstat(filepath.Join(home, "snapshots")); errors.Is(err, fs.ErrNotExist) {
+		made += "snapshots\n"
+	}
+	return keep(filepath.Join(home, halfName), []byte(made))
+}
+
+// Abandon takes out of a home what a rebuilding has left that did not come to its end. Any other home stays as it is.
+func Abandon(home string) error {
+	mark := filepath.Join(home, halfName)
+	made, err := os.ReadFile(mark)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"data", "snapshots"} {
+		if slices.Contains(strings.Fields(string(made)), name) {
+			if err := os.RemoveAll(filepath.Join(home, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return os.Remove(mark)
 }
 
 // ErrHasBlocks is why a home is not built anew.

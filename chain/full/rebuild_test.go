@@ -86,10 +86,47 @@ func TestAHomeIsRebuiltFromBlocks(t *testing.T) {
 			t.Errorf("%s: something is left", row.what)
 		}
 	}
+	kept := fresh(&Trust{5, bytes.Repeat([]byte{7}, 32)}) // snapshots that were there before are not the rebuilding's
+	if err := os.MkdirAll(filepath.Join(kept.Home, "snapshots", "mine"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Rebuild(t.Context(), kept, each(blocks)); !errors.Is(err, ErrForged) {
+		t.Errorf("with snapshots: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(kept.Home, "snapshots", "mine")); err != nil {
+		t.Errorf("snapshots are gone: %v", err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	if _, err := Rebuild(ctx, fresh(nil), each(blocks)); !errors.Is(err, context.Canceled) {
 		t.Errorf("given up: %v", err)
+	}
+
+	for _, at := range []int{0, 1, 5, last} { // the program is killed while it takes a block: a copy of its files is what is left
+		whole, half := fresh(point(last)), fresh(point(last))
+		if _, err := Rebuild(t.Context(), whole, func(yield func([]byte, error) bool) {
+			for i, b := range blocks {
+				if i == at {
+					if err := os.CopyFS(half.Home, os.DirFS(whole.Home)); err != nil {
+						t.Error(err)
+					}
+				}
+				if !yield(b, nil) {
+					return
+				}
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := New(half); !errors.Is(err, ErrHalf) {
+			t.Errorf("killed at block %d it is opened: %v, %v", at, n, err)
+		}
+		if got, err := Rebuild(t.Context(), half, each(blocks)); err != nil || !bytes.Equal(got.AppHash, hash(t, a, last)) {
+			t.Errorf("killed at block %d and rebuilt again: %X, %v", at, got.AppHash, err)
+		}
+		if _, err := os.Stat(filepath.Join(half.Home, halfName)); err == nil {
+			t.Error("the mark is left")
+		}
 	}
 
 	c := fresh(point(last))

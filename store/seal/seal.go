@@ -6,7 +6,6 @@ package seal
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -142,24 +141,6 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// OpenAt opens size sealed bytes for reading from anywhere: 64 KiB are read and checked for each place that is looked at. The end is checked at once.
-func OpenAt(sealed io.ReaderAt, size int64, key Key) (*io.SectionReader, Kind, error) {
-	from := &sourceAt{r: sealed}
-	head := make([]byte, min(max(size, 0), int64(len(intro))))
-	if _, err := from.ReadAt(head, 0); err != nil && err != io.EOF {
-		return nil, "", fmt.Errorf("open: %w", err)
-	}
-	if !bytes.Equal(head, []byte(intro)) {
-		return nil, "", fmt.Errorf("open: %w", ErrPlain)
-	}
-	who := &opener{X25519Identity: key.identity}
-	open, n, err := age.DecryptReaderAt(from, size, who)
-	if err != nil {
-		return nil, "", from.failed(unopened(err), err)
-	}
-	return io.NewSectionReader(&openAt{open, from}, 0, n), who.kind, nil
-}
-
 func unopened(err error) error {
 	var other *age.NoIdentityMatchError
 	if errors.As(err, &other) {
@@ -188,41 +169,4 @@ func (s *source) failed(found error) error {
 		found = s.err
 	}
 	return fmt.Errorf("open: %w", found)
-}
-
-// sourceAt marks the errors of a reader, which many goroutines may use at once.
-type sourceAt struct{ r io.ReaderAt }
-
-type broken struct{ error }
-
-func (b broken) Unwrap() error { return b.error }
-
-func (s *sourceAt) ReadAt(p []byte, off int64) (int, error) {
-	n, err := s.r.ReadAt(p, off)
-	if err != nil && err != io.EOF {
-		err = broken{err}
-	}
-	return n, err
-}
-
-// failed is the reader's own error where it is in what came up, or else what was found.
-func (s *sourceAt) failed(found, came error) error {
-	var own broken
-	if errors.As(came, &own) {
-		found = own.error
-	}
-	return fmt.Errorf("open: %w", found)
-}
-
-type openAt struct {
-	r    io.ReaderAt
-	from *sourceAt
-}
-
-func (o *openAt) ReadAt(p []byte, off int64) (int, error) {
-	n, err := o.r.ReadAt(p, off)
-	if err != nil && err != io.EOF {
-		err = o.from.failed(ErrChanged, err)
-	}
-	return n, err
 }
