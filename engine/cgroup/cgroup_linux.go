@@ -24,27 +24,44 @@ type Parent struct {
 	unified string            // folder of version 2; "" none. It freezes, kills and lists whatever controllers it has
 	v2      map[string]bool   // controllers that groups under it have
 	v1      map[string]string // controller → folder of version 1
+	lacking string            // why it has not all of them; "" it has
 	made    atomic.Uint64
 }
 
 // controllers are those that limits need.
 var controllers = []string{"memory", "pids", "cpu"}
 
-// Find finds where groups can be made, tries it, and takes away what nodes that were killed have left.
+// Find finds where groups can be made, tries it, and takes away what nodes that were killed have left. Where this process shares its group with a shell, it asks the system's
+// manager of services for one of its own.
 func Find() (*Parent, error) {
+	g, own, err := look()
+	if err == nil && g.lacking != "" && withdraw(own) == nil {
+		g, _, err = look()
+	}
+	if err == nil && g.unified == "" && len(g.v1) == 0 {
+		err = errors.New(g.lacking)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// look finds where groups can be made by this process, which is in the groups that own, its cgroup file, says.
+func look() (g *Parent, own []byte, err error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return nil, fmt.Errorf("control groups: %w", err)
+		return nil, nil, fmt.Errorf("control groups: %w", err)
 	}
-	own, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return nil, fmt.Errorf("control groups: %w", err)
+	if own, err = os.ReadFile("/proc/self/cgroup"); err != nil {
+		return nil, nil, fmt.Errorf("control groups: %w", err)
 	}
-	g := places(mounts, own)
+	g = places(mounts, own)
+	shared := false
 	if g.unified != "" {
-		g.delegate()
+		shared = g.delegate()
 		if g.sweep(g.unified); !writable(g.unified) {
-			g.unified = ""
+			g.unified, g.v2, shared = "", map[string]bool{}, false
 		}
 	}
 	for c, dir := range g.v1 {
@@ -52,10 +69,38 @@ func Find() (*Parent, error) {
 			delete(g.v1, c)
 		}
 	}
-	if g.unified == "" && len(g.v1) == 0 {
-		return nil, errors.New("the system lets this user make no control groups: start the node as a service with Delegate=yes, or as one of the user's")
+	g.lacking = g.lacks(shared)
+	return g, own, nil
+}
+
+// remedy is how a node gets groups that hold all limits.
+const remedy = "start the node as a service with Delegate=yes, such as by systemd-run --user -p Delegate=yes hpips up"
+
+// lacks says why groups hold not all limits, if they do not; shared says that other processes are in this one's group.
+func (g *Parent) lacks(shared bool) string {
+	var names []string
+	for _, c := range controllers {
+		if !g.Limits(c) {
+			names = append(names, c)
+		}
 	}
-	return g, nil
+	switch {
+	case len(names) == 0:
+		return ""
+	case g.unified == "" && len(g.v1) == 0:
+		return "the system lets this user make no control groups: " + remedy
+	case shared:
+		return "other programs are in this node's control group: " + remedy
+	}
+	return "this node's control group has been given no controller for " + strings.Join(names, ", ") + ": " + remedy
+}
+
+// Lacking says why groups hold not all limits and what to do about it; "" where they do.
+func (g *Parent) Lacking() string {
+	if g == nil {
+		return ""
+	}
+	return g.lacking
 }
 
 // places reads where the groups of a process are (cgroups(7), proc(5)): mounts is its mountinfo, own its cgroup file.
@@ -100,8 +145,8 @@ func places(mounts, own []byte) *Parent {
 // leaf is the group that this process moves into: a group with controllers for its children may have no processes of its own.
 const leaf = "hpips-node"
 
-// delegate switches the controllers on for groups under this process's own, where it has been given them.
-func (g *Parent) delegate() {
+// delegate switches the controllers on for groups under this process's own, where it has been given them. It says whether other processes in the group keep it from that.
+func (g *Parent) delegate() (shared bool) {
 	if filepath.Base(g.unified) == leaf {
 		g.unified = filepath.Dir(g.unified)
 	}
@@ -114,13 +159,19 @@ func (g *Parent) delegate() {
 	}
 	on := has("cgroup.subtree_control")
 	for _, c := range has("cgroup.controllers") {
-		if slices.Contains(controllers, c) && !slices.Contains(on, c) && g.alone() {
-			_ = os.WriteFile(filepath.Join(g.unified, "cgroup.subtree_control"), []byte("+"+c), 0) // what is on is read below
+		if !slices.Contains(controllers, c) || slices.Contains(on, c) {
+			continue
 		}
+		if !g.alone() {
+			shared = true
+			break
+		}
+		_ = os.WriteFile(filepath.Join(g.unified, "cgroup.subtree_control"), []byte("+"+c), 0) // what is on is read below
 	}
 	for _, c := range has("cgroup.subtree_control") {
 		g.v2[c] = slices.Contains(controllers, c)
 	}
+	return shared
 }
 
 // alone moves this process into a leaf of its own, if it is the only one in its group.
