@@ -34,8 +34,8 @@ var controllers = []string{"memory", "pids", "cpu"}
 // Find finds where groups can be made, tries it, and takes away what nodes that were killed have left. Where this process shares its group with a shell, it asks the system's
 // manager of services for one of its own.
 func Find() (*Parent, error) {
-	g, own, err := look()
-	if err == nil && g.lacking != "" && withdraw(own) == nil {
+	g, group, err := look()
+	if err == nil && g.lacking != "" && withdraw(group) == nil {
 		g, _, err = look()
 	}
 	if err == nil && g.unified == "" && len(g.v1) == 0 {
@@ -47,21 +47,30 @@ func Find() (*Parent, error) {
 	return g, nil
 }
 
-// look finds where groups can be made by this process, which is in the groups that own, its cgroup file, says.
-func look() (g *Parent, own []byte, err error) {
+// look finds where groups can be made by this process, and tells its own in version 2.
+func look() (g *Parent, group string, err error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return nil, nil, fmt.Errorf("control groups: %w", err)
+		return nil, "", fmt.Errorf("control groups: %w", err)
 	}
-	if own, err = os.ReadFile("/proc/self/cgroup"); err != nil {
-		return nil, nil, fmt.Errorf("control groups: %w", err)
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, "", fmt.Errorf("control groups: %w", err)
 	}
-	g = places(mounts, own)
-	shared := false
-	if g.unified != "" {
-		shared = g.delegate()
-		if g.sweep(g.unified); !writable(g.unified) {
-			g.unified, g.v2, shared = "", map[string]bool{}, false
+	g, group = places(mounts, own), unified(own)
+	if filepath.Base(g.unified) == leaf {
+		g.unified = filepath.Dir(g.unified)
+	}
+	why := ""
+	switch {
+	case g.unified == "":
+	case !writable(g.unified):
+		g.unified = ""
+	case !given(group, g.unified):
+		g.unified, why = "", "systemd keeps this node's control group to itself"
+	default:
+		if g.sweep(g.unified); g.delegate() {
+			why = "other programs are in this node's control group"
 		}
 	}
 	for c, dir := range g.v1 {
@@ -69,15 +78,15 @@ func look() (g *Parent, own []byte, err error) {
 			delete(g.v1, c)
 		}
 	}
-	g.lacking = g.lacks(shared)
-	return g, own, nil
+	g.lacking = g.lacks(why)
+	return g, group, nil
 }
 
 // remedy is how a node gets groups that hold all limits.
 const remedy = "start the node as a service with Delegate=yes, such as by systemd-run --user -p Delegate=yes hpips up"
 
-// lacks says why groups hold not all limits, if they do not; shared says that other processes are in this one's group.
-func (g *Parent) lacks(shared bool) string {
+// lacks says why groups hold not all limits, if they do not; why is what is known of it.
+func (g *Parent) lacks(why string) string {
 	var names []string
 	for _, c := range controllers {
 		if !g.Limits(c) {
@@ -87,12 +96,13 @@ func (g *Parent) lacks(shared bool) string {
 	switch {
 	case len(names) == 0:
 		return ""
+	case why != "":
 	case g.unified == "" && len(g.v1) == 0:
-		return "the system lets this user make no control groups: " + remedy
-	case shared:
-		return "other programs are in this node's control group: " + remedy
+		why = "the system lets this user make no control groups"
+	default:
+		why = "this node's control group has been given no controller for " + strings.Join(names, ", ")
 	}
-	return "this node's control group has been given no controller for " + strings.Join(names, ", ") + ": " + remedy
+	return why + ": " + remedy
 }
 
 // Lacking says why groups hold not all limits and what to do about it; "" where they do.
@@ -147,9 +157,6 @@ const leaf = "hpips-node"
 
 // delegate switches the controllers on for groups under this process's own, where it has been given them. It says whether other processes in the group keep it from that.
 func (g *Parent) delegate() (shared bool) {
-	if filepath.Base(g.unified) == leaf {
-		g.unified = filepath.Dir(g.unified)
-	}
 	has := func(file string) []string {
 		b, err := os.ReadFile(filepath.Join(g.unified, file))
 		if err != nil {

@@ -29,16 +29,27 @@ step() {
 	cd /
 }
 
-# doctor AS has a node of that kind, which has just been started, examine itself.
+# plain is a service of the user's without that right.
+plain() { runuser -u alice -- env XDG_RUNTIME_DIR=/run/user/1000 systemd-run --user --quiet --wait --pipe --collect --working-directory="$PWD" $set_env "$@"; }
+
+# doctor AS CONTAINERS has a node of that kind, which has just been started, examine itself; CONTAINERS is true where it is to try containers, too.
 doctor() {
-	home=/work/tmp/home-$1
-	$1 hpips up --home "$home" &
-	for _ in $(seq 120); do
-		[ -s "$home/api.addr" ] && hpips --home "$home" node doctor && break
+	home=/work/tmp/home-$1 owner=alice
+	case $1 in root | bare) owner=root ;; esac
+	install -d -m 700 -o $owner -g $owner "$home"
+	printf 'version = 1\n[work]\ncontainers = %s\n' "$2" >"$home/config.toml"
+	chown $owner: "$home/config.toml"
+	$1 hpips up --home "$home" --log-level warn &
+	node=$! code=1
+	while kill -0 $node 2>/dev/null; do
+		if [ -s "$home/api.addr" ]; then
+			hpips --home "$home" node doctor
+			code=$?
+			pkill -x hpips
+			break
+		fi
 		sleep 1
 	done
-	code=$?
-	pkill -x hpips
 	wait
 	return $code
 }
