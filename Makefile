@@ -34,6 +34,7 @@ bench: setup build ## measure; the figures of docs/performance.md and docs/trust
 	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test ./test/bench -count=1 -v -timeout 60m -args -full
 
 soak: setup build ## run the long tests with their full counts
+	@etc/setup.sh soak
 	$(GO) test ./spec/meter -run Alike -count=1 -v -timeout 60m -args -full
 	$(GO) test ./store -run 'ADiskThatSpoils|KilledAtAny' -count=1 -v -timeout 60m -args -harm 10000 -kills 100
 	$(GO) test ./engine/process -run NothingIsLeft -count=1 -v -timeout 30m -args -starts 2000
@@ -42,6 +43,7 @@ soak: setup build ## run the long tests with their full counts
 	$(GO) test ./engine/process ./engine/wasm -p 1 -run Hostile -count=1 -v -timeout 60m
 	$(GO) test ./engine/container -run Hostile -count=1 -v -timeout 60m -args -every 1
 	$(GO) test ./engine/process -run TestShareOfTheProcessor -count=1 -v -timeout 10m -args -window 30s
+	$(GO) test ./test/vm -count=1 -v -timeout 200m -args -soak
 	CGO_ENABLED=1 $(GO) test -race ./node -count=1 -timeout 30m
 	HPIPS_BIN=$(CURDIR)/bin/hpips $(GO) test -p 1 ./test/chaos ./test/swarm ./test/e2e -count=1 -v -timeout 180m -args -soak
 	$(GO) test -tags lies ./test/swarm -run 'TestSoak(Liars|Jurors|Fellows|WithoutAJury)' -count=1 -v -timeout 600m -args -soak

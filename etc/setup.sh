@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs by apt-get what `make test` and `make bench` need beside Go, git and make, and only what is missing. It says
+# Installs by apt-get what `make test` and `make bench` need beside Go, git and make, with the word "soak" also what `make soak` needs, and only what is missing. It says
 # nothing when all is there.
 set -euo pipefail
 
@@ -18,6 +18,11 @@ need_command npm npm
 need_command bwrap bubblewrap # native programs are run in its sandboxes
 need_command podman podman # images are run in its containers
 need_command chromium chromium # test/sdk: pages that fetch from gateways
+if [ "${1:-}" = soak ] && [ "$(uname -m)" = x86_64 ]; then # test/vm: a virtual machine, and what makes its system
+	need_command qemu-system-x86_64 qemu-system-x86
+	need_command mmdebstrap mmdebstrap
+	need_command genext2fs genext2fs
+fi
 if command -v dpkg-query >/dev/null; then
 	need_package runc # makes Podman's containers also where control groups are of both versions
 	need_package catatonit

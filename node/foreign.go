@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -170,7 +171,7 @@ func (f *foreign) examine(ctx context.Context, wanted bool) []client.Finding {
 		finding := client.Finding{Name: f.name + " " + c.Name, State: fine, Text: c.Detail}
 		if !c.OK {
 			finding.State = warn
-			finding.Remedy = fmt.Sprintf("run no %s of others here (%s = false in [work] of %s), or start the node as a user's service with Delegate=yes", f.what, f.word, ConfigFile)
+			finding.Remedy = cmp.Or(c.Remedy, fmt.Sprintf("run no %s of others here (%s = false in [work] of %s), or start the node as a user's service with Delegate=yes", f.what, f.word, ConfigFile))
 		}
 		all = append(all, finding)
 	}

@@ -24,27 +24,53 @@ type Parent struct {
 	unified string            // folder of version 2; "" none. It freezes, kills and lists whatever controllers it has
 	v2      map[string]bool   // controllers that groups under it have
 	v1      map[string]string // controller → folder of version 1
+	lacking string            // why it has not all of them; "" it has
 	made    atomic.Uint64
 }
 
 // controllers are those that limits need.
 var controllers = []string{"memory", "pids", "cpu"}
 
-// Find finds where groups can be made, tries it, and takes away what nodes that were killed have left.
+// Find finds where groups can be made, tries it, and takes away what nodes that were killed have left. Where this process shares its group with a shell, it asks the system's
+// manager of services for one of its own.
 func Find() (*Parent, error) {
+	g, group, err := look()
+	if err == nil && g.lacking != "" && withdraw(group) == nil {
+		g, _, err = look()
+	}
+	if err == nil && g.unified == "" && len(g.v1) == 0 {
+		err = errors.New(g.lacking)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// look finds where groups can be made by this process, and tells its own in version 2.
+func look() (g *Parent, group string, err error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return nil, fmt.Errorf("control groups: %w", err)
+		return nil, "", fmt.Errorf("control groups: %w", err)
 	}
 	own, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		return nil, fmt.Errorf("control groups: %w", err)
+		return nil, "", fmt.Errorf("control groups: %w", err)
 	}
-	g := places(mounts, own)
-	if g.unified != "" {
-		g.delegate()
-		if g.sweep(g.unified); !writable(g.unified) {
-			g.unified = ""
+	g, group = places(mounts, own), unified(own)
+	if filepath.Base(g.unified) == leaf {
+		g.unified = filepath.Dir(g.unified)
+	}
+	why := ""
+	switch {
+	case g.unified == "":
+	case !writable(g.unified):
+		g.unified = ""
+	case !given(group, g.unified):
+		g.unified, why = "", "systemd keeps this node's control group to itself"
+	default:
+		if g.sweep(g.unified); g.delegate() {
+			why = "other programs are in this node's control group"
 		}
 	}
 	for c, dir := range g.v1 {
@@ -52,10 +78,39 @@ func Find() (*Parent, error) {
 			delete(g.v1, c)
 		}
 	}
-	if g.unified == "" && len(g.v1) == 0 {
-		return nil, errors.New("the system lets this user make no control groups: start the node as a service with Delegate=yes, or as one of the user's")
+	g.lacking = g.lacks(why)
+	return g, group, nil
+}
+
+// remedy is how a node gets groups that hold all limits.
+const remedy = "start the node as a service with Delegate=yes, such as by systemd-run --user -p Delegate=yes hpips up"
+
+// lacks says why groups hold not all limits, if they do not; why is what is known of it.
+func (g *Parent) lacks(why string) string {
+	var names []string
+	for _, c := range controllers {
+		if !g.Limits(c) {
+			names = append(names, c)
+		}
 	}
-	return g, nil
+	switch {
+	case len(names) == 0:
+		return ""
+	case why != "":
+	case g.unified == "" && len(g.v1) == 0:
+		why = "the system lets this user make no control groups"
+	default:
+		why = "this node's control group has been given no controller for " + strings.Join(names, ", ")
+	}
+	return why + ": " + remedy
+}
+
+// Lacking says why groups hold not all limits and what to do about it; "" where they do.
+func (g *Parent) Lacking() string {
+	if g == nil {
+		return ""
+	}
+	return g.lacking
 }
 
 // places reads where the groups of a process are (cgroups(7), proc(5)): mounts is its mountinfo, own its cgroup file.
@@ -100,11 +155,8 @@ func places(mounts, own []byte) *Parent {
 // leaf is the group that this process moves into: a group with controllers for its children may have no processes of its own.
 const leaf = "hpips-node"
 
-// delegate switches the controllers on for groups under this process's own, where it has been given them.
-func (g *Parent) delegate() {
-	if filepath.Base(g.unified) == leaf {
-		g.unified = filepath.Dir(g.unified)
-	}
+// delegate switches the controllers on for groups under this process's own, where it has been given them. It says whether other processes in the group keep it from that.
+func (g *Parent) delegate() (shared bool) {
 	has := func(file string) []string {
 		b, err := os.ReadFile(filepath.Join(g.unified, file))
 		if err != nil {
@@ -114,13 +166,19 @@ func (g *Parent) delegate() {
 	}
 	on := has("cgroup.subtree_control")
 	for _, c := range has("cgroup.controllers") {
-		if slices.Contains(controllers, c) && !slices.Contains(on, c) && g.alone() {
-			_ = os.WriteFile(filepath.Join(g.unified, "cgroup.subtree_control"), []byte("+"+c), 0) // what is on is read below
+		if !slices.Contains(controllers, c) || slices.Contains(on, c) {
+			continue
 		}
+		if !g.alone() {
+			shared = true
+			break
+		}
+		_ = os.WriteFile(filepath.Join(g.unified, "cgroup.subtree_control"), []byte("+"+c), 0) // what is on is read below
 	}
 	for _, c := range has("cgroup.subtree_control") {
 		g.v2[c] = slices.Contains(controllers, c)
 	}
+	return shared
 }
 
 // alone moves this process into a leaf of its own, if it is the only one in its group.

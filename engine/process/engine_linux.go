@@ -26,7 +26,7 @@ type Engine struct {
 	version string
 	filter  []byte         // for seccomp, as bwrap reads it
 	groups  *cgroup.Parent // nil: none can be made here
-	lacking string         // why not
+	lacking string         // why not, or why they hold not all limits
 	root    []string       // arguments of bwrap that are the same for all
 	scopes  bool           // Landlock keeps signals and abstract sockets in
 }
@@ -61,6 +61,8 @@ func New(ctx context.Context, log *slog.Logger, cfg Config) (*Engine, error) {
 		e.lacking = "not wanted"
 	} else if e.groups, err = cgroup.Find(); err != nil {
 		e.lacking = err.Error()
+	} else {
+		e.lacking = e.groups.Lacking()
 	}
 	if missing := boundless(os.Geteuid(), e.cfg, e.groups.Limits("pids"), e.lacking); missing != nil {
 		return nil, missing

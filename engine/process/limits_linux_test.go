@@ -91,7 +91,7 @@ func TestLimitOfMemory(t *testing.T) {
 	for name, cfg := range modes {
 		t.Run(name, func(t *testing.T) {
 			s, _, word := guestBox(t, cfg, engine.Limits{Memory: limit, Time: time.Minute})
-			l := enginetest.NewLedger()
+			held, l := newEngine(t, cfg).groups.Limits("memory"), enginetest.NewLedger()
 			less, more := strconv.Itoa(limit*9/10>>20-8), strconv.Itoa(limit*11/10>>20) // a program of Go takes some itself
 			most, stop := sampled(t, func() int64 { return sandbox.Weigh(enginetest.Tokened(t, word)).Memory })
 			err := s.Run(t.Context(), []engine.Task{{ID: 1, Args: []string{"take", less, word}}, {ID: 2, Args: []string{"grow", word}}, {ID: 3, Args: []string{"take", more, word}}}, l)
@@ -101,7 +101,7 @@ func TestLimitOfMemory(t *testing.T) {
 				t.Errorf("%v, %s %s, %s", err, l.Of[1].End, l.Of[1].Message, l.Of[2].End)
 			}
 			t.Logf("%s of %s at most, seen from outside", engine.Bytes(peak), engine.Bytes(limit))
-			if !cfg.NoGroups && (peak > limit*11/10 || l.Of[3].End != engine.MemoryFull) || peak < limit*8/10 {
+			if held && (peak > limit*11/10 || l.Of[3].End != engine.MemoryFull) || peak < limit*8/10 {
 				t.Errorf("%s of %s, and a tenth more ended with %s", engine.Bytes(peak), engine.Bytes(limit), l.Of[3].End)
 			}
 		})

@@ -55,7 +55,8 @@ func (e *Engine) Probe(ctx context.Context) ([]Check, error) {
 // landlock tells of the second wall.
 func (e *Engine) landlock() Check {
 	if err := scoped(); err != nil {
-		return Check{Name: "landlock", Detail: err.Error() + ": the namespaces alone keep signals and sockets in"}
+		return Check{Name: "landlock", Detail: err.Error() + ": the namespaces alone keep signals and sockets in",
+			Remedy: "Linux 6.12 or newer with Landlock on brings the second wall; the first stands"}
 	}
 	return Check{Name: "landlock", OK: true, Detail: "signals and abstract sockets stay inside"}
 }

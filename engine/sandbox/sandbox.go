@@ -26,6 +26,8 @@ type Check struct {
 	OK bool
 	// Detail says what was seen, and for what does not hold what that means.
 	Detail string
+	// Remedy says what brings back what does not hold; "" what does for most.
+	Remedy string
 }
 
 // Maker is what makes the walls: an engine's part of a sandbox.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,11 +92,14 @@ func niceDown(nice int) {
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // a courtesy, no wall
 }
 
+// dieWithParent keeps the signal that the parent has set for its death. A thread that was begun since does not show it (prctl(2)), so this one, too, is given it: Go keeps its threads.
 func dieWithParent() Check {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var sig int32
-	err := prctlGet(unix.PR_GET_PDEATHSIG, &sig)
+	err := errors.Join(unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0), prctlGet(unix.PR_GET_PDEATHSIG, &sig))
 	if err == nil && sig != int32(unix.SIGKILL) {
-		err = errors.New("the parent set no signal")
+		err = errors.New("the kernel keeps no signal")
 	}
 	return verdict("die-with-parent", err, "killed when the node ends")
 }
@@ -144,7 +148,18 @@ func lock(r reach) Check {
 		return Check{Name: "landlock", Detail: "the kernel has none: programs are held by WASM, seccomp and a process of their own; use Linux 5.13 or newer with Landlock on"}
 	}
 	err = landlock.V7.BestEffort().Restrict(rules(r, version)...)
-	return verdict("landlock", err, fmt.Sprintf("ABI %d: files, network, signals", version))
+	return verdict("landlock", err, fmt.Sprintf("ABI %d: %s", version, locked(version)))
+}
+
+// locked is what a version of Landlock keeps a child from (landlock(7)); what it leaves, the filter of system calls does.
+func locked(version int) string {
+	switch {
+	case version >= 6:
+		return "files, network, signals"
+	case version >= 4:
+		return "files, network"
+	}
+	return "files"
 }
 
 // denied are the calls, beyond those that no sandbox has a use for, that neither a WASM program nor the Go runtime under it needs: the network, other processes,

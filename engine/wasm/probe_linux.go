@@ -31,7 +31,7 @@ func probe() []Check {
 		{"read /etc/passwd", func() error { _, err := os.ReadFile("/etc/passwd"); return err }},
 		{"list /", func() error { _, err := os.ReadDir("/"); return err }},
 		{"write outside", func() error { return os.WriteFile("/hpips-probe", nil, 0o600) }},
-		{"a user namespace", func() error { return unix.Unshare(unix.CLONE_NEWUSER) }},
+		{"make a user namespace", func() error { return unix.Unshare(unix.CLONE_NEWUSER) }},
 		{"trace the parent", func() error { return unix.PtraceAttach(os.Getppid()) }},
 		{"signal the parent", func() error { return unix.Kill(os.Getppid(), unix.SIGCONT) }},
 		{"make a link", func() error { return os.Symlink("/etc", "l") }},
