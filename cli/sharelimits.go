@@ -344,7 +344,7 @@ func (s *shell) benchmarkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "benchmark",
 		Short:   "Measure this PC: processors, memory, disk",
-		Long:    "Measures one processor and all of them, memory and the disk of the home, and says in which class of speed this PC is. It uses the whole machine meanwhile: pause sharing for true figures.",
+		Long:    "Measures one processor and all of them, memory and the disk of the home, and says in which class of speed this PC is. Quotes of this\nhome's node tell it from then on, so that jobs may ask for fast nodes (--where \"speed>=2\", --prefer speed). It uses the whole machine meanwhile: pause sharing for true figures.",
 		Args:    noArgs,
 		Example: "  hpips share benchmark\n  hpips share benchmark --time 1m -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -353,6 +353,9 @@ func (s *shell) benchmarkCommand() *cobra.Command {
 			}
 			b, err := machine.Measure(c.Context(), s.home, d)
 			if err != nil {
+				return err
+			}
+			if err := node.KeepBenchmark(s.home, b, time.Now()); err != nil {
 				return err
 			}
 			return s.show(b, b.Speed, func(w io.Writer) {

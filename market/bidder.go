@@ -48,6 +48,7 @@ type BidderConfig struct {
 	Class   string                     // hardware class of this machine
 	Network string                     // label of the network that the node is in
 	Region  string                     // where the node is, in its owner's words; "" is not told
+	Speed   func() uint64              // operations a second of one processor while all work, as it was measured; 0: nobody has; nil: likewise
 	Rates   voucher.Rates              // prices, the lowest where they move; none: work is given away
 	Pricing Pricing                    // how they move
 	Chain   string                     // on which work is paid for, where Account does not tell; "" where nothing has a price
@@ -119,6 +120,9 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	}
 	seller := b.cfg.Account()
 	q := lease.Quote{Provider: b.self.String(), Owner: seller.Owner, Network: b.cfg.Network, Class: b.cfg.Class, Region: b.cfg.Region}
+	if b.cfg.Speed != nil {
+		q.Speed = b.cfg.Speed()
+	}
 	free, now := b.capacity.Free(from), b.now()
 	stranger := seller.Chain != "" && !b.ours(from)
 	if stranger {

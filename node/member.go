@@ -228,7 +228,7 @@ func (m *member) provide(cfg Config) error {
 	terms := market.DefaultBidder()
 	terms.Closed, terms.Reach = m.closed, cfg.Reach
 	terms.Owner, terms.Network, terms.Class, terms.Region = m.owner, m.label, machine.Class(), cfg.Region
-	terms.Whom = m.lists.selling
+	terms.Whom, terms.Speed = m.lists.selling, (&pacer{log: m.log.With("room", "node"), home: cfg.Home}).now
 	if m.till != nil {
 		deps.Payee = paid{m.till}
 		terms.Rates, terms.Pricing.Auto, terms.Account, terms.Ours = cfg.Prices.Rates, cfg.Prices.Auto, m.till.account(m.owner), m.till.ours
