@@ -175,6 +175,9 @@ func (h *fakeHouse) Cost(_ context.Context, id string) (job.Cost, error) {
 func (h *fakeHouse) Share(context.Context) (client.Share, error) {
 	return client.Share{Sentence: "It shares."}, nil
 }
+func (h *fakeHouse) Meters(context.Context) (client.Meters, error) {
+	return client.Meters{Seconds: 0.5, Cores: 8, CPU: client.Use{Ours: new(0.25)}, Memory: client.MemoryUse{Use: client.Use{Others: new(3e9)}, Total: new(16e9)}}, nil
+}
 func (h *fakeHouse) Pause(_ context.Context, d time.Duration) (client.Share, error) {
 	return client.Share{Sentence: "paused for " + d.String()}, nil
 }
@@ -260,6 +263,10 @@ func TestTheOwnerIsInCharge(t *testing.T) {
 		if s, err := ask(); err != nil || s.Sentence != want {
 			t.Errorf("%+v, %v: want %q", s, err, want)
 		}
+	}
+	m, err := c.Meters(ctx)
+	if err != nil || m.CPU.Ours == nil || *m.CPU.Ours != 0.25 || m.CPU.Others != nil || m.Memory.Others == nil || *m.Memory.Total != 16e9 || m.Network.Sent.Ours != nil || m.Battery != nil {
+		t.Errorf("%+v, %v", m, err)
 	}
 	if err := c.Report(ctx, client.Presence{Idle: 1.5}); err != nil {
 		t.Errorf("presence: %v", err)

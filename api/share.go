@@ -12,6 +12,7 @@ import (
 // Sharing is what the API asks of the node about what its PC shares.
 type Sharing interface {
 	Share(ctx context.Context) (client.Share, error)
+	Meters(ctx context.Context) (client.Meters, error)
 	Pause(ctx context.Context, d time.Duration) (client.Share, error) // 0: until it is resumed
 	Resume(ctx context.Context) (client.Share, error)
 	Finish(ctx context.Context) (client.Share, error)
@@ -22,6 +23,9 @@ func (s *Server) shareRoutes(api huma.API) {
 	huma.Get(api, "/v1/share", func(ctx context.Context, _ *struct{}) (*answer[client.Share], error) {
 		return tell(s.node.Share(ctx))
 	}, named("share", "What this PC shares now, and why, or why not"))
+	huma.Get(api, "/v1/share/meters", func(ctx context.Context, _ *struct{}) (*answer[client.Meters], error) {
+		return tell(s.node.Meters(ctx))
+	}, named("share-meters", "What of this PC is used, by HPIPS and by others; it takes half a second where it was not asked within ten"))
 	huma.Post(api, "/v1/share/pause", func(ctx context.Context, in *struct{ Body client.PauseFor }) (*answer[client.Share], error) {
 		return tell(s.node.Pause(ctx, time.Duration(in.Body.Seconds)*time.Second))
 	}, named("pause-sharing", "Everything stands still for a while, or until it is resumed"))

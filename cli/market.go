@@ -86,14 +86,22 @@ func (s *shell) offersCommand(use, short string, table func(io.Writer, []client.
 }
 
 func offersTable(w io.Writer, all []client.Offer) {
-	fmt.Fprintln(w, "PROVIDER\tHPIPS AN HOUR\tSLOTS\tLEASES\tOWNER\tGPUS")
+	fmt.Fprintln(w, "PROVIDER\tHPIPS AN HOUR\tSLOTS\tGFLOP/S\tLEASES\tOWNER\tGPUS")
 	for _, o := range all {
 		if o.Refusal != "" {
-			fmt.Fprintf(w, "%s\t\t\t\t%s\t\n", o.Provider, o.Refusal)
+			fmt.Fprintf(w, "%s\t\t\t\t\t%s\t\n", o.Provider, o.Refusal)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", o.Provider, hour(o), o.Slots, o.Load, o.Owner, deviceList(o))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\t%s\n", o.Provider, hour(o), o.Slots, speedText(o), o.Load, o.Owner, deviceList(o))
 	}
+}
+
+// speedText is what one processor does; nothing where nobody has measured.
+func speedText(o client.Offer) string {
+	if o.Speed == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", float64(o.Speed)/1e9)
 }
 
 // deviceList counts the devices of an offer, those that are alike together.

@@ -16,18 +16,19 @@ import (
 
 // sharing is what a PC shares now, and how its node stands with the chain, if it follows one.
 type sharing struct {
-	Share    *client.Share `json:"share,omitempty"` // of this home's node
-	Node     string        `json:"node,omitempty"`
-	Owner    string        `json:"owner,omitempty"`
-	Standing string        `json:"standing,omitempty"`
-	Bond     *ledger.Bond  `json:"bond,omitempty"`
+	Share    *client.Share  `json:"share,omitempty"`  // of this home's node
+	Meters   *client.Meters `json:"meters,omitempty"` // likewise, where it runs
+	Node     string         `json:"node,omitempty"`
+	Owner    string         `json:"owner,omitempty"`
+	Standing string         `json:"standing,omitempty"`
+	Bond     *ledger.Bond   `json:"bond,omitempty"`
 }
 
 func (p *purse) sharingCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status [NODE]",
 		Short: "What this PC shares now and why, or why not; and how its node stands with the chain",
-		Long: `One sentence: what this PC shares now and why, or why not; then what ends each reason. Where the node follows a chain also how it, or the one that is named, stands with it: whose it is, whether it takes part, and its bond: how much of its pay is held, until
+		Long: `One sentence: what this PC shares now and why, or why not; then what ends each reason, and what of the PC HPIPS and other programs use, which takes half a second to measure. Where the node follows a chain also how it, or the one that is named, stands with it: whose it is, whether it takes part, and its bond: how much of its pay is held, until
 how much is, and when it returns. A bond is its owner's all the time, and earns like any other HPIPS.`,
 		Args:    optional("one node"),
 		Example: "  hpips share status\n  hpips share status -o json",
@@ -39,6 +40,9 @@ how much is, and when it returns. A bond is its owner's all the time, and earns 
 					return err
 				}
 				s.Share = &share
+				if s.Meters, err = p.meters(c.Context()); err != nil {
+					return err
+				}
 			}
 			if err := p.standing(c, args, &s); err != nil && (s.Share == nil || c.Flags().Changed("chain")) {
 				return err
@@ -46,6 +50,9 @@ how much is, and when it returns. A bond is its owner's all the time, and earns 
 			return p.show(s, s.Node, func(w io.Writer) {
 				if s.Share != nil {
 					shareLines(w, *s.Share)
+				}
+				if s.Meters != nil {
+					meterLines(w, *s.Meters)
 				}
 				if s.Bond != nil {
 					fmt.Fprintf(w, "node\t%s\nowner\t%s\nstanding\t%s\n", s.Node, s.Owner, s.Standing)

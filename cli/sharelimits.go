@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/machine"
 	"github.com/hpips/hpips/node"
 	"github.com/hpips/hpips/spec/job"
@@ -37,6 +38,8 @@ type limits struct {
 	GPUs           []string `json:"gpus"`
 	GPUTemperature float64  `json:"gpuTemperature"` // °C; 0: any
 	GPUOthers      float64  `json:"gpuOthers"`      // %
+	Native         string   `json:"native"`         // own | everybody | nobody
+	Containers     string   `json:"containers"`     // likewise
 	Slots          int      `json:"slots"`          // 0: one per core
 	Memory         job.Size `json:"memory"`         // 0: as the slots need
 	Disk           job.Size `json:"disk"`
@@ -54,7 +57,8 @@ func limitsOf(c node.Config) limits {
 	return limits{On: !p.Off, Presence: c.Share.Presence, AwayAfter: p.AwayAfter.String(), Patience: c.Share.Patience.String(), Battery: p.Battery, Metered: p.Metered,
 		Temperature: p.Temperature, Watts: p.Watts, Others: 100 * p.Others, InUse: of(p.InUse), Away: of(p.Away),
 		NetUp: c.Share.NetUp, NetDown: c.Share.NetDown, NetCap: c.Share.NetCap, Schedule: append([]string{}, c.Share.Schedule...),
-		Programs: append([]string{}, c.Share.Programs...), GPUs: append([]string{}, c.Share.GPUs...), GPUTemperature: p.GPUTemperature, GPUOthers: 100 * p.GPUOthers, Slots: c.Slots, Memory: c.Memory, Disk: c.Disk}
+		Programs: append([]string{}, c.Share.Programs...), GPUs: append([]string{}, c.Share.GPUs...), GPUTemperature: p.GPUTemperature, GPUOthers: 100 * p.GPUOthers,
+		Native: string(c.Consent(job.EngineNative)), Containers: string(c.Consent(job.EngineContainer)), Slots: c.Slots, Memory: c.Memory, Disk: c.Disk}
 }
 
 func (s *shell) limitsCommand() *cobra.Command {
@@ -111,6 +115,13 @@ func limitLines(w io.Writer, l limits) {
 	profileLines(w, "away", l.Away, total(l.Away), memory(l.Away))
 	fmt.Fprintf(w, "others\t%s\ntemperature\t%s\nwatts\t%s\nbattery\t%t\nmetered\t%t\nnet_up\t%s\nnet_down\t%s\nnet_cap\t%s\nschedule\t%s\nprograms\t%s\ngpus\t%s\ngpu_temperature\t%s\ngpu_others\t%s\npatience\t%s\n", upTo(l.Others, " %"), upTo(l.Temperature, " °C"), upTo(l.Watts, " W"),
 		l.Battery, l.Metered, written(l.NetUp, ""), written(l.NetDown, ""), written(l.NetCap, " a month"), list(l.Schedule, "always"), list(l.Programs, "none"), list(l.GPUs, "while nobody is here"), upTo(l.GPUTemperature, " °C"), upTo(l.GPUOthers, " % by programs of yours"), l.Patience)
+	whose := map[string]string{string(node.Own): "your own, and those of your pool; of strangers none", string(node.Everybody): "everybody's, strangers' too", string(node.Nobody): "nobody's"}
+	disk := "20GiB, or four fifths of what is free"
+	if l.Disk > 0 {
+		disk = l.Disk.String()
+	}
+	fmt.Fprintf(w, "disk\t%s for inputs and results of tasks\n", disk)
+	fmt.Fprintf(w, "native\t%s\ncontainers\t%s\n", whose[l.Native], whose[l.Containers])
 }
 
 func profileLines(w io.Writer, name string, p profile, total, memory string) {
@@ -123,10 +134,11 @@ func (s *shell) setCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "set NAME VALUE",
 		Short: "Change a rule of sharing; a running node heeds it at once",
-		Long: "Changes a rule of [share] in config.toml; a running node heeds it at once. Names: " + strings.Join(node.Settings(), ", ") + `.
-Shares are in % of the whole machine. Lists have commands of their own: schedule, apps, devices.`,
+		Long: "Changes a rule of sharing in config.toml; a running node heeds it at once. Names: " + strings.Join(node.Settings(), ", ") + `.
+Shares are in % of the whole machine. Lists have commands of their own: schedule, apps, devices. native and containers are own, everybody or nobody: on a network with a
+chain, everybody is your word that programs of strangers run on this PC, with the kernel's walls alone around them.`,
 		Args:    exactly(2, "a name and a value"),
-		Example: "  hpips share set away.cpu 50%\n  hpips share set in_use.cpu 25\n  hpips share set temperature 80\n  hpips share set away_after 5m",
+		Example: "  hpips share set away.cpu 50%\n  hpips share set in_use.cpu 25\n  hpips share set temperature 80\n  hpips share set away_after 5m\n  hpips share set native everybody",
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := node.SetShare(s.home, args[0], args[1])
 			if err != nil {
@@ -258,9 +270,6 @@ func deviceLines(w io.Writer, d devices) {
 		}
 		return bytesText(n)
 	}
-	degrees := func(v float64) string { return fmt.Sprintf("%.0f °C", v) }
-	watts := func(v float64) string { return fmt.Sprintf("%.1f W", v) }
-	share := func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) }
 	fmt.Fprintf(w, "system\t%s/%s %s\nclass\t%s\nprocessor\t%s, %s, %s\n", d.OS, d.Arch, word(d.Kernel), d.Class, word(d.CPU), job.Several(d.CPUs, "thread"),
 		told(d.Cores, func(n int) string { return job.Several(n, "core") }))
 	fmt.Fprintf(w, "memory\t%s, %s available\n", size(d.MemoryTotal), size(d.MemoryAvailable))
@@ -271,20 +280,13 @@ func deviceLines(w io.Writer, d devices) {
 		fmt.Fprintf(w, "network\t%s: %s, %s\n", n.Name, strings.Join(n.Addresses, " "), told(n.Megabits, func(v int64) string { return fmt.Sprintf("%d Mbit/s", v) }))
 	}
 	for i, g := range d.GPUs {
-		fmt.Fprintf(w, "gpu %d\t%s (%s), driver %s, memory %s, busy %s, %s, %s; shared: %s\n", i, word(g.Name()), g.ID, word(g.Driver), told(g.Memory, bytesText), told(g.Busy, share),
+		fmt.Fprintf(w, "gpu %d\t%s (%s), driver %s, memory %s, busy %s, %s, %s; shared: %s\n", i, word(g.Name()), g.ID, word(g.Driver), told(g.Memory, bytesText), told(g.Busy, percentText),
 			told(g.Temperature, degrees), told(g.Watts, watts), shared(g))
 	}
 	if len(d.GPUs) == 0 {
 		fmt.Fprintln(w, "gpu\tnone")
 	}
-	battery := "none, or " + unavailable
-	if b := d.Sensors.Battery; b != nil {
-		battery = "on mains power"
-		if b.Discharging {
-			battery = "in use"
-		}
-		battery += ", charge " + told(b.Charge, share)
-	}
+	battery := batteryText((*client.Battery)(d.Sensors.Battery))
 	metered := told(d.Sensors.Metered, func(yes bool) string {
 		return map[bool]string{true: "paid for by volume", false: "not paid for by volume"}[yes]
 	})
@@ -342,7 +344,7 @@ func (s *shell) benchmarkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "benchmark",
 		Short:   "Measure this PC: processors, memory, disk",
-		Long:    "Measures one processor and all of them, memory and the disk of the home, and says in which class of speed this PC is. It uses the whole machine meanwhile: pause sharing for true figures.",
+		Long:    "Measures one processor and all of them, memory and the disk of the home, and says in which class of speed this PC is. Quotes of this\nhome's node tell it from then on, so that jobs may ask for fast nodes (--where \"speed>=2\", --prefer speed). It uses the whole machine meanwhile: pause sharing for true figures.",
 		Args:    noArgs,
 		Example: "  hpips share benchmark\n  hpips share benchmark --time 1m -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -351,6 +353,9 @@ func (s *shell) benchmarkCommand() *cobra.Command {
 			}
 			b, err := machine.Measure(c.Context(), s.home, d)
 			if err != nil {
+				return err
+			}
+			if err := node.KeepBenchmark(s.home, b, time.Now()); err != nil {
 				return err
 			}
 			return s.show(b, b.Speed, func(w io.Writer) {

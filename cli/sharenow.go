@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,7 +95,7 @@ func (s *shell) tellShare(ctx context.Context) error {
 }
 
 func (s *shell) share(ctx context.Context) (client.Share, error) {
-	none := client.Share{Sentence: "This PC shares nothing: no node runs on " + s.home + " (hpips up).", GPUs: []string{}, Devices: []client.ShareDevice{}, Reasons: []client.ShareReason{}}
+	none := client.Share{Sentence: "This PC shares nothing: no node runs on " + s.home + " (hpips up).", GPUs: []string{}, Devices: []client.ShareDevice{}, Engines: []client.ShareEngine{}, Reasons: []client.ShareReason{}}
 	api, err := s.open()
 	if err != nil {
 		return none, nil //nolint:nilerr // that no node runs is what is told
@@ -128,35 +127,84 @@ func shareLines(w io.Writer, share client.Share) {
 		return
 	}
 	fmt.Fprintf(w, "presence\t%s\n", presenceText(share))
-	var rest []string
-	r := share.Readings
-	for _, one := range []struct {
-		name, unit string
-		v          *float64
-		by         float64
-	}{{"others use", " %", r.Others, 100}, {"temperature", " °C", r.Temperature, 1}, {"power", " W", r.Watts, 1}} {
-		if one.v != nil {
-			rest = append(rest, fmt.Sprintf("%s %.0f%s", one.name, *one.v*one.by, one.unit))
-		}
-	}
-	if len(rest) > 0 {
-		fmt.Fprintf(w, "measured\t%s\n", strings.Join(rest, ", "))
-	}
-	if t := r.Traffic; t != nil {
+	if t := share.Readings.Traffic; t != nil {
 		most := "no cap"
 		if t.Cap > 0 {
 			most = "of " + bytesText(t.Cap)
 		}
-		fmt.Fprintf(w, "network\t%s sent, %s received in %s, %s\n", bytesText(t.Sent), bytesText(t.Received), t.Month, most)
+		fmt.Fprintf(w, "traffic\t%s sent, %s received in %s, %s\n", bytesText(t.Sent), bytesText(t.Received), t.Month, most)
 	}
 	for _, d := range share.Devices {
 		state := d.State
 		if d.State == "kept" {
 			state = "not shared: " + d.Why + "; until: " + d.Ends
 		}
-		fmt.Fprintf(w, "gpu %d\t%s\t%s\n", d.Place, machine.GPU{Vendor: d.Vendor, Model: d.Model}.Name(), state)
+		fmt.Fprintf(w, "gpu %d\t%s\t%s\tbusy %s, %s, %s\n", d.Place, machine.GPU{Vendor: d.Vendor, Model: d.Model}.Name(), state, told(d.Busy, percentText), told(d.Temperature, degrees), told(d.Watts, watts))
+	}
+	for _, e := range share.Engines {
+		fmt.Fprintf(w, "%s\t%s\n", e.Name, engineText(e))
 	}
 	fmt.Fprintf(w, "work\t%s, %s busy\n", job.Several(share.Leases, "lease"), job.Several(share.Busy, "slot"))
+}
+
+// meters asks the node what of its PC is used; nil where none runs.
+func (s *shell) meters(ctx context.Context) (*client.Meters, error) {
+	api, err := s.open()
+	if err != nil {
+		return nil, nil //nolint:nilerr // that no node runs is told already
+	}
+	defer api.Close()
+	m, err := api.Meters(ctx)
+	var f *job.Failure
+	if errors.As(err, &f) && f.Code == job.CodeUnavailable {
+		return nil, nil
+	}
+	return &m, err
+}
+
+// meterLines tells what HPIPS uses, and what others do.
+func meterLines(w io.Writer, m client.Meters) {
+	bytes := func(v float64) string { return bytesText(int64(v)) }
+	both := func(u client.Use, text func(float64) string) string {
+		return "HPIPS " + told(u.Ours, text) + ", others " + told(u.Others, text)
+	}
+	rate := func(v float64) string { return bytesText(int64(v)) + "/s" }
+	fmt.Fprintf(w, "processors\t%s of %d\n", both(m.CPU, percentText), m.Cores)
+	fmt.Fprintf(w, "memory\t%s of %s\n", both(m.Memory.Use, bytes), told(m.Memory.Total, bytes))
+	fmt.Fprintf(w, "network\tsent: %s; received: %s\n", both(m.Network.Sent, rate), both(m.Network.Received, rate))
+	fmt.Fprintf(w, "temperature\t%s\npower\t%s\nbattery\t%s\n", told(m.Temperature, degrees), told(m.Watts, watts), batteryText(m.Battery))
+}
+
+func percentText(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) }
+
+func degrees(v float64) string { return fmt.Sprintf("%.0f °C", v) }
+
+func watts(v float64) string { return fmt.Sprintf("%.1f W", v) }
+
+func batteryText(b *client.Battery) string {
+	if b == nil {
+		return "none, or " + unavailable
+	}
+	text := "on mains power"
+	if b.Discharging {
+		text = "in use"
+	}
+	return text + ", charge " + told(b.Charge, percentText)
+}
+
+// engineText says whose programs an engine runs here, and by which command more.
+func engineText(e client.ShareEngine) string {
+	switch {
+	case e.Consent == string(node.Nobody):
+		return "nobody's are run; until: hpips share set " + e.Name + " " + string(node.Own)
+	case e.Lacking != "":
+		return "none can be run: " + e.Lacking
+	case e.Closed != "":
+		return "your own are run, strangers' are not; until: hpips share set " + e.Name + " " + string(node.Everybody)
+	case e.Consent == string(node.Own):
+		return "your own and your pool's are run"
+	}
+	return "everybody's are run"
 }
 
 func presenceText(share client.Share) string {

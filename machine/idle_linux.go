@@ -21,6 +21,9 @@ func idlers() []Idler {
 	if os.Getenv("DISPLAY") != "" {
 		all = append(all, &x11{})
 	}
+	if path := socketOf(os.Getenv); path != "" {
+		all = append(all, &wayland{path: path})
+	}
 	if os.Getenv("DBUS_SESSION_BUS_ADDRESS") != "" {
 		all = append(all, &desktop{bus: bus{open: dbus.ConnectSessionBus}})
 	}

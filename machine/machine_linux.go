@@ -3,8 +3,6 @@ package machine
 import (
 	"io/fs"
 	"os"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,19 +37,4 @@ func processor() []string {
 	return kinds(text)
 }
 
-// memory reads /proc/meminfo (proc(5)), whose figures are in KiB.
-func memory() (total, available int64) {
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0, 0
-	}
-	return kib(field(text, "MemTotal")), kib(field(text, "MemAvailable"))
-}
-
-func kib(s string) int64 {
-	n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(s, "kB")), 10, 64)
-	if err != nil || n < 0 || n > 1<<52 {
-		return 0
-	}
-	return n << 10
-}
+func memory() (total, available int64) { return here().memory() }

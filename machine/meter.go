@@ -14,10 +14,11 @@ type Meter struct {
 	from  sources
 	watch *Watch
 	self  int
+	kin   Kin
 
 	last   time.Time // of load and used; zero: none
 	load   load
-	used   time.Duration
+	used   spent
 	others *float64
 
 	slowly   time.Time // when sensors were read
@@ -28,7 +29,9 @@ type Meter struct {
 }
 
 // NewMeter reads this PC; whether somebody is at it is asked of watch.
-func NewMeter(watch *Watch) *Meter { return &Meter{from: here(), watch: watch, self: os.Getpid()} }
+func NewMeter(watch *Watch, kin Kin) *Meter {
+	return &Meter{from: here(), watch: watch, self: os.Getpid(), kin: kin}
+}
 
 // smooth is the time over which the use by other programs is averaged, so that what is shared does not jump with every key.
 const smooth = 3 * time.Second
@@ -77,9 +80,12 @@ func (m *Meter) programs(now time.Time, names bool) (*float64, []string) {
 		m.last, m.others = time.Time{}, nil
 		return nil, nil
 	}
-	used, others := family(all, m.self)
-	if !names {
-		others = nil
+	used, _, rest := kindred(all, m.kin.roots(m.self))
+	var others []string
+	for _, p := range rest {
+		if names {
+			others = append(others, p.name)
+		}
 	}
 	if m.last.IsZero() {
 		m.last, m.load, m.used = now, l, used
@@ -89,7 +95,7 @@ func (m *Meter) programs(now time.Time, names bool) (*float64, []string) {
 	if took < time.Second/10 { // the clocks tick in hundredths of a second
 		return m.others, others
 	}
-	share := math.Min(1, math.Max(0, float64(l.busy-m.load.busy-max(0, used-m.used))/float64(took)))
+	share := math.Min(1, math.Max(0, float64(l.busy-m.load.busy-used.since(m.used))/float64(took)))
 	if m.others == nil {
 		m.others = &share
 	} else {

@@ -9,8 +9,6 @@ import (
 	"pgregory.net/rapid"
 )
 
-func to[T any](v T) *T { return &v }
-
 // noon is a Wednesday.
 var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 

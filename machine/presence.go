@@ -27,21 +27,34 @@ type Idler interface {
 	Idle(ctx context.Context) (time.Duration, error)
 }
 
+// errMute says that there is a session, and that nothing in it tells whether somebody is at it.
+var errMute = errors.New("idle: a session is here that does not tell")
+
 // ErrNoSession says that there is no screen or session at which somebody could be.
 var ErrNoSession = errors.New("idle: no session of a person is here")
 
 // AgentTerm is how long a report of a program in the owner's session holds.
 const AgentTerm = 30 * time.Second
 
-// quiet is how long a PC without a session is not asked again.
-const quiet = 30 * time.Second
+// The times for which a PC without a session is not asked again: the longer one where a change of its sessions would be seen, the shortest while one has just changed, since
+// what a session runs in is not there all at once.
+const (
+	quiet     = 30 * time.Second
+	unwatched = 2 * time.Second
+	fresh     = 500 * time.Millisecond
+	freshFor  = 10 * time.Second
+)
 
 // Watch knows whether somebody is at the PC: by a program in the owner's session, which reports, or by what this process can see itself.
 type Watch struct {
-	local []Idler
+	local   []Idler
+	places  []string      // where a change is seen when somebody logs in
+	changed chan struct{} // told of one
 
 	mu       sync.Mutex
-	agent    bool // one reports
+	followed bool      // changes are seen
+	last     time.Time // one was
+	agent    bool      // one reports
 	reported time.Time
 	idle     time.Duration
 	seen     bool      // a local one told once
@@ -49,10 +62,52 @@ type Watch struct {
 }
 
 // NewWatch asks what this system has. Nothing is opened before the first question.
-func NewWatch() *Watch { return &Watch{local: idlers()} }
+func NewWatch() *Watch { return WatchAt(sessionPlaces, idlers()...) }
 
 // WatchOf asks the given ones.
-func WatchOf(local ...Idler) *Watch { return &Watch{local: local} }
+func WatchOf(local ...Idler) *Watch { return WatchAt(nil, local...) }
+
+// WatchAt asks the given ones, also as soon as something changes in files or folders where the system notes its sessions.
+func WatchAt(places []string, local ...Idler) *Watch {
+	return &Watch{local: local, places: places, changed: make(chan struct{}, 1)}
+}
+
+// Follow waits for sessions to come and go until ctx ends, so that somebody who logs in is noticed at once. Where the system shows none it returns nil at once, and those who
+// tell are asked more often instead.
+func (w *Watch) Follow(ctx context.Context) error {
+	defer w.follows(false)
+	return follow(ctx, w.places, func() { w.follows(true) }, func() { w.change(time.Now()) })
+}
+
+// Changed is told when a session came or went.
+func (w *Watch) Changed() <-chan struct{} { return w.changed }
+
+func (w *Watch) follows(yes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.followed, w.rest = yes, time.Time{}
+}
+
+func (w *Watch) change(now time.Time) {
+	w.mu.Lock()
+	w.last, w.rest = now, time.Time{}
+	w.mu.Unlock()
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+// resting is until when a PC without a session is not asked again. Needs w.mu.
+func (w *Watch) resting(now time.Time) time.Time {
+	switch {
+	case now.Sub(w.last) < freshFor:
+		return now.Add(fresh)
+	case w.followed:
+		return now.Add(quiet)
+	}
+	return now.Add(unwatched)
+}
 
 // Report takes in what a program in the owner's session says: for how long nobody has touched anything there.
 func (w *Watch) Report(idle time.Duration, now time.Time) {
@@ -90,12 +145,12 @@ func (w *Watch) Look(ctx context.Context, after time.Duration, now time.Time) (P
 		w.seen = true
 		return judge(idle, after)
 	case errors.Is(err, ErrNoSession):
-		w.seen, w.rest = false, now.Add(quiet)
+		w.seen, w.rest = false, w.resting(now)
 		return Headless, nil
-	case w.seen:
+	case w.seen, errors.Is(err, errMute):
 		return Unknown, nil
 	}
-	w.rest = now.Add(quiet)
+	w.rest = w.resting(now)
 	return Headless, nil
 }
 

@@ -67,28 +67,63 @@ func parseStat(pid int, text []byte) (p process, ok bool) {
 	return p, true
 }
 
-// family adds up what a process and all below it have used, and gives the names of all others.
-func family(all []process, self int) (used time.Duration, others []string) {
-	children := map[int][]int{}
-	at := map[int]process{}
-	for _, p := range all {
-		children[p.parent] = append(children[p.parent], p.pid)
-		at[p.pid] = p
+// Kin are what belongs to this program besides what it has started itself.
+type Kin struct {
+	Pids  func() []int                  // processes whose parents are others, such as those of containers; nil: there are none
+	Moved func() (sent, received int64) // bytes over the network so far; nil: not known
+}
+
+// roots are the processes below which all is this program's.
+func (k Kin) roots(self int) []int {
+	if k.Pids == nil {
+		return []int{self}
 	}
-	ours := map[int]bool{}
-	for queue := []int{self}; len(queue) > 0; queue = queue[1:] {
-		if pid := queue[0]; !ours[pid] {
-			ours[pid] = true
-			used += at[pid].used
-			queue = append(queue, children[pid]...)
+	return append([]int{self}, k.Pids()...)
+}
+
+// spent is how much of the processors each root and all below it have used.
+type spent map[int]time.Duration
+
+// since is how much was used between two looks. A root that has ended since has used nothing more, one that has begun since all that it has.
+func (s spent) since(before spent) (sum time.Duration) {
+	for root, used := range s {
+		sum += max(0, used-before[root])
+	}
+	return sum
+}
+
+// kindred tells roots with all below them from all others. A root below one that is named before is part of that.
+func kindred(all []process, roots []int) (used spent, ours, others []process) {
+	children, at := map[int][]process{}, map[int]process{}
+	for _, p := range all {
+		children[p.parent], at[p.pid] = append(children[p.parent], p), p
+	}
+	used = spent{}
+	is := map[int]bool{}
+	for _, root := range roots {
+		first, there := at[root]
+		if !there || is[root] {
+			continue
+		}
+		is[root] = true
+		for queue := []process{first}; len(queue) > 0; queue = queue[1:] {
+			p := queue[0]
+			used[root] += p.used
+			ours = append(ours, p)
+			for _, child := range children[p.pid] {
+				if !is[child.pid] {
+					is[child.pid] = true
+					queue = append(queue, child)
+				}
+			}
 		}
 	}
 	for _, p := range all {
-		if !ours[p.pid] {
-			others = append(others, p.name)
+		if !is[p.pid] {
+			others = append(others, p)
 		}
 	}
-	return used, others
+	return used, ours, others
 }
 
 // load is what all processors together have done since the start of the system.

@@ -5,9 +5,11 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/cpu"
+	"github.com/shirou/gopsutil/v4/net"
 	gopsutil "github.com/shirou/gopsutil/v4/process"
 )
 
@@ -48,3 +50,44 @@ func (s sources) load() (l load, err error) {
 	l.all = l.busy + seconds(t.Idle+t.Iowait)
 	return l, nil
 }
+
+// moved is how many bytes have gone out and come in over all links together.
+func (s sources) moved() *[2]int64 {
+	all, err := net.IOCounters(true)
+	if err != nil {
+		return nil
+	}
+	var sum *[2]int64
+	for _, l := range all {
+		if l.Name == "lo0" || strings.HasPrefix(l.Name, "Loopback") {
+			continue
+		}
+		if sum == nil {
+			sum = new([2]int64)
+		}
+		sum[0], sum[1] = sum[0]+int64(l.BytesSent), sum[1]+int64(l.BytesRecv)
+	}
+	return sum
+}
+
+// resident adds up the memory of processes, in bytes.
+func (s sources) resident(all []process) *int64 {
+	var sum *int64
+	for _, p := range all {
+		one, err := gopsutil.NewProcess(int32(p.pid))
+		if err != nil {
+			continue // it has ended
+		}
+		m, err := one.MemoryInfo()
+		if err != nil {
+			continue
+		}
+		if sum == nil {
+			sum = new(int64)
+		}
+		*sum += int64(m.RSS)
+	}
+	return sum
+}
+
+func (s sources) memory() (total, available int64) { return memory() }

@@ -155,8 +155,19 @@ func TestWhatOthersUse(t *testing.T) {
 	if r.Others == nil || math.Abs(*r.Others-0.5) > 1e-9 { // 150 of 200 ticks were busy, 50 of them ours
 		t.Errorf("others use %v, want half", r.Others)
 	}
+	// A container of bob's tasks, 30 with 31 below it, was started by its engine's service; 20 ticks of the next 100 are its.
+	m.kin, m.others = Kin{Pids: func() []int { return []int{30} }}, nil
+	begun := []string{stat(1, "init", 0, 0, 0, 0, 0), stat(10, "hpips", 1, 15, 5, 0, 0), stat(11, "task", 10, 20, 0, 10, 10), stat(20, "game", 1, 1020, 0, 0, 0), stat(29, "service", 1, 0, 0, 0, 0)}
+	m.from.proc = proc(1180, 1120, append(begun, stat(30, "boxed", 29, 5, 5, 0, 0), stat(31, "boxed", 30, 10, 0, 0, 0))...)
+	if r := m.Read(t.Context(), p, noon.Add(2*time.Second)); r.Others == nil || math.Abs(*r.Others-0.1) > 1e-9 || !slices.Equal(sorted(r.Programs), []string{"game", "init", "service"}) {
+		t.Errorf("beside a container others use %v, want a tenth; %q", r.Others, r.Programs)
+	}
+	m.from.proc, m.others = proc(1210, 1190, begun...), nil // it has ended, and what it did at last is not known
+	if r := m.Read(t.Context(), p, noon.Add(3*time.Second)); r.Others == nil || math.Abs(*r.Others-0.3) > 1e-9 {
+		t.Errorf("after a container others use %v", r.Others)
+	}
 	m.from.proc = files(nil)
-	if r := m.Read(t.Context(), p, noon.Add(2*time.Second)); r.Others != nil {
+	if r := m.Read(t.Context(), p, noon.Add(4*time.Second)); r.Others != nil {
 		t.Errorf("without /proc others use %v", *r.Others)
 	}
 }

@@ -48,6 +48,7 @@ type BidderConfig struct {
 	Class   string                     // hardware class of this machine
 	Network string                     // label of the network that the node is in
 	Region  string                     // where the node is, in its owner's words; "" is not told
+	Speed   func() uint64              // operations a second of one processor while all work, as it was measured; 0: nobody has; nil: likewise
 	Rates   voucher.Rates              // prices, the lowest where they move; none: work is given away
 	Pricing Pricing                    // how they move
 	Chain   string                     // on which work is paid for, where Account does not tell; "" where nothing has a price
@@ -119,6 +120,9 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	}
 	seller := b.cfg.Account()
 	q := lease.Quote{Provider: b.self.String(), Owner: seller.Owner, Network: b.cfg.Network, Class: b.cfg.Class, Region: b.cfg.Region}
+	if b.cfg.Speed != nil {
+		q.Speed = b.cfg.Speed()
+	}
 	free, now := b.capacity.Free(from), b.now()
 	stranger := seller.Chain != "" && !b.ours(from)
 	if stranger {
@@ -128,10 +132,8 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 	if q.Refusal == "" && !q.Rates.Free() && seller.Why != "" {
 		q.Refusal = seller.Why
 	}
-	if q.Refusal == "" && b.cfg.Closed != nil && !b.ours(from) {
-		if no := b.cfg.Closed(order.Engine); no != "" {
-			q.Refusal = fmt.Sprintf("engine %s: %s", clip(order.Engine), no)
-		}
+	if q.Refusal == "" {
+		q.Refusal = b.closed(order, from)
 	}
 	if no := b.reaches(order); q.Refusal == "" && no != "" {
 		q.Slots, q.Refusal = 0, no
@@ -150,6 +152,17 @@ func (b *Bidder) Quote(_ context.Context, from peer.ID, req []byte) ([]byte, err
 
 // ours reports whether a peer is this node or another of its owner's.
 func (b *Bidder) ours(p peer.ID) bool { return p == b.self || b.cfg.Ours != nil && b.cfg.Ours(p) }
+
+// closed says why a stranger gets no work of an order's engine here; "" where it does.
+func (b *Bidder) closed(o lease.Order, from peer.ID) string {
+	if b.cfg.Closed == nil {
+		return ""
+	}
+	if no := b.cfg.Closed(o.Engine); no != "" && !b.ours(from) {
+		return fmt.Sprintf("engine %s: %s", clip(o.Engine), no)
+	}
+	return ""
+}
 
 // reaches says which place that an order's tasks want to call they may not call from here.
 func (b *Bidder) reaches(o lease.Order) string {
@@ -279,6 +292,9 @@ func (b *Bidder) checkTerms(l lease.Lease, from peer.ID, now time.Time) error {
 		buyer.Account = t.Pay.Payer
 	}
 	if no := b.refuses(buyer, from); no != "" {
+		return &Refusal{Reason: no}
+	}
+	if no := b.closed(t.Order, from); no != "" { // its owner may have taken back what held when it was quoted
 		return &Refusal{Reason: no}
 	}
 	if p, chain := t.Pay, b.cfg.Account().Chain; p != nil && p.Chain != chain {

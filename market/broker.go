@@ -63,7 +63,7 @@ func (b *Broker) Offers(ctx context.Context, order lease.Order, peers []peer.ID)
 		var no *Refusal
 		switch q := a.Quote; {
 		case a.Err == nil:
-			offers = append(offers, Offer{Provider: q.Provider, Owner: q.Owner, Network: q.Network, Class: q.Class, Region: q.Region, GPUs: q.GPUs, Slots: q.Slots, Load: q.Load, Rates: q.Rates,
+			offers = append(offers, Offer{Provider: q.Provider, Owner: q.Owner, Network: q.Network, Class: q.Class, Region: q.Region, Speed: q.Speed, GPUs: q.GPUs, Slots: q.Slots, Load: q.Load, Rates: q.Rates,
 				Hour: Hourly(q.Rates, order.Resources), Until: q.Until})
 		case errors.As(a.Err, &no):
 			offers = append(offers, Offer{Provider: a.Peer.String(), Refusal: no.Reason})
@@ -180,6 +180,8 @@ func (x ranked) preferred(word string, y ranked) int {
 		return cmp.Compare(x.Quote.Load, y.Quote.Load)
 	case "slots":
 		return cmp.Compare(y.Quote.Slots, x.Quote.Slots)
+	case "speed": // those that nobody has measured come last
+		return cmp.Compare(y.Quote.Speed, x.Quote.Speed)
 	case "gpu.memory":
 		return cmp.Compare(y.smallest(), x.smallest())
 	}

@@ -1,7 +1,9 @@
 package market
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -38,6 +40,21 @@ func TestWhoRunsNativePrograms(t *testing.T) {
 	mine = true
 	if got := ask("native", carol.id); got != "" {
 		t.Errorf("carol refuses her own: %q", got)
+	}
+	// What held when it was quoted may not hold any more when it is signed.
+	order := orderOf(alice, 1)
+	order.Engine = "native"
+	quote := w.buys(alice).Ask(t.Context(), order, 0, []peer.ID{carol.id})[0]
+	if quote.Err != nil {
+		t.Fatal(quote.Err)
+	}
+	mine = false
+	if _, err := w.buys(alice).Open(t.Context(), carol.id, order, quote.Quote, nil, time.Minute); err == nil || !strings.Contains(err.Error(), "engine native: not agreed") {
+		t.Errorf("carol signs what she does not agree to: %v", err)
+	}
+	mine = true
+	if _, err := w.buys(alice).Open(t.Context(), carol.id, order, quote.Quote, nil, time.Minute); err != nil {
+		t.Errorf("carol signs nothing: %v", err)
 	}
 	if Lasting("paused by its owner") {
 		t.Error("a pause does not last")

@@ -122,7 +122,10 @@ func TestPreferences(t *testing.T) {
 		return a
 	}
 	answers := []Answer{offer("cheap", 1, 0.5, 9, 1, 8<<30), offer("good", 9, 0.99, 5, 2, 12<<30), offer("idle", 9, 0.9, 0, 4, 16<<30), offer("huge", 9, 0.8, 7, 64, 24<<30)}
-	for prefer, want := range map[string]string{"": "cheap", "price": "cheap", "reputation": "good", "load": "idle", "slots": "huge", "gpu.memory": "huge"} {
+	for i, speed := range []uint64{0, 2e9, 3e9, 1e9} { // nobody has measured the first
+		answers[i].Quote.Speed = speed
+	}
+	for prefer, want := range map[string]string{"": "cheap", "speed": "idle", "price": "cheap", "reputation": "good", "load": "idle", "slots": "huge", "gpu.memory": "huge"} {
 		var words []string
 		if prefer != "" {
 			words = []string{prefer}
@@ -130,6 +133,9 @@ func TestPreferences(t *testing.T) {
 		if got := Choose(answers, 1, words...)[0].Peer; string(got) != want {
 			t.Errorf("who prefers %q gets %s, want %s", prefer, got, want)
 		}
+	}
+	if all := Choose(answers, 100, "speed"); string(all[3].Peer) != "cheap" {
+		t.Errorf("one that nobody has measured comes before others: %v", all)
 	}
 	answers = append(answers, offer("twin", 5, 0.99, 9, 1, 1<<30))
 	if got := string(Choose(answers, 3, "reputation", "price")[0].Peer); got != "twin" {

@@ -82,6 +82,9 @@ func checkOrder(o lease.Order, from peer.ID) error {
 	return checkWish(r.GPU)
 }
 
+// maxSpeed is more than any processor does in a second.
+const maxSpeed = 1e15
+
 // checkQuote refuses quotes that do not answer order. from is the peer that gave it.
 func checkQuote(q lease.Quote, order lease.Order, from peer.ID, ceiling Ceiling, now time.Time) error {
 	price, over := ceiling.exceeded(q.Rates, order.Resources)
@@ -100,6 +103,8 @@ func checkQuote(q lease.Quote, order lease.Order, from peer.ID, ceiling Ceiling,
 		return &Refusal{Reason: fmt.Sprintf("price: asks %s HPIPS for an hour of a task, the ceiling is %s", money.Amount(price), money.Amount(ceiling))}
 	case len(q.Owner) > maxName || len(q.Network) > maxName || len(q.Class) > maxName || len(q.Region) > maxName:
 		return fmt.Errorf("quote: owner, network, class and region may have %d bytes", maxName)
+	case q.Speed > maxSpeed:
+		return fmt.Errorf("quote: %d operations a second are not possible", q.Speed)
 	case q.Until <= now.Add(-Skew).UnixMilli():
 		return errors.New("quote: has expired")
 	}

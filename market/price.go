@@ -197,7 +197,8 @@ type Offer struct {
 	Network  string         `json:"network"`
 	Class    string         `json:"class,omitempty"` // hardware class
 	Region   string         `json:"region,omitempty"`
-	GPUs     []lease.Device `json:"gpus,omitempty"` // that tasks would have, where any were asked for
+	Speed    uint64         `json:"speed,omitempty"` // operations a second of one processor
+	GPUs     []lease.Device `json:"gpus,omitempty"`  // that tasks would have, where any were asked for
 	Slots    int            `json:"slots"`
 	Load     int            `json:"load"` // leases that share the slots
 	Rates    voucher.Rates  `json:"rates"`

@@ -54,8 +54,9 @@ type Config struct {
 
 	Provide    bool        // run tasks for others and for itself
 	Slots      int         // tasks at once; 0: one per core
-	Native     *bool       // run native programs: true for whoever this node works for, false for nobody; nil: where nobody pays, and the owner's own
-	Containers *bool       // run container images: likewise
+	Native     Consent     // whose native programs run here; "": as Unsaid has it
+	Containers Consent     // whose container images: likewise
+	Unsaid     Consent     // what is meant where nothing is said of them; "": Own
 	Runtime    string      // what makes containers, such as "runsc"; "" is the engine's own choice
 	Reach      []job.Reach // places outside that native programs may call when their job asks for them
 	Prices     Prices      // of work, on a network with a chain
@@ -159,9 +160,9 @@ type file struct {
 	Work struct {
 		Provide    *bool    `toml:"provide"`
 		Slots      int      `toml:"slots"`
-		Native     *bool    `toml:"native"`
+		Native     Consent  `toml:"native"`
 		Reach      []string `toml:"reach"`
-		Containers *bool    `toml:"containers"`
+		Containers Consent  `toml:"containers"`
 		Runtime    string   `toml:"runtime"`
 		Memory     string   `toml:"memory"`
 		Disk       string   `toml:"disk"`
@@ -235,12 +236,12 @@ version = 1
 [work]
 # provide = true     # run tasks
 # slots = 0          # tasks at once; 0 = one per core
-# native = true      # native programs too, in sandboxes (Linux with bubblewrap): true = whoever's, false = nobody's; left out = yours, and, without a chain, those of your pool
-# containers = true  # container images too, without a network (Linux with Podman or Docker): likewise
+# native = "own"     # whose native programs run here, in sandboxes (Linux with bubblewrap): "own" = yours, and, without a chain, those of your pool; "everybody" = of strangers too; "nobody"
+# containers = "own" # whose container images, without a network (Linux with Podman or Docker): likewise
 # runtime = ""       # what makes containers, such as "runsc"; empty = what the engine takes itself
 # reach = []         # places outside that native programs may call when their job asks for them, such as "*" (the internet, ports 80 and 443), "*.example.org:22", "192.168.1.5:5432"
 # memory = ""        # of running tasks together, such as "8GiB"; empty = 1 GiB per slot
-# disk = ""          # of inputs and results of tasks, such as "20GiB"
+# disk = ""          # of inputs and results of tasks, such as "20GiB"; empty or "0" = 20 GiB, or four fifths of what is free
 
 [storage]            # of others' objects, for pay, on a network with a chain
 # keep = "20GiB"     # at most; "0" = none, and what is kept is handed over to others

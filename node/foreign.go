@@ -89,6 +89,16 @@ func (f *foreign) lacks() string {
 	return f.lacking.Error()
 }
 
+// kin are the first processes of its tasks, where another program has started them.
+func (f *foreign) kin() []int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if e, ok := f.engine.(interface{ Kin() []int }); ok {
+		return e.Kin()
+	}
+	return nil
+}
+
 // shut ends what the engine has started.
 func (f *foreign) shut() error {
 	f.mu.Lock()
@@ -171,15 +181,9 @@ func (f *foreign) examine(ctx context.Context, wanted bool) []client.Finding {
 		finding := client.Finding{Name: f.name + " " + c.Name, State: fine, Text: c.Detail}
 		if !c.OK {
 			finding.State = warn
-			finding.Remedy = cmp.Or(c.Remedy, fmt.Sprintf("run no %s of others here (%s = false in [work] of %s), or start the node as a user's service with Delegate=yes", f.what, f.word, ConfigFile))
+			finding.Remedy = cmp.Or(c.Remedy, fmt.Sprintf("run no %s of others here (hpips share set %s nobody), or start the node as a user's service with Delegate=yes", f.what, f.word))
 		}
 		all = append(all, finding)
 	}
 	return all
-}
-
-// wants says whether the owner lets an engine work that not every PC has.
-func (c Config) wants(engine string) bool {
-	said := map[string]*bool{process.Name: c.Native, container.Name: c.Containers}[engine]
-	return said == nil || *said
 }

@@ -106,7 +106,8 @@ func tellDevices(r machine.Readings, policy machine.Policy, d machine.Decision, 
 	told := []client.ShareDevice{}
 	for i, g := range r.GPUs {
 		rule, written := policy.GPUs.Of(i, g)
-		one := client.ShareDevice{Place: i, ID: g.ID, Vendor: g.Vendor, Model: g.Model, Memory: g.Memory, Rule: string(rule), Strangers: written && rule != machine.GPUNever, State: "free"}
+		one := client.ShareDevice{Place: i, ID: g.ID, Vendor: g.Vendor, Model: g.Model, Memory: g.Memory, Rule: string(rule), Strangers: written && rule != machine.GPUNever, State: "free",
+			Busy: g.Busy, Temperature: g.Temperature, Watts: g.Watts}
 		if slices.Contains(leased, g.ID) {
 			one.State = "leased"
 		}

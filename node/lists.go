@@ -94,7 +94,7 @@ func (c Config) checkLists() error {
 	return nil
 }
 
-// lists are a home's lists as its configuration has them now, so that a change is heeded without a restart.
+// lists are a home's lists, and what its owner agrees to, as its configuration has them now, so that a change is heeded without a restart.
 type lists struct {
 	log  *slog.Logger
 	home string
@@ -124,8 +124,8 @@ func markIn(home, name string) mark {
 	return mark{fi.ModTime(), fi.Size()}
 }
 
-// of returns the lists of a side. A file that cannot be read leaves them as they are.
-func (l *lists) of(s Side) market.List {
+// now is the configuration with the lists and consents of now. A file that cannot be read leaves them as they are.
+func (l *lists) now() Config {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now := markOf(l.home); now != l.mark {
@@ -137,14 +137,16 @@ func (l *lists) of(s Side) market.List {
 		if err != nil {
 			l.log.Warn("Lists stay as they were", "err", err)
 		} else {
-			l.cfg.Buying, l.cfg.Selling = cfg.Buying, cfg.Selling
+			l.cfg.Buying, l.cfg.Selling, l.cfg.Native, l.cfg.Containers = cfg.Buying, cfg.Selling, cfg.Native, cfg.Containers
 		}
 	}
-	return *l.cfg.list(s)
+	return l.cfg
 }
 
-func (l *lists) buying() market.List  { return l.of(Buying) }
-func (l *lists) selling() market.List { return l.of(Selling) }
+func (l *lists) buying() market.List  { return l.now().Buying }
+func (l *lists) selling() market.List { return l.now().Selling }
+
+func (l *lists) consent(engine string) Consent { return l.now().Consent(engine) }
 
 // Verb is what is done with an entry of a list.
 type Verb string

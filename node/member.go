@@ -18,7 +18,6 @@ import (
 
 	"github.com/hpips/hpips/auditor"
 	"github.com/hpips/hpips/engine"
-	"github.com/hpips/hpips/engine/container"
 	"github.com/hpips/hpips/engine/process"
 	"github.com/hpips/hpips/engine/sandbox"
 	"github.com/hpips/hpips/engine/wasm"
@@ -39,12 +38,13 @@ type member struct {
 	dir       string
 	owner     string
 	label     string
+	disk      int64 // bytes for inputs and results of tasks, where nothing is said
 	key       crypto.PrivKey
 	host      *p2p.Host
 	sessions  *p2p.Sessions
 	store     *store.Store
 	engine    *wasm.Engine
-	foreign   []*foreign           // engines that its owner lets work, where they are here
+	foreign   []*foreign           // engines that work where they are here and its owner lets them
 	provider  *provider.Provider   // nil for a node that runs no tasks
 	broker    *market.Broker       // likewise
 	requester *requester.Requester // nil for the further nodes of a development network
@@ -189,15 +189,12 @@ func (m *member) sandboxes(cfg Config) error {
 	return err
 }
 
-// enlist takes the engines that the owner wants. That for native programs is looked for at once, so that it is known what this PC takes.
+// enlist takes the engines that not every PC has. That for native programs is looked for at once where the owner wants it, so that it is known what this PC takes.
 func (m *member) enlist(cfg Config, r role) error {
-	for _, f := range r.foreign {
-		if !cfg.wants(f.name) {
-			continue
-		}
-		m.foreign = append(m.foreign, f)
+	m.foreign = r.foreign
+	for _, f := range m.foreign {
 		var lacking *sandbox.Missing
-		if f.name != process.Name {
+		if f.name != process.Name || !cfg.wants(f.name) {
 			continue
 		} else if _, err := f.look(); err != nil && !errors.As(err, &lacking) {
 			return err
@@ -209,26 +206,16 @@ func (m *member) enlist(cfg Config, r role) error {
 // lacking says why engines are not here, as far as that is known.
 func (m *member) lacking() map[string]string {
 	all := map[string]string{}
-	for _, name := range []string{process.Name, container.Name} {
-		all[name] = "its owner wants none of it"
-	}
 	for _, f := range m.foreign {
-		if all[f.name] = f.lacks(); all[f.name] == "" {
-			delete(all, f.name)
+		why := f.lacks()
+		if m.lists.consent(f.name) == Nobody {
+			why = unwanted
+		}
+		if why != "" {
+			all[f.name] = why
 		}
 	}
 	return all
-}
-
-// closed says why strangers get no native work here, alone or in a container: where work is paid for anybody can hand it in, so the owner has to have agreed.
-func (m *member) closed(cfg Config) func(engine string) string {
-	return func(engine string) string {
-		agreed := map[string]*bool{process.Name: cfg.Native, container.Name: cfg.Containers}
-		if said, ok := agreed[engine]; !ok || said != nil || m.till == nil || m.till.account(m.owner)().Chain == "" {
-			return ""
-		}
-		return "its owner has not agreed to native programs of strangers"
-	}
 }
 
 // provide builds what runs tasks: the provider, and the bidder that sells its slots.
@@ -237,11 +224,11 @@ func (m *member) provide(cfg Config) error {
 	for _, f := range m.foreign {
 		deps.Engines[f.name] = f
 	}
-	deps.Lacking = m.lacking
+	deps.Lacking, deps.Barred = m.lacking, m.barred
 	terms := market.DefaultBidder()
-	terms.Closed, terms.Reach = m.closed(cfg), cfg.Reach
+	terms.Closed, terms.Reach = m.closed, cfg.Reach
 	terms.Owner, terms.Network, terms.Class, terms.Region = m.owner, m.label, machine.Class(), cfg.Region
-	terms.Whom = m.lists.selling
+	terms.Whom, terms.Speed = m.lists.selling, (&pacer{log: m.log.With("room", "node"), home: cfg.Home}).now
 	if m.till != nil {
 		deps.Payee = paid{m.till}
 		terms.Rates, terms.Pricing.Auto, terms.Account, terms.Ours = cfg.Prices.Rates, cfg.Prices.Auto, m.till.account(m.owner), m.till.ours
@@ -271,6 +258,7 @@ func (m *member) providing(cfg Config) provider.Config {
 	if free := machine.Read(m.dir).DiskFree; free > 0 {
 		c.Disk = max(1, min(c.Disk, free/5*4))
 	}
+	m.disk = c.Disk
 	if cfg.Disk > 0 {
 		c.Disk = int64(cfg.Disk)
 	}

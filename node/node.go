@@ -132,12 +132,7 @@ func (h *House) devConfig(k, n int) Config {
 	c := h.cfg
 	c.Listen, c.MDNS, c.Label = []string{"/ip4/127.0.0.1/tcp/0"}, false, fmt.Sprintf("dev-%d", k)
 	c.Chain = c.Chain && k <= h.seats(n)
-	if c.Native == nil {
-		c.Native = new(true) // all of it is the owner's own
-	}
-	if c.Containers == nil {
-		c.Containers = new(true)
-	}
+	c.Unsaid = Everybody // all of it is the owner's own
 	if k > 1 {
 		c.ChainNode = ChainNode{} // wallets speak to the first
 	}

@@ -34,7 +34,7 @@ func (h *House) Offers(ctx context.Context, of job.Resources) ([]client.Offer, e
 		p, err := peer.Decode(o.Provider)
 		ours := err == nil && (p == m.host.ID() || m.till != nil && m.till.ours(p))
 		history := known[o.Provider]
-		offer := client.Offer{Ours: ours, Provider: o.Provider, Owner: o.Owner, Network: o.Network, Class: o.Class, Region: o.Region, GPUs: o.GPUs, Slots: o.Slots, Load: o.Load, Rates: o.Rates, Hour: o.Hour, Refusal: o.Refusal,
+		offer := client.Offer{Ours: ours, Provider: o.Provider, Owner: o.Owner, Network: o.Network, Class: o.Class, Region: o.Region, Speed: o.Speed, GPUs: o.GPUs, Slots: o.Slots, Load: o.Load, Rates: o.Rates, Hour: o.Hour, Refusal: o.Refusal,
 			Score: history.Score(o.Class, now), Rests: restOf(history, now)}
 		if r, seen := history[o.Class]; seen {
 			one := recordOf(history, o.Class, r, now)

@@ -183,7 +183,11 @@ var settings = map[string]func(text string) (string, error){
 	"temperature": decimal, "watts": decimal, "others": decimal, "gpu_temperature": decimal, "gpu_others": decimal,
 	"in_use.cpu": decimal, "in_use.total": decimal, "in_use.memory": decimal,
 	"away.cpu": decimal, "away.total": decimal, "away.memory": decimal,
+	"native": quoted, "containers": quoted, "disk": quoted,
 }
+
+// ofWork are those that stand in [work].
+var ofWork = []string{"native", "containers", "disk"}
 
 // Settings are the names of what SetShare sets, in order.
 func Settings() []string {
@@ -213,7 +217,7 @@ func decimal(text string) (string, error) {
 	return strconv.FormatFloat(v, 'f', -1, 64), nil
 }
 
-// SetShare writes a setting of [share] into a home's configuration, and returns what it is then.
+// SetShare writes a setting of [share], or one of [work] that is heeded at once as well, into a home's configuration, and returns what it is then.
 func SetShare(home, name, value string) (Config, error) {
 	literal, ok := settings[name]
 	if !ok {
@@ -224,6 +228,9 @@ func SetShare(home, name, value string) (Config, error) {
 		return Config{}, &job.Failure{Code: job.CodeUsage, Message: name + ": " + err.Error(), Hint: "see hpips share limits"}
 	}
 	section := "share"
+	if slices.Contains(ofWork, name) {
+		section = "work"
+	}
 	if profile, rest, ok := strings.Cut(name, "."); ok {
 		section, name = "share."+profile, rest
 	}

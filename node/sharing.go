@@ -94,6 +94,7 @@ type sharing struct {
 	assumed string // presence that a flag says
 	watch   *machine.Watch
 	meter   *machine.Meter
+	gauges  *machine.Gauges
 	gpus    chan []machine.GPU // as they were read last
 
 	graphics func(ctx context.Context, now time.Time) []machine.GPU
@@ -105,6 +106,7 @@ type sharing struct {
 	mu       sync.Mutex
 	mark     [2]mark // of the files
 	rules    Sharing
+	disk     job.Size // of inputs and results of tasks; 0: as each member has it
 	pause    pausing
 	policy   machine.Policy // of the last look
 	readings machine.Readings
@@ -112,11 +114,12 @@ type sharing struct {
 }
 
 func newSharing(log *slog.Logger, cfg Config, members []*member) *sharing {
-	s := &sharing{log: log.With("room", "node"), home: cfg.Home, members: members, watch: machine.NewWatch(), gpus: make(chan []machine.GPU, 1), graphics: machine.NewGraphics().Read, rules: cfg.Share}
+	s := &sharing{log: log.With("room", "node"), home: cfg.Home, members: members, watch: machine.NewWatch(), gpus: make(chan []machine.GPU, 1), graphics: machine.NewGraphics().Read, rules: cfg.Share, disk: cfg.Disk}
 	if saved, err := Load(cfg.Home); err == nil && saved.Share.Presence != cfg.Share.Presence {
 		s.assumed = cfg.Share.Presence
 	}
-	s.meter = machine.NewMeter(s.watch)
+	kin := machine.Kin{Pids: s.kin, Moved: cfg.throttle.Moved}
+	s.meter, s.gauges = machine.NewMeter(s.watch, kin), machine.NewGauges(kin)
 	var err error
 	if s.accounts, err = openAccounts(cfg.Home, cfg.throttle); err != nil {
 		s.log.Warn("What went over the network this month is counted anew", "err", err)
@@ -130,6 +133,16 @@ func newSharing(log *slog.Logger, cfg Config, members []*member) *sharing {
 	return s
 }
 
+// kin are the processes of tasks that are not below this one: an engine's own service has started them.
+func (s *sharing) kin() (pids []int) {
+	for _, m := range s.members {
+		for _, f := range m.foreign {
+			pids = append(pids, f.kin()...)
+		}
+	}
+	return pids
+}
+
 // The times between two looks: the shorter one while somebody may come back to a PC that works for others.
 const (
 	lookOften = 250 * time.Millisecond
@@ -141,6 +154,11 @@ func (s *sharing) Serve(ctx context.Context) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	asking.Go(func() { s.gaze(ctx) })
+	asking.Go(func() {
+		if err := s.watch.Follow(ctx); err != nil && ctx.Err() == nil {
+			s.log.Info("Who logs in is noticed by asking", "err", err)
+		}
+	})
 	defer s.settle()
 	for {
 		if err := s.step(ctx, time.Now()); err != nil {
@@ -153,6 +171,8 @@ func (s *sharing) Serve(ctx context.Context) error {
 		next := time.NewTimer(wait)
 		select {
 		case <-next.C:
+		case <-s.watch.Changed(): // somebody may have logged in
+			next.Stop()
 		case <-ctx.Done():
 			next.Stop()
 			return ctx.Err()
@@ -185,7 +205,7 @@ func (s *sharing) step(ctx context.Context, now time.Time) error {
 	case s.devices = <-s.gpus:
 	default:
 	}
-	rules, pause := s.settings()
+	rules, disk, pause := s.settings()
 	policy := pause.over(rules.Policy)
 	readings := s.meter.Read(ctx, policy, now)
 	readings.GPUs, readings.Leased = s.devices, s.leased()
@@ -211,7 +231,7 @@ func (s *sharing) step(ctx context.Context, now time.Time) error {
 	if before.Of == 0 || before.Cores > 0 != (d.Cores > 0) || before.Finish != d.Finish {
 		s.log.Info("What this PC shares", "now", d.String())
 	}
-	return s.apply(d, rules.Patience, devicesOf(readings.GPUs, policy, d))
+	return s.apply(d, disk, rules.Patience, devicesOf(readings.GPUs, policy, d))
 }
 
 // capped says that nothing more is to go over the network this month; "" where it may.
@@ -225,7 +245,7 @@ func capped(d machine.Decision) string {
 }
 
 // apply tells the providers. A network in one process has its part each.
-func (s *sharing) apply(d machine.Decision, patience time.Duration, devices []provider.Device) error {
+func (s *sharing) apply(d machine.Decision, disk job.Size, patience time.Duration, devices []provider.Device) error {
 	a := provider.Allowance{Cores: d.Cores, Memory: d.Memory, Finish: d.Finish, Why: d.Why(), Patience: patience}
 	if d.Cores >= float64(d.Of) { // more slots than processors are the owner's choice
 		a.Cores = provider.Everything().Cores
@@ -237,6 +257,9 @@ func (s *sharing) apply(d machine.Decision, patience time.Duration, devices []pr
 			part.Devices = among(devices, i, len(s.members))
 			part.Cores /= float64(len(s.members))
 			part.Memory /= int64(len(s.members))
+			if part.Disk = int64(disk); disk == 0 {
+				part.Disk = m.disk
+			}
 			errs = append(errs, m.provider.Allow(part))
 		}
 		if m.examiner != nil {
@@ -247,7 +270,7 @@ func (s *sharing) apply(d machine.Decision, patience time.Duration, devices []pr
 }
 
 // settings reads the files again when they have changed. What cannot be read leaves things as they are.
-func (s *sharing) settings() (Sharing, pausing) {
+func (s *sharing) settings() (Sharing, job.Size, pausing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := markIn(s.home, ConfigFile); now != s.mark[0] {
@@ -255,7 +278,7 @@ func (s *sharing) settings() (Sharing, pausing) {
 		if cfg, err := Load(s.home); err != nil {
 			s.log.Warn("Rules of sharing stay as they were", "err", err)
 		} else {
-			s.rules = cfg.Share
+			s.rules, s.disk = cfg.Share, cfg.Disk
 		}
 	}
 	if now := markIn(s.home, pauseFile); now != s.mark[1] {
@@ -264,7 +287,7 @@ func (s *sharing) settings() (Sharing, pausing) {
 			s.log.Warn("Sharing is paused or not, as it was", "err", err)
 		}
 	}
-	return s.rules, s.pause
+	return s.rules, s.disk, s.pause
 }
 
 // now looks at once and tells what came of it.
@@ -280,7 +303,7 @@ func (s *sharing) tell() client.Share {
 	s.mu.Lock()
 	d, r, policy := s.decision, s.readings, s.policy
 	s.mu.Unlock()
-	told := client.Share{Sentence: d.String(), Profile: d.Profile, Presence: string(r.Presence), Cores: d.Cores, Of: d.Of, Memory: d.Memory, GPUs: d.GPUs, Devices: tellDevices(r, policy, d, s.leased()), Finish: d.Finish, Reasons: []client.ShareReason{},
+	told := client.Share{Sentence: d.String(), Profile: d.Profile, Presence: string(r.Presence), Cores: d.Cores, Of: d.Of, Memory: d.Memory, GPUs: d.GPUs, Devices: tellDevices(r, policy, d, s.leased()), Finish: d.Finish, Reasons: []client.ShareReason{}, Engines: []client.ShareEngine{},
 		Readings: client.ShareReadings{Others: r.Others, Temperature: r.Temperature, Watts: r.Watts, OnBattery: r.OnBattery, Metered: r.Metered}}
 	if t := r.Traffic; t != nil {
 		told.Readings.Traffic = &client.ShareTraffic{Month: t.Month, Sent: t.Sent, Received: t.Received, Cap: policy.NetCap}
@@ -295,6 +318,9 @@ func (s *sharing) tell() client.Share {
 	works := false
 	for _, m := range s.members {
 		if m.provider != nil {
+			if !works {
+				told.Engines = m.tellEngines()
+			}
 			works = true
 			p := m.provider.Status()
 			told.Leases, told.Busy = told.Leases+p.Leases, told.Busy+p.Busy
@@ -308,6 +334,21 @@ func (s *sharing) tell() client.Share {
 
 // Share looks at what is shared now.
 func (h *House) Share(ctx context.Context) (client.Share, error) { return h.sharing.now(ctx) }
+
+// Meters measures what of this PC is used, and by whom.
+func (h *House) Meters(ctx context.Context) (client.Meters, error) {
+	m, err := h.sharing.gauges.Read(ctx, time.Now)
+	if err != nil {
+		return client.Meters{}, err
+	}
+	use := func(u machine.Use) client.Use { return client.Use{Ours: u.Ours, Others: u.Others} }
+	told := client.Meters{Seconds: m.Seconds, Cores: m.Cores, CPU: use(m.CPU), Memory: client.MemoryUse{Use: use(m.Memory), Total: m.Total},
+		Network: client.NetworkUse{Sent: use(m.Sent), Received: use(m.Received)}, Temperature: m.Temperature, Watts: m.Watts, Metered: m.Metered}
+	if b := m.Battery; b != nil {
+		told.Battery = &client.Battery{Discharging: b.Discharging, Charge: b.Charge}
+	}
+	return told, nil
+}
 
 // Pause has everything stand still when it returns; 0 is until it is resumed.
 func (h *House) Pause(ctx context.Context, d time.Duration) (client.Share, error) {

@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/machine"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 )
@@ -229,4 +232,52 @@ func TestBobsJuryRestsWhileHeIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	comes(t, "it goes on when bob goes", func() bool { now, _ := sandboxes(t); return growth(after, now) > 20 })
+}
+
+// entrance is where bob logs in.
+type entrance struct{ in atomic.Bool }
+
+// Idle tells of his session, once there is one.
+func (e *entrance) Idle(context.Context) (time.Duration, error) {
+	if !e.in.Load() {
+		return 0, machine.ErrNoSession
+	}
+	return 0, nil
+}
+
+// Bob's PC, at which nobody is logged in, works for others. He logs in: within a second it does not.
+func TestBobLogsIn(t *testing.T) {
+	cfg := quiet(t)
+	cfg.Share.Presence = "auto"
+	h, err := New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, sessions := &entrance{}, t.TempDir()
+	h.sharing.watch = machine.WatchAt([]string{sessions}, bob)
+	h.sharing.meter = machine.NewMeter(h.sharing.watch, machine.Kin{})
+	start(t, h, nil)
+	decided := func() machine.Decision {
+		h.sharing.mu.Lock()
+		defer h.sharing.mu.Unlock()
+		return h.sharing.decision
+	}
+	comes(t, "the PC is shared, and changes of its sessions are seen", func() bool {
+		all, err := filepath.Glob("/proc/self/fdinfo/*")
+		return err == nil && decided().Cores > 0 && slices.ContainsFunc(all, func(name string) bool {
+			text, err := os.ReadFile(name)
+			return err == nil && bytes.Contains(text, []byte("inotify wd:"))
+		})
+	})
+	began := time.Now()
+	bob.in.Store(true)
+	if err := os.WriteFile(filepath.Join(sessions, "c1"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	comes(t, "he is noticed", func() bool { return decided().Profile == "in-use" })
+	took := time.Since(began)
+	if d := decided(); took > time.Second || d.Cores != 0 || h.first().provider.Free("somebody").Refusal != "somebody is at this PC" {
+		t.Errorf("%v after he has logged in: %+v", took, d)
+	}
+	t.Logf("noticed within %v", took)
 }

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/chain/chaintest"
+	"github.com/hpips/hpips/engine/container"
+	"github.com/hpips/hpips/machine"
 	"github.com/hpips/hpips/spec/job"
 )
 
@@ -107,5 +110,96 @@ func TestAPauseSurvivesARestart(t *testing.T) {
 	}
 	if s, err := again.api.Share(t.Context()); err != nil || s.Presence != "in-use" || s.Cores != 0 || s.Idle == nil || *s.Idle < 10 {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// Each rule that can be set by its name is heeded by the running node, without a restart. What follows from each is the machine's to know (machine.Policy).
+func TestEverySettingIsHeeded(t *testing.T) {
+	cfg := quiet(t)
+	h, err := New(t.Context(), cfg)
+	alice := start(t, h, err)
+	s, m := alice.sharing, alice.first()
+	stranger := peerOf(t, chaintest.New("a stranger"))
+	all := machine.Read(cfg.Home).MemoryTotal
+	rows := map[string]struct {
+		value  string
+		heeded func() bool
+	}{
+		"on":              {"false", func() bool { return s.policy.Off }},
+		"presence":        {"in-use", func() bool { return s.readings.Presence == machine.InUse }},
+		"away_after":      {"7m", func() bool { return s.policy.AwayAfter == 7*time.Minute }},
+		"patience":        {"1m", func() bool { return s.rules.Patience == time.Minute }},
+		"battery":         {"true", func() bool { return s.policy.Battery }},
+		"metered":         {"true", func() bool { return s.policy.Metered }},
+		"temperature":     {"71", func() bool { return s.policy.Temperature == 71 }},
+		"watts":           {"72", func() bool { return s.policy.Watts == 72 }},
+		"others":          {"73", func() bool { return s.policy.Others == 0.73 }},
+		"gpu_temperature": {"74", func() bool { return s.policy.GPUTemperature == 74 }},
+		"gpu_others":      {"75", func() bool { return s.policy.GPUOthers == 0.75 }},
+		"net_up":          {"16Mbit", func() bool { return s.policy.NetUp == 2e6 }},
+		"net_down":        {"24Mbit", func() bool { return s.policy.NetDown == 3e6 }},
+		"net_cap":         {"4GB", func() bool { return s.policy.NetCap == 4e9 }},
+		"in_use.cpu":      {"25", func() bool { return s.policy.InUse.CPU == 0.25 }},
+		"in_use.total":    {"60", func() bool { return s.policy.InUse.Total == 0.6 }},
+		"in_use.memory":   {"5", func() bool { return s.policy.InUse.Memory == 0.05 }},
+		"away.cpu":        {"50%", func() bool { return s.policy.Away.CPU == 0.5 }},
+		"away.total":      {"70", func() bool { return s.policy.Away.Total == 0.7 }},
+		"away.memory":     {"1", func() bool { return m.provider.Free(stranger).Memory == int64(0.01*float64(all)) }},
+		"disk":            {"3MiB", func() bool { return m.provider.Free(stranger).Disk == 3<<20 }},
+		"native":          {"nobody", func() bool { return m.provider.Free(stranger).Lacking["native"] == unwanted }},
+		"containers":      {"nobody", func() bool { return m.provider.Free(stranger).Lacking[container.Name] == unwanted }},
+	}
+	heeds := func(is func() bool) bool {
+		if _, err := alice.api.Share(t.Context()); err != nil { // it looks at once
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return is()
+	}
+	for _, name := range Settings() {
+		row, ok := rows[name]
+		if !ok {
+			t.Errorf("nobody looks whether %s is heeded", name)
+			continue
+		}
+		if name == "presence" {
+			s.mu.Lock()
+			s.assumed = "" // what a flag says would come first
+			s.mu.Unlock()
+		}
+		if heeds(row.heeded) {
+			t.Errorf("%s: it is %s already", name, row.value)
+		}
+		if _, err := SetShare(cfg.Home, name, row.value); err != nil {
+			t.Fatal(err)
+		}
+		if !heeds(row.heeded) {
+			t.Errorf("%s: it is not %s", name, row.value)
+		}
+	}
+	for name, row := range map[string]struct {
+		list   []string
+		heeded func() bool
+	}{
+		"schedule": {[]string{"mon 01:00-02:00"}, func() bool { return len(s.policy.Schedule) == 1 }},
+		"programs": {[]string{"blender"}, func() bool { return len(s.policy.Programs) == 1 }},
+		"gpus":     {[]string{"0=never"}, func() bool { return s.policy.GPUs["0"] == machine.GPUNever }},
+	} {
+		if _, err := SetShareList(cfg.Home, name, row.list); err != nil {
+			t.Fatal(err)
+		}
+		if !heeds(row.heeded) {
+			t.Errorf("%s: it is not %q", name, row.list)
+		}
+	}
+}
+
+// What a graphics device tells is told, and what it does not is not available.
+func TestWhatAGraphicsDeviceTells(t *testing.T) {
+	r := machine.Readings{Presence: machine.Headless, GPUs: []machine.GPU{{ID: "GPU-1", Vendor: "NVIDIA", Busy: new(0.5), Temperature: new(61.0)}}}
+	told := tellDevices(r, machine.DefaultPolicy(), machine.Decision{}, []string{"GPU-1"})
+	if len(told) != 1 || told[0].State != "leased" || told[0].Busy == nil || *told[0].Busy != 0.5 || told[0].Temperature == nil || *told[0].Temperature != 61 || told[0].Watts != nil || told[0].Memory != nil {
+		t.Errorf("%+v", told)
 	}
 }

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/hpips/hpips/api/client"
@@ -78,7 +77,7 @@ func (h *House) Doctor(ctx context.Context) ([]client.Finding, error) {
 		}
 		all = append(all, walls(checks)...)
 		for _, f := range h.foreign {
-			all = append(all, f.examine(ctx, slices.Contains(m.foreign, f))...)
+			all = append(all, f.examine(ctx, m.lists.consent(f.name) != Nobody)...)
 		}
 		all = append(append(all, h.examineGraphics()...), h.examineSharing(ctx))
 	}

@@ -303,7 +303,7 @@ func (p *Provider) result(t *tenant, k *task, o *engine.Outcome) (job.Result, []
 func (p *Provider) roomy(o *engine.Outcome) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cfg.Disk-p.disk <= o.Stdout.Size {
+	if p.diskLimit()-p.disk <= o.Stdout.Size {
 		return errFull
 	}
 	return nil

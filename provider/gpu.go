@@ -123,10 +123,13 @@ func (p *Provider) withheld(t *tenant) string {
 			return "its graphics device: " + why
 		}
 	}
+	if t.large {
+		return "memory: its tasks take more than is shared now"
+	}
 	return ""
 }
 
-// stillness notes since when each lease stands still for the sake of its devices. Needs p.mu.
+// stillness notes since when each lease stands still for the sake of its devices or the memory. Needs p.mu.
 func (p *Provider) stillness(now time.Time) {
 	for _, t := range p.tenants {
 		switch still := !p.own(t) && p.withheld(t) != ""; {
@@ -152,13 +155,16 @@ func (t *tenant) wastes(now time.Time) bool {
 	return !t.unused.IsZero() && now.Sub(t.unused) > unusedFor
 }
 
+// largeFor is how long a lease is kept whose tasks take more memory than they may: standing still they take it all the same.
+const largeFor = 10 * time.Second
+
 // tooLong says why a lease has stood still for longer than its owner's patience is; "" where it has not. Needs p.mu.
 func (p *Provider) tooLong(t *tenant, now time.Time) string {
 	switch {
 	case p.own(t):
 	case p.allowed.Cores <= 0 && now.Sub(p.suspended) > p.allowed.patience():
 		return p.allowed.refusal()
-	case !t.stopped.IsZero() && now.Sub(t.stopped) > p.allowed.patience():
+	case !t.stopped.IsZero() && (now.Sub(t.stopped) > p.allowed.patience() || t.large && now.Sub(t.stopped) > largeFor):
 		return p.withheld(t)
 	}
 	return ""

@@ -20,6 +20,7 @@ import (
 type Allowance struct {
 	Cores  float64 // processors that tasks may keep busy; 0: whatever runs stands still where it is
 	Memory int64   // bytes that running tasks may take together; 0: as configured
+	Disk   int64   // bytes of inputs and results of tasks; 0: as configured
 	Finish bool    // leases that are here go on, and no further one is taken
 	Why    string  // what buyers are told where no lease is taken
 
@@ -70,6 +71,28 @@ func (p *Provider) memoryLimit() int64 {
 	return p.cfg.Memory
 }
 
+// diskLimit is what inputs and results of tasks may take. Needs p.mu.
+func (p *Provider) diskLimit() int64 {
+	if p.allowed.Disk > 0 {
+		return p.allowed.Disk
+	}
+	return p.cfg.Disk
+}
+
+// measure finds the leases whose tasks take more memory than others' may now: those that cannot fit, and of the others the newest that are too many. Needs p.mu.
+func (p *Provider) measure() {
+	limit, sum := p.memoryLimit(), int64(0)
+	for _, t := range p.turns {
+		if p.own(t) || !t.prepared {
+			continue
+		}
+		each := t.program.Limits.Memory
+		if t.large = each > limit || sum+each*int64(t.running) > limit; !t.large {
+			sum += each * int64(t.running)
+		}
+	}
+}
+
 // Allow says what may be used from now on. When it returns, whatever may not run any more stands still: its processes are stopped where they are, and programs
 // that were being compiled are given up for now. It may be repeated. Where the system cannot stop a process it says so; nothing new is started there either.
 func (p *Provider) Allow(a Allowance) error {
@@ -77,6 +100,7 @@ func (p *Provider) Allow(a Allowance) error {
 	before := p.allowed
 	p.allowed = a
 	now := time.Now()
+	p.measure()
 	p.stillness(now)
 	switch {
 	case a.Cores > 0 && before.Cores <= 0:

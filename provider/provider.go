@@ -108,7 +108,9 @@ type Deps struct {
 	Store    Store
 	Engines  map[string]engine.Engine
 	Lacking  func() map[string]string // engines that are not here, as far as that is known: why; nil: all of Engines are
-	Payee    Payee                    // nil: no lease is paid for
+	// Barred says why a lease that a buyer has of an engine is ended, as the owner does not agree to it any more; "" where it is kept; nil: all are. It may take a second.
+	Barred func(engine string, buyer peer.ID) string
+	Payee  Payee // nil: no lease is paid for
 	// Alone takes a graphics device for this node, which no other node of the machine has then until it is released; nil: there is no other.
 	Alone func(device string) (release func(), ok bool)
 }
@@ -120,6 +122,7 @@ type Provider struct {
 	store   Store
 	engines map[string]engine.Engine
 	lacking func() map[string]string
+	barred  func(engine string, buyer peer.ID) string
 	payee   Payee
 	alone   func(device string) (release func(), ok bool)
 	cfg     Config
@@ -170,7 +173,7 @@ func New(log *slog.Logger, deps Deps, cfg Config) (*Provider, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	p := &Provider{log: log, self: deps.Self, store: deps.Store, engines: deps.Engines, lacking: deps.Lacking, payee: deps.Payee, cfg: cfg, born: time.Now(), promises: map[string]promise{},
+	p := &Provider{log: log, self: deps.Self, store: deps.Store, engines: deps.Engines, lacking: deps.Lacking, barred: deps.Barred, payee: deps.Payee, cfg: cfg, born: time.Now(), promises: map[string]promise{},
 		arrivals: make(chan Session), over: make(chan struct{}), tenants: map[string]*tenant{}, leased: map[string]*tenant{}, alone: deps.Alone, links: map[*link]struct{}{},
 		boxes: map[*box]struct{}{}, ended: map[job.End]uint64{}, changed: make(chan struct{}, 1), allowed: Everything()}
 	if p.alone == nil {
@@ -266,7 +269,7 @@ func (p *Provider) close() {
 func (p *Provider) Free(buyer peer.ID) market.Free {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f := market.Free{Slots: p.cfg.Slots, Memory: p.cfg.Memory, Disk: max(0, p.cfg.Disk-p.disk),
+	f := market.Free{Slots: p.cfg.Slots, Memory: p.cfg.Memory, Disk: max(0, p.diskLimit()-p.disk),
 		Leases: len(p.tenants), MaxLeases: p.cfg.Leases,
 		Worked: p.worked + time.Duration(p.busy)*time.Since(p.born)}
 	f.GPUs = p.devices(buyer)
@@ -325,11 +328,14 @@ var errNoPayee = errors.New("lease: this node follows no chain on which it could
 
 // vacancy refuses a further lease when there is no place for it. Needs p.mu.
 func (p *Provider) vacancy(l lease.Lease) error {
+	with := l.Terms.Order.Engine
 	switch no := p.allowed.refusal(); {
 	case p.closing:
 		return errors.New("this node is stopping")
 	case no != "" && l.Terms.Order.Requester != p.self.String():
 		return errors.New("owner: " + no)
+	case p.lacking != nil && p.lacking()[with] != "":
+		return fmt.Errorf("engine %s: %s", with, p.lacking()[with])
 	case len(p.tenants) >= p.cfg.Leases:
 		return fmt.Errorf("leases: %d of %d taken", len(p.tenants), p.cfg.Leases)
 	}

@@ -92,7 +92,7 @@ func (p *Provider) share(t *tenant, what, ref, host string, limit int64) error {
 // if that is set and shorter) without progress, or when this node's disk for tasks is full.
 func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, most time.Duration, from peer.ID) (int64, error) {
 	p.mu.Lock()
-	free := p.cfg.Disk - p.disk
+	free := p.diskLimit() - p.disk
 	p.mu.Unlock()
 	if free <= 0 {
 		return 0, errFull
@@ -125,7 +125,7 @@ func (p *Provider) coming(n int64) (full bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.incoming += n
-	return p.disk+p.incoming > p.cfg.Disk
+	return p.disk+p.incoming > p.diskLimit()
 }
 
 // stageAhead brings inputs of waiting tasks until the provider stops. Several run at once.

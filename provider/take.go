@@ -61,6 +61,10 @@ func (p *Provider) begin(ctx context.Context, l *link, id string, b lease.Begin)
 		l.refuse(id, lease.Refused{Reason: err.Error()})
 		return
 	}
+	if no := p.refusesTo(b.Lease.Terms.Order.Engine, l.session.Peer()); no != "" {
+		l.refuse(id, lease.Refused{Reason: no, Hint: "its tasks go on elsewhere"})
+		return
+	}
 	if err := execution.Check(b.Work); err != nil {
 		l.refuse(id, lease.Refused{Reason: err.Error(), Hint: "correct the job", Program: true})
 		return
@@ -137,6 +141,9 @@ func (p *Provider) checkLease(l *link, id string, s lease.Lease) error {
 func (p *Provider) checkWork(b lease.Begin) error {
 	w, order := b.Work, b.Lease.Terms.Order
 	output := engine.Limits{Output: int64(w.Limits.Output)}.OrDefault().Output
+	p.mu.Lock()
+	disk := p.diskLimit()
+	p.mu.Unlock()
 	switch {
 	case p.engines[order.Engine] == nil:
 		return fmt.Errorf("engine %q is not here", order.Engine)
@@ -149,7 +156,7 @@ func (p *Provider) checkWork(b lease.Begin) error {
 		return fmt.Errorf("memory: wants %s, has %s", w.Resources.Memory, engine.Bytes(p.cfg.Memory))
 	case w.Limits.Time < 0 || w.Limits.Output < 0 || w.Limits.Work < 0:
 		return errors.New("work: a limit is negative")
-	case output > p.cfg.Disk/int64(p.cfg.Slots):
+	case output > disk/int64(p.cfg.Slots):
 		return fmt.Errorf("disk: an output of %s is more than this node keeps", engine.Bytes(output))
 	}
 	return nil

@@ -29,7 +29,8 @@ type tenant struct {
 	away    time.Time    // since when its requester is away; zero while it is there
 	devices []*equipment // graphics devices that it has
 	unused  time.Time    // since when it has devices and no task; zero: it has one, or no device
-	stopped time.Time    // since when it stands still because its owner wants one of them back; zero: it does not
+	large   bool         // its tasks take more memory than is left for them
+	stopped time.Time    // since when it stands still because its owner wants one of them, or the memory, back; zero: it does not
 	lost    bool         // its requester has restarted and has not begun it again
 
 	// from Begin on

@@ -7,11 +7,41 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/hpips/hpips/spec/lease"
 )
 
+// refusesTo says why the owner does not agree to an engine's work for a buyer; "" where it is done. This node's own always is.
+func (p *Provider) refusesTo(engine string, buyer peer.ID) string {
+	if p.barred == nil || buyer == p.self {
+		return ""
+	}
+	if no := p.barred(engine, buyer); no != "" {
+		return "engine " + engine + ": " + no
+	}
+	return ""
+}
+
+// unwelcome says of leases why their owner does not agree to them any more. That may take its time, so nothing waits for it.
+func (p *Provider) unwelcome() map[*tenant]string {
+	p.mu.Lock()
+	all := make(map[*tenant]string, len(p.tenants))
+	for _, t := range p.tenants {
+		all[t] = t.lease.Terms.Order.Engine
+	}
+	p.mu.Unlock()
+	for t, engine := range all {
+		if all[t] = p.refusesTo(engine, t.peer); all[t] == "" {
+			delete(all, t)
+		}
+	}
+	return all
+}
+
 // tend looks after what only time brings about: leases that run out, reservations that nobody begins, requesters that stay away or take nothing.
 func (p *Provider) tend(now time.Time) {
+	unwelcome := p.unwelcome()
 	p.mu.Lock()
 	links := make([]*link, 0, len(p.links))
 	for l := range p.links {
@@ -23,6 +53,8 @@ func (p *Provider) tend(now time.Time) {
 		switch {
 		case t.lease.Terms.Until <= now.UnixMilli():
 			p.turnOut(t, lease.Refused{Reason: "lease has expired", Hint: "make a new lease"})
+		case unwelcome[t] != "":
+			p.turnOut(t, lease.Refused{Reason: unwelcome[t], Hint: "its tasks go on elsewhere"})
 		case !t.begun:
 			if now.Sub(t.since) > p.cfg.Grace {
 				p.depart(t, "lease was not begun in time")

@@ -108,11 +108,13 @@ func (p *Provider) pick() *tenant {
 		if !t.hungry() || !p.own(t) && (p.foreign >= p.shared() || p.withheld(t) != "") {
 			continue
 		}
-		limit := p.cfg.Memory
+		limit, need := p.cfg.Memory, t.program.Limits.Memory
 		if !p.own(t) {
-			limit = p.memoryLimit()
+			if limit = p.memoryLimit(); need > limit {
+				continue // nothing that ends makes room for it
+			}
 		}
-		if p.memory+t.program.Limits.Memory > limit && p.memory > 0 {
+		if p.memory+need > limit && p.memory > 0 {
 			blocked = true
 			continue
 		}

@@ -49,6 +49,7 @@ type bob struct {
 	doors  *doors
 	stop   func()
 	payee  Payee
+	barred func(engine string, buyer peer.ID) string
 	config Config
 }
 
@@ -76,7 +77,7 @@ func (b *bob) begin(cfg Config) {
 
 // serve starts a process of bob's with an engine.
 func (b *bob) serve(e engine.Engine) {
-	p, err := New(quiet(), Deps{Self: b.me.id, Sessions: b.doors, Store: b.shelf, Engines: map[string]engine.Engine{"fake": e}, Payee: b.payee}, b.config)
+	p, err := New(quiet(), Deps{Self: b.me.id, Sessions: b.doors, Store: b.shelf, Engines: map[string]engine.Engine{"fake": e}, Payee: b.payee, Barred: b.barred}, b.config)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -84,6 +84,9 @@ func facts(q lease.Quote, score float64) job.Facts {
 			f[name] = []string{word}
 		}
 	}
+	if q.Speed > 0 {
+		f["speed"] = []string{strconv.FormatFloat(float64(q.Speed)/1e9, 'f', -1, 64)}
+	}
 	if parts := strings.Split(q.Class, "-"); len(parts) > 1 { // machine.Class
 		f["arch"], f["os"] = parts[:1], parts[1:2]
 	}

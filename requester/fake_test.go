@@ -138,7 +138,7 @@ func (tn *town) Ask(_ context.Context, order lease.Order, ceiling market.Ceiling
 	var answers []market.Answer
 	for _, p := range peers {
 		w := tn.find(p)
-		a := market.Answer{Peer: p, Job: order.Job, Quote: lease.Quote{Provider: p.String(), Owner: w.name, Class: w.class, Region: w.region, GPUs: w.gpus, Slots: min(w.slots, order.Slots)}}
+		a := market.Answer{Peer: p, Job: order.Job, Quote: lease.Quote{Provider: p.String(), Owner: w.name, Class: w.class, Region: w.region, Speed: w.speed, GPUs: w.gpus, Slots: min(w.slots, order.Slots)}}
 		a.Resources, a.Quote.Rates = order.Resources, w.rates
 		if market.Hourly(w.rates, order.Resources) > uint64(ceiling) {
 			a.Err = &market.Refusal{Reason: "price: too dear"}
@@ -177,6 +177,7 @@ type worker struct {
 	slots, credit int
 	refuses       string         // in its quotes
 	class, region string         // likewise
+	speed         uint64         // likewise
 	gpus          []lease.Device // likewise
 	rates         voucher.Rates
 	pace          time.Duration // that it takes for a task, one after the other; 0: none

@@ -94,6 +94,22 @@ func TestNobodySuits(t *testing.T) {
 	})
 }
 
+// Nodes are told apart by what was measured of them: one that nobody has measured is not known to be fast enough.
+func TestAliceWantsAFastNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := newTown(t, "slow", "fast", "never measured")
+		tn.folk[0].speed, tn.folk[1].speed = 1e9, 25e8
+		r, stop := tn.life()
+		defer stop()
+		spec := tn.count(2)
+		spec.Where, spec.Verify.Mode = []string{"speed>=2"}, job.None
+		s := finish(t, r, submit(t, r, spec)) // two slots are wanted, and the fast node has one
+		if s.State != job.Settled || len(s.Nodes) != 1 || s.Nodes[0].Node != tn.folk[1].id.String() {
+			t.Fatalf("%+v", s)
+		}
+	})
+}
+
 // What is preferred decides between nodes that are alike in all else: alice's jobs go to the one with more slots, whatever luck says.
 func TestWhomAliceChooses(t *testing.T) {
 	for i := range 8 {

@@ -19,6 +19,7 @@ type Offer struct {
 	Network  string         `json:"network"`
 	Class    string         `json:"class,omitempty"`  // hardware
 	Region   string         `json:"region,omitempty"` // in its owner's words
+	Speed    uint64         `json:"speed,omitempty"`  // operations a second of one processor while all work; absent: nobody has measured
 	GPUs     []lease.Device `json:"gpus,omitempty"`   // that tasks would have, where any were asked for
 	Slots    int            `json:"slots"`
 	Load     int            `json:"load"`              // leases that share the slots

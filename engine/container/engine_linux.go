@@ -82,6 +82,14 @@ func (e *Engine) collect() {
 	e.shelf.collect(ctx)
 }
 
+// Kin are the first processes of the containers that run, as far as they are seen from here: the engine's own service has started them.
+func (e *Engine) Kin() []int {
+	if e.guard == nil {
+		return nil
+	}
+	return e.guard.watched()
+}
+
 // Close ends what New has started. Sandboxes have to be closed before. It may be repeated.
 func (e *Engine) Close() (err error) {
 	e.closing.Do(func() {

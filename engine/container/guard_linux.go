@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -15,6 +17,7 @@ type guard struct {
 	mu  sync.Mutex
 	cmd *exec.Cmd
 	to  io.WriteCloser
+	all map[int]bool // that it watches
 }
 
 // watchman reads which processes there are, and ends them when nobody tells more.
@@ -39,7 +42,7 @@ func newGuard() (*guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("guard: %w", err)
 	}
-	return &guard{cmd: cmd, to: to}, nil
+	return &guard{cmd: cmd, to: to, all: map[int]bool{}}, nil
 }
 
 // watch has a process ended with this one; forget takes that back, for one that has ended. A guard that is gone guards nothing, and the next start of the node sweeps.
@@ -49,7 +52,17 @@ func (g *guard) forget(pid int) { g.tell('-', pid) }
 func (g *guard) tell(what rune, pid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.all[pid] = what == '+'; !g.all[pid] {
+		delete(g.all, pid)
+	}
 	_, _ = fmt.Fprintf(g.to, "%c %d\n", what, pid) // see watch
+}
+
+// watched are the processes that it would end.
+func (g *guard) watched() []int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Sorted(maps.Keys(g.all))
 }
 
 // close ends it, and with it what it still watches.

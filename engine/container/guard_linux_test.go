@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 
@@ -115,6 +116,9 @@ func TestTheGuard(t *testing.T) {
 	g.watch(watched.Process.Pid)
 	g.watch(forgotten.Process.Pid)
 	g.forget(forgotten.Process.Pid)
+	if all := g.watched(); !slices.Equal(all, []int{watched.Process.Pid}) {
+		t.Errorf("it watches %d, not %d alone", all, watched.Process.Pid)
+	}
 	if err := g.close(); err != nil {
 		t.Error(err)
 	}

@@ -31,7 +31,7 @@ const (
 
 // conditions are the names that a condition may begin with.
 var conditions = map[string]measure{
-	"os": byWord, "arch": byWord, "class": byWord, "region": byWord, "network": byWord, "owner": byWord, "node": byWord, "reputation": byNumber, "slots": byNumber,
+	"os": byWord, "arch": byWord, "class": byWord, "region": byWord, "network": byWord, "owner": byWord, "node": byWord, "reputation": byNumber, "slots": byNumber, "speed": byNumber,
 	"gpu.vendor": byWord, "gpu.model": byModel, "gpu.memory": bySize,
 }
 
@@ -200,8 +200,8 @@ func checkWhere(s Spec) *Error {
 	return nil
 }
 
-// Preferences are what offers can be ordered by: price, the lowest first; reputation, the best first; load, the least first; slots and gpu.memory, the most first.
-var Preferences = []string{"price", "reputation", "load", "slots", "gpu.memory"}
+// Preferences are what offers can be ordered by: price, the lowest first; reputation, the best first; load, the least first; slots, speed and gpu.memory, the most first.
+var Preferences = []string{"price", "reputation", "load", "slots", "speed", "gpu.memory"}
 
 func checkPrefer(s Spec) *Error {
 	for i, word := range s.Prefer {

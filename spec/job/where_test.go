@@ -5,13 +5,13 @@ import (
 	"testing"
 )
 
-var somewhere = Facts{"os": {"linux"}, "arch": {"amd64"}, "region": {"eu"}, "reputation": {"0.97"}, "slots": {"4"},
+var somewhere = Facts{"os": {"linux"}, "arch": {"amd64"}, "region": {"eu"}, "reputation": {"0.97"}, "slots": {"4"}, "speed": {"2.5"},
 	"gpu.vendor": {"NVIDIA", "NVIDIA"}, "gpu.model": {"NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3060"}, "gpu.memory": {"25757220864", "12884901888"}}
 
 func TestConditions(t *testing.T) {
 	for text, misses := range map[string]string{
 		"os==linux": "", "os == Linux": "", "os!=windows": "", "region in (eu,us)": "", "region  in ( us , EU )": "", "region not in (cn)": "", "arch in (amd64)": "",
-		"reputation>=0.9": "", "slots>3": "", "slots==4": "", "gpu.memory>=12GiB": "", "gpu.vendor==nvidia": "", "gpu.model!=a100": "", "gpu.model in (rtx 4090, rtx3060)": "", "gpu.memory<30GiB": "",
+		"reputation>=0.9": "", "slots>3": "", "slots==4": "", "speed>=2": "", "speed<2.6": "", "gpu.memory>=12GiB": "", "gpu.vendor==nvidia": "", "gpu.model!=a100": "", "gpu.model in (rtx 4090, rtx3060)": "", "gpu.memory<30GiB": "",
 		"os==windows":           "os: is linux, wants windows",
 		"region in (us, cn)":    "region: is eu, wants in (us, cn)",
 		"region not in (eu,us)": "region: is eu, wants not in (eu, us)",
@@ -19,6 +19,7 @@ func TestConditions(t *testing.T) {
 		"network==lan":          "network: is not told, wants lan",
 		"reputation>0.97":       "reputation: is 0.97, wants > 0.97",
 		"slots<=3":              "slots: is 4, wants <= 3",
+		"speed>2.5":             "speed: is 2.5, wants > 2.5",
 		"gpu.memory>=24GiB":     "gpu memory: is 12884901888, wants >= 24GiB", // each device
 		"gpu.model==rtx 4090":   "gpu model: is NVIDIA GeForce RTX 3060, wants rtx 4090",
 	} {

@@ -52,6 +52,7 @@ type Quote struct {
 	Rates    voucher.Rates `cbor:"rates"`             // prices, in base units of what terms pay in
 	Class    string        `cbor:"class,omitempty"`   // hardware class: copies of a native program are compared within one
 	Region   string        `cbor:"region,omitempty"`  // where it says to be
+	Speed    uint64        `cbor:"speed,omitempty"`   // operations a second of one processor while all work, as it was measured; 0: it was not
 	GPUs     []Device      `cbor:"gpus,omitempty"`    // that tasks will have to themselves; only where the order asks for any
 	Load     int           `cbor:"load"`              // leases that share these slots already
 	Until    int64         `cbor:"until"`             // Unix milliseconds
