@@ -46,6 +46,7 @@ type member struct {
 	engine    *wasm.Engine
 	foreign   []*foreign           // engines that its owner lets work, where they are here
 	provider  *provider.Provider   // nil for a node that runs no tasks
+	images    *images              // likewise
 	broker    *market.Broker       // likewise
 	requester *requester.Requester // nil for the further nodes of a development network
 	examiner  *auditor.Examiner    // nil for a node without a chain
@@ -237,7 +238,8 @@ func (m *member) provide(cfg Config) error {
 	for _, f := range m.foreign {
 		deps.Engines[f.name] = f
 	}
-	deps.Lacking = m.lacking
+	m.images = newImages(m)
+	deps.Lacking, deps.Images = m.lacking, m.images.Use
 	terms := market.DefaultBidder()
 	terms.Closed, terms.Reach = m.closed(cfg), cfg.Reach
 	terms.Owner, terms.Network, terms.Class, terms.Region = m.owner, m.label, machine.Class(), cfg.Region
