@@ -175,10 +175,43 @@ func (s *shell) progress() (step func(job.Status), end func()) {
 	}
 }
 
+// arriving returns a step that shows container images on their way to nodes in such a line, and nothing of a job once they are there: what its program says follows.
+func (s *shell) arriving() (step func(job.Status), end func()) {
+	if s.formal() || s.quiet || !terminal(s.err) {
+		return nil, func() {}
+	}
+	return arrivals(s.err)
+}
+
+func arrivals(to io.Writer) (step func(job.Status), end func()) {
+	drawn := false
+	end = func() {
+		if drawn {
+			fmt.Fprint(to, "\r\x1b[K")
+		}
+		drawn = false
+	}
+	return func(st job.Status) {
+		if st.Coming == nil {
+			end()
+			return
+		}
+		drawn = true
+		fmt.Fprintf(to, "\r\x1b[K%s", arrivingText(st.Coming))
+	}, end
+}
+
+func arrivingText(c *job.Coming) string {
+	return fmt.Sprintf("image on its way to %s: %s so far", job.Several(c.Nodes, "node"), bytesText(c.Bytes))
+}
+
 func progressLine(st job.Status) string {
 	line := fmt.Sprintf("job %s  %s  %d/%s  %s  %.1f s", st.Job, st.State, st.Tasks.Done, job.Several(st.Tasks.Total, "task"), job.Several(len(st.Nodes), "node"), st.Seconds)
 	if st.Tasks.Lost > 0 {
 		line += fmt.Sprintf("  %d lost", st.Tasks.Lost)
+	}
+	if st.Coming != nil {
+		line += "  " + arrivingText(st.Coming)
 	}
 	return line
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpips/hpips/api/client"
+	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/engine/container"
 	"github.com/hpips/hpips/engine/image"
 	"github.com/hpips/hpips/spec/job"
@@ -131,7 +132,7 @@ func (s *shell) aboutImage(ctx context.Context, ref string, wait time.Duration) 
 	if _, err := s.get(ctx, api, ref, to, false, wait); err != nil {
 		return about, err
 	}
-	if about, err = image.Read(to); err != nil {
+	if about, err = image.Read(ctx, to); err != nil {
 		return about, wrongImage(ref, err)
 	}
 	return about, nil
@@ -188,6 +189,10 @@ func wrongImage(name string, err error) error {
 	}
 	if errors.Is(err, syscall.ENOSPC) {
 		return &job.Failure{Code: job.CodeDisk, Message: err.Error(), Hint: "free some space at " + os.TempDir() + ", or name another folder with TMPDIR: an image needs its size there"}
+	}
+	var bad *engine.ProgramError
+	if errors.As(err, &bad) {
+		return &job.Failure{Code: job.CodeProgram, Message: fmt.Sprintf("%s: %s", filepath.Base(name), bad.Message), Hint: bad.Hint}
 	}
 	hint := "give what docker save or podman save wrote, an OCI archive, or a folder with an OCI image layout"
 	if errors.Is(err, image.ErrSeveral) {

@@ -135,7 +135,9 @@ func (s *shell) attendBatch(ctx context.Context, id string, a *asked, live bool)
 	if live {
 		in = s.in
 	}
-	st, err := s.accompany(ctx, id, in, stdout, stderr, nil)
+	step, end := s.arriving()
+	st, err := s.accompany(ctx, id, in, stdout, stderr, step)
+	end()
 	if ctx.Err() != nil {
 		return s.detached(id)
 	}

@@ -6,10 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/engine"
@@ -121,15 +126,43 @@ func (h *House) natives() *foreign {
 		if err != nil {
 			return nil, fmt.Errorf("node: where this program is: %w", err)
 		}
-		return found(process.New(ctx, h.log.With("room", "engine"), process.Config{Nice: h.cfg.nice(10), Reach: h.cfg.Reach, Pace: h.cfg.throttle.Conn, Way: []string{self, WayChild}}))
+		return found(process.New(ctx, h.log.With("room", "engine"),
+			process.Config{Nice: h.cfg.nice(10), Reach: h.cfg.Reach, Pace: h.cfg.throttle.Conn, Seen: h.seen, Way: []string{self, WayChild}}))
 	}}
+}
+
+// seen are the addresses by which other nodes say that they see this machine, or which its router gave it: its own, and behind a router that one's.
+func (h *House) seen() (all []netip.Addr) {
+	for _, text := range h.first().host.Addrs() {
+		if a, ok := addressIn(text); ok && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// addressIn is the IP address in a multiaddress; those by way of a relay are the relay's.
+func addressIn(text string) (netip.Addr, bool) {
+	a, err := ma.NewMultiaddr(text)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	if _, err := a.ValueForProtocol(ma.P_CIRCUIT); err == nil {
+		return netip.Addr{}, false
+	}
+	ip, err := manet.ToIP(a)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	is, ok := netip.AddrFromSlice(ip)
+	return is.Unmap(), ok
 }
 
 // containers is the engine for images. Finding it may start a service and takes seconds, so that waits for the first who wants one.
 func (h *House) containers() *foreign {
 	cfg := container.Config{Nice: h.cfg.nice(10), Runtime: h.cfg.Runtime, Dir: filepath.Join(h.cfg.Home, "cache", "containers")}
-	if free := machine.Read(h.cfg.Home).DiskFree; free > 0 { // one image, and those that nobody uses, leave most of it to others
-		cfg.MaxImage, cfg.Images = min(20<<30, max(1, free/4)), min(40<<30, max(1, free/4))
+	if free := machine.Read(h.cfg.Home).DiskFree; free > 0 { // images leave most of it to others: half to all of them together, a quarter to one, and to those that nobody uses
+		cfg.MaxImage, cfg.Images, cfg.AllImages = min(20<<30, max(1, free/4)), min(40<<30, max(1, free/4)), min(80<<30, max(1, free/2))
 	}
 	if len(cfg.Dir) > longest {
 		cfg.Dir = "" // one among the system's temporary folders

@@ -46,6 +46,7 @@ type member struct {
 	engine    *wasm.Engine
 	foreign   []*foreign           // engines that work where they are here and its owner lets them
 	provider  *provider.Provider   // nil for a node that runs no tasks
+	images    *images              // likewise
 	broker    *market.Broker       // likewise
 	requester *requester.Requester // nil for the further nodes of a development network
 	examiner  *auditor.Examiner    // nil for a node without a chain
@@ -224,7 +225,8 @@ func (m *member) provide(cfg Config) error {
 	for _, f := range m.foreign {
 		deps.Engines[f.name] = f
 	}
-	deps.Lacking, deps.Barred = m.lacking, m.barred
+	m.images = newImages(m)
+	deps.Lacking, deps.Barred, deps.Images = m.lacking, m.barred, m.images.Use
 	terms := market.DefaultBidder()
 	terms.Closed, terms.Reach = m.closed, cfg.Reach
 	terms.Owner, terms.Network, terms.Class, terms.Region = m.owner, m.label, machine.Class(), cfg.Region

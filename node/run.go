@@ -39,6 +39,7 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 		add(label+"scrubbing", m.scrubbing)
 		if m.provider != nil {
 			add(label+"provider", m.provider.Serve)
+			add(label+"images", m.images.Serve)
 		}
 		if m.requester != nil {
 			add(label+"requester", m.requester.Serve)

@@ -245,9 +245,11 @@ func (p *Provider) compose(n note) []byte {
 		m.Credit = &lease.Credit{Tasks: t.credit}
 	case n.what == takenNote:
 		m.Taken = &lease.Taken{Tasks: taken}
+	case n.what == comingNote:
+		m.Coming = &lease.Coming{Bytes: t.coming}
 	}
 	p.mu.Unlock()
-	if m.Refused == nil && m.Held == nil && m.Credit == nil && m.Taken == nil {
+	if m.Refused == nil && m.Held == nil && m.Credit == nil && m.Taken == nil && m.Coming == nil {
 		return nil
 	}
 	b, err := m.Encode()

@@ -70,6 +70,7 @@ const (
 	creditNote
 	refusedNote
 	takenNote
+	comingNote
 )
 
 // keep is content that is pinned until the requester has taken the message that names it.

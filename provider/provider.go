@@ -113,6 +113,8 @@ type Deps struct {
 	Payee  Payee // nil: no lease is paid for
 	// Alone takes a graphics device for this node, which no other node of the machine has then until it is released; nil: there is no other.
 	Alone func(device string) (release func(), ok bool)
+	// Images is told of each container image that a lease begins to use, and by done that it does so no more; nil: nobody wants to know.
+	Images func(root cid.Cid) (done func())
 }
 
 // Provider works for others.
@@ -125,6 +127,7 @@ type Provider struct {
 	barred  func(engine string, buyer peer.ID) string
 	payee   Payee
 	alone   func(device string) (release func(), ok bool)
+	images  func(root cid.Cid) (done func())
 	cfg     Config
 	born    time.Time
 	life    context.Context // of Serve; ends with it
@@ -174,7 +177,7 @@ func New(log *slog.Logger, deps Deps, cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	p := &Provider{log: log, self: deps.Self, store: deps.Store, engines: deps.Engines, lacking: deps.Lacking, barred: deps.Barred, payee: deps.Payee, cfg: cfg, born: time.Now(), promises: map[string]promise{},
-		arrivals: make(chan Session), over: make(chan struct{}), tenants: map[string]*tenant{}, leased: map[string]*tenant{}, alone: deps.Alone, links: map[*link]struct{}{},
+		arrivals: make(chan Session), over: make(chan struct{}), tenants: map[string]*tenant{}, leased: map[string]*tenant{}, alone: deps.Alone, images: deps.Images, links: map[*link]struct{}{},
 		boxes: map[*box]struct{}{}, ended: map[job.End]uint64{}, changed: make(chan struct{}, 1), allowed: Everything()}
 	if p.alone == nil {
 		p.alone = func(string) (func(), bool) { return func() {}, true }

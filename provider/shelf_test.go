@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -22,6 +23,7 @@ import (
 
 // shelf is a content store in memory. A file is its bytes; a folder is a list of links, as text.
 type shelf struct {
+	slow     []int64 // bytes that a fetch has brought after each second
 	mu       sync.Mutex
 	content  map[cid.Cid]item
 	pins     map[cid.Cid]string
@@ -84,6 +86,10 @@ func (s *shelf) Fetch(ctx context.Context, c cid.Cid, progress func(store.Progre
 	if !ok {
 		<-ctx.Done() // nobody has it, but somebody might come who does
 		return 0, ctx.Err()
+	}
+	for _, n := range s.slow {
+		<-time.After(time.Second)
+		progress(store.Progress{Bytes: n})
 	}
 	progress(store.Progress{Bytes: int64(len(it.file))})
 	return int64(len(it.file)), nil

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/hpips/hpips/engine"
@@ -41,6 +42,7 @@ func (p *Provider) prepare(t *tenant) {
 		t.program.Module, t.program.Key = program.Module, program.Key
 		t.program.Mounts, t.stdin = mounts, stdin
 		t.prepared = true
+		p.arrived(t)
 		p.wake(t)
 	}
 }
@@ -50,7 +52,8 @@ func (p *Provider) bring(t *tenant) (program engine.Program, mounts []engine.Mou
 		return program, nil, "", fmt.Errorf("lease folder: %w", err)
 	}
 	program.Module = filepath.Join(t.dir, "module")
-	if err := p.share(t, "program", t.work.Module, program.Module, execution.Largest(t.engine.Name())); err != nil {
+	p.lend(t)
+	if err := p.share(t, p.seen(t), "program", t.work.Module, program.Module, execution.Largest(t.engine.Name())); err != nil {
 		return program, nil, "", err
 	}
 	if program.Key, err = execution.Key(program.Module); err != nil {
@@ -58,23 +61,75 @@ func (p *Provider) bring(t *tenant) (program engine.Program, mounts []engine.Mou
 	}
 	for i, in := range t.work.Inputs {
 		host := filepath.Join(t.dir, fmt.Sprint("input-", i))
-		if err := p.share(t, "input", in.From, host, t.program.Limits.Disk); err != nil {
+		if err := p.share(t, p.store, "input", in.From, host, t.program.Limits.Disk); err != nil {
 			return program, nil, "", err
 		}
 		mounts = append(mounts, engine.Mount{Guest: in.To, Host: host})
 	}
 	if t.work.Stdin != "" {
 		stdin = filepath.Join(t.program.Inputs, "stdin")
-		if err := p.share(t, "standard input", t.work.Stdin, stdin, t.program.Limits.Disk); err != nil {
+		if err := p.share(t, p.store, "standard input", t.work.Stdin, stdin, t.program.Limits.Disk); err != nil {
 			return program, nil, "", err
 		}
 	}
 	return program, mounts, stdin, nil
 }
 
+// lend tells whoever keeps images of a lease's, which stays in use until the lease ends.
+func (p *Provider) lend(t *tenant) {
+	if p.images == nil || t.engine.Name() != job.EngineContainer {
+		return
+	}
+	if root, err := p.store.Resolve(t.ctx, t.work.Module); err == nil { // or it is told of when it is fetched
+		context.AfterFunc(t.ctx, p.images(root))
+	}
+}
+
+// comingEvery is how often a requester is told at most of an image that is on its way.
+const comingEvery = time.Second
+
+// seen is the store as a lease's program is brought from it: while an image comes, its requester is told how much of it has.
+func (p *Provider) seen(t *tenant) execution.Source {
+	if t.engine.Name() != job.EngineContainer {
+		return p.store
+	}
+	p.mu.Lock()
+	t.told = time.Now()
+	p.mu.Unlock()
+	return watched{p.store, func(bytes int64) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if t.coming = bytes; time.Now().Sub(t.told) >= comingEvery && t.link != nil {
+			t.told, t.watched = time.Now(), true
+			t.link.tell(note{lease: t.id, what: comingNote})
+		}
+	}}
+}
+
+// arrived tells a requester that was told of what is on its way that nothing is any more. Needs p.mu.
+func (p *Provider) arrived(t *tenant) {
+	if t.coming = 0; t.link != nil && t.watched {
+		t.link.tell(note{lease: t.id, what: comingNote})
+	}
+}
+
+// watched is a store whose fetches somebody looks at.
+type watched struct {
+	Store
+	told func(bytes int64)
+}
+
+// Fetch tells how far it is.
+func (w watched) Fetch(ctx context.Context, c cid.Cid, progress func(store.Progress), from ...peer.ID) (int64, error) {
+	return w.Store.Fetch(ctx, c, func(p store.Progress) {
+		w.told(p.Bytes)
+		progress(p)
+	}, from...)
+}
+
 // share brings content that all tasks of a lease use; it counts until the lease ends.
-func (p *Provider) share(t *tenant, what, ref, host string, limit int64) error {
-	n, err := p.fetch(t.ctx, ref, host, limit, 0, t.peer)
+func (p *Provider) share(t *tenant, from execution.Source, what, ref, host string, limit int64) error {
+	n, err := p.fetch(t.ctx, from, ref, host, limit, 0, t.peer)
 	p.mu.Lock()
 	t.kept += n
 	p.disk += n
@@ -90,7 +145,7 @@ func (p *Provider) share(t *tenant, what, ref, host string, limit int64) error {
 
 // fetch brings content to a new path of this disk and returns its size in bytes. It gives up past limit bytes, after Stall (or most,
 // if that is set and shorter) without progress, or when this node's disk for tasks is full.
-func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, most time.Duration, from peer.ID) (int64, error) {
+func (p *Provider) fetch(ctx context.Context, s execution.Source, ref, host string, limit int64, most time.Duration, from peer.ID) (int64, error) {
 	p.mu.Lock()
 	free := p.diskLimit() - p.disk
 	p.mu.Unlock()
@@ -105,7 +160,7 @@ func (p *Provider) fetch(ctx context.Context, ref, host string, limit int64, mos
 	}
 	var size atomic.Int64
 	defer func() { p.coming(-size.Load()) }()
-	err := execution.Bring(ctx, p.store, ref, host, limit, patience, func(n int64) error {
+	err := execution.Bring(ctx, s, ref, host, limit, patience, func(n int64) error {
 		if full := p.coming(n - size.Swap(n)); full && n > 0 {
 			return errFull // with what else is on its way
 		}
@@ -140,7 +195,7 @@ func (p *Provider) stageAhead() {
 		err := os.MkdirAll(t.program.Inputs, 0o700)
 		var n int64
 		if err == nil {
-			n, err = p.fetch(ctx, k.Input.CID, host, limit, t.program.Limits.Time, t.peer)
+			n, err = p.fetch(ctx, p.store, k.Input.CID, host, limit, t.program.Limits.Time, t.peer)
 		}
 		p.staged(t, k, host, n, err)
 		k.stop()

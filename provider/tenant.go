@@ -45,8 +45,11 @@ type tenant struct {
 	cancel    context.CancelFunc
 	doing     sync.WaitGroup // preparation, staging, batches
 
-	prepared bool // the program is here
-	opened   bool // a sandbox was opened once: the program is compiled
+	prepared bool      // the program is here
+	coming   int64     // bytes of it that have come, while it is on its way
+	told     time.Time // when its requester was told of that last
+	watched  bool      // it was told at all
+	opened   bool      // a sandbox was opened once: the program is compiled
 	opening  bool
 	over     bool // ended; nothing more of it is told
 

@@ -364,6 +364,9 @@ func (g *gathering) vanished(ctx context.Context, h *hire) {
 // drop parts with a hire whose tasks are back on the board.
 func (g *gathering) drop(ctx context.Context, h *hire) {
 	g.hires = slices.DeleteFunc(g.hires, func(o *hire) bool { return o == h })
+	if h.pulled > 0 {
+		g.comes()
+	}
 	g.part(ctx, h)
 }
 

@@ -76,7 +76,11 @@ func (e *errand) change(f func(*job.Status)) {
 // enter moves the job forward to a state; a job never moves back. It tells whether it did.
 func (e *errand) enter(s job.State) (changed bool) {
 	if changed = order[e.snapshot().State] < order[s]; changed {
-		e.change(func(st *job.Status) { st.State = s })
+		e.change(func(st *job.Status) {
+			if st.State = s; s.Final() {
+				st.Coming = nil
+			}
+		})
 	}
 	return changed
 }

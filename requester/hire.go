@@ -46,6 +46,7 @@ type hire struct {
 	fetching int                 // its results whose contents, or whose check, are waited for
 	faults   int                 // executions in a row that were no result
 	wrong    int                 // results that a checker has refused
+	pulled   int64               // bytes of an image that have come to it, while that is on its way
 	unfeed   func()              // stops feeding it the live standard input; nil if it is not fed
 	extend   bool                // an extension is under way
 	renew    time.Time           // not to be extended before

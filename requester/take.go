@@ -56,6 +56,9 @@ func (g *gathering) take(ctx context.Context, d delivery) error {
 		h.credit = clampCredit(m.Credit.Tasks)
 	case m.Taken != nil:
 		h.taken(m.Taken.Tasks)
+	case m.Coming != nil:
+		h.pulled = max(0, m.Coming.Bytes)
+		g.comes()
 	case m.Output != nil:
 		if _, held := h.held[m.Output.Task-g.p.base]; held || !h.ready {
 			g.e.streamed(*m.Output)
@@ -66,6 +69,22 @@ func (g *gathering) take(ctx context.Context, d delivery) error {
 	}
 	d.done()
 	return nil
+}
+
+// comes tells how much of images has come to the nodes that are hired.
+func (g *gathering) comes() {
+	var all job.Coming
+	for _, h := range g.hires {
+		if h.pulled > 0 {
+			all.Nodes++
+			all.Bytes += h.pulled
+		}
+	}
+	g.e.change(func(s *job.Status) {
+		if s.Coming = nil; all.Nodes > 0 {
+			s.Coming = &all
+		}
+	})
 }
 
 func (g *gathering) hire(id string) *hire {

@@ -101,6 +101,45 @@ func (s *Store) GC(ctx context.Context) (Collected, error) {
 	return c, s.blocks.index.shrink(ctx)
 }
 
+// Discard removes the blocks under roots that no pin reaches, and none of keep does either; it waits as GC does. What of them is not here is nothing to remove.
+func (s *Store) Discard(ctx context.Context, roots, keep []cid.Cid) (Collected, error) {
+	c, err := s.discard(ctx, roots, keep)
+	if err == nil {
+		err = s.blocks.compact(ctx)
+	}
+	if err != nil {
+		return c, fmt.Errorf("discard: %w", err)
+	}
+	return c, s.blocks.index.shrink(ctx)
+}
+
+func (s *Store) discard(ctx context.Context, roots, keep []cid.Cid) (c Collected, err error) {
+	open, err := s.gate.close(ctx)
+	if err != nil {
+		return c, fmt.Errorf("the store is in use: %w", err)
+	}
+	defer open()
+	blocks, bytes := s.blocks.totals()
+	live, err := s.reachable(ctx, keep...)
+	if err != nil {
+		return c, err
+	}
+	if err := s.blocks.Flush(ctx); err != nil {
+		return c, err
+	}
+	var dead []multihash.Multihash
+	err = s.below(ctx, roots, func(c cid.Cid, here bool) {
+		if here && !live[keyOf(c.Hash())] {
+			dead = append(dead, c.Hash())
+		}
+	})
+	if err == nil && len(dead) > 0 {
+		err = s.blocks.remove(ctx, dead...)
+	}
+	n, size := s.blocks.totals()
+	return Collected{Blocks: blocks - n, Bytes: bytes - size}, err
+}
+
 func (s *Store) collect(ctx context.Context) (c Collected, err error) {
 	open, err := s.gate.close(ctx)
 	if err != nil {
@@ -144,42 +183,60 @@ func keyOf(h multihash.Multihash) [sha256.Size]byte {
 	return sha256.Sum256(h)
 }
 
-// reachable marks the blocks under all pins, asking no peer.
-func (s *Store) reachable(ctx context.Context) (map[[sha256.Size]byte]bool, error) {
+// reachable marks the blocks under all pins and under more roots, asking no peer.
+func (s *Store) reachable(ctx context.Context, more ...cid.Cid) (map[[sha256.Size]byte]bool, error) {
 	pins, err := s.Pins(ctx)
 	if err != nil {
 		return nil, err
 	}
-	live, walked := make(map[[sha256.Size]byte]bool), make(map[[sha256.Size]byte]bool)
-	var todo []cid.Cid
+	live, pinned := make(map[[sha256.Size]byte]bool), make([]cid.Cid, 0, len(pins))
 	for _, p := range pins {
-		todo = append(todo, p.CID)
+		pinned = append(pinned, p.CID)
 	}
+	err = s.below(ctx, pinned, func(c cid.Cid, here bool) {
+		if live[keyOf(c.Hash())] = true; !here {
+			s.log.Warn("a pinned block is missing", "cid", c)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return live, s.below(ctx, more, func(c cid.Cid, _ bool) { live[keyOf(c.Hash())] = true })
+}
+
+// below tells of each block under roots, asking no peer, and of a node whether it is here: leaves are not looked for. One that several lead to may be told of several times.
+func (s *Store) below(ctx context.Context, todo []cid.Cid, met func(c cid.Cid, here bool)) error {
+	walked := make(map[[sha256.Size]byte]bool)
+	todo = append([]cid.Cid(nil), todo...)
 	for len(todo) > 0 {
 		c := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		live[keyOf(c.Hash())] = true
-		if c.Prefix().Codec == cid.Raw || walked[keyOf(c.Hash())] { // a node may be met by its bytes' address before its own
+		if c.Prefix().Codec == cid.Raw {
+			met(c, true)
+			continue
+		}
+		if walked[keyOf(c.Hash())] { // a node may be met by its bytes' address before its own
 			continue
 		}
 		walked[keyOf(c.Hash())] = true
 		block, err := s.blocks.Get(ctx, c)
 		if ipld.IsNotFound(err) {
-			s.log.Warn("a pinned block is missing", "cid", c)
+			met(c, false)
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		below, err := linksOf(block)
+		met(c, true)
+		links, err := linksOf(block)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, w := range below {
+		for _, w := range links {
 			todo = append(todo, w.cid)
 		}
 	}
-	return live, ctx.Err()
+	return ctx.Err()
 }
 
 // gate lets many in, or one collector alone.

@@ -381,6 +381,54 @@ func TestPinsAndGC(t *testing.T) {
 	}
 }
 
+// What is discarded goes with all below it, but for what a pin or another root leads to; what was never here is nothing.
+func TestDiscard(t *testing.T) {
+	ctx, s := t.Context(), alone(t)
+	dir := func(names ...string) Entry {
+		t.Helper()
+		at := t.TempDir()
+		for n, name := range names {
+			must(t, os.WriteFile(filepath.Join(at, name), random(2<<20, uint64(len(name)*10+n)), 0o600))
+		}
+		e, err := s.AddPath(ctx, at, nil)
+		must(t, err)
+		return e
+	}
+	same := func(at, name string) { must(t, os.WriteFile(filepath.Join(at, name), random(2<<20, 99), 0o600)) }
+	shared := t.TempDir()
+	same(shared, "layer")
+	must(t, os.WriteFile(filepath.Join(shared, "own"), random(2<<20, 98), 0o600))
+	old, err := s.AddPath(ctx, shared, nil)
+	must(t, err)
+	other := t.TempDir()
+	same(other, "layer")
+	young, err := s.AddPath(ctx, other, nil)
+	must(t, err)
+	layer, err := s.AddBytes(ctx, random(2<<20, 99))
+	must(t, err)
+	own, err := s.AddBytes(ctx, random(2<<20, 98))
+	must(t, err)
+	pinned, loose := dir("pinned"), dir("a", "loose")
+	must(t, s.Pin(ctx, pinned.CID, "pinned"))
+	got, err := s.Discard(ctx, []cid.Cid{old.CID, pinned.CID}, []cid.Cid{young.CID})
+	must(t, err)
+	for name, row := range map[string]struct {
+		c    cid.Cid
+		want bool
+	}{"the old one": {old.CID, false}, "what it alone had": {own.CID, false}, "what the young one has, too": {layer.CID, true}, "the young one": {young.CID, true},
+		"what is pinned": {pinned.CID, true}, "what nobody spoke of": {loose.CID, true}} {
+		if has, err := s.Has(ctx, row.c); err != nil || has != row.want {
+			t.Errorf("%s is here: %v, %v", name, has, err)
+		}
+	}
+	if got.Blocks < 2 || got.Bytes < 2<<20 || got.Bytes > 3<<20 {
+		t.Errorf("discarded %+v", got)
+	}
+	if got, err := s.Discard(ctx, []cid.Cid{old.CID}, nil); err != nil || got != (Collected{}) {
+		t.Errorf("once more: %+v, %v", got, err)
+	}
+}
+
 // While alice holds a reserve GC waits, and her content is there when she pins it.
 func TestGCWaitsForReserve(t *testing.T) {
 	s := alone(t)

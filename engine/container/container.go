@@ -39,6 +39,8 @@ type Config struct {
 	MaxImage int64
 	// Images is in bytes: what images that nobody uses may take in all; 0 is 40 GiB.
 	Images int64
+	// AllImages is in bytes: what images may take in all, those in use counted; 0 is 80 GiB. One that has no room beside those in use is not taken.
+	AllImages int64
 	// Keep is for how long an image that nobody uses is kept; 0 is 12 hours.
 	Keep time.Duration
 }
@@ -55,6 +57,9 @@ func (c Config) orDefault() Config {
 	}
 	if c.Images <= 0 {
 		c.Images = 40 << 30
+	}
+	if c.AllImages <= 0 {
+		c.AllImages = 80 << 30
 	}
 	if c.Keep <= 0 {
 		c.Keep = 12 * time.Hour

@@ -30,6 +30,7 @@ type Engine struct {
 	api     *client.Client
 	service *service // of our own; nil for an engine that runs anyway
 	version string   // for people
+	via     string   // what makes the containers, by the name that the engine has for it, such as "runc"
 	podman  bool
 	self    string // the label of our containers
 	user    string // "UID:GID" in a container
@@ -135,30 +136,23 @@ func (e *Engine) open(ctx context.Context, p engine.Program) (*maker, error) {
 	if err := e.awake(ctx); err != nil {
 		return nil, err
 	}
-	l, err := openLayout(p.Module)
+	i, err := read(p.Module, p.Key)
 	if err != nil {
 		return nil, err
 	}
-	m := &maker{eng: e, key: p.Key}
-	if m.image, err = l.image(p.Key); err == nil {
-		err = m.image.runs(p.Args)
-	}
-	if err == nil {
-		_, err = e.shelf.use(ctx, p.Key, m.image)
-	}
-	if bad := (*engine.ProgramError)(nil); errors.As(err, &bad) && bad.Hint == build {
-		err = fmt.Errorf("image: %s; %s", bad.Message, build) // another machine may be one that it is for
+	if err = i.runs(p.Args); err == nil {
+		_, err = e.shelf.use(ctx, p.Key, i)
 	}
 	if err != nil {
-		return nil, errors.Join(err, l.root.Close())
+		return nil, errors.Join(err, i.Close())
 	}
-	return m, nil
+	return &maker{eng: e, key: p.Key, image: i}, nil
 }
 
 // runs says whether there is anything to run.
-func (i *image) runs(args []string) error {
+func (i *boxed) runs(args []string) error {
 	if len(i.plan.entrypoint)+len(i.plan.cmd)+len(args) == 0 {
-		return i.bad("name the program after --, or build the image with an entry point", "the image names no program to run")
+		return i.Bad("name the program after --, or build the image with an entry point", "the image names no program to run")
 	}
 	return nil
 }
@@ -167,7 +161,7 @@ func (i *image) runs(args []string) error {
 type maker struct {
 	eng    *Engine
 	key    string
-	image  *image
+	image  *boxed
 	trial  bool // it runs what engines are tried by
 	closed sync.Once
 }
@@ -186,7 +180,7 @@ var began = time.Now().UnixNano()
 // Close lets go of the image.
 func (m *maker) Close() (err error) {
 	m.closed.Do(func() {
-		err = m.image.root.Close()
+		err = m.image.Close()
 		m.eng.shelf.release(m.key)
 		m.eng.collect()
 	})

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -167,11 +168,17 @@ func (e *Engine) learn(ctx context.Context, files, inline map[bool]string) error
 		e.user = fmt.Sprintf("%d:%d", uid, os.Getgid())
 	}
 	e.filters = files
+	e.via = info.Info.DefaultRuntime
 	if !e.podman {
 		e.runtime, e.filters = e.cfg.Runtime, inline
+		e.via = cmp.Or(e.runtime, e.via)
 	}
+	e.via = filepath.Base(cmp.Or(e.via, "its own default"))
 	return nil
 }
+
+// kernel says whether containers have a kernel of their own, as a process of each: gVisor's.
+func (e *Engine) kernel() bool { return strings.HasPrefix(e.via, "runsc") }
 
 // rootOwns says whether a socket is root's, and with it the engine behind it.
 func rootOwns(host string) bool {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/engine/enginetest"
+	"github.com/hpips/hpips/engine/image"
 )
 
 var small = engine.Limits{Memory: 64 << 20, Output: 1 << 20, Disk: 1 << 20, Time: time.Minute}
@@ -51,7 +52,7 @@ func outcome(t *testing.T, s engine.Sandbox, task engine.Task) engine.Outcome {
 // task win over the program's, and those over the image's.
 func TestWhatRunsInAnImage(t *testing.T) {
 	e := ours(t)
-	guest, err := pack(file{"hpips/program", helper(t, "guest")}, file{"hpips/text", []byte("no program")})
+	guest, err := image.Pack(image.File{Name: "hpips/program", Content: helper(t, "guest")}, image.File{Name: "hpips/text", Content: []byte("no program")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +117,7 @@ func TestWhatRunsInAnImage(t *testing.T) {
 // another is an image that no other test has.
 func another(t *testing.T, name string) engine.Program {
 	t.Helper()
-	layer, err := pack(file{"hpips/program", helper(t, "guest")}, file{"name", []byte(t.Name() + name)})
+	layer, err := image.Pack(image.File{Name: "hpips/program", Content: helper(t, "guest")}, image.File{Name: "name", Content: []byte(t.Name() + name)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,20 +170,55 @@ func TestImagesComeAndGo(t *testing.T) {
 func TestDue(t *testing.T) {
 	now := time.Now()
 	for name, row := range map[string]struct {
-		budget int64
-		want   []string
+		idle, all int64
+		want      []string
 	}{
-		"room for all":  {1000, []string{"old"}},
-		"room for some": {120, []string{"old", "mid"}},
-		"room for none": {10, []string{"old", "mid", "new"}},
+		"room for all":              {1000, 1000, []string{"old"}},
+		"room for some":             {120, 1000, []string{"old", "mid"}},
+		"room for none":             {10, 1000, []string{"old", "mid", "new"}},
+		"room beside the used one":  {1000, 700, []string{"old"}},
+		"some beside the used one":  {1000, 620, []string{"old", "mid"}},
+		"the used one takes it all": {1000, 400, []string{"old", "mid", "new"}},
 	} {
-		s := &shelf{e: &Engine{cfg: Config{Keep: time.Hour, Images: row.budget}}, kept: map[string]*kept{
+		s := &shelf{e: &Engine{cfg: Config{Keep: time.Hour, Images: row.idle, AllImages: row.all}}, kept: map[string]*kept{
 			"used": {users: 1, size: 500, last: now.Add(-9 * time.Hour)}, "old": {size: 100, last: now.Add(-2 * time.Hour)},
 			"mid": {size: 100, last: now.Add(-30 * time.Minute)}, "new": {size: 100, last: now.Add(-time.Minute)},
 		}}
 		if got := s.due(now); !slices.Equal(got, row.want) {
 			t.Errorf("%s: %v, want %v", name, got, row.want)
 		}
+	}
+}
+
+// TestImagesInUseHaveABound has alice and bob use images that take all the room there is: carol's is not taken before one of them lets go.
+func TestImagesInUseHaveABound(t *testing.T) {
+	e := ours(t)
+	one, err := read(another(t, "alice").Module, another(t, "alice").Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := one.Weigh(t.Context(), 1<<30)
+	if err = errors.Join(err, one.Close()); err != nil {
+		t.Fatal(err)
+	}
+	room := e.cfg.AllImages
+	e.cfg.AllImages = 2*w.Bytes + w.Bytes/2
+	defer func() { e.cfg.AllImages = room }()
+	_, bob := opened(t, e, another(t, "alice")), opened(t, e, another(t, "bob"))
+	carols := another(t, "carol")
+	carols.Lease, carols.Dir, carols.Limits = t.Name(), t.TempDir(), small
+	_, err = e.Open(t.Context(), carols)
+	if bad := (*engine.ProgramError)(nil); err == nil || errors.As(err, &bad) || !strings.Contains(err.Error(), "there is room when one of them is let go") {
+		t.Errorf("a third image: %v", err)
+	}
+	if has(t, e, carols) {
+		t.Error("an image without room was loaded")
+	}
+	if err := bob.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if o := outcome(t, opened(t, e, carols), engine.Task{Args: []string{"exit", "3"}}); o.Exit != 3 {
+		t.Errorf("when bob has let go: %s %d %q", o.End, o.Exit, o.Message)
 	}
 }
 
@@ -203,16 +239,12 @@ func TestAnImageIsTakenAway(t *testing.T) {
 func TestAnotherImageUnderOurName(t *testing.T) {
 	e := ours(t)
 	alice, mallory := another(t, "alice"), another(t, "mallory")
-	l, err := openLayout(mallory.Module)
+	i, err := read(mallory.Module, mallory.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.root.Close()
-	i, err := l.image(mallory.Key)
-	if err == nil {
-		err = e.load(t.Context(), alice.Key, i)
-	}
-	if err != nil {
+	defer i.Close()
+	if err := e.load(t.Context(), alice.Key, i); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {

@@ -59,7 +59,7 @@ func (s *shelf) find(ctx context.Context) error {
 }
 
 // use has the engine hold an image, and keeps it until its release.
-func (s *shelf) use(ctx context.Context, key string, i *image) (id string, err error) {
+func (s *shelf) use(ctx context.Context, key string, i *boxed) (id string, err error) {
 	s.mu.Lock()
 	k := s.kept[key]
 	if k == nil {
@@ -81,7 +81,7 @@ func (s *shelf) use(ctx context.Context, key string, i *image) (id string, err e
 }
 
 // again loads an image that somebody has taken from the engine.
-func (s *shelf) again(ctx context.Context, key string, i *image) error {
+func (s *shelf) again(ctx context.Context, key string, i *boxed) error {
 	s.mu.Lock()
 	k := s.kept[key]
 	s.mu.Unlock()
@@ -131,20 +131,41 @@ func (s *shelf) wind() {
 	}
 }
 
-// due names images that are to go: those that nobody has used for too long, and as long as unused ones take too much, those unused for the longest.
+// claim sets room aside for an image that is in use and about to be loaded, if there is any beside the others in use.
+func (s *shelf) claim(k *kept, i *boxed, size int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	used := int64(0)
+	for _, other := range s.kept {
+		if other != k && other.users > 0 {
+			used += other.size
+		}
+	}
+	if most := s.e.cfg.AllImages; used+size > most {
+		return fmt.Errorf("image %s: it has %s, and images in use here take %s of the %s that all may take together: there is room when one of them is let go",
+			i.Name(), engine.Bytes(size), engine.Bytes(used), engine.Bytes(most))
+	}
+	k.size = size
+	return nil
+}
+
+// due names images that are to go: those that nobody has used for too long, and as long as unused ones take too much, alone or with those in use, those unused for the longest.
 func (s *shelf) due(now time.Time) (keys []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var idle []string
-	var total int64
+	var total, used int64
 	for key, k := range s.kept {
 		if k.users == 0 {
 			idle, total = append(idle, key), total+k.size
+		} else {
+			used += k.size
 		}
 	}
+	room := min(s.e.cfg.Images, s.e.cfg.AllImages-used)
 	slices.SortFunc(idle, func(a, b string) int { return s.kept[a].last.Compare(s.kept[b].last) })
 	for _, key := range idle {
-		if k := s.kept[key]; now.Sub(k.last) < s.e.cfg.Keep && total <= s.e.cfg.Images {
+		if k := s.kept[key]; now.Sub(k.last) < s.e.cfg.Keep && total <= room {
 			break
 		}
 		total -= s.kept[key].size
@@ -182,12 +203,15 @@ func (s *shelf) collect(ctx context.Context) {
 }
 
 // ensure has the engine hold exactly the image that the layout describes. Needs k.loading.
-func (e *Engine) ensure(ctx context.Context, key string, i *image, k *kept) error {
+func (e *Engine) ensure(ctx context.Context, key string, i *boxed, k *kept) error {
 	if err := e.look(ctx, key, i, k); err == nil || !errdefs.IsNotFound(err) {
 		return err
 	}
-	w, err := i.weigh(ctx, e.cfg.MaxImage)
+	w, err := i.Weigh(ctx, e.cfg.MaxImage)
 	if err != nil {
+		return err
+	}
+	if err := e.shelf.claim(k, i, w.Bytes); err != nil {
 		return err
 	}
 	e.shelf.collect(ctx)
@@ -195,27 +219,27 @@ func (e *Engine) ensure(ctx context.Context, key string, i *image, k *kept) erro
 		return err
 	}
 	if err := e.look(ctx, key, i, k); err != nil {
-		return fmt.Errorf("image %s: it was loaded, and: %w", i.name, err)
+		return fmt.Errorf("image %s: it was loaded, and: %w", i.Name(), err)
 	}
-	e.shelf.known(k, k.id, w.bytes)
+	e.shelf.known(k, k.id, w.Bytes)
 	return nil
 }
 
 // look asks for an image, which must be that of the layout: engines call an image by the digest of its configuration or of its manifest.
-func (e *Engine) look(ctx context.Context, key string, i *image, k *kept) error {
+func (e *Engine) look(ctx context.Context, key string, i *boxed, k *kept) error {
 	got, err := e.api.ImageInspect(ctx, imageName(key))
 	if err != nil {
 		return err
 	}
-	if id := strings.TrimPrefix(got.ID, "sha256:"); id != i.parts.Config.Digest.Encoded() && id != i.manifest.Digest.Encoded() {
-		return fmt.Errorf("image %s: the engine holds another one, %.12s, under its name: remove it, such as by podman rmi %s", i.name, id, imageName(key))
+	if id := strings.TrimPrefix(got.ID, "sha256:"); id != i.Parts.Config.Digest.Encoded() && id != i.Manifest.Digest.Encoded() {
+		return fmt.Errorf("image %s: the engine holds another one, %.12s, under its name: remove it, such as by podman rmi %s", i.Name(), id, imageName(key))
 	}
 	e.shelf.known(k, got.ID, got.Size)
 	return nil
 }
 
 // load sends an image to the engine, made into a tar on the way.
-func (e *Engine) load(ctx context.Context, key string, i *image) error {
+func (e *Engine) load(ctx context.Context, key string, i *boxed) error {
 	r, w := io.Pipe()
 	made := make(chan error, 1)
 	go func() {
@@ -234,7 +258,7 @@ func (e *Engine) load(ctx context.Context, key string, i *image) error {
 	case errors.As(wrote, &bad):
 		return wrote
 	case err != nil:
-		return fmt.Errorf("image %s: the engine does not take it: %w", i.name, err)
+		return fmt.Errorf("image %s: the engine does not take it: %w", i.Name(), err)
 	}
 	return nil
 }

@@ -253,10 +253,7 @@ func (l *life) Kill() {
 	}
 	if l.frozen || l.doubtful {
 		l.frozen, l.doubtful = false, false
-		l.ask(func(ctx context.Context) error {
-			_, err := l.api().ContainerUnpause(ctx, l.name, client.ContainerUnpauseOptions{})
-			return err
-		})
+		l.ask(l.thaw)
 	}
 	if l.pidfd < 0 && l.begun {
 		l.ask(func(ctx context.Context) error {
@@ -264,6 +261,41 @@ func (l *life) Kill() {
 			return err
 		})
 	}
+}
+
+// thaws is how often an engine is asked to let go on what was killed while it was frozen, and thawing the pause before the second time, which doubles.
+const (
+	thaws   = 7
+	thawing = 20 * time.Millisecond
+)
+
+// thaw has the engine let the container go on, so that it hears that it was killed. One that refuses is asked again, as long as the container's first process is there: a group of
+// version 1 that stays frozen would keep it for ever.
+func (l *life) thaw(ctx context.Context) (err error) {
+	for n, wait := 0, thawing; n < thaws; n, wait = n+1, 2*wait {
+		_, e := l.api().ContainerUnpause(ctx, l.name, client.ContainerUnpauseOptions{})
+		switch {
+		case e == nil || errdefs.IsNotFound(e) || l.dies(wait):
+			return nil
+		case ctx.Err() != nil:
+			return e
+		}
+		err = e
+	}
+	return fmt.Errorf("after %d times: %w", thaws, err)
+}
+
+// dies says whether the container's first process ends within a time. One that cannot be seen is not known to.
+func (l *life) dies(within time.Duration) bool {
+	l.mu.Lock()
+	fd := l.pidfd
+	l.mu.Unlock()
+	if fd < 0 {
+		time.Sleep(within)
+		return false
+	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(within/time.Millisecond))
+	return err == nil && n > 0
 }
 
 // ask asks the engine for something on the side, which may be in vain.

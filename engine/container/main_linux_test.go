@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hpips/hpips/engine"
+	"github.com/hpips/hpips/engine/image"
 )
 
 // shared is what the tests of this package make once: programs, and one engine for those that change nothing of it.
@@ -113,7 +114,7 @@ func ours(t testing.TB) *Engine {
 // program is an image that holds one of the helpers, from scratch.
 func program(t testing.TB, name string) engine.Program {
 	t.Helper()
-	layer, err := pack(file{"hpips/program", helper(t, name)})
+	layer, err := image.Pack(image.File{Name: "hpips/program", Content: helper(t, name)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +124,7 @@ func program(t testing.TB, name string) engine.Program {
 func layoutOf(t testing.TB, c v1.ImageConfig, layers ...[]byte) engine.Program {
 	t.Helper()
 	dir := t.TempDir()
-	key, err := writeLayout(dir, c, layers...)
+	key, err := image.Make(dir, c, layers...)
 	if err != nil {
 		t.Fatal(err)
 	}

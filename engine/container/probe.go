@@ -1,21 +1,17 @@
 package container
 
 import (
-	"archive/tar"
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 
-	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/hpips/hpips/engine/image"
 )
 
 // probeExit is how the program of the probe ends.
@@ -66,61 +62,9 @@ func writeProbe(dir string) (key string, err error) {
 	if err != nil {
 		return "", err
 	}
-	layer, err := pack(file{"probe", p})
+	layer, err := image.Pack(image.File{Name: "probe", Content: p})
 	if err != nil {
 		return "", err
 	}
-	return writeLayout(dir, v1.ImageConfig{Entrypoint: []string{"/probe"}}, layer)
-}
-
-// file is one of a layer.
-type file struct {
-	name    string
-	content []byte
-}
-
-// pack makes a layer of executable files.
-func pack(files ...file) ([]byte, error) {
-	var b bytes.Buffer
-	t := tar.NewWriter(&b)
-	for _, f := range files {
-		err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: 0o755, Size: int64(len(f.content))})
-		if err == nil {
-			_, err = t.Write(f.content)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	err := t.Close()
-	return b.Bytes(), err
-}
-
-// writeLayout writes the layout of an image for this machine of plain layers, and gives its key.
-func writeLayout(dir string, c v1.ImageConfig, layers ...[]byte) (key string, err error) {
-	blobs := filepath.Join(dir, v1.ImageBlobsDir, "sha256")
-	if err := os.MkdirAll(blobs, 0o700); err != nil {
-		return "", err
-	}
-	blob := func(mediaType string, text []byte) v1.Descriptor {
-		d := v1.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(text), Size: int64(len(text))}
-		err = errors.Join(err, os.WriteFile(filepath.Join(blobs, d.Digest.Encoded()), text, 0o600))
-		return d
-	}
-	document := func(v any) []byte {
-		text, e := json.Marshal(v)
-		err = errors.Join(err, e)
-		return text
-	}
-	config := v1.Image{Platform: v1.Platform{OS: "linux", Architecture: runtime.GOARCH}, Config: c, RootFS: v1.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}}
-	m := v1.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest, Layers: []v1.Descriptor{}}
-	for _, layer := range layers {
-		d := blob(v1.MediaTypeImageLayer, layer)
-		m.Layers, config.RootFS.DiffIDs = append(m.Layers, d), append(config.RootFS.DiffIDs, d.Digest)
-	}
-	m.Config = blob(v1.MediaTypeImageConfig, document(config))
-	index := document(v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{blob(v1.MediaTypeImageManifest, document(m))}})
-	err = errors.Join(err, os.WriteFile(filepath.Join(dir, v1.ImageIndexFile), index, 0o600),
-		os.WriteFile(filepath.Join(dir, v1.ImageLayoutFile), document(v1.ImageLayout{Version: v1.ImageLayoutVersion}), 0o600))
-	return digest.FromBytes(index).Encoded(), err
+	return image.Make(dir, v1.ImageConfig{Entrypoint: []string{"/probe"}}, layer)
 }

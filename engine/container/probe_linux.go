@@ -14,7 +14,7 @@ func (e *Engine) Probe(ctx context.Context) ([]Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	checks := []Check{{Name: "container", OK: o.End == engine.Exited && o.Exit == probeExit, Detail: e.version}}
+	checks := []Check{{Name: "container", OK: o.End == engine.Exited && o.Exit == probeExit, Detail: e.version + " with " + e.via}}
 	if !checks[0].OK {
 		checks[0].Detail += fmt.Sprintf(": a program that does nothing ended with %s %d: %s", o.End, o.Exit, o.Message)
 		return checks, nil

@@ -28,6 +28,12 @@ const (
 	least    = 24 << 20
 )
 
+// What a kernel of a container's own takes beside, gVisor's: bytes of memory (15 MiB were seen) and threads (20 are too few to begin).
+const (
+	kernelMemory  = 24 << 20
+	kernelThreads = 64
+)
+
 // request is what the engine is asked for a task: as little as a container can have.
 func (l *life) request(image string) (client.ContainerCreateOptions, error) {
 	e, t := l.maker.eng, &l.task
@@ -43,6 +49,9 @@ func (l *life) request(image string) (client.ContainerCreateOptions, error) {
 	}
 	yes, pids := true, int64(e.cfg.Processes)
 	memory := max(limits.Memory+overhead, least)
+	if e.kernel() {
+		memory, pids = memory+kernelMemory, pids+kernelThreads
+	}
 	c := &container.Config{
 		Image: image, Entrypoint: plan.entrypoint, Cmd: cmd, Env: environment(plan.env, t.Program.Env, t.Env, engine.DeviceEnv(t.Devices)), WorkingDir: plan.folder, User: e.user, Hostname: "hpips",
 		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true, NetworkDisabled: true,

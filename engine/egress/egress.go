@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,8 @@ type Config struct {
 	Resolver *net.Resolver
 	// Own are networks that this machine is in: what a name leads to there is not called, as if it were a private address. nil takes those of its interfaces.
 	Own []netip.Prefix
+	// Seen are addresses by which others see this machine, such as its router's: no name leads there either. It is asked at each call, as they change; nil knows none.
+	Seen func() []netip.Addr
 	// Pace gives a connection to outside the pace of the machine's; nil leaves it as it is.
 	Pace func(net.Conn) net.Conn
 	// Connections at once; 0 is 64.
@@ -82,6 +85,9 @@ func New(log *slog.Logger, cfg Config) *Proxy {
 	}
 	if cfg.Own == nil {
 		cfg.Own = own()
+	}
+	if cfg.Seen == nil {
+		cfg.Seen = func() []netip.Addr { return nil }
 	}
 	p := &Proxy{log: log, cfg: cfg, dial: net.Dialer{Timeout: dialTime}, slots: make(chan struct{}, cfg.Connections)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
@@ -256,8 +262,9 @@ func (p *Proxy) targets(ctx context.Context, host string, port uint16) ([]netip.
 		return nil, fmt.Errorf("%s is not found: %w", host, err)
 	}
 	var open []netip.Addr
+	seen := p.cfg.Seen()
 	for _, a := range found {
-		if a = a.Unmap(); Public(a) && !within(p.cfg.Own, a) || among(p.cfg.Allowed, func(r job.Reach) bool { return r.Addressed(a, port) }) {
+		if a = a.Unmap(); Public(a) && !within(p.cfg.Own, a) && !slices.Contains(seen, a) || among(p.cfg.Allowed, func(r job.Reach) bool { return r.Addressed(a, port) }) {
 			open = append(open, a)
 		}
 	}

@@ -140,6 +140,20 @@ func TestNeighboursAreNotReached(t *testing.T) {
 	}
 }
 
+// A name that leads to the address by which others see this machine leads to the owner's router, public as that is.
+func TestTheRouterIsNotReached(t *testing.T) {
+	resolver := names(t, map[string]string{"router.example.": "9.9.9.9"})
+	seen := []netip.Addr{netip.MustParseAddr("8.8.4.4")}
+	p, proxy := open(t, Config{Asked: places(t, "*"), Allowed: places(t, "*"), Resolver: resolver, Own: []netip.Prefix{}, Seen: func() []netip.Addr { return seen }})
+	if to, err := p.targets(t.Context(), "router.example", 80); err != nil || len(to) != 1 {
+		t.Fatalf("before it is known: %v, %v", to, err)
+	}
+	seen = append(seen, netip.MustParseAddr("9.9.9.9"))
+	if status, said := get(t, client(proxy), "http://router.example/"); status != 403 || !strings.Contains(said, "own networks") {
+		t.Errorf("%d %q", status, said)
+	}
+}
+
 func TestPublicAddresses(t *testing.T) {
 	for text, want := range map[string]bool{"9.9.9.9": true, "2606:4700::1": true, "127.0.0.1": false, "10.1.1.1": false, "192.168.0.1": false, "172.16.0.1": false, "169.254.169.254": false, "100.64.0.1": false,
 		"0.0.0.0": false, "224.0.0.1": false, "255.255.255.255": false, "::1": false, "::": false, "fe80::1": false, "fc00::1": false, "ff02::1": false, "::ffff:127.0.0.1": false, "64:ff9b::7f00:1": false, "2002:7f00:1::": false, "198.18.0.1": false} {

@@ -36,7 +36,8 @@ func within(list []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// own are the networks of this machine's interfaces: at home, where IPv6 has no private addresses, the owner's other devices are in one of them.
+// own are the networks of this machine's interfaces, and its gateways, which may lie outside of them: at home, where IPv6 has no private addresses, the owner's other devices are in
+// one of them.
 func own() []netip.Prefix {
 	all := []netip.Prefix{}
 	list, err := net.InterfaceAddrs()
@@ -47,6 +48,9 @@ func own() []netip.Prefix {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
 			all = append(all, p.Masked())
 		}
+	}
+	for _, a := range gateways() {
+		all = append(all, netip.PrefixFrom(a, a.BitLen()))
 	}
 	return all
 }

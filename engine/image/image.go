@@ -1,5 +1,6 @@
 // Package image keeps container images as files: OCI image layouts (image-spec, image-layout.md), as they lie in the store under one content address.
-// It promises that a layout it has written is whole: each blob is what its digest says, nothing else lies beside, and the same image gives the same files.
+// It promises that a layout it has written is whole: each blob is what its digest says, nothing else lies beside, and the same image gives the same files; and that of one which
+// somebody else wrote nothing is taken that its digests do not name, or that passes a bound.
 // It leaves running images to engine/container, and moving them between nodes to the store.
 package image
 
@@ -7,21 +8,23 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	registry "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/klauspost/compress/gzip"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // The files of a layout that have fixed names.
@@ -29,9 +32,6 @@ const (
 	Marker = "oci-layout"
 	Index  = "index.json"
 )
-
-// MaxIndex bounds an index or a manifest, in bytes, as registries do.
-const MaxIndex = 4 << 20
 
 // Errors of what is no image.
 var (
@@ -76,7 +76,8 @@ func isTar(head []byte) bool  { return len(head) >= 262 && string(head[257:262])
 func isGzip(head []byte) bool { return bytes.HasPrefix(head, []byte{0x1f, 0x8b}) }
 
 // Import writes the image at from, an archive that an engine wrote (docker save, podman save, an OCI archive, plain or by gzip) or a layout, as a layout into the new
-// folder to. What it has written is taken away again when it fails. An ErrNone tells what from is not, an ErrSeveral that it is too much.
+// folder to. What it has written is taken away again when it fails. An ErrNone tells what from is not, an ErrSeveral that it is too much, a
+// *engine.ProgramError what is wrong with it.
 func Import(ctx context.Context, from, to string) (s Summary, err error) {
 	if err := os.Mkdir(to, 0o700); err != nil {
 		return s, fmt.Errorf("image: %w", err)
@@ -98,22 +99,85 @@ func Import(ctx context.Context, from, to string) (s Summary, err error) {
 	if err != nil {
 		return s, err
 	}
-	return Read(to)
+	return Read(ctx, to)
 }
 
 // copied writes those blobs of a layout that its index leads to.
 func copied(ctx context.Context, from, to string) error {
-	index, err := layout.ImageIndexFromPath(from)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(from, Marker)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: a folder is one with %s and %s in it", ErrNone, Marker, Index)
+	}
+	l, err := Open(from)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	text, err := l.read(Index, MaxIndex)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(to, v1.ImageBlobsDir, "sha256"), 0o700); err != nil {
+		return err
+	}
+	_, err = l.list(text, func(d v1.Descriptor, index []byte) error {
+		if index != nil {
+			return l.copyBlob(ctx, d, to)
+		}
+		return l.copyParts(ctx, d, to)
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(filepath.Join(to, Index), text, 0o600), os.WriteFile(filepath.Join(to, Marker), []byte(marker), 0o600))
+}
+
+// marker is what other writers of layouts have in that file, to the letter: the same image has the same address.
+const marker = "{\n    \"imageLayoutVersion\": \"1.0.0\"\n}"
+
+// copyParts copies a manifest with its configuration and layers, or whatever else an index names.
+func (l *Layout) copyParts(ctx context.Context, d v1.Descriptor, to string) error {
+	parts := []v1.Descriptor{d}
+	if d.MediaType == v1.MediaTypeImageManifest || d.MediaType == dockerManifest {
+		text, err := l.document(d)
+		if err != nil {
+			return err
+		}
+		var m v1.Manifest
+		if err := decode(text, &m); err != nil {
+			return l.Bad(Again, "its manifest: %v", err)
+		}
+		parts = append(append(parts, m.Config), m.Layers...)
+	}
+	for _, part := range parts {
+		if err := l.copyBlob(ctx, part, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyBlob copies one that is what its digest says. One that several images share is copied once.
+func (l *Layout) copyBlob(ctx context.Context, d v1.Descriptor, to string) error {
+	in, size, err := l.Blob(d)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(filepath.Join(to, filepath.FromSlash(BlobFile(d.Digest))), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	} else if err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	sum := sha256.New()
+	_, err = io.Copy(io.MultiWriter(out, sum), &disk{ctx: ctx, r: io.LimitReader(in, size)})
+	if err = errors.Join(err, out.Close()); err != nil {
 		return err
 	}
-	_, err = layout.Write(to, index)
-	return err
+	if size != d.Size || hex.EncodeToString(sum.Sum(nil)) != d.Digest.Encoded() {
+		return l.Bad(Again, "blob %s is not what its digest says", d.Digest.Encoded()[:12])
+	}
+	return nil
 }
 
 // unpacked writes the image of an archive.
@@ -153,7 +217,7 @@ func unpacked(ctx context.Context, from, to string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNone, err)
 	}
-	return list.AppendImage(img, layout.WithPlatform(v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}))
+	return list.AppendImage(img, layout.WithPlatform(registry.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}))
 }
 
 // plain opens an archive, unpacked if it is one of gzip.
@@ -189,27 +253,31 @@ func (b both) Close() error {
 	return errors.Join(errs...)
 }
 
-// Read checks a layout, each blob by its digest, and tells what is in it.
-func Read(dir string) (s Summary, err error) {
-	if info, err := os.Stat(filepath.Join(dir, Index)); err != nil || info.Size() > MaxIndex {
-		return s, fmt.Errorf("%w: it has no %s of at most %d bytes", ErrNone, Index, MaxIndex)
-	}
-	index, err := layout.ImageIndexFromPath(dir)
+// Read checks a layout, each blob by its digest, and tells what is in it. What is wrong with it is a *engine.ProgramError, or an ErrSeveral.
+func Read(ctx context.Context, dir string) (s Summary, err error) {
+	l, err := Open(dir)
 	if err != nil {
-		return s, fmt.Errorf("%w: %w", ErrNone, err)
+		return s, err
 	}
-	entries := 0
-	images, err := inside(index, 0, &entries)
+	defer l.Close()
+	text, err := l.read(Index, MaxIndex)
 	if err != nil {
-		return s, fmt.Errorf("%w: %w", ErrNone, err)
+		return s, err
 	}
-	if len(images) == 0 {
-		return s, fmt.Errorf("%w: its index leads to none", ErrNone)
+	all, err := l.list(text, nil)
+	if err != nil {
+		return s, err
 	}
-	for i, img := range images {
-		if err := s.take(i, img); err != nil {
+	for _, d := range all {
+		if d.Platform != nil && d.Platform.OS == "unknown" {
+			continue // no image, but what somebody attests of one
+		}
+		if err := s.take(ctx, l, d); err != nil {
 			return Summary{}, err
 		}
+	}
+	if len(s.Platforms) == 0 {
+		return s, l.Bad(Again, "its index leads to no image")
 	}
 	return s, filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -224,64 +292,19 @@ func Read(dir string) (s Summary, err error) {
 }
 
 // take adds one image of the layout to what is told.
-func (s *Summary) take(i int, img v1.Image) error {
-	if err := validate.Image(img); err != nil {
-		return fmt.Errorf("image: it is damaged: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
-	config, err := img.ConfigFile()
+func (s *Summary) take(ctx context.Context, l *Layout, d v1.Descriptor) error {
+	i, err := l.parse(d)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNone, err)
+		return err
 	}
-	platform := v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}
-	if p := platform.String(); !slices.Contains(s.Platforms, p) {
-		s.Platforms = append(s.Platforms, p)
-	} else {
-		return fmt.Errorf("%w for %s: save one alone", ErrSeveral, p)
+	c := &i.Config
+	platform := path.Join(c.OS, c.Architecture, c.Variant)
+	if slices.Contains(s.Platforms, platform) {
+		return fmt.Errorf("%w for %s: save one alone", ErrSeveral, platform)
 	}
-	if i == 0 {
-		s.Entrypoint, s.Command, s.Layers = config.Config.Entrypoint, config.Config.Cmd, len(config.RootFS.DiffIDs)
+	if s.Platforms = append(s.Platforms, platform); len(s.Platforms) == 1 {
+		s.Entrypoint, s.Command, s.Layers = c.Config.Entrypoint, c.Config.Cmd, len(c.RootFS.DiffIDs)
 	}
-	return nil
-}
-
-// nesting is how deep indexes may lie in one another: image-spec speaks of one in another. most is how many entries all indexes may have together.
-const (
-	nesting = 3
-	most    = 256
-)
-
-// inside lists the images that an index leads to; what is no image (attestations say "unknown") is passed over.
-func inside(index v1.ImageIndex, depth int, entries *int) ([]v1.Image, error) {
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return nil, err
-	}
-	if depth == nesting {
-		return nil, fmt.Errorf("indexes lie more than %d deep in one another", nesting)
-	}
-	if *entries += len(manifest.Manifests); *entries > most {
-		return nil, fmt.Errorf("its indexes have more than %d entries", most)
-	}
-	var all []v1.Image
-	for _, d := range manifest.Manifests {
-		switch {
-		case d.MediaType.IsIndex():
-			sub, err := index.ImageIndex(d.Digest)
-			if err != nil {
-				return nil, err
-			}
-			more, err := inside(sub, depth+1, entries)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, more...)
-		case d.MediaType.IsImage() && (d.Platform == nil || d.Platform.OS != "unknown"):
-			img, err := index.Image(d.Digest)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, img)
-		}
-	}
-	return all, nil
+	_, err = i.Weigh(ctx, maxBlob)
+	return err
 }

@@ -6,6 +6,7 @@ package process
 
 import (
 	"net"
+	"net/netip"
 
 	"github.com/hpips/hpips/engine/sandbox"
 	"github.com/hpips/hpips/spec/job"
@@ -33,6 +34,8 @@ type Config struct {
 	Reach []job.Reach
 	// Pace gives connections of tasks to such places the pace of the machine's; nil leaves them as they are.
 	Pace func(net.Conn) net.Conn
+	// Seen are addresses by which others see this machine, such as its router's, which no name opens to tasks; nil knows none.
+	Seen func() []netip.Addr
 	// Way starts this program as egress.Child, which makes a task's way out; needed for Reach.
 	Way []string
 	// NoGroups leaves control groups alone and keeps limits by resource limits and a watch-dog, as where the system lets this user make none.

@@ -29,7 +29,7 @@ func (l *life) open(pid int) error {
 	if err != nil {
 		return fmt.Errorf("way out: %w", err)
 	}
-	w := &way{proxy: egress.New(l.maker.eng.log, egress.Config{Asked: asked, Allowed: cfg.Reach, Pace: cfg.Pace}), ended: make(chan error, 1)}
+	w := &way{proxy: egress.New(l.maker.eng.log, egress.Config{Asked: asked, Allowed: cfg.Reach, Pace: cfg.Pace, Seen: cfg.Seen}), ended: make(chan error, 1)}
 	go func() { w.ended <- w.proxy.Serve(listener) }()
 	l.way = w
 	return nil

@@ -24,6 +24,13 @@ type Status struct {
 	Odd        []string           `json:"odd,omitempty"`      // nodes whose result differed from the accepted one
 	Doubtful   int                `json:"doubtful,omitempty"` // results of a node that was convicted later, which are to be checked
 	Wrong      int                `json:"wrong,omitempty"`    // those that were wrong
+	Coming     *Coming            `json:"coming,omitempty"`   // while container images are on their way to nodes
+}
+
+// Coming tells of container images that are on their way to nodes that are to run them.
+type Coming struct {
+	Nodes int   `json:"nodes"`
+	Bytes int64 `json:"bytes"` // that have come so far, to all of them together
 }
 
 // Counts counts tasks of a job, its reduce among them.

@@ -191,6 +191,7 @@ func messages(t testing.TB) map[string]Message {
 		"found":   {Lease: id, Held: &Held{Credit: 4, Round: 9, Taken: 7}},
 		"held":    {Lease: id, Held: &Held{Tasks: []uint64{1, 2}, Credit: 4, Round: 9}},
 		"credit":  {Lease: id, Credit: &Credit{Tasks: 8}},
+		"coming":  {Lease: id, Coming: &Coming{Bytes: 3 << 20}},
 		"results": {Lease: id, Results: &Results{Results: []job.Result{{Index: 1, End: job.Exited, Stdout: job.Content{Inline: []byte("1"), Size: 1}}}}},
 		"output":  {Lease: id, Output: &Output{Task: 1, FD: 2, Offset: 5, Data: []byte("err")}},
 		"refused": {Lease: id, Refused: &Refused{Reason: "full", Hint: "wait"}},

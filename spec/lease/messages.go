@@ -46,6 +46,7 @@ type Message struct {
 	Output  *Output  `cbor:"output,omitempty"`  // provider → requester
 	Taken   *Taken   `cbor:"taken,omitempty"`   // provider → requester
 	Refused *Refused `cbor:"refused,omitempty"` // provider → requester
+	Coming  *Coming  `cbor:"coming,omitempty"`  // provider → requester
 }
 
 // Begin opens a lease on the provider, or takes it up again.
@@ -89,6 +90,11 @@ type Credit struct {
 	Tasks int `cbor:"tasks"`
 }
 
+// Coming says how much of a container image has come to the provider so far, in bytes: once a second at most, where that takes longer. 0: nothing is on its way any more.
+type Coming struct {
+	Bytes int64 `cbor:"bytes"`
+}
+
 // Results tells how executions ended.
 type Results struct {
 	Results []job.Result `cbor:"results"`
@@ -130,7 +136,7 @@ func DecodeMessage(b []byte) (Message, error) {
 func (m Message) parts() int {
 	n := 0
 	for _, set := range []bool{m.Begin != nil, m.Assign != nil, m.Cancel != nil, m.Stdin != nil, m.End != nil, m.Voucher != nil,
-		m.Held != nil, m.Credit != nil, m.Results != nil, m.Output != nil, m.Taken != nil, m.Refused != nil} {
+		m.Held != nil, m.Credit != nil, m.Results != nil, m.Output != nil, m.Taken != nil, m.Refused != nil, m.Coming != nil} {
 		if set {
 			n++
 		}

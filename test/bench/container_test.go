@@ -5,9 +5,9 @@ package bench
 import (
 	"errors"
 	"log/slog"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,7 +27,7 @@ func TestContainer(t *testing.T) {
 		t.Skip(missing.What)
 	}
 	must(t, err)
-	defer func() { must(t, e.Close()) }()
+	t.Cleanup(func() { must(t, e.Close()) })
 	dir := t.TempDir()
 	bare, root := filepath.Join(dir, "kernel"), filepath.Join(dir, "root.tar")
 	command(t, "cc", "-O2", "-static", "-o", bare, filepath.Join("testdata", "kernel.c"))
@@ -41,41 +41,17 @@ func TestContainer(t *testing.T) {
 	must(t, err)
 	key, err := execution.Key(filepath.Join(layout, image.Index))
 	must(t, err)
-	work := filepath.Join(dir, "work")
-	must(t, os.Mkdir(work, 0o700))
-	s, err := e.Open(t.Context(), contract.Program{Lease: t.Name(), Module: layout, Key: key, Args: []string{"/kernel"}, Dir: work})
-	must(t, err)
-	defer s.Close()
-	id := uint64(0)
-	held := func(rounds string) (contract.Outcome, time.Duration) {
-		id++
-		l := enginetest.NewLedger()
-		began := time.Now()
-		must(t, s.Run(t.Context(), []contract.Task{{ID: id, Args: []string{rounds}}}, l))
-		took := time.Since(began)
-		if o := l.Of[id]; o.End != contract.Exited || o.Exit != 0 {
-			t.Fatalf("%s %d %s", o.End, o.Exit, o.Message)
-		}
-		return l.Of[id], took
-	}
+	held := enginetest.NewBench(t, e, contract.Program{Module: layout, Key: key, Args: []string{"/kernel"}})
 	run := podmanRun(t, name)
 	var ours, podman []float64
 	for range either(5, 60) {
-		_, took := held("0")
+		_, took := held.Run("0")
 		ours = append(ours, took.Seconds()*1000)
 		began := time.Now()
 		command(t, "podman", run...)
 		podman = append(podman, time.Since(began).Seconds()*1000)
 	}
-	var share []float64
-	for range either(2, 11) {
-		rounds := map[bool]string{false: "100000000", true: "1000000000"}[*full]
-		alone := exec.CommandContext(t.Context(), bare, rounds)
-		must(t, alone.Run())
-		own := alone.ProcessState.UserTime() + alone.ProcessState.SystemTime()
-		o, _ := held(rounds)
-		share = append(share, own.Seconds()/o.Usage.CPU.Seconds())
-	}
+	share := held.Share(bare, strconv.Itoa(either(100_000_000, 1_000_000_000)), either(2, 11))
 	figure(t, "container-start", median(ours), "ms")
 	figure(t, "podman-run", median(podman), "ms")
 	figure(t, "container-start / podman-run", median(ours)/median(podman), "")

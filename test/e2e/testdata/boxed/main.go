@@ -4,6 +4,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -71,6 +72,8 @@ func act(word string, rest []string) error {
 			return err
 		}
 		fmt.Println(n * n)
+	case "third": // with digits behind the eighth that are another each time
+		fmt.Printf("0.33333333%08d\n", rand.IntN(100_000_000))
 	default:
 		return fmt.Errorf("%q is no word of mine", word)
 	}

@@ -1,13 +1,10 @@
-package container
+package image
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -69,7 +67,7 @@ func text(t *testing.T, v any) []byte {
 // layer is one plain layer of a folder and two files.
 func layer(t *testing.T) []byte {
 	t.Helper()
-	b, err := pack(file{"bin/hello", []byte("#!/bin/sh\n")}, file{"etc/motd", []byte("welcome")})
+	b, err := Pack(File{"bin/hello", []byte("#!/bin/sh\n")}, File{"etc/motd", []byte("welcome")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +82,7 @@ func (d *draft) write() (dir, key string) {
 		d.config.RootFS.DiffIDs = []digest.Digest{digest.FromBytes(plain)}
 	}
 	d.config.OS, d.config.Architecture, d.config.RootFS.Type = "linux", runtime.GOARCH, "layers"
-	d.config.Config = v1.ImageConfig{Entrypoint: []string{"/bin/hello"}, Cmd: []string{"world"}, Env: []string{"A=1"}, WorkingDir: "/bin", Volumes: map[string]struct{}{"/data": {}, "/tmp": {}}}
+	d.config.Config = v1.ImageConfig{Entrypoint: []string{"/bin/hello"}, Cmd: []string{"world"}}
 	if d.onConfig != nil {
 		d.onConfig(&d.config)
 	}
@@ -116,30 +114,30 @@ func (d *draft) write() (dir, key string) {
 }
 
 // read is what an engine reads of a layout before it takes it, its layers unpacked up to most bytes.
-func read(t *testing.T, dir, key string, most int64) (*image, weight, error) {
+func read(t *testing.T, dir, key string, most int64) (*Image, Weight, error) {
 	t.Helper()
-	l, err := openLayout(dir)
+	l, err := Open(dir)
 	if err != nil {
-		return nil, weight{}, err
+		return nil, Weight{}, err
 	}
-	t.Cleanup(func() { l.root.Close() })
-	i, err := l.image(key)
+	t.Cleanup(func() { l.Close() })
+	i, err := l.Image(key)
 	if err != nil {
-		return nil, weight{}, err
+		return nil, Weight{}, err
 	}
-	w, err := i.weigh(t.Context(), most)
+	w, err := i.Weigh(t.Context(), most)
 	return i, w, err
 }
 
 // gone removes a blob, spoilt changes its last byte, swapped puts something of the same length in its place elsewhere by a link.
 func (d *draft) gone(b v1.Descriptor) {
-	if err := os.Remove(filepath.Join(d.dir, blobFile(b.Digest))); err != nil {
+	if err := os.Remove(filepath.Join(d.dir, BlobFile(b.Digest))); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
 func (d *draft) spoilt(b v1.Descriptor) {
-	path := filepath.Join(d.dir, blobFile(b.Digest))
+	path := filepath.Join(d.dir, BlobFile(b.Digest))
 	content, err := os.ReadFile(path)
 	if err != nil {
 		d.t.Fatal(err)
@@ -157,68 +155,16 @@ func TestALayoutIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := i.plan
-	if !slices.Equal(p.entrypoint, []string{"/bin/hello"}) || !slices.Equal(p.cmd, []string{"world"}) || !slices.Equal(p.env, []string{"A=1"}) || p.folder != "/bin" || !slices.Equal(p.volumes, []string{"/data"}) {
-		t.Errorf("the plan is %+v", p)
+	if c := i.Config.Config; !slices.Equal(c.Entrypoint, []string{"/bin/hello"}) || !slices.Equal(c.Cmd, []string{"world"}) || i.Manifest.Digest != d.index.Manifests[0].Digest {
+		t.Errorf("it reads %+v", c)
 	}
-	if w.files != 2 || w.bytes < 17 || w.bytes > 2*entry+4096 {
+	if w.Files != 2 || w.Bytes < 17 || w.Bytes > 2*entry+4096 {
 		t.Errorf("it weighs %+v", w)
 	}
 }
 
-// TestAnArchiveIsBoth reads what is sent to engines as a layout and as what docker save writes.
-func TestAnArchiveIsBoth(t *testing.T) {
-	d := &draft{t: t, dir: t.TempDir()}
-	dir, key := d.write()
-	i, _, err := read(t, dir, key, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sent bytes.Buffer
-	if err := i.archive(t.Context(), &sent, "hpips.local/x:latest"); err != nil {
-		t.Fatal(err)
-	}
-	to := t.TempDir()
-	for r := tar.NewReader(&sent); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		content, err := io.ReadAll(r)
-		path := filepath.Join(to, h.Name)
-		if err = errors.Join(err, os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	index, err := os.ReadFile(filepath.Join(to, "index.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, _, err := read(t, to, digest.FromBytes(index).Encoded(), 1<<20)
-	if err != nil || again.manifest.Digest != i.manifest.Digest || again.manifest.Annotations[v1.AnnotationRefName] != "hpips.local/x:latest" {
-		t.Errorf("as a layout: %v, %+v", err, again)
-	}
-	var saved []struct {
-		Config           string
-		RepoTags, Layers []string
-	}
-	list, err := os.ReadFile(filepath.Join(to, "manifest.json"))
-	if err = errors.Join(err, json.Unmarshal(list, &saved)); err != nil || len(saved) != 1 {
-		t.Fatal(err, saved)
-	}
-	config, err := os.ReadFile(filepath.Join(to, saved[0].Config))
-	if err != nil || !bytes.Equal(config, i.configText) || len(saved[0].Layers) != 1 || saved[0].RepoTags[0] != "hpips.local/x:latest" {
-		t.Errorf("as docker save: %v, %+v", err, saved)
-	}
-	if content, err := os.ReadFile(filepath.Join(to, saved[0].Layers[0])); err != nil || !bytes.Equal(content, layer(t)) {
-		t.Errorf("its layer has %d bytes, %v", len(content), err)
-	}
-}
-
-// TestBadImages has everything refused that no honest maker of images writes, with words for its maker.
-func TestBadImages(t *testing.T) {
+// TestBadLayouts has everything refused that no honest maker of images writes, with words for its maker.
+func TestBadLayouts(t *testing.T) {
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
 	if err := os.WriteFile(elsewhere, []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -231,19 +177,11 @@ func TestBadImages(t *testing.T) {
 		"another version": {documents{onFiles: func(d *draft) {
 			os.WriteFile(filepath.Join(d.dir, "oci-layout"), []byte(`{"imageLayoutVersion":"2.0.0"}`), 0o600)
 		}}, `version "2.0.0"`},
-		"no index":       {documents{onFiles: func(d *draft) { os.Remove(filepath.Join(d.dir, "index.json")) }}, "there is no index.json"},
-		"no JSON":        {documents{rawIndex: func([]byte) []byte { return []byte("<index>") }}, "its index: invalid"},
-		"two values":     {documents{rawIndex: func(b []byte) []byte { return append(b, "{}"...) }}, "something follows"},
-		"a large index":  {documents{rawIndex: func(b []byte) []byte { return append(b, bytes.Repeat([]byte(" "), maxDocument)...) }}, "more than the 4 MiB"},
-		"version 1":      {documents{onIndex: func(_ *draft, i *v1.Index) { i.SchemaVersion = 1 }}, "version 1"},
-		"an empty index": {documents{onIndex: func(_ *draft, i *v1.Index) { i.Manifests = nil }}, "but for: nothing"},
-		"another platform": {documents{onIndex: func(_ *draft, i *v1.Index) {
-			i.Manifests[0].Platform = &v1.Platform{OS: "linux", Architecture: "s390x"}
-		}}, "but for: linux/s390x"},
-		"another system": {documents{onIndex: func(_ *draft, i *v1.Index) {
-			i.Manifests[0].Platform = &v1.Platform{OS: "windows", Architecture: runtime.GOARCH}
-		}}, "but for: windows/"},
-		"its words differ":    {documents{onConfig: func(c *v1.Image) { c.Architecture = "s390x" }}, "it is for linux/s390x"},
+		"no index":            {documents{onFiles: func(d *draft) { os.Remove(filepath.Join(d.dir, "index.json")) }}, "there is no index.json"},
+		"no JSON":             {documents{rawIndex: func([]byte) []byte { return []byte("<index>") }}, "its index: invalid"},
+		"two values":          {documents{rawIndex: func(b []byte) []byte { return append(b, "{}"...) }}, "something follows"},
+		"a large index":       {documents{rawIndex: func(b []byte) []byte { return append(b, bytes.Repeat([]byte(" "), MaxIndex)...) }}, "more than the 4 MiB"},
+		"version 1":           {documents{onIndex: func(_ *draft, i *v1.Index) { i.SchemaVersion = 1 }}, "version 1"},
 		"other digests":       {documents{onIndex: func(_ *draft, i *v1.Index) { i.Manifests[0].Digest = digest.SHA512.FromString("x") }}, "no sha256 digest"},
 		"a path for a digest": {documents{onIndex: func(_ *draft, i *v1.Index) { i.Manifests[0].Digest = "sha256:../../../../etc/passwd" }}, "no sha256 digest"},
 		"no manifest":         {documents{onFiles: func(d *draft) { d.gone(d.index.Manifests[0]) }}, "there is no blobs/sha256/"},
@@ -262,17 +200,25 @@ func TestBadImages(t *testing.T) {
 		"no config":             {documents{onFiles: func(d *draft) { d.gone(d.manifest.Config) }}, "there is no blobs/sha256/"},
 		"a spoilt config":       {documents{onFiles: func(d *draft) { d.spoilt(d.manifest.Config) }}, "not what its digest says"},
 		"layers without a name": {documents{onConfig: func(c *v1.Image) { c.RootFS.DiffIDs = nil }}, "names 0 layers, its manifest 1"},
-		"a volume of the host":  {documents{onConfig: func(c *v1.Image) { c.Config.Volumes = map[string]struct{}{"/proc/x": {}} }}, `volume "/proc/x"`},
-		"a variable":            {documents{onConfig: func(c *v1.Image) { c.Config.Env = []string{"novalue"} }}, `sets "novalue"`},
-		"a zero byte":           {documents{onConfig: func(c *v1.Image) { c.Config.Cmd = []string{"a\x00b"} }}, "zero byte"},
 		"no layer":              {documents{onFiles: func(d *draft) { d.gone(d.manifest.Layers[0]) }}, "there is no blobs/sha256/"},
 		"a spoilt layer":        {documents{onFiles: func(d *draft) { d.spoilt(d.manifest.Layers[0]) }}, "not what its digest says"},
 		"a longer layer":        {documents{onManifest: func(m *v1.Manifest) { m.Layers[0].Size++ }}, "bytes, and not"},
 		"another layer":         {documents{onConfig: func(c *v1.Image) { c.RootFS.DiffIDs[0] = digest.FromString("x") }}, "not what the image's configuration says"},
 		"a folder for a blob": {documents{onFiles: func(d *draft) {
 			d.gone(d.manifest.Config)
-			os.Mkdir(filepath.Join(d.dir, blobFile(d.manifest.Config.Digest)), 0o700)
+			os.Mkdir(filepath.Join(d.dir, BlobFile(d.manifest.Config.Digest)), 0o700)
 		}}, "is no file"},
+		"an index without measure": {documents{onIndex: func(_ *draft, i *v1.Index) {
+			for range maxEntries {
+				i.Manifests = append(i.Manifests, i.Manifests[0])
+			}
+		}}, "more than 256 entries"},
+		"indexes without measure": {documents{onIndex: func(d *draft, i *v1.Index) {
+			for range maxNesting { // of 7 entries each, the 7 times 7 times 7 of all of them
+				inner := d.blob(v1.MediaTypeImageIndex, text(d.t, i))
+				i.Manifests = slices.Repeat([]v1.Descriptor{inner}, 7)
+			}
+		}}, "more than 256 entries"},
 		"indexes in indexes": {documents{onIndex: func(d *draft, i *v1.Index) {
 			for range maxNesting + 1 {
 				i.Manifests = []v1.Descriptor{d.blob(v1.MediaTypeImageIndex, text(d.t, i))}
@@ -309,6 +255,32 @@ func TestBadImages(t *testing.T) {
 	})
 }
 
+// TestForOtherMachines says of images that are well and not for this machine what they are for: another machine may be one.
+func TestForOtherMachines(t *testing.T) {
+	for name, row := range map[string]struct {
+		documents
+		says string
+	}{
+		"an empty index": {documents{onIndex: func(_ *draft, i *v1.Index) { i.Manifests = nil }}, "but for: nothing"},
+		"another platform": {documents{onIndex: func(_ *draft, i *v1.Index) {
+			i.Manifests[0].Platform = &v1.Platform{OS: "linux", Architecture: "s390x"}
+		}}, "but for: linux/s390x"},
+		"another system": {documents{onIndex: func(_ *draft, i *v1.Index) {
+			i.Manifests[0].Platform = &v1.Platform{OS: "windows", Architecture: runtime.GOARCH}
+		}}, "but for: windows/"},
+		"its words differ": {documents{onConfig: func(c *v1.Image) { c.Architecture = "s390x" }}, "but for: linux/s390x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &draft{t: t, dir: t.TempDir(), documents: row.documents}
+			dir, key := d.write()
+			_, _, err := read(t, dir, key, 1<<20)
+			if bad := (*engine.ProgramError)(nil); !errors.Is(err, ErrPlatform) || errors.As(err, &bad) || !strings.Contains(err.Error(), row.says) {
+				t.Errorf("it says %v, want %q", err, row.says)
+			}
+		})
+	}
+}
+
 // TestNestedIndexes finds the image for this machine among others, as builders for several machines write it.
 func TestNestedIndexes(t *testing.T) {
 	d := &draft{t: t, dir: t.TempDir(), documents: documents{onIndex: func(d *draft, i *v1.Index) {
@@ -322,7 +294,7 @@ func TestNestedIndexes(t *testing.T) {
 		i.Manifests = []v1.Descriptor{d.blob(v1.MediaTypeImageIndex, text(d.t, i))}
 	}}}
 	dir, key := d.write()
-	if i, _, err := read(t, dir, key, 1<<20); err != nil || i.config.Architecture != runtime.GOARCH {
+	if i, _, err := read(t, dir, key, 1<<20); err != nil || i.Config.Architecture != runtime.GOARCH {
 		t.Error(err)
 	}
 }
@@ -369,15 +341,15 @@ func hole() []byte {
 // TestLayers unpacks layers of each kind, and refuses those that a few bytes stand for more than an image may have.
 func TestLayers(t *testing.T) {
 	plain := layer(t)
-	zeros, err := pack(file{"zeros", make([]byte, 4<<20)})
+	zeros, err := Pack(File{"zeros", make([]byte, 4<<20)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	many := []file{}
+	many := []File{}
 	for n := range 300 {
-		many = append(many, file{fmt.Sprint("empty", n), nil})
+		many = append(many, File{fmt.Sprint("empty", n), nil})
 	}
-	empty, err := pack(many...)
+	empty, err := Pack(many...)
 	if err != nil {
 		t.Fatal(err)
 	}
