@@ -100,19 +100,37 @@ type line interface {
 	SetWriteDeadline(t time.Time) error
 }
 
-// paced is a line at the pace of a throttle. The time for which it waits for its turn counts for no deadline.
+// paced is a line at the pace of a throttle. The time for which it waits for its turn counts for no deadline; a deadline that is over when it is set, and the line's end, end the wait.
 type paced struct {
 	t    *Throttle
 	line line
 
-	mu              sync.Mutex
-	readBy, writeBy time.Time
+	mu            sync.Mutex
+	reads, writes direction
+}
+
+// direction is one of the two of a line.
+type direction struct {
+	by, set time.Time     // its deadline, and when that was set
+	over    bool          // the line has ended in this direction
+	stop    chan struct{} // closed to end the wait under way; nil where nobody waits
+}
+
+// done says that there is nothing to wait for any more.
+func (w *direction) done(now time.Time) bool { return w.over || !w.by.IsZero() && !w.by.After(now) }
+
+// wake ends the wait under way if there is nothing to wait for any more.
+func (w *direction) wake(now time.Time) {
+	if w.stop != nil && w.done(now) {
+		close(w.stop)
+		w.stop = nil
+	}
 }
 
 func (p *paced) read(b []byte) (int, error) {
 	n, err := p.line.Read(b[:min(len(b), p.t.down.piece())])
 	if n > 0 {
-		p.wait(p.t.down.pass(n, n), &p.readBy, p.line.SetReadDeadline)
+		p.wait(p.t.down.pass(n, n), &p.reads, p.line.SetReadDeadline)
 	}
 	return n, err
 }
@@ -120,8 +138,8 @@ func (p *paced) read(b []byte) (int, error) {
 func (p *paced) write(b []byte) (sum int, err error) {
 	for of := len(b); ; {
 		piece := b[:min(len(b), p.t.up.piece())]
-		p.wait(p.t.up.pass(len(piece), of), &p.writeBy, p.line.SetWriteDeadline)
-		n, err := p.line.Write(piece)
+		p.wait(p.t.up.pass(len(piece), of), &p.writes, p.line.SetWriteDeadline)
+		n, err := p.line.Write(piece) // where the wait was ended, it tells why
 		sum += n
 		if b = b[n:]; err != nil || len(b) == 0 {
 			return sum, err
@@ -129,31 +147,63 @@ func (p *paced) write(b []byte) (sum int, err error) {
 	}
 }
 
-// wait waits, and moves a deadline by as much.
-func (p *paced) wait(d time.Duration, by *time.Time, set func(time.Time) error) {
+// wait waits, and moves a deadline by as much as it has waited since that was set.
+func (p *paced) wait(d time.Duration, w *direction, move func(time.Time) error) {
 	if d <= 0 {
 		return
 	}
+	began := time.Now()
+	p.mu.Lock()
+	if w.done(began) {
+		p.mu.Unlock()
+		return
+	}
+	if w.stop == nil {
+		w.stop = make(chan struct{})
+	}
+	stop := w.stop
+	p.mu.Unlock()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	<-timer.C
+	select {
+	case <-timer.C:
+	case <-stop:
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !by.IsZero() {
-		*by = by.Add(d)
-		_ = set(*by) // the line may be over, which its user will see
+	if w.by.IsZero() || w.done(w.set) { // none, or one that ends waiting
+		return
 	}
+	if w.set.After(began) {
+		d -= w.set.Sub(began)
+	}
+	w.by = w.by.Add(max(d, 0))
+	_ = move(w.by) // the line may be over, which its user will see
 }
 
-func (p *paced) deadlines(t time.Time, read, write bool) {
+// deadline sets that of one or both directions, on the line and here.
+func (p *paced) deadline(t time.Time, set func(time.Time) error, ways ...*direction) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if read {
-		p.readBy = t
+	err := set(t)
+	now := time.Now()
+	for _, w := range ways {
+		w.by, w.set = t, now
+		w.wake(now)
 	}
-	if write {
-		p.writeBy = t
+	return err
+}
+
+// end ends the waits of directions that are over, once the line has been told.
+func (p *paced) end(err error, ways ...*direction) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range ways {
+		w.over = true
+		w.wake(time.Time{})
 	}
+	return err
 }
 
 // throttled is a host whose streams keep to a throttle. Those that libp2p opens for itself, to know its peers, are not among them.
@@ -199,20 +249,34 @@ func (s *pacedStream) Write(b []byte) (int, error) { return s.p.write(b) }
 
 // SetDeadline is that of reads and writes.
 func (s *pacedStream) SetDeadline(t time.Time) error {
-	s.p.deadlines(t, true, true)
-	return s.Stream.SetDeadline(t)
+	return s.p.deadline(t, s.Stream.SetDeadline, &s.p.reads, &s.p.writes)
 }
 
 // SetReadDeadline is that of reads.
 func (s *pacedStream) SetReadDeadline(t time.Time) error {
-	s.p.deadlines(t, true, false)
-	return s.Stream.SetReadDeadline(t)
+	return s.p.deadline(t, s.Stream.SetReadDeadline, &s.p.reads)
 }
 
 // SetWriteDeadline is that of writes.
 func (s *pacedStream) SetWriteDeadline(t time.Time) error {
-	s.p.deadlines(t, false, true)
-	return s.Stream.SetWriteDeadline(t)
+	return s.p.deadline(t, s.Stream.SetWriteDeadline, &s.p.writes)
+}
+
+// Close closes it for writing, and for reading what comes.
+func (s *pacedStream) Close() error { return s.p.end(s.Stream.Close(), &s.p.reads, &s.p.writes) }
+
+// CloseRead closes it for reading.
+func (s *pacedStream) CloseRead() error { return s.p.end(s.Stream.CloseRead(), &s.p.reads) }
+
+// CloseWrite closes it for writing.
+func (s *pacedStream) CloseWrite() error { return s.p.end(s.Stream.CloseWrite(), &s.p.writes) }
+
+// Reset breaks it off.
+func (s *pacedStream) Reset() error { return s.p.end(s.Stream.Reset(), &s.p.reads, &s.p.writes) }
+
+// ResetWithError breaks it off, and tells why.
+func (s *pacedStream) ResetWithError(code network.StreamErrorCode) error {
+	return s.p.end(s.Stream.ResetWithError(code), &s.p.reads, &s.p.writes)
 }
 
 // Conn is a connection that keeps to the throttle.
@@ -249,18 +313,18 @@ func (c *pacedConn) Write(b []byte) (int, error) { return c.p.write(b) }
 
 // SetDeadline is that of reads and writes.
 func (c *pacedConn) SetDeadline(t time.Time) error {
-	c.p.deadlines(t, true, true)
-	return c.Conn.SetDeadline(t)
+	return c.p.deadline(t, c.Conn.SetDeadline, &c.p.reads, &c.p.writes)
 }
 
 // SetReadDeadline is that of reads.
 func (c *pacedConn) SetReadDeadline(t time.Time) error {
-	c.p.deadlines(t, true, false)
-	return c.Conn.SetReadDeadline(t)
+	return c.p.deadline(t, c.Conn.SetReadDeadline, &c.p.reads)
 }
 
 // SetWriteDeadline is that of writes.
 func (c *pacedConn) SetWriteDeadline(t time.Time) error {
-	c.p.deadlines(t, false, true)
-	return c.Conn.SetWriteDeadline(t)
+	return c.p.deadline(t, c.Conn.SetWriteDeadline, &c.p.writes)
 }
+
+// Close ends it.
+func (c *pacedConn) Close() error { return c.p.end(c.Conn.Close(), &c.p.reads, &c.p.writes) }

@@ -2,10 +2,12 @@ package p2p
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -181,7 +183,9 @@ func TestDeadlinesMoveWithWaiting(t *testing.T) {
 		s := &swift{}
 		p := &paced{t: pace, line: s}
 		by := time.Now().Add(time.Second)
-		p.deadlines(by, true, true)
+		if err := p.deadline(by, s.SetWriteDeadline, &p.reads, &p.writes); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := p.write(make([]byte, 3e6)); err != nil {
 			t.Fatal(err)
 		}
@@ -201,4 +205,96 @@ func TestDeadlinesMoveWithWaiting(t *testing.T) {
 			t.Errorf("closed for %q", pace.Closed())
 		}
 	})
+}
+
+// Whoever gives up while a write waits for its turn is heard at once; a deadline that is set meanwhile moves by what is left of the wait.
+func TestGivingUpEndsTheWait(t *testing.T) {
+	const rate = 4096 // bytes a second, a piece each
+	for name, row := range map[string]struct {
+		act     func(c net.Conn) error
+		want    error
+		seconds float64 // until the write is over
+	}{
+		"an abort":       {func(c net.Conn) error { return c.SetWriteDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded, 0.5},
+		"an abort, both": {func(c net.Conn) error { return c.SetDeadline(time.Now()) }, os.ErrDeadlineExceeded, 0.5},
+		"the end":        {net.Conn.Close, io.ErrClosedPipe, 0.5},
+		"of reads":       {func(c net.Conn) error { return c.SetReadDeadline(time.Unix(1, 0)) }, nil, 10},
+		"a later time":   {func(c net.Conn) error { return c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)) }, nil, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pace := NewThrottle()
+				pace.Limit(rate, 0)
+				near, far := net.Pipe()
+				c := pace.Conn(near)
+				var reading sync.WaitGroup
+				reading.Go(func() { _, _ = io.Copy(io.Discard, far) }) // it ends with the pipe
+				began, failed := time.Now(), make(chan error, 1)
+				if err := c.SetDeadline(began.Add(time.Minute)); err != nil {
+					t.Fatal(err)
+				}
+				go func() {
+					_, err := c.Write(make([]byte, 10*rate))
+					failed <- err
+				}()
+				time.Sleep(time.Second / 2)
+				if err := row.act(c); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-failed; !errors.Is(err, row.want) {
+					t.Errorf("the write ends with %v, want %v", err, row.want)
+				}
+				if took := time.Since(began).Seconds(); math.Abs(took-row.seconds) > 0.01 {
+					t.Errorf("it ends after %.2f s, want %.2f", took, row.seconds)
+				}
+				if row.want == os.ErrDeadlineExceeded {
+					if _, err := c.Write([]byte("more")); !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("the abort was taken back: %v", err)
+					}
+				}
+				near.Close()
+				far.Close()
+				reading.Wait()
+			})
+		})
+	}
+}
+
+// A stream that is broken off ends the write that waits for its turn.
+func TestResetEndsTheWait(t *testing.T) {
+	pace := NewThrottle()
+	alice, bob := newHost(t, "alice", func(c *Config) { c.Throttle = pace }), newHost(t, "bob")
+	came := make(chan struct{}, 1)
+	bob.Libp2p().SetStreamHandler(stuff, func(s network.Stream) {
+		_, _ = io.ReadFull(s, make([]byte, 1))
+		came <- struct{}{}
+		_, _ = io.Copy(io.Discard, s) // it is broken off
+	})
+	if err := alice.Libp2p().Connect(within(t, 20*time.Second), peer.AddrInfo{ID: bob.ID(), Addrs: bob.Libp2p().Addrs()}); err != nil {
+		t.Fatal(err)
+	}
+	pace.Limit(leastPiece, 0)
+	for name, end := range map[string]func(network.Stream) error{"reset": network.Stream.Reset, "with a code": func(s network.Stream) error { return s.ResetWithError(1) }} {
+		s, err := alice.Libp2p().NewStream(within(t, 20*time.Second), bob.ID(), stuff)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed := make(chan error, 1)
+		go func() {
+			_, err := s.Write(make([]byte, 600*leastPiece)) // ten minutes
+			failed <- err
+		}()
+		<-came
+		if err := end(s); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-failed:
+			if err == nil {
+				t.Errorf("%s: all was written", name)
+			}
+		case <-within(t, 20*time.Second).Done():
+			t.Fatalf("%s: the write goes on", name)
+		}
+	}
 }

@@ -11,6 +11,10 @@ type Bounds struct {
 	Processes int
 	// CPUs are whole processors.
 	CPUs int
-	// Nice is how far the group stands behind others for the processor, as a priority number does, 0 to 19.
+	// Nice is how far the group stands behind others for the processor, as a priority number does, 0 to Last.
 	Nice int
 }
+
+// Last is the Nice of a group that stands behind all others: its programs have what is left of the processors, and whoever wakes up outside takes one from them at once, where a
+// lighter group would keep it to the end of its slice (cgroups(7), cpu.idle).
+const Last = 19

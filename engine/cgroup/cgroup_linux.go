@@ -25,8 +25,10 @@ type Parent struct {
 	v2      map[string]bool   // controllers that groups under it have
 	v1      map[string]string // controller → folder of version 1
 	lacking string            // why it has not all of them; "" it has
-	made    atomic.Uint64
 }
+
+// made numbers the groups of this process, whoever makes them.
+var made atomic.Uint64
 
 // controllers are those that limits need.
 var controllers = []string{"memory", "pids", "cpu"}
@@ -197,11 +199,8 @@ func (g *Parent) alone() bool {
 }
 
 func writable(dir string) bool {
-	try := filepath.Join(dir, fmt.Sprintf("%s%d-try", prefix, os.Getpid()))
-	if err := os.Mkdir(try, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return false
-	}
-	return os.Remove(try) == nil
+	try := filepath.Join(dir, fmt.Sprintf("%s%d-try-%d", prefix, os.Getpid(), made.Add(1)))
+	return os.Mkdir(try, 0o755) == nil && os.Remove(try) == nil
 }
 
 // prefix begins the names of this engine's groups; the number of the node's process follows.
@@ -280,17 +279,46 @@ func (g *Parent) Make(b Bounds) (_ *Group, err error) {
 	if g == nil {
 		return nil, nil //nolint:nilnil // the nil group is one that does nothing
 	}
-	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), g.made.Add(1))
-	made := &Group{of: g, dirs: map[string]string{}}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, made.Remove())
-		}
-	}()
 	parents := map[string]string{"unified": g.unified}
 	for c, dir := range g.v1 {
 		parents[c] = dir
 	}
+	group, err := g.in(parents)
+	if err != nil {
+		return nil, err
+	}
+	if err := group.limit(b); err != nil {
+		return nil, errors.Join(err, group.Remove())
+	}
+	return group, nil
+}
+
+// Behind makes a group without limits that stands behind all others for the processor, as one with a Nice of Last does. Where this process can make none, it is the nil Group.
+func (g *Parent) Behind() (*Group, error) {
+	if !g.Limits("cpu") {
+		return nil, nil //nolint:nilnil // the nil group is one that does nothing
+	}
+	c, dir := "cpu", g.v1["cpu"]
+	if g.v2["cpu"] {
+		c, dir = "unified", g.unified
+	}
+	group, err := g.in(map[string]string{c: dir})
+	if err != nil {
+		return nil, err
+	}
+	group.Weigh(Last)
+	return group, nil
+}
+
+// in makes a group of a new name in these folders.
+func (g *Parent) in(parents map[string]string) (_ *Group, err error) {
+	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), made.Add(1))
+	group := &Group{of: g, dirs: map[string]string{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, group.Remove())
+		}
+	}()
 	for c, parent := range parents {
 		if parent == "" {
 			continue
@@ -299,9 +327,28 @@ func (g *Parent) Make(b Bounds) (_ *Group, err error) {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // cpu and cpuacct may be one
 			return nil, fmt.Errorf("control group: %w", err)
 		}
-		made.dirs[c] = dir
+		group.dirs[c] = dir
 	}
-	return made, made.limit(b)
+	return group, nil
+}
+
+// Weigh says how far the group stands behind others, as Bounds.Nice does. It is a courtesy: the group may not be this process's to weigh, and old kernels know no idle groups
+// (before Linux 5.15).
+func (g *Group) Weigh(nice int) {
+	if g == nil {
+		return
+	}
+	dir, file, usual := g.dirs["cpu"], "cpu.shares", 1024.0
+	if dir == "" {
+		dir, file, usual = g.dirs["unified"], "cpu.weight", 100
+	}
+	if dir == "" {
+		return
+	}
+	_ = os.WriteFile(filepath.Join(dir, file), []byte(weight(usual, nice)), 0)
+	if nice >= Last {
+		_ = os.WriteFile(filepath.Join(dir, "cpu.idle"), []byte("1"), 0)
+	}
 }
 
 func (g *Group) limit(b Bounds) error {
@@ -325,10 +372,10 @@ func (g *Group) limit(b Bounds) error {
 	if g.dirs["cpu"] != "" {
 		set("cpu", "cpu.cfs_period_us", period)
 		set("cpu", "cpu.cfs_quota_us", b.CPUs*period)
-		_ = os.WriteFile(filepath.Join(g.dirs["cpu"], "cpu.shares"), []byte(weight(1024, b.Nice)), 0) // a courtesy, as is the same below
+		g.Weigh(b.Nice)
 	} else if g.of.v2["cpu"] {
 		set("unified", "cpu.max", fmt.Sprintf("%d %d", b.CPUs*period, period))
-		_ = os.WriteFile(filepath.Join(g.dirs["unified"], "cpu.weight"), []byte(weight(100, b.Nice)), 0)
+		g.Weigh(b.Nice)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("control group: %w", err)
@@ -407,6 +454,15 @@ func (g *Group) Starved() bool {
 		n, ok = g.number("unified", "memory.events", "oom_kill")
 	}
 	return ok && n > 0
+}
+
+// Idle says whether the group stands behind all others for the processor.
+func (g *Group) Idle() bool {
+	n, ok := g.number("cpu", "cpu.idle", "")
+	if !ok {
+		n, ok = g.number("unified", "cpu.idle", "")
+	}
+	return ok && n == 1
 }
 
 // Of is the group that another process is in, to be read. Hierarchies in which it shares this process's own group are left out: what they count is not that process's.

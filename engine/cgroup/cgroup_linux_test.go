@@ -1,7 +1,9 @@
 package cgroup
 
 import (
+	"io"
 	"maps"
+	"os/exec"
 	"testing"
 )
 
@@ -44,7 +46,7 @@ func TestNobodysGroup(t *testing.T) {
 	}
 	_, counts := g.CPU()
 	_, weighs := g.Memory()
-	if counts || weighs || g.Starved() || g.Freeze(true) || g.Add(1) != nil || g.Remove() != nil {
+	if counts || weighs || g.Starved() || g.Idle() || g.Freeze(true) || g.Add(1) != nil || g.Remove() != nil {
 		t.Error("no group counts, or fails")
 	}
 }
@@ -55,5 +57,53 @@ func TestWeight(t *testing.T) {
 		if got := [2]string{weight(1024, nice), weight(100, nice)}; got != want {
 			t.Errorf("nice %d weighs %v, want %v", nice, got, want)
 		}
+	}
+}
+
+// TestBehind wants groups that stand behind all others to do so, with limits and without, and to be gone when their process is.
+func TestBehind(t *testing.T) {
+	p, err := Find()
+	if err != nil || !p.Limits("cpu") {
+		t.Skip("this system lets this user make no control groups for the processor:", err)
+	}
+	bounds := Bounds{Memory: 64 << 20, Processes: 8, CPUs: 1}
+	for name, row := range map[string]struct {
+		make func() (*Group, error)
+		idle bool
+	}{
+		"usual":               {func() (*Group, error) { return p.Make(bounds) }, false},
+		"last, with limits":   {func() (*Group, error) { b := bounds; b.Nice = Last; return p.Make(b) }, true},
+		"last, and no limits": {p.Behind, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, err := row.make()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cat := exec.CommandContext(t.Context(), "cat")
+			in, err := cat.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cat.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if err := g.Add(cat.Process.Pid); err != nil {
+				t.Error(err)
+			}
+			its, err := Of(cat.Process.Pid)
+			if err != nil || its.Idle() != row.idle {
+				t.Errorf("it stands behind all others: %v, want %v; %v", its.Idle(), row.idle, err)
+			}
+			if _, err := io.WriteString(in, "done"); err != nil || in.Close() != nil || cat.Wait() != nil {
+				t.Error("the process in the group fails", err)
+			}
+			if err := g.Remove(); err != nil {
+				t.Error(err)
+			}
+			if left, err := p.Made(); err != nil || len(left) > 0 {
+				t.Errorf("groups are left: %v, %v", left, err)
+			}
+		})
 	}
 }

@@ -224,6 +224,7 @@ func (l *life) see(ctx context.Context) {
 	if l.group, err = cgroup.Of(pid); err != nil {
 		l.maker.eng.log.Debug("A container's group cannot be read", "err", err)
 	}
+	l.group.Weigh(l.maker.eng.cfg.Nice)
 	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, l.maker.eng.cfg.Nice) // a courtesy
 }
 

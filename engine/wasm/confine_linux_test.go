@@ -16,6 +16,8 @@ import (
 
 	"github.com/tetratelabs/wazero/experimental/sys"
 	"golang.org/x/sys/unix"
+
+	"github.com/hpips/hpips/engine/cgroup"
 )
 
 // TestProbe wants every wall of the sandbox to stand: one that does not fails here by its name. A kernel without Landlock is let off, and said.
@@ -215,5 +217,31 @@ func TestNice(t *testing.T) {
 	}
 	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/autogroup", pid)); err == nil && !strings.Contains(string(b), "nice 11") {
 		t.Errorf("its session has %s", b)
+	}
+}
+
+// TestBehind wants a child that is to stand behind all others in a group that the kernel lets run when nobody else wants to, and no group when the child is gone.
+func TestBehind(t *testing.T) {
+	e, _ := ownEngine(t, func(c *Config) { c.Nice = cgroup.Last })
+	s, err := e.Open(t.Context(), program(t, assemble(t, tinyWat)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := s.(*sandbox).current().cmd.Process.Pid
+	group, err := cgroup.Of(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.ranks.groups.Limits("cpu") && !group.Idle() {
+		t.Error("the child is in no group behind all others, though one can be made")
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := e.ranks.groups.Made(); err != nil || len(left) > 0 {
+		t.Errorf("groups are left: %v, %v", left, err)
+	}
+	if !e.ranks.groups.Limits("cpu") {
+		t.Skip("this system lets this user make no control groups for the processor")
 	}
 }

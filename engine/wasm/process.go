@@ -81,16 +81,19 @@ func (p *process) begin() error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.attend(in, out, errs)
+		if err != nil {
+			started <- err
+			return
 		}
+		leave := p.eng.behind(p.cmd.Process.Pid)
+		started <- nil
+		p.attend(in, out, errs, leave)
 	}()
 	return <-started
 }
 
-// attend reads and writes until the child is gone.
-func (p *process) attend(in io.WriteCloser, out, errs io.Reader) {
+// attend reads and writes until the child is gone, and has it leave its group.
+func (p *process) attend(in io.WriteCloser, out, errs io.Reader, leave func()) {
 	var all sync.WaitGroup
 	all.Go(func() { p.write(in) })
 	all.Go(func() { _, _ = io.Copy(&p.tail, errs) }) // it ends with the child
@@ -98,6 +101,7 @@ func (p *process) attend(in io.WriteCloser, out, errs io.Reader) {
 	p.stop()
 	all.Wait()
 	p.exit = p.cmd.Wait()
+	leave()
 	close(p.gone)
 	close(p.reports)
 }

@@ -44,6 +44,7 @@ type Engine struct {
 	cfg   Config
 	coder *coder
 	cpu   string
+	ranks ranks
 
 	mu        sync.Mutex
 	compiling map[string]chan struct{} // closed when the compilation of that entry has ended
