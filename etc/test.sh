@@ -9,9 +9,11 @@ export GOFLAGS="-buildvcs=false -trimpath" HPIPS_BIN=$PWD/bin/hpips
 racy='p2p|seat|requester|provider|auditor|engine|store|market|verify|api'
 # Those of them that are minutes of other programs' work, in which the detector has nothing to see.
 heavy='engine/process|engine/wasm|engine/container|store/replica|store/archive|store/gateway'
-# What make test has of the rooms with several chains or faults; make long has the rest.
+# Tests that take long, and rooms with several chains, faults or histories: make long has them.
+later='TestFourAgreeOverFiveEpochs|TestStatesArePruned|TestAnArchiveKeepsAll|TestDrawsAreUniform|TestKilledInTheMiddleOf|TestDepositsGrowWithTheWork'
+later+='|TestTheJournalForgetsWhoWasSeenLongestAgo|TestHistoriesWithPowerCuts|TestADiskThatSpoilsBlocks|TestKilledAtAnyMoment'
+late_e2e='TestAnArchiveBuilds|TestKuboPinsAtANode|TestFullDisk|TestAnInterruptedDemo|TestSoak'
 chain='TestOneDesk|TestTheFirstBlockComesSoon|TestALateFirstBlockIsNotExcused|TestBobEarnsHisFirstHPIPS'
-switched_off='TestSoakRequesterIsKilled|TestSoakProvidersAreKilled|TestSoakPaidJobsAreKilled'
 
 summary=()
 began=$SECONDS
@@ -88,14 +90,12 @@ elsewhere() {
 
 # What a change is tried with: 25 minutes on two processors with an empty build cache.
 quick() {
-	at_once=3 step "unit tests" go_test 10m -- $(packages -v "$racy|test")
-	step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
-	at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -- $(packages "$racy" | grep -vE "/($heavy)\$")
+	at_once=3 step "unit tests" go_test 10m -skip "$later" -- $(packages -v "$racy|test")
+	at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -skip "$later" -- $(packages "$racy" | grep -vE "/($heavy)\$")
+	at_once=1 step "end to end" go_test 20m -count=1 -skip "$late_e2e" -- $(packages "test/e2e")
 	aside "lint, meanwhile" make lint
-	at_once=1 step "end to end" go_test 30m -count=1 -- $(packages "test/e2e")
 	at_once=1 step "a chain, its wallet and its money" go_test 20m -count=1 -run "$chain" -- ./test/chain
-	at_once=1 step "PCs that are switched off" go_test 20m -count=1 -run "$switched_off" -- ./test/chaos
-	step "several rooms together" go_test 30m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade|test/money|test/audit|test/deals|test/thief")
+	step "several rooms together" go_test 20m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade")
 	step "$aside_name" awaited
 }
 
@@ -103,11 +103,16 @@ quick() {
 long() {
 	aside "builds for Windows and macOS, meanwhile" elsewhere
 	at_once=1 step "sandboxes, and stores of many nodes" go_test 20m -short -- $(packages "$heavy")
+	step "long tests of single rooms" go_test 20m -run "$later" -- ./chain/full ./chain/committee ./store/...
+	CGO_ENABLED=1 step "a buyer that is killed, with the race detector" go_test 20m -race -short -run "$later" -- ./requester
+	step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
 	step "a Ledger device made of software" go_test 10m -count=1 -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
 	step "half a million tasks without a voucher, and hundreds of panels" go_test 5m -count=1 -run 'TestWhoTakesNoVouchersIsTurnedAway|TestAJurorWhoCopiedIsAccused' -- ./requester
 	step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
+	step "histories of deals, money, audits and thieves" go_test 30m -count=1 -- $(packages "test/money|test/audit|test/deals|test/thief")
+	at_once=1 step "end to end: full disks, interrupted demos, Kubo" go_test 20m -count=1 -run "$late_e2e" -- $(packages "test/e2e")
 	at_once=1 step "chains" go_test 30m -count=1 -skip "$chain" -- ./test/chain
-	at_once=1 step "what happens to PCs" go_test 30m -count=1 -skip "$switched_off" -- ./test/chaos
+	at_once=1 step "what happens to PCs" go_test 30m -count=1 -- ./test/chaos
 	step "nodes that lie" go_test 20m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
 	step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench
 	step "what the rules of trust do to liars, reduced" go_test 5m -count=1 -run 'TestTrust(WithoutAudits|Jurors)?$' -- ./test/bench

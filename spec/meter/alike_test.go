@@ -31,14 +31,14 @@ import (
 //go:linkname callStackCeiling github.com/tetratelabs/wazero/internal/engine/interpreter.callStackCeiling
 var callStackCeiling int
 
-// full runs all 1,000 modules; without it there are 150.
+// full runs all 1,000 modules; without it there are 50.
 var full = flag.Bool("full", false, "run all modules")
 
 func amount() uint64 {
 	if *full {
 		return 1000
 	}
-	return 150
+	return 50
 }
 
 func TestMain(m *testing.M) {
