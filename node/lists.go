@@ -17,6 +17,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/hpips/hpips/engine/container"
+	"github.com/hpips/hpips/engine/process"
 	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/spec/job"
@@ -146,7 +148,12 @@ func (l *lists) now() Config {
 func (l *lists) buying() market.List  { return l.now().Buying }
 func (l *lists) selling() market.List { return l.now().Selling }
 
-func (l *lists) consent(engine string) Consent { return l.now().Consent(engine) }
+func (l *lists) consent(engine string) Consent {
+	if engine != process.Name && engine != container.Name {
+		return "" // no file is looked at for what needs no consent
+	}
+	return l.now().Consent(engine)
+}
 
 // Verb is what is done with an entry of a list.
 type Verb string
