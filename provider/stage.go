@@ -99,7 +99,7 @@ func (p *Provider) seen(t *tenant) execution.Source {
 	return watched{p.store, func(bytes int64) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if t.coming = bytes; time.Now().Sub(t.told) >= comingEvery && t.link != nil {
+		if t.coming = bytes; time.Since(t.told) >= comingEvery && t.link != nil {
 			t.told, t.watched = time.Now(), true
 			t.link.tell(note{lease: t.id, what: comingNote})
 		}

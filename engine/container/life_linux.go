@@ -435,12 +435,12 @@ func (l *life) inspect(ctx context.Context, d *sandbox.Death) {
 		if errdefs.IsNotFound(err) {
 			d.Why = "the engine has its container no more"
 			return
-		} else if err != nil {
+		} else if err != nil && !(strings.Contains(err.Error(), "no such process") && ctx.Err() == nil) { // which Podman says of one that ends while it looks
 			d.Why = "the engine does not tell how its container ended: " + say(err)
 			return
 		}
 		switch s := got.Container.State; {
-		case s == nil || s.Running || s.Paused || s.Status == container.StateCreated || s.Status == container.StateRunning:
+		case err != nil || s == nil || s.Running || s.Paused || s.Status == container.StateCreated || s.Status == container.StateRunning:
 		default:
 			d.Exit, d.Starved = &s.ExitCode, d.Starved || s.OOMKilled
 			return

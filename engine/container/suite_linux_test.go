@@ -22,17 +22,20 @@ func TestSuite(t *testing.T) {
 	enginetest.Suite(t, enginetest.Kit{
 		Engine:  ours(t),
 		Program: func(t *testing.T) engine.Program { return program(t, "guest") },
-		Bad: func(t *testing.T) engine.Program {
-			p := program(t, "guest")
-			if err := os.Remove(filepath.Join(p.Module, "oci-layout")); err != nil {
-				t.Fatal(err)
-			}
-			return p
-		},
-		Crash:  killHolder,
-		Pauses: true,
-		Most:   4,
+		Bad:     spoilt,
+		Crash:   killHolder,
+		Pauses:  true,
+		Most:    4,
 	})
+}
+
+// spoilt is a program whose image is no whole layout.
+func spoilt(t *testing.T) engine.Program {
+	p := program(t, "guest")
+	if err := os.Remove(filepath.Join(p.Module, "oci-layout")); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // killHolder kills what holds the container of a program that spins, which tells the engine how it ended: conmon, or Docker's shim.
