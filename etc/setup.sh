@@ -13,6 +13,7 @@ need_command wat2wasm wabt # assembles the small test programs
 need_command parallel parallel
 need_command clang clang # the example in C
 need_command wasm-ld lld
+need_command wasm-opt binaryen # the kernels of test/bench
 need_command node nodejs # test/cosmjs: a wallet as others write them; with Debian's npm 355 small packages, 23 MB
 need_command npm npm
 need_command bwrap bubblewrap # native programs are run in its sandboxes

@@ -27,8 +27,8 @@ type Parent struct {
 	lacking string            // why it has not all of them; "" it has
 }
 
-// made numbers the groups of this process, whoever makes them.
-var made atomic.Uint64
+// serial numbers the groups of this process, whoever makes them.
+var serial atomic.Uint64
 
 // controllers are those that limits need.
 var controllers = []string{"memory", "pids", "cpu"}
@@ -199,7 +199,7 @@ func (g *Parent) alone() bool {
 }
 
 func writable(dir string) bool {
-	try := filepath.Join(dir, fmt.Sprintf("%s%d-try-%d", prefix, os.Getpid(), made.Add(1)))
+	try := filepath.Join(dir, fmt.Sprintf("%s%d-try-%d", prefix, os.Getpid(), serial.Add(1)))
 	return os.Mkdir(try, 0o755) == nil && os.Remove(try) == nil
 }
 
@@ -312,7 +312,7 @@ func (g *Parent) Behind() (*Group, error) {
 
 // in makes a group of a new name in these folders.
 func (g *Parent) in(parents map[string]string) (_ *Group, err error) {
-	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), made.Add(1))
+	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), serial.Add(1))
 	group := &Group{of: g, dirs: map[string]string{}}
 	defer func() {
 		if err != nil {

@@ -71,35 +71,56 @@ func TestComfort(t *testing.T) {
 	cores := runtime.NumCPU()
 	erin.poll("the load", func() bool { return frank.busyBoxes(t) == cores })
 
-	n := either(120, 1200)
-	var alone, beside [2][]float64
+	n := either(120, 600)
+	var alone, beside lateness
 	var shares, idle []float64
-	for range either(2, 5) {
+	for range either(2, 10) {
 		frank.hpips("share", "pause")
-		w, d := frames(n)
-		alone[0], alone[1] = append(alone[0], w...), append(alone[1], d...)
+		alone.add(frames(n))
 		frank.hpips("share", "resume")
 		erin.poll("the load", func() bool { return frank.busyBoxes(t) == cores })
 		_, before := frank.spentBy()
 		busy, began := machineBusy(t), time.Now()
-		w, d = frames(n)
+		beside.add(frames(n))
 		_, after := frank.spentBy()
-		beside[0], beside[1] = append(beside[0], w...), append(beside[1], d...)
 		took := time.Since(began).Seconds() * float64(cores)
 		shares, idle = append(shares, (after-before).Seconds()/took), append(idle, 1-(machineBusy(t)-busy).Seconds()/took)
-	}
-	for i, what := range []string{"woken", "drawn"} {
-		figure(t, "comfort-"+what+"-alone", p99(alone[i]), "ms, 99th percentile")
-		figure(t, "comfort-"+what+"-sharing", p99(beside[i]), "ms, 99th percentile")
 	}
 	t.Logf("the load took %.2f of the processors, %.2f were idle; load %s", median(shares), median(idle), load(t))
 	if median(idle) > 0.3 {
 		t.Error("the load is none: processors were idle")
 	}
-	ratio := p99(beside[1]) / p99(alone[1])
-	figure(t, "comfort", ratio, "times the latency of the PC to itself")
-	figure(t, "comfort-woken", p99(beside[0])/p99(alone[0]), "times")
-	atLeast(t, "comfort, inverse", 1/ratio, 1/1.5, 0.02)
+	drawn, woken := compared(t, "drawn", alone.drawn, beside.drawn), compared(t, "woken", alone.woken, beside.woken)
+	figure(t, "comfort", drawn, "times the latency of the PC to itself")
+	figure(t, "comfort-woken", woken, "times")
+	atLeast(t, "comfort, inverse", 1/drawn, 1/1.5, 0.02)
+	atLeast(t, "comfort-woken, inverse", 1/woken, 1/1.5, 0.02)
+}
+
+// lateness is how late frames were, in milliseconds, round by round.
+type lateness struct{ woken, drawn [][]float64 }
+
+func (l *lateness) add(woken, drawn []float64) {
+	l.woken, l.drawn = append(l.woken, woken), append(l.drawn, drawn)
+}
+
+// compared is how many times as late the last hundredth of all frames is beside the load; the medians of the rounds are told beside.
+func compared(t *testing.T, what string, alone, beside [][]float64) float64 {
+	t.Helper()
+	of := func(how string, rounds [][]float64) (all, middle float64) {
+		var each []float64
+		for _, r := range rounds {
+			each = append(each, p99(r))
+		}
+		all, middle = p99(slices.Concat(rounds...)), median(each)
+		figure(t, "comfort-"+what+"-"+how, all, "ms, 99th percentile")
+		figure(t, "comfort-"+what+"-"+how+"-rounds", middle, "ms, median of the rounds' 99th percentiles")
+		return all, middle
+	}
+	a, amid := of("alone", alone)
+	b, bmid := of("sharing", beside)
+	figure(t, "comfort-"+what+"-rounds", bmid/amid, "times, by the medians of the rounds")
+	return b / a
 }
 
 // Frank is away, and shares a part of his processors: what Erin's tasks take over half a minute is that part, seen from outside. That they may have all of it is asked only where
