@@ -420,6 +420,17 @@ func (b *board) relax() map[uint64]verdict {
 	return decided
 }
 
+// split finds a task whose votes are as many as its policy wants and differ, so that one more is wanted, and how many votes there are; the lowest such task, and 0
+// where there is none.
+func (b *board) split() (task uint64, votes int) {
+	for i, c := range b.checks {
+		if n := len(c.votes); n > 1 && n >= c.policy.Copies && (votes == 0 || i < task) {
+			task, votes = i, n
+		}
+	}
+	return task, votes
+}
+
 func (b *board) close(i uint64, v verdict) verdict {
 	b.state[i] = done
 	b.done++

@@ -330,6 +330,9 @@ func (g *gathering) tend(ctx context.Context) error {
 	}
 	asked, rejected := g.e.refusals()
 	if waited := now.Sub(g.progress); waited > time.Duration(g.e.spec.Limits.Queue) || waited > hopeless && lasting(asked, rejected) {
+		if i, votes := g.board.split(); votes > 0 {
+			return g.noMajority(i, votes, fmt.Sprintf(", and nobody else ran it within %v", waited.Round(time.Second)))
+		}
 		return unplaceable(asked, rejected, waited)
 	}
 	return nil

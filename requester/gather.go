@@ -9,6 +9,7 @@ import (
 
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
+	"github.com/hpips/hpips/verify"
 )
 
 // gathering carries one phase of a job: one loop that owns the board and all hires. Everything slow (asking, fetching, committing,
@@ -43,8 +44,9 @@ type gathering struct {
 	toWeigh    []uint64 // tasks whose votes are to be compared
 	weighing   int
 	weighed    chan weighed
-	doubted    time.Time // when a checker last refused a result
-	sought     time.Time // when the last round of asking began that has ended
+	chance     verify.Chance // who was odd where copies of a native program differed
+	doubted    time.Time     // when a checker last refused a result
+	sought     time.Time     // when the last round of asking began that has ended
 	pending    []entry
 	tallies    tallies // executions that came to nothing, for the records of their nodes
 	commits    chan batch

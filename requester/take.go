@@ -329,12 +329,11 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 	index := i + g.p.base
 	if v.undecided {
-		return &job.Failure{Code: job.CodeVerification, Message: fmt.Sprintf("%s: %d executions gave no majority", describe(index, g.e.spec.Kind), g.p.rules.policy.Limit),
-			Hint: "is the program deterministic? hpips job logs " + g.e.id + " shows each execution"}
+		return g.noMajority(i, g.p.rules.policy.Limit, "")
 	}
 	g.tellOdd(ctx, index, v)
 	g.e.ruled(v)
-	promote := entry{promote: true, checked: v.checked, digest: v.digest, result: job.Result{Index: index}, right: v.right, odd: v.odd}
+	promote := entry{promote: true, checked: v.checked, digest: v.digest, result: job.Result{Index: index}, right: v.right, odd: g.blamed(v)}
 	node, accepted, err := g.r.journal.vote(ctx, g.e.id, index, v.digest)
 	if err != nil {
 		return err
@@ -356,6 +355,12 @@ func (g *gathering) decided(ctx context.Context, i uint64, v verdict) error {
 	}
 	g.pending = append(g.pending, promote)
 	return nil
+}
+
+// noMajority says that task i was executed so often, and that no result has most of the votes.
+func (g *gathering) noMajority(i uint64, executions int, further string) error {
+	return &job.Failure{Code: job.CodeVerification, Message: fmt.Sprintf("%s: %d executions gave no majority%s", describe(i+g.p.base, g.e.spec.Kind), executions, further),
+		Hint: "is the program deterministic? hpips job logs " + g.e.id + " shows each execution"}
 }
 
 // recall cancels the copies of a decided task that others still have.

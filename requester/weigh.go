@@ -99,6 +99,15 @@ func (g *gathering) outweighed(ctx context.Context, w weighed) error {
 	return g.decided(ctx, w.task, ruled)
 }
 
+// blamed lists whose records a verdict goes into as wrong: all that were odd, where the program is one that gives the same everywhere; of a native one, which may differ by
+// itself, those that were odd oftener than by chance.
+func (g *gathering) blamed(v verdict) []string {
+	if !g.p.rules.classed {
+		return v.odd
+	}
+	return g.chance.Beyond(v.right, v.odd)
+}
+
 // classes counts the owners at work by hardware class.
 func (g *gathering) classes() map[string]int {
 	seen := map[[2]string]bool{}

@@ -2,7 +2,9 @@ package requester
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/engine/enginetest"
+	"github.com/hpips/hpips/market"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/spec/lease"
 	"github.com/hpips/hpips/verify"
@@ -251,4 +254,76 @@ func TestVotesOfTwoClassesAreNotMixedAfterARestart(t *testing.T) {
 	if got := b.give(ben, 1, time.Unix(0, 0), 0); len(got) != 1 {
 		t.Fatal("ben is of the class of the first vote")
 	}
+}
+
+// dice answers with what a program of chance prints: one of so many sides.
+func dice(rng *rand.Rand, sides int) func(lease.Work, job.Task) *job.Result {
+	return func(_ lease.Work, task job.Task) *job.Result {
+		return &job.Result{Index: task.Index, End: job.Exited, Stdout: text(fmt.Sprintln(rng.IntN(sides)))}
+	}
+}
+
+// A native program tosses a coin: of two copies that differ and a third one has a majority, and whoever is odd did nothing wrong.
+func TestANativeProgramOfChanceSpoilsNoRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := newTown(t, "bob", "carol", "dave")
+		rng := rand.New(rand.NewPCG(5, 6))
+		for _, w := range tn.folk {
+			w.class, w.answer, w.pace = "amd64-linux", dice(rng, 2), time.Millisecond
+		}
+		r, stop := tn.life()
+		defer stop()
+		s, err := carryNative(t, tn, r, 400, job.Verify{})
+		if err != nil || s.Tasks.Done != 400 || s.Verified != 400 || s.Executions < 500 || len(s.Odd) != 3 {
+			t.Fatalf("status %+v, %v", s, err)
+		}
+		for _, w := range tn.folk {
+			if h := w.history(r); h.Wrong != 0 || h.Right == 0 || r.Histories()[w.id.String()].Score(w.class, time.Now()) < market.Newcomer {
+				t.Errorf("%s: %+v", w.name, h)
+			}
+		}
+	})
+}
+
+// Carol lies in each task of a native program: she is odd from the first one on, and wrong once chance does not explain it any more.
+func TestWhoLiesAboutNativeResultsIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := newTown(t, "bob", "carol", "dave")
+		for i, w := range tn.folk {
+			w.class, w.answer, w.pace = "amd64-linux", native(t, forward, float64(i&1)), time.Millisecond
+		}
+		r, stop := tn.life()
+		defer stop()
+		s, err := carryNative(t, tn, r, 120, job.Verify{})
+		if err != nil || s.Verified != 120 || len(s.Odd) != 1 {
+			t.Fatalf("status %+v, %v", s, err)
+		}
+		lies := len(tn.folk[1].ran)
+		if h := tn.folk[1].history(r); h.Wrong == 0 || h.Right != 0 || int(h.Wrong) > lies-18 {
+			t.Errorf("carol lied %d times: %+v", lies, h)
+		}
+		for _, i := range []int{0, 2} {
+			if h := tn.folk[i].history(r); h.Wrong != 0 {
+				t.Errorf("%s: %+v", tn.folk[i].name, h)
+			}
+		}
+	})
+}
+
+// Three owners give three results, and there is no fourth: the end of the queue is one of verification, not of placement.
+func TestNobodyElseToDecide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := newTown(t, "bob", "carol", "dave")
+		for i, w := range tn.folk {
+			w.class, w.answer, w.pace = "amd64-linux", native(t, forward, float64(i)), time.Millisecond
+		}
+		spec := job.Verify{Limit: 7}
+		r, stop := tn.life()
+		defer stop()
+		s, err := carryNative(t, tn, r, 1, spec)
+		var failure *job.Failure
+		if !errors.As(err, &failure) || failure.Code != job.CodeVerification || !strings.Contains(failure.Message, "3 executions gave no majority, and nobody else") || s.Executions != 3 {
+			t.Fatalf("%+v, %v", s, err)
+		}
+	})
 }
