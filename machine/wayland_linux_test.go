@@ -23,7 +23,6 @@ type compositor struct {
 	notices map[uint32]uint32 // notice → seat
 	wrong   []string          // what a client may not say
 	asked   chan uint32       // milliseconds
-	gone    chan struct{}
 }
 
 func composes(t *testing.T, globals ...string) *compositor {

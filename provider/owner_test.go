@@ -78,7 +78,7 @@ func TestALeaseThatStandsStillForTooLongIsHandedBack(t *testing.T) {
 // Bob takes back that strangers' programs run on his PC: what runs of alice's ends within a second or so, carol's PC, which is his own, works on.
 func TestWhatIsNotAgreedToAnyMoreEnds(t *testing.T) {
 	story(t, func(t *testing.T, b *bob) {
-		alice, carol, agreed := b.visits("alice"), b.visits("carol"), true
+		carol, agreed := b.visits("carol"), true
 		b.barred = func(engine string, buyer peer.ID) string {
 			if agreed || engine != "fake" || buyer == carol.me.id {
 				return ""
@@ -86,7 +86,8 @@ func TestWhatIsNotAgreedToAnyMoreEnds(t *testing.T) {
 			return "its owner has not agreed"
 		}
 		b.restarts()
-		alice, carol = b.visits("alice"), b.visits("carol")
+		alice := b.visits("alice")
+		carol = b.visits("carol")
 		alice.begins(alice.work("second"), 1)
 		carol.begins(carol.work("second"), 1)
 		alice.assigns(upTo(100)...)

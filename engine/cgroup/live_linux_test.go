@@ -24,7 +24,7 @@ var acts = map[string]func(){
 	"spin": func() {
 		for range 4 {
 			go func() {
-				for { //nolint:revive,staticcheck // it is to use a processor
+				for { //nolint:staticcheck // it is to use a processor
 				}
 			}()
 		}

@@ -23,9 +23,6 @@ type step struct {
 	skips []string // tests that may be skipped there, regular expressions
 }
 
-// rooms are those below engine whose tests are taken along.
-var rooms = []string{"cgroup", "process", "wasm", "container"}
-
 // heard is what a step said.
 type heard struct {
 	lines []string
