@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,9 @@ type Parent struct {
 	lacking string            // why it has not all of them; "" it has
 }
 
+// finding is held while a group is looked for, as that may move this process into another.
+var finding sync.Mutex
+
 // serial numbers the groups of this process, whoever makes them.
 var serial atomic.Uint64
 
@@ -36,6 +40,8 @@ var controllers = []string{"memory", "pids", "cpu"}
 // Find finds where groups can be made, tries it, and takes away what nodes that were killed have left. Where this process shares its group with a shell, it asks the system's
 // manager of services for one of its own.
 func Find() (*Parent, error) {
+	finding.Lock()
+	defer finding.Unlock()
 	g, group, err := look()
 	if err == nil && g.lacking != "" && withdraw(group) == nil {
 		g, _, err = look()
