@@ -525,3 +525,29 @@ func TestDisputesDoNotWait(t *testing.T) {
 		}
 	})
 }
+
+// A task runs for longer than commitments are taken: dave has committed himself to nothing, so he owes no word, and is not asked to look again.
+func TestALongTaskComesTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := founds(t)
+		d.disputed(7, Committing, nil)
+		runs := 0
+		d.machine.play = func(task engine.Task, p engine.Program) engine.Outcome {
+			if runs++; runs == 1 {
+				time.Sleep(time.Hour)
+				d.town.mu.Lock()
+				d.town.disputes[0].Phase, d.town.refuses = Revealing, ErrRefused
+				d.town.mu.Unlock()
+			}
+			return honest(task, p)
+		}
+		for range 3 {
+			if err := errors.Join(d.Rounds(t.Context()), d.Reveals(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(d.town.votes) != 0 || len(d.town.told) != 0 || runs != 1 {
+			t.Errorf("%d votes, %d told, %d runs", len(d.town.votes), len(d.town.told), runs)
+		}
+	})
+}

@@ -175,6 +175,17 @@ func (b *board) claim(i uint64, h *hire, now time.Time) {
 	b.hold(i, h, now)
 }
 
+// second makes a task that is out ask for one more copy, whatever the lot says; false: it is checked already, or done.
+func (b *board) second(i uint64) bool {
+	if b.checks[i] != nil || b.state[i] == done {
+		return false
+	}
+	p := b.rules.policy
+	p.Copies = max(p.Copies, 2)
+	b.checks[i] = &check{policy: p}
+	return true
+}
+
 // check makes a task that the policy or the lot wants checked ask for more copies.
 func (b *board) check(i uint64) {
 	p := b.rules.policy

@@ -44,6 +44,7 @@ type gathering struct {
 	toWeigh    []uint64 // tasks whose votes are to be compared
 	weighing   int
 	weighed    chan weighed
+	juried     bool          // jurors may look at what is paid for
 	chance     verify.Chance // who was odd where copies of a native program differed
 	doubted    time.Time     // when a checker last refused a result
 	sought     time.Time     // when the last round of asking began that has ended
@@ -120,6 +121,7 @@ func (r *Requester) gather(ctx context.Context, e *errand, p phase) error {
 		longer: make(chan extended, 16), topped: make(chan topped), ahead: r.cfg.Ahead, fetching: map[*arrival]struct{}{}, retries: map[uint64]int{}, breaks: map[uint64]int{}, spurned: map[peer.ID]time.Time{}, told: map[string]bool{},
 		accused: map[string]bool{}, progress: r.now(), pause: time.NewTimer(0), tallies: tallies{}}
 	defer g.pause.Stop()
+	g.juried = r.jury(e)
 	if g.compared() {
 		g.weighed = make(chan weighed)
 	}

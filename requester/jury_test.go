@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -393,4 +394,70 @@ func TestWhoTakesNoVouchersIsTurnedAway(t *testing.T) {
 			t.Errorf("%d leases were paid for, %d have ended", len(mallory.paid), len(mallory.ends))
 		}
 	})
+}
+
+// What takes so much work that a dispute may find no jury in time is run by a second owner; carol lies about it and is odd. Light tasks are left to the jury, and heavy ones of a job without one
+// are run once.
+func TestHeavyTasksAreRunByASecondOwner(t *testing.T) {
+	for name, juried := range map[string]bool{"with a jury": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const pace = 10 * time.Minute
+				tn := juryTown(t, pace, "bob", "carol", "dave")
+				defer tn.closeBooks()
+				for _, w := range tn.folk {
+					w.answer = func(l lease.Work, task job.Task) *job.Result {
+						r := honest(pace)(l, task)
+						r.Usage.Work = trust.Disputable + 1
+						switch heavy := task.Index%3 == 0; {
+						case heavy && w.name == "carol":
+							r.Stdout = text("made up")
+						case heavy:
+						case task.Index%3 == 1: // many instructions, but quickly done
+							r.Usage.CPU = (trust.DisputableSeconds * time.Second).Nanoseconds()
+						default: // long, on a slow PC
+							r.Usage.Work--
+						}
+						return r
+					}
+				}
+				spec := tn.dearCount(30)
+				spec.Verify = job.Verify{Mode: job.Jury, Copies: 1}
+				tn.jury = juried
+				r, stop := tn.life()
+				defer stop()
+				id := submit(t, r, spec)
+				s := finish(t, r, id)
+				if s.State != job.Settled {
+					t.Fatalf("status %+v, error %+v", s, s.Error)
+				}
+				ran := map[uint64]int{}
+				for _, w := range tn.folk {
+					for _, i := range w.ran {
+						ran[i]++
+					}
+				}
+				for i := range uint64(30) {
+					if heavy := juried && i%3 == 0; heavy != (ran[i] > 1) {
+						t.Errorf("task %d was run %d times", i, ran[i])
+					}
+				}
+				if !juried {
+					return
+				}
+				if s.Verified != 10 || len(s.Odd) != 1 || s.Odd[0] != tn.folk[1].id.String() || tn.folk[1].history(r).Wrong == 0 {
+					t.Errorf("verified %d, odd %v, carol %+v", s.Verified, s.Odd, tn.folk[1].history(r))
+				}
+				for name, content := range tn.shelf.files(t, s.Result) {
+					if content == "made up" {
+						t.Errorf("part %s is carol's", name)
+					}
+				}
+				why, err := r.Why(t.Context(), id)
+				if err != nil || !strings.Contains(fmt.Sprint(why), "a second owner runs them, too") {
+					t.Errorf("%+v, %v", why, err)
+				}
+			})
+		})
+	}
 }

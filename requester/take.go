@@ -270,7 +270,7 @@ func (g *gathering) commit(a arrival) {
 	a.hire.faults = 0
 	r := a.result
 	r.Index += g.p.base
-	vote := !a.checked && (g.board.checks[a.result.Index] != nil || !r.Succeeded())
+	vote := !a.checked && (g.board.checks[a.result.Index] != nil || !r.Succeeded() || g.heavy(r))
 	g.pending = append(g.pending, entry{hire: a.hire, result: r, vote: vote, checked: a.checked, value: a.value, done: a.done, used: a.used})
 }
 
@@ -300,6 +300,9 @@ func (g *gathering) count(ctx context.Context, c committed) error {
 		odd := g.board.doubters(i)
 		var ruled verdict
 		if en.vote {
+			if g.heavy(en.result) {
+				g.second(ctx, i, owners)
+			}
 			ruled = g.board.vote(i, g.ballot(en.hire.node, en.hire.owner, en.hire.class, en.result, en.value), owners)
 		} else {
 			ruled = g.board.count(i, en.hire.owner)

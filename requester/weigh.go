@@ -4,10 +4,12 @@ import (
 	"context"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/trust"
 	"github.com/hpips/hpips/verify"
 )
 
@@ -106,6 +108,23 @@ func (g *gathering) blamed(v verdict) []string {
 		return v.odd
 	}
 	return g.chance.Beyond(v.right, v.odd)
+}
+
+// heavy tells whether a result took so much work that jurors might not be done in time if it were disputed: where a jury is asked, a second owner runs it.
+func (g *gathering) heavy(r job.Result) bool {
+	return g.juried && r.Succeeded() && r.Usage.Work > trust.Disputable && time.Duration(r.Usage.CPU) > trust.DisputableSeconds*time.Second
+}
+
+// second asks for another copy of a task whose result is heavy, if there is another owner, and says so once.
+func (g *gathering) second(ctx context.Context, i uint64, owners int) {
+	if owners < 2 || !g.board.second(i) {
+		return
+	}
+	const line = "it has tasks that may take too long for a dispute, more than 440 × 10⁹ instructions and 440 s of processor time: a second owner runs them, too"
+	if !g.told[line] {
+		g.told[line] = true
+		g.r.note(ctx, g.e, line)
+	}
 }
 
 // classes counts the owners at work by hardware class.

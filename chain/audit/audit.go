@@ -248,7 +248,7 @@ func (k Keeper) pardonNext(ctx sdk.Context, _ auditv1.Params) (bool, error) {
 	return true, errors.Join(k.pardons.Remove(ctx, row), k.barred.Remove(ctx, row.K2()))
 }
 
-// waitLonger is for how many seconds a chore that cannot be done now is put off.
+// waitLonger is for how many seconds, or blocks, a chore that cannot be done now is put off.
 const waitLonger = 60
 
 // firstOf is the earliest entry of a row.

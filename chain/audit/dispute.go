@@ -215,17 +215,13 @@ func (k Keeper) openDispute(ctx sdk.Context, a auditv1.Audit, m *auditv1.MsgDisp
 		return 0, err
 	}
 	d.Id, d.Round, d.Phase = last+1, 1, auditv1.PHASE_CALLED
-	_, index, err := k.Committee.Seed(ctx)
-	if err != nil {
-		return 0, err
-	}
-	d.DueIndex = index + 1
+	d.DueHeight = height(ctx) + 1
 	if !d.Final {
 		a.Disputes++
 		err = k.audits.Set(ctx, collections.Join(a.Node, a.Sequence), a)
 	}
 	emit(ctx, "hpips_dispute", "what", "opened", "dispute", number(d.Id), "node", digits(d.Node), "sequence", number(d.Sequence), "place", number(d.Place), "lease", digits(d.Lease), "payer", d.Payer,
 		"accused", digits(d.Accused), "price", number(d.Price)+d.Denom)
-	return d.Id, errors.Join(err, k.last.Set(ctx, d.Id), k.disputes.Set(ctx, d.Id, d), k.dues.Set(ctx, collections.Join(d.DueIndex, d.Id)),
+	return d.Id, errors.Join(err, k.last.Set(ctx, d.Id), k.disputes.Set(ctx, d.Id, d), k.dues.Set(ctx, collections.Join(d.DueHeight, d.Id)),
 		k.asked.Set(ctx, collections.Join3(d.Lease, d.Place, uint64(m.Accused)), d.Id), k.hold(ctx, d.Lease, true))
 }

@@ -495,34 +495,62 @@ func TestBadJurors(t *testing.T) {
 	s.refuses("twice", s.send(reveal(p, nil)), ErrTwice)
 }
 
-// A dispute about a task that took long waits for its jurors as long.
+// A dispute about a task that took long takes commitments longer, once, and ends all the same.
 func TestALongTaskTakesItsTime(t *testing.T) {
-	s := founded(t, 60, func(p *auditv1.Params) { p.CommitBlocks, p.RevealBlocks = 2, 2 })
-	s.bonds["bob"] = 0
-	j := s.hires("lease", 1000)
-	j.does(50_000_000*3600, true) // an hour at the slowest
-	q := s.redeems(j, 10)
-	s.blocks(2)
-	s.must(s.send(s.question(j, q, 0)))
-	s.blocks(100)
-	if d := s.dispute(1); d.Phase != auditv1.PHASE_COMMIT {
-		t.Fatalf("%s", d.Phase)
-	}
-	s.block(time.Hour)
-	s.blocks(1)
-	if d := s.dispute(1); d.Phase != auditv1.PHASE_REVEAL {
-		t.Fatalf("%s", d.Phase)
+	for name, row := range map[string]struct {
+		work   uint64
+		blocks int // for commitments
+	}{"a short one": {50_000_000 * 20, 20}, "one that takes longer": {50_000_000 * 21, 29}, "one of an hour": {50_000_000 * 3600, 29}, "one without end": {1 << 62, 29}} {
+		s := founded(t, 60, func(p *auditv1.Params) { p.CommitBlocks, p.RevealBlocks = 20, 10 })
+		s.bonds["bob"] = 0
+		j := s.hires("lease", 1000)
+		j.does(row.work, true)
+		q := s.redeems(j, 10)
+		s.blocks(2)
+		s.must(s.send(s.question(j, q, 0)))
+		s.blocks(1)
+		blocks := 0
+		for ; s.dispute(1).Phase == auditv1.PHASE_COMMIT && blocks < 1000; blocks++ {
+			s.blocks(1)
+		}
+		if blocks != row.blocks {
+			t.Errorf("%s: %d blocks for commitments, want %d", name, blocks, row.blocks)
+		}
 	}
 }
 
-// Two rounds end within three epochs of the public chain, and of a development network.
+// Two rounds end within three epochs of the public chain, and of a development network: however much is done or little, and however long the task takes that it is about.
 func TestDisputesEndWithinThreeEpochs(t *testing.T) {
 	for _, row := range []struct {
+		name  string
 		p     auditv1.Params
-		epoch uint64
-	}{{Public(), 720}, {Development(), 20}} {
-		if blocks := 2 * (1 + row.p.CommitBlocks + row.p.RevealBlocks); blocks > 3*row.epoch {
-			t.Errorf("%d blocks of epochs of %d", blocks, row.epoch)
+		epoch int64
+	}{{"public", Public(), 720}, {"development", Development(), 20}} {
+		for _, work := range []uint64{100, 100_000_000_000, 1 << 62} {
+			for _, idle := range []bool{false, true} {
+				s := founded(t, 60, func(p *auditv1.Params) { *p = row.p })
+				s.idle = idle
+				s.bonds["bob"] = 0
+				j := s.hires("lease", 1000)
+				j.does(work, true)
+				q := s.redeems(j, 10)
+				s.blocks(2)
+				s.must(s.send(s.question(j, q, 0)))
+				opened := s.dispute(1).Opened
+				each := func(_ int, p person) *trust.Digest { d := trust.Digest(sha256.Sum256([]byte(p))); return &d }
+				s.answers(j, 1, 3, each)
+				s.answers(j, 1, 7, each)
+				took := s.ctx.BlockHeight() - opened
+				if there, err := s.keeper.disputes.Has(s.ctx, 1); err != nil || there || took > 3*row.epoch {
+					t.Errorf("%s, idle %t, %d instructions: still there %t, %d blocks, epochs have %d", row.name, idle, work, there, took, row.epoch)
+				}
+				if least := 2 * row.epoch; took < least {
+					t.Errorf("%s, idle %t, %d instructions: two rounds in %d blocks", row.name, idle, work, took)
+				}
+				if !slices.Contains(s.events, "hpips_verdict undecided 2") {
+					t.Errorf("%s: %q", row.name, s.events[max(0, len(s.events)-8):])
+				}
+			}
 		}
 	}
 }

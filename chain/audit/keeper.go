@@ -121,7 +121,7 @@ type Keeper struct {
 	forgives    collections.KeySet[date] // convictions, by when they are forgotten
 	disputes    collections.Map[uint64, auditv1.Dispute]
 	last        collections.Item[uint64]      // number of the last dispute
-	dues        collections.KeySet[when]      // disputes, by the index at which their phase ends
+	dues        collections.KeySet[when]      // disputes, by the height at which their phase ends
 	asked       collections.Map[leaf, uint64] // disputes by what they are about: each is good once while anything of its lease is here
 	commits     collections.Map[choice, auditv1.Commitment]
 	leases      collections.Map[[]byte, uint64] // how many audits and disputes of a lease are here
@@ -199,5 +199,7 @@ func emit(ctx context.Context, name string, pairs ...string) {
 func number[N uint64 | uint32 | int64 | int](n N) string { return strconv.FormatInt(int64(n), 10) }
 
 func digits(b []byte) string { return hex.EncodeToString(b) }
+
+func height(ctx sdk.Context) uint64 { return uint64(ctx.BlockHeight()) }
 
 func now(ctx context.Context) int64 { return sdk.UnwrapSDKContext(ctx).BlockTime().Unix() }

@@ -10,17 +10,17 @@ import (
 
 const day = 86_400 // seconds
 
-// Public are the parameters of the public chain: an epoch has 720 blocks, so two rounds end within three of them.
+// Public are the parameters of the public chain: an epoch has 720 blocks, so a round of a dispute takes one, and a half more where the task takes long, and two end within three epochs.
 func Public() auditv1.Params {
 	r := trust.Default()
 	return auditv1.Params{Least: r.Least, Colluder: r.Colluder, Penalty: r.Penalty, PassSeconds: day, CommitBlocks: 540, RevealBlocks: 180, WorkPerSecond: 50_000_000, RecentResults: 200,
 		RecentSeconds: 3 * day, Disputes: 8, Batch: 100, BarSeconds: 14 * day}
 }
 
-// Development are those of a network on one desk: a day has a minute, an epoch 20 blocks.
+// Development are those of a network on one desk: a day has a minute, an epoch 20 blocks, which are few, so more of them are for what is revealed.
 func Development() auditv1.Params {
 	p := Public()
-	p.PassSeconds, p.RecentSeconds, p.BarSeconds, p.CommitBlocks, p.RevealBlocks = 60, 180, 840, 15, 5
+	p.PassSeconds, p.RecentSeconds, p.BarSeconds, p.CommitBlocks, p.RevealBlocks = 60, 180, 840, 12, 8
 	return p
 }
 

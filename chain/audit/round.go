@@ -124,14 +124,10 @@ func (k Keeper) shapeReveal(m *auditv1.MsgReveal) error {
 	return k.sender(m.Sender, m.Juror)
 }
 
-// nextDispute takes the next dispute whose phase is over to what follows.
+// nextDispute takes the next dispute whose phase is over to what follows. Phases end by height, as epochs do: an idle chain has two blocks for each seed.
 func (k Keeper) nextDispute(ctx sdk.Context, p auditv1.Params) (bool, error) {
 	row, there, err := firstOf(ctx, k.dues)
-	if err != nil || !there {
-		return false, err
-	}
-	seed, index, err := k.Committee.Seed(ctx)
-	if err != nil || row.K1() > index {
+	if err != nil || !there || row.K1() > height(ctx) {
 		return false, err
 	}
 	d, err := k.disputes.Get(ctx, row.K2())
@@ -142,36 +138,51 @@ func (k Keeper) nextDispute(ctx sdk.Context, p auditv1.Params) (bool, error) {
 		return false, err
 	}
 	if d.DueTime > now(ctx) {
-		d.DueIndex = index + 1
+		d.DueHeight, d.DueTime = height(ctx)+longer(p), 0
 		return true, k.put(ctx, d)
 	}
 	switch d.Phase {
 	case auditv1.PHASE_CALLED:
+		seed, _, err := k.Committee.Seed(ctx)
+		if err != nil {
+			return false, err
+		}
 		d.Phase, d.Seed = auditv1.PHASE_COMMIT, seed[:]
-		d.DueIndex, d.DueTime = index+p.CommitBlocks, now(ctx)+int64(min(d.Work/p.WorkPerSecond, maxWait))
+		d.DueHeight, d.DueTime = height(ctx)+p.CommitBlocks, now(ctx)+int64(min(d.Work/p.WorkPerSecond, maxWait))
 	case auditv1.PHASE_COMMIT:
-		d.Phase, d.DueIndex, d.DueTime = auditv1.PHASE_REVEAL, index+p.RevealBlocks, 0
+		d.Phase, d.DueHeight, d.DueTime = auditv1.PHASE_REVEAL, height(ctx)+p.RevealBlocks, 0
 	default:
-		return true, k.decideOrWait(ctx, d, index)
+		return true, k.decideOrWait(ctx, d)
 	}
 	emit(ctx, "hpips_dispute", "what", "phase", "dispute", number(d.Id), "round", number(d.Round), "phase", d.Phase.String(), "seed", digits(d.Seed))
 	return true, k.put(ctx, d)
 }
 
-// maxWait is for how many seconds commitments are waited for at most, however long the task was.
+// maxWait is how many seconds a task is thought to take at most.
 const maxWait = 86_400
+
+// slack is by how many blocks phases may end late in one round, as not every block has a seed: two until the jurors are drawn, and one each after commitments, their prolonging, and what was
+// revealed; and one to spare.
+const slack = 6
+
+// longer is for how many blocks more commitments are taken about a task that takes long: so many that a round lasts for an epoch and a half at most, and two of them three, whatever the work.
+// Commitments and what is revealed are an epoch's blocks together (Public, Development).
+func longer(p auditv1.Params) uint64 {
+	half := (p.CommitBlocks + p.RevealBlocks) / 2
+	return half - min(half, slack)
+}
 
 // put keeps a dispute with the time of its phase's end.
 func (k Keeper) put(ctx sdk.Context, d auditv1.Dispute) error {
-	return errors.Join(k.disputes.Set(ctx, d.Id, d), k.dues.Set(ctx, collections.Join(d.DueIndex, d.Id)))
+	return errors.Join(k.disputes.Set(ctx, d.Id, d), k.dues.Set(ctx, collections.Join(d.DueHeight, d.Id)))
 }
 
 // decideOrWait ends a round; while payouts rest, it is put off.
-func (k Keeper) decideOrWait(ctx sdk.Context, d auditv1.Dispute, index uint64) error {
+func (k Keeper) decideOrWait(ctx sdk.Context, d auditv1.Dispute) error {
 	trial, write := ctx.CacheContext()
 	err := k.decide(trial, d)
 	if errors.Is(err, ErrRests) {
-		d.DueIndex = index + waitLonger
+		d.DueHeight = height(ctx) + waitLonger
 		return k.put(ctx, d)
 	}
 	if err == nil {

@@ -101,6 +101,7 @@ type town struct {
 	people  map[sortition.Key]person
 	tickets map[person]Ticket
 	index   uint64
+	idle    bool             // a block without a seed comes before each one that has one
 	free    map[string]int64 // of a lease
 	bonds   map[person]int64
 	counts  map[person]bool // false: it leaves
@@ -312,6 +313,9 @@ func (s *town) send(m sdk.Msg) error {
 func (s *town) block(later time.Duration) {
 	s.t.Helper()
 	s.index++
+	if s.idle {
+		s.ctx = s.ctx.WithBlockHeight(s.ctx.BlockHeight() + 1)
+	}
 	s.ctx = s.ctx.WithBlockHeight(s.ctx.BlockHeight() + 1).WithBlockTime(s.ctx.BlockTime().Add(later)).WithEventManager(sdk.NewEventManager())
 	s.must(s.keeper.Advance(s.ctx))
 	for _, p := range []person{"bob"} {
@@ -542,13 +546,20 @@ func (s *town) answers(j *job, id uint64, jurors int, say func(n int, p person) 
 		s.must(err)
 		words[who], all = w, append(all, who)
 	}
-	s.blocks(int(p.CommitBlocks))
+	for s.dispute(id).Phase == auditv1.PHASE_COMMIT {
+		s.blocks(1)
+	}
 	for i, who := range all {
 		if w := words[who]; say(i, who) != nil {
 			s.must(s.send(&auditv1.MsgReveal{Sender: who.sender(), Juror: who.id(), Dispute: id, Round: d.Round, Answer: w.answer[:], State: w.state[:], Salt: w.salt[:]}))
 		}
 	}
-	s.blocks(int(p.RevealBlocks))
+	for range p.RevealBlocks {
+		if d, err := s.keeper.disputes.Get(s.ctx, id); err != nil || d.Phase != auditv1.PHASE_REVEAL {
+			break
+		}
+		s.blocks(1)
+	}
 	return all
 }
 

@@ -74,11 +74,7 @@ func panelOf(all []auditv1.Commitment, round uint32) []auditv1.Commitment {
 
 // escalate calls seven fresh jurors.
 func (k Keeper) escalate(ctx sdk.Context, d auditv1.Dispute) error {
-	_, index, err := k.Committee.Seed(ctx)
-	if err != nil {
-		return err
-	}
-	d.Round, d.Phase, d.DueIndex, d.DueTime = d.Round+1, auditv1.PHASE_CALLED, index+1, 0
+	d.Round, d.Phase, d.DueHeight, d.DueTime = d.Round+1, auditv1.PHASE_CALLED, height(ctx)+1, 0
 	emit(ctx, "hpips_dispute", "what", "escalated", "dispute", number(d.Id), "round", number(d.Round))
 	return k.put(ctx, d)
 }

@@ -15,6 +15,14 @@ const (
 	enough = 4 // voices of seven that are alike
 )
 
+// Disputable and DisputableSeconds are how many instructions a task may take, and how many seconds of a provider's processor, so that its jurors are done in time in any dispute: commitments about a
+// long task are taken for 894 blocks, of a second each at the least (chain/audit), in which a juror has done the one at half of 10^9 instructions a second, and the other at half of the provider's
+// pace, as programs differ in how many instructions they make of a second. Whoever pays for a result that is beyond both has it run by a second owner, since a dispute may find no jury.
+const (
+	Disputable        = 440_000_000_000
+	DisputableSeconds = 440
+)
+
 const commitPrefix = "hpips/jury/v1\x00"
 
 // Digest is what a result is compared by (spec/job.Result.Digest).

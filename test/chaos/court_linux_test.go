@@ -23,7 +23,7 @@ func TestSoakACourtIsKilled(t *testing.T) {
 	longOnly(t)
 	sellers := []string{"bob", "carol", "dave", "erin", "frank", "grace", "heidi"}
 	rules := audit.Development()
-	rules.PassSeconds, rules.RecentSeconds, rules.CommitBlocks, rules.RevealBlocks = 1800, 5400, 25, 25
+	rules.PassSeconds, rules.RecentSeconds, rules.CommitBlocks, rules.RevealBlocks = 1800, 5400, 50, 50
 	v := newVillage(t, plan{names: append(sellers, "alice"), seats: 7, payers: 1, tune: lasting(7), jury: &rules,
 		trade: trade{known: 8, sells: sellers, buys: "alice", keeps: "carol", day: 10 * time.Minute, price: trialPrice, apart: true}})
 	bob, alice := v.folk[0], v.folk[7]
@@ -54,7 +54,7 @@ func TestSoakACourtIsKilled(t *testing.T) {
 		}
 	}
 	longest, all := d.Longest()
-	if most := int64(2 * (rules.CommitBlocks + rules.RevealBlocks + 2)); !all || longest > most {
+	if most := int64(2 * (rules.CommitBlocks + rules.RevealBlocks + 6)); !all || longest > most {
 		t.Errorf("the longest of %d disputes took %d blocks, at most %d are right; all ended: %t", len(d.Disputes), longest, most, all)
 	}
 	t.Logf("seed %d: killed %v; audits %v, disputes %v, the longest %d blocks, in %.0f s", *seed, killed, d.Audits, d.Verdicts(), longest, time.Since(began).Seconds())
