@@ -102,8 +102,8 @@ func found(t *testing.T) *Parent {
 	return p
 }
 
-// made is a group for a child of the test.
-func made(t *testing.T, p *Parent, b Bounds, c *child) *Group {
+// grouped is a group for a child of the test.
+func grouped(t *testing.T, p *Parent, b Bounds, c *child) *Group {
 	t.Helper()
 	g, err := p.Make(b)
 	if err != nil {
@@ -136,7 +136,7 @@ func TestLimitOfMemory(t *testing.T) {
 	}
 	c, b := begin(t, "grow"), usual
 	b.Memory = 64 << 20
-	g := made(t, p, b, c)
+	g := grouped(t, p, b, c)
 	if g.Starved() {
 		t.Error("it has taken nothing yet")
 	}
@@ -157,7 +157,7 @@ func TestLimitOfProcesses(t *testing.T) {
 	}
 	c, b := begin(t, "fork"), usual
 	b.Processes = 32
-	made(t, p, b, c)
+	grouped(t, p, b, c)
 	c.in.Close()
 	_ = c.Wait() // its runtime may be refused a thread, which ends it
 	if said := c.told.String(); strings.Contains(said, "all begun") || said == "" {
@@ -171,7 +171,7 @@ func TestLimitOfTheProcessor(t *testing.T) {
 	if !p.Limits("cpu") {
 		t.Skip("no group counts the processor")
 	}
-	g := made(t, p, usual, begin(t, "spin"))
+	g := grouped(t, p, usual, begin(t, "spin"))
 	began := time.Now()
 	<-time.After(time.Second)
 	used, ok := g.CPU()
@@ -183,7 +183,7 @@ func TestLimitOfTheProcessor(t *testing.T) {
 // TestFreeze stops a busy child and lets it go on: within a second each.
 func TestFreeze(t *testing.T) {
 	p, c := found(t), begin(t, "spin")
-	g := made(t, p, usual, c)
+	g := grouped(t, p, usual, c)
 	if !g.Freeze(true) {
 		if p.unified != "" {
 			t.Error("groups of version 2 do not freeze")
@@ -245,7 +245,7 @@ func ticks(t *testing.T, pid int) (all int) {
 // TestAStrangersGroup reads the group of another process.
 func TestAStrangersGroup(t *testing.T) {
 	p, c := found(t), begin(t, "spin")
-	mine := made(t, p, usual, c)
+	mine := grouped(t, p, usual, c)
 	its, err := Of(c.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
