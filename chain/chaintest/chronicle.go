@@ -244,6 +244,9 @@ func (c *Chronicle) ask(path string, question, answer message) error {
 	return answer.Unmarshal(res.Value)
 }
 
+// Free is a transaction of a message that needs no account.
+func (c *Chronicle) Free(m Message) ([]byte, error) { return chain.FreeTx(c.App.Codec(), m) }
+
 // Apply is a transaction by which a person takes out a ticket; the chain must ask for no receipts.
 func (c *Chronicle) Apply(p Person) ([]byte, error) {
 	state, err := c.Committee()
