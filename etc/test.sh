@@ -12,6 +12,7 @@ heavy='engine/process|engine/wasm|engine/container|store/replica|store/archive|s
 # Tests that take long, and rooms with several chains, faults or histories: make long has them.
 later='TestFourAgreeOverFiveEpochs|TestStatesArePruned|TestAnArchiveKeepsAll|TestDrawsAreUniform|TestKilledInTheMiddleOf|TestDepositsGrowWithTheWork'
 later+='|TestTheJournalForgetsWhoWasSeenLongestAgo|TestHistoriesWithPowerCuts|TestADiskThatSpoilsBlocks|TestKilledAtAnyMoment'
+later+='|TestGeneratedCodeIsWhatTheSourcesSay|TestTrimLinked' # these build much that nothing else needs
 late_e2e='TestAnArchiveBuilds|TestKuboPinsAtANode|TestFullDisk|TestAnInterruptedDemo|TestSoak'
 chain='TestOneDesk|TestTheFirstBlockComesSoon|TestALateFirstBlockIsNotExcused|TestBobEarnsHisFirstHPIPS'
 
@@ -90,7 +91,7 @@ elsewhere() {
 
 # What a change is tried with: 25 minutes on two processors with an empty build cache.
 quick() {
-	at_once=3 step "unit tests" go_test 10m -skip "$later" -- $(packages -v "$racy|test")
+	at_once=3 step "unit tests" go_test 10m -skip "$later" -- $(packages -v "$racy|test" | grep -v '/hpips$')
 	at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -skip "$later" -- $(packages "$racy" | grep -vE "/($heavy)\$")
 	at_once=1 step "end to end" go_test 20m -count=1 -skip "$late_e2e" -- $(packages "test/e2e")
 	aside "lint, meanwhile" make lint
@@ -103,7 +104,7 @@ quick() {
 long() {
 	aside "builds for Windows and macOS, meanwhile" elsewhere
 	at_once=1 step "sandboxes, and stores of many nodes" go_test 20m -short -- $(packages "$heavy")
-	step "long tests of single rooms" go_test 20m -run "$later" -- ./chain/full ./chain/committee ./store/...
+	step "long tests of single rooms" go_test 20m -run "$later" -- ./chain/full ./chain/committee ./store/... ./proto ./machine
 	CGO_ENABLED=1 step "a buyer that is killed, with the race detector" go_test 20m -race -short -run "$later" -- ./requester
 	step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
 	step "a Ledger device made of software" go_test 10m -count=1 -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
