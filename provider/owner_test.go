@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,22 +79,22 @@ func TestALeaseThatStandsStillForTooLongIsHandedBack(t *testing.T) {
 // Bob takes back that strangers' programs run on his PC: what runs of alice's ends within a second or so, carol's PC, which is his own, works on.
 func TestWhatIsNotAgreedToAnyMoreEnds(t *testing.T) {
 	story(t, func(t *testing.T, b *bob) {
-		carol, agreed := b.visits("carol"), true
+		var refuses atomic.Bool
+		owns := named(t, "carol").id
 		b.barred = func(engine string, buyer peer.ID) string {
-			if agreed || engine != "fake" || buyer == carol.me.id {
+			if !refuses.Load() || engine != "fake" || buyer == owns {
 				return ""
 			}
 			return "its owner has not agreed"
 		}
 		b.restarts()
-		alice := b.visits("alice")
-		carol = b.visits("carol")
+		alice, carol := b.visits("alice"), b.visits("carol")
 		alice.begins(alice.work("second"), 1)
 		carol.begins(carol.work("second"), 1)
 		alice.assigns(upTo(100)...)
 		carol.assigns(0, 1)
 		time.Sleep(500 * time.Millisecond)
-		agreed = false
+		refuses.Store(true)
 		began := time.Now()
 		no := alice.refusal()
 		if took := time.Since(began); took > 1100*time.Millisecond || no.Reason != "engine fake: its owner has not agreed" || no.Program {
