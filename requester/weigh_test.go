@@ -267,9 +267,8 @@ func dice(rng *rand.Rand, sides int) func(lease.Work, job.Task) *job.Result {
 func TestANativeProgramOfChanceSpoilsNoRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tn := newTown(t, "bob", "carol", "dave")
-		rng := rand.New(rand.NewPCG(5, 6))
-		for _, w := range tn.folk {
-			w.class, w.answer, w.pace = "amd64-linux", dice(rng, 2), time.Millisecond
+		for i, w := range tn.folk {
+			w.class, w.answer, w.pace = "amd64-linux", dice(rand.New(rand.NewPCG(5, uint64(i))), 2), time.Millisecond
 		}
 		r, stop := tn.life()
 		defer stop()
