@@ -118,7 +118,10 @@ type liar struct {
 
 func (l liar) Open(ctx context.Context, p engine.Program) (engine.Sandbox, error) {
 	s, err := l.Engine.Open(ctx, p)
-	return &box{s, l.wrong}, err
+	if err != nil {
+		return nil, err
+	}
+	return &box{s, l.wrong}, nil
 }
 
 type box struct {
