@@ -113,8 +113,8 @@ func (i *images) Serve(ctx context.Context) error {
 	}
 }
 
-// collect discards the images that are due: those that nobody has used for too long, and as long as unused ones take more than they may, those unused for the longest.
-// One that is in use, or pinned, is never touched.
+// collect discards the images that are due: what never came whole or is no image, those that nobody has used for too long, and as long as unused ones take more than they
+// may, those unused for the longest. One that is in use, or pinned, is never touched.
 func (i *images) collect(ctx context.Context) error {
 	i.mu.Lock()
 	defer i.mu.Unlock() // nobody begins to use one meanwhile
@@ -130,8 +130,10 @@ func (i *images) collect(ctx context.Context) error {
 			keep = append(keep, c)
 			continue
 		}
-		if size[c], err = i.store.Size(ctx, c); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
+		if size[c], err = i.store.Size(ctx, c); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			i.used[key] = time.Time{}
 		}
 		idle, total = append(idle, c), total+size[c]
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -17,14 +18,18 @@ import (
 
 // larder is a store that holds images by their sizes, and hears what is discarded.
 type larder struct {
-	sizes map[cid.Cid]uint64
-	kept  []cid.Cid
+	sizes  map[cid.Cid]uint64
+	kept   []cid.Cid
+	spoilt cid.Cid // is here, and no image
 }
 
 func (l *larder) Size(_ context.Context, c cid.Cid) (uint64, error) {
 	n, ok := l.sizes[c]
 	if !ok {
 		return 0, store.ErrNotFound
+	}
+	if c == l.spoilt {
+		return 0, errors.New("no node")
 	}
 	return n, nil
 }
@@ -82,6 +87,13 @@ func TestImagesLeaveTheStore(t *testing.T) {
 	a := use("a")
 	b := use("b")
 	here("a", "b")
+	use("no image")()
+	l.spoilt = rootOf(t, "no image")
+	i.Use(rootOf(t, "never came"))()
+	here("a", "b")
+	if len(i.used) != 2 {
+		t.Errorf("account is kept of %v", i.used)
+	}
 	b()
 	use("c")()
 	use("d")() // three unused ones of 100 are more than 250, and a is in use

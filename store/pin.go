@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -128,7 +129,7 @@ func (s *Store) discard(ctx context.Context, roots, keep []cid.Cid) (c Collected
 		return c, err
 	}
 	var dead []multihash.Multihash
-	err = s.below(ctx, roots, func(c cid.Cid, here bool) {
+	err = s.below(ctx, roots, false, func(c cid.Cid, here bool) {
 		if here && !live[keyOf(c.Hash())] {
 			dead = append(dead, c.Hash())
 		}
@@ -193,7 +194,7 @@ func (s *Store) reachable(ctx context.Context, more ...cid.Cid) (map[[sha256.Siz
 	for _, p := range pins {
 		pinned = append(pinned, p.CID)
 	}
-	err = s.below(ctx, pinned, func(c cid.Cid, here bool) {
+	err = s.below(ctx, pinned, true, func(c cid.Cid, here bool) {
 		if live[keyOf(c.Hash())] = true; !here {
 			s.log.Warn("a pinned block is missing", "cid", c)
 		}
@@ -201,13 +202,13 @@ func (s *Store) reachable(ctx context.Context, more ...cid.Cid) (map[[sha256.Siz
 	if err != nil {
 		return nil, err
 	}
-	return live, s.below(ctx, more, func(c cid.Cid, _ bool) { live[keyOf(c.Hash())] = true })
+	return live, s.below(ctx, more, false, func(c cid.Cid, _ bool) { live[keyOf(c.Hash())] = true })
 }
 
-// below tells of each block under roots, asking no peer, and of a node whether it is here: leaves are not looked for. One that several lead to may be told of several times.
-func (s *Store) below(ctx context.Context, todo []cid.Cid, met func(c cid.Cid, here bool)) error {
-	walked := make(map[[sha256.Size]byte]bool)
-	todo = append([]cid.Cid(nil), todo...)
+// below tells of each block under roots, asking no peer, and of a node whether it is here: leaves are not looked for. One that several lead to may be told of several times. Bytes that
+// are no node lead no further, or where it is strict are an error: what somebody else has made may be anything.
+func (s *Store) below(ctx context.Context, roots []cid.Cid, strict bool, met func(c cid.Cid, here bool)) error {
+	walked, todo := make(map[[sha256.Size]byte]bool), slices.Clone(roots)
 	for len(todo) > 0 {
 		c := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -229,7 +230,7 @@ func (s *Store) below(ctx context.Context, todo []cid.Cid, met func(c cid.Cid, h
 		}
 		met(c, true)
 		links, err := linksOf(block)
-		if err != nil {
+		if err != nil && strict {
 			return err
 		}
 		for _, w := range links {

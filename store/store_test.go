@@ -21,6 +21,7 @@ import (
 	"github.com/ipfs/boxo/ipld/merkledag"
 	"github.com/ipfs/boxo/ipld/unixfs"
 	uio "github.com/ipfs/boxo/ipld/unixfs/io"
+	blockfmt "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
 	"github.com/libp2p/go-libp2p"
@@ -29,6 +30,7 @@ import (
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/multiformats/go-multihash"
 	"go.uber.org/goleak"
 )
 
@@ -426,6 +428,17 @@ func TestDiscard(t *testing.T) {
 	}
 	if got, err := s.Discard(ctx, []cid.Cid{old.CID}, nil); err != nil || got != (Collected{}) {
 		t.Errorf("once more: %+v, %v", got, err)
+	}
+	name, err := (cid.V1Builder{Codec: cid.DagProtobuf, MhType: multihash.SHA2_256}).Sum([]byte("no node"))
+	must(t, err)
+	junk, err := blockfmt.NewBlockWithCid([]byte("no node"), name)
+	must(t, err)
+	must(t, s.blocks.Put(ctx, junk))
+	if got, err := s.Discard(ctx, []cid.Cid{junk.Cid(), loose.CID}, []cid.Cid{junk.Cid()}); err != nil || got.Blocks < 1 {
+		t.Errorf("beside what is no node: %+v, %v", got, err)
+	}
+	if got, err := s.Discard(ctx, []cid.Cid{junk.Cid()}, nil); err != nil || got.Blocks != 1 {
+		t.Errorf("what is no node: %+v, %v", got, err)
 	}
 }
 
