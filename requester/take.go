@@ -57,7 +57,7 @@ func (g *gathering) take(ctx context.Context, d delivery) error {
 	case m.Taken != nil:
 		h.taken(m.Taken.Tasks)
 	case m.Coming != nil:
-		h.pulled = max(0, m.Coming.Bytes)
+		h.pulled = min(max(0, m.Coming.Bytes), maxPulled)
 		g.comes()
 	case m.Output != nil:
 		if _, held := h.held[m.Output.Task-g.p.base]; held || !h.ready {
@@ -70,6 +70,9 @@ func (g *gathering) take(ctx context.Context, d delivery) error {
 	d.done()
 	return nil
 }
+
+// maxPulled is more bytes than any image has: what a provider says is its word alone, and is added up with others'.
+const maxPulled = 1 << 50
 
 // comes tells how much of images has come to the nodes that are hired.
 func (g *gathering) comes() {
