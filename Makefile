@@ -35,7 +35,7 @@ bench: setup build ## measure; the figures of docs/performance.md and docs/trust
 
 soak: setup build ## run the long tests with their full counts
 	@etc/setup.sh soak
-	$(GO) test ./spec/meter -run Alike -count=1 -v -timeout 60m -args -full
+	$(GO) test ./spec/meter -run Alike -count=1 -v -timeout 60m -args -modules 1000
 	$(GO) test ./store -run 'ADiskThatSpoils|KilledAtAny' -count=1 -v -timeout 60m -args -harm 10000 -kills 100
 	$(GO) test ./engine/process -run NothingIsLeft -count=1 -v -timeout 30m -args -starts 2000
 	$(GO) test ./engine/container -run NothingIsLeft -count=1 -v -timeout 30m -args -starts 200

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	_ "unsafe" // for go:linkname
@@ -31,20 +32,12 @@ import (
 //go:linkname callStackCeiling github.com/tetratelabs/wazero/internal/engine/interpreter.callStackCeiling
 var callStackCeiling int
 
-// full runs all 1,000 modules; without it there are 50.
-var full = flag.Bool("full", false, "run all modules")
-
-func amount() uint64 {
-	if *full {
-		return 1000
-	}
-	return 50
-}
+var modules = flag.Uint64("modules", 20, "of the generator; all that are asked for are 1,000")
 
 func TestMain(m *testing.M) {
 	callStackCeiling = 1 << 30
-	if os.Getenv("METER_TELL") != "" {
-		*full = os.Getenv("METER_TELL") == "full"
+	if n, err := strconv.ParseUint(os.Getenv("METER_TELL"), 10, 64); err == nil {
+		*modules = n
 		os.Exit(tell())
 	}
 	os.Exit(m.Run())
@@ -231,7 +224,7 @@ const limit = 10_000_000
 
 // cast gives the modules of the test: those of the generator, and the examples that are built.
 func cast(each func(name string, module []byte, args []string)) {
-	for seed := range amount() {
+	for seed := range *modules {
 		kind := metertest.Mixed
 		switch seed % 20 {
 		case 7, 13:
@@ -321,8 +314,8 @@ func TestAlike(t *testing.T) {
 		n++
 		ends[whole.end]++
 	})
-	if n != len(said) || uint64(n) < amount() {
-		t.Errorf("%d modules here, %d there, %d wanted", n, len(said), amount())
+	if n != len(said) || uint64(n) < *modules {
+		t.Errorf("%d modules here, %d there, %d wanted", n, len(said), *modules)
 	}
 	if stopped < 2*n {
 		t.Errorf("%d states of %d modules are of one that was stopped", stopped, n)
@@ -338,10 +331,7 @@ func elsewhere(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	other := exec.Command(self)
-	other.Env = append(os.Environ(), "METER_TELL=some")
-	if *full {
-		other.Env = append(os.Environ(), "METER_TELL=full")
-	}
+	other.Env = append(os.Environ(), fmt.Sprintf("METER_TELL=%d", *modules))
 	out, err := other.Output()
 	if err != nil {
 		t.Fatal(err)

@@ -343,7 +343,7 @@ func TestWholeAlike(t *testing.T) {
 	ctx := context.Background()
 	rt := runtimes(ctx)["compiler"]
 	defer rt.Close(ctx)
-	for seed := range amount() {
+	for seed := range *modules {
 		module := metertest.Program(seed, metertest.Whole)
 		metered, err := meter.Rewrite(module)
 		if err != nil {

@@ -14,24 +14,33 @@ import (
 
 // Grace puts a file into her node and heidi gets it into a folder; two Kubo daemons do the same, in turn with ours.
 func TestContentBesideKubo(t *testing.T) {
-	size := either(32, 1024)
+	put, get := besideKubo(t, either(32, 1024), either(1, 3), "")
+	atLeast(t, "put-to-kubo", put, 1, 0.1)
+	atLeast(t, "get-to-kubo", get, 1, 0.1)
+	_, get = besideKubo(t, either(8, 256), either(1, 7), "-256")
+	atLeast(t, "get-256-to-kubo", get, 1.2, 0.1)
+}
+
+// besideKubo moves a file of so many MiB in rounds, and gives the ratios of the medians; its figures' names get an ending.
+func besideKubo(t *testing.T, size, rounds int, ending string) (putRatio, getRatio float64) {
+	t.Helper()
 	file := random(t, size)
 	bin, ipfs := program(t), kuboProgram(t)
 	var put, get, kuboPut, kuboGet []float64
-	for round := range either(1, 3) {
+	for round := range rounds {
 		a, b := oursMoves(t, bin, file, size)
 		c, d := kuboMoves(t, ipfs, file, size)
-		t.Logf("round %d: put %.0f, Kubo %.0f; get %.0f, Kubo %.0f MiB/s; load %s", round+1, a, c, b, d, load(t))
+		t.Logf("round %d of %d MiB: put %.0f, Kubo %.0f; get %.0f, Kubo %.0f MiB/s; load %s", round+1, size, a, c, b, d, load(t))
 		put, get, kuboPut, kuboGet = append(put, a), append(get, b), append(kuboPut, c), append(kuboGet, d)
 	}
-	figure(t, "put", median(put), "MiB/s")
-	figure(t, "put-kubo", median(kuboPut), "MiB/s")
-	figure(t, "get", median(get), "MiB/s")
-	figure(t, "get-kubo", median(kuboGet), "MiB/s")
-	figure(t, "put-to-kubo", median(put)/median(kuboPut), "times")
-	figure(t, "get-to-kubo", median(get)/median(kuboGet), "times")
-	atLeast(t, "put-to-kubo", median(put)/median(kuboPut), 1, 0.1)
-	atLeast(t, "get-to-kubo", median(get)/median(kuboGet), 1, 0.1)
+	putRatio, getRatio = median(put)/median(kuboPut), median(get)/median(kuboGet)
+	figure(t, "put"+ending, median(put), "MiB/s")
+	figure(t, "put"+ending+"-kubo", median(kuboPut), "MiB/s")
+	figure(t, "get"+ending, median(get), "MiB/s")
+	figure(t, "get"+ending+"-kubo", median(kuboGet), "MiB/s")
+	figure(t, "put"+ending+"-to-kubo", putRatio, "times")
+	figure(t, "get"+ending+"-to-kubo", getRatio, "times")
+	return putRatio, getRatio
 }
 
 // random writes a file of so many MiB that nothing can make smaller; it goes with the test.

@@ -266,7 +266,7 @@ func (a Answer) Status(t testing.TB) job.Status {
 	return st
 }
 
-// Eventually waits until done, looking ten times a second, and fails with what when it takes too long.
+// Eventually waits until done, and fails with what when it takes too long. It looks ten times a second, and less often where a look takes long, as those of the command line do.
 func Eventually(t testing.TB, what string, done func() bool, trouble func() string) {
 	t.Helper()
 	Within(t, Patience, what, done, trouble)
@@ -276,11 +276,13 @@ func Eventually(t testing.TB, what string, done func() bool, trouble func() stri
 func Within(t testing.TB, patience time.Duration, what string, done func() bool, trouble func() string) {
 	t.Helper()
 	late := time.After(patience)
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
+	for {
+		began := time.Now()
+		if done() {
+			return
+		}
 		select {
-		case <-tick.C:
+		case <-time.After(min(max(100*time.Millisecond, 3*time.Since(began)), time.Second)):
 		case <-late:
 			t.Fatalf("after %v this has not come: %s\n%s", patience, what, trouble())
 		}
