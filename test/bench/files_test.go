@@ -19,7 +19,7 @@ import (
 
 // What Grace's node must keep up with when she puts files: one core that does nothing but hash the same bytes, and a Kubo daemon that adds them.
 //
-//  1. One file: its bytes hashed by one core; added to a store and pinned; put into a node by the command line; added to Kubo.
+//  1. One file: its bytes hashed by one core; copied to the disk and synced by one core that does nothing else; added to a store and pinned; put into a node by the command line; added to Kubo.
 //  2. One folder of many small files: the same without the hash.
 //
 // Ours is on the disk when it is timed, Kubo's need not be. All take turns, each with a store of its own.
@@ -34,6 +34,7 @@ func TestFilesBesideKubo(t *testing.T) {
 		whole := storeTime(t, file)
 		took := map[string]float64{
 			"hash":        hash,
+			"disk":        diskTime(t, file),
 			"store file":  whole,
 			"store cores": (ownTime(t) - before).Seconds(),
 			"put file":    putTime(t, bin, file),
@@ -49,6 +50,7 @@ func TestFilesBesideKubo(t *testing.T) {
 	}
 	rate := func(what string, n int) float64 { return float64(n) / median(of[what]) }
 	figure(t, "hash", rate("hash", size), "MiB/s, one core")
+	figure(t, "disk", rate("disk", size), "MiB/s, a copy that is synced")
 	figure(t, "add", rate("store file", size), "MiB/s, in the store's own process")
 	figure(t, "add-processor", median(of["store cores"]), "s of processor time, opening and closing included")
 	figure(t, "put", rate("put file", size), "MiB/s, by the command line")
@@ -56,6 +58,7 @@ func TestFilesBesideKubo(t *testing.T) {
 	figure(t, "small-add", rate("store small", count), "files/s of 4 KiB, in the store's own process")
 	figure(t, "small-put", rate("put small", count), "files/s, by the command line")
 	figure(t, "small-add-kubo", rate("kubo small", count), "files/s, by the command line")
+	figure(t, "add-to-disk", median(of["disk"])/median(of["store file"]), "times")
 	for _, line := range []struct {
 		name            string
 		of, by          string
@@ -105,6 +108,26 @@ func hashTime(t *testing.T, file string) float64 {
 		_ = sha256.Sum256(chunk[:n])
 		took += time.Since(began)
 	}
+}
+
+// diskTime is how many seconds a copy of a file takes until it is on the disk.
+func diskTime(t *testing.T, file string) (took float64) {
+	t.Helper()
+	from, err := os.Open(file)
+	must(t, err)
+	defer from.Close()
+	fresh(t, func(dir string) {
+		to, err := os.Create(filepath.Join(dir, "copy"))
+		must(t, err)
+		settle(t)
+		began := time.Now()
+		_, err = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 1<<20))
+		must(t, err)
+		must(t, to.Sync())
+		took = time.Since(began).Seconds()
+		must(t, to.Close())
+	})
+	return took
 }
 
 // ownTime is the processor time of this process so far.
