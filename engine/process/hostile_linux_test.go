@@ -98,33 +98,51 @@ func TestLateWhileSuspended(t *testing.T) {
 	}
 }
 
-// endsSuspended tells how long after its lease was closed, or after its time was over, nothing was left of a program that had been stopped for longer than its time.
-func endsSuspended(t *testing.T, cfg Config, act string, closed bool) time.Duration {
+// begins runs one of mallory's programs until it has said that it has begun. Where it takes longer than its time to say so, as on a virtual PC whose processors are made of software, it has twice as much.
+func begins(t *testing.T, cfg Config, act, word string, limit time.Duration) (s engine.Sandbox, l *enginetest.Ledger, over <-chan error, has time.Duration) {
 	t.Helper()
-	word, p := token(t), program(t, helper(t, "hostile"))
-	p.Lease, p.Dir, p.Limits = t.Name(), t.TempDir(), engine.Limits{Time: 300 * time.Millisecond, Memory: 256 << 20}
+	p := program(t, helper(t, "hostile"))
+	p.Lease, p.Dir, p.Limits = t.Name(), t.TempDir(), engine.Limits{Time: limit, Memory: 256 << 20}
 	s, err := newEngine(t, cfg).Open(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
 	l, heard := begun()
-	over := make(chan error, 1)
-	go func() { over <- s.Run(t.Context(), []engine.Task{{ID: 1, Args: []string{act, word}, Stream: true}}, l) }()
-	<-heard
+	ends := make(chan error, 1)
+	go func() { ends <- s.Run(t.Context(), []engine.Task{{ID: 1, Args: []string{act, word}, Stream: true}}, l) }()
+	select {
+	case <-heard:
+		return s, l, ends, limit
+	case err := <-ends:
+		if limit > 10*time.Second {
+			t.Fatalf("it ended before it began: %v, %+v", err, l.Of[1])
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return begins(t, cfg, act, word, 2*limit)
+}
+
+// endsSuspended tells how long after its lease was closed, or after its time was over, nothing was left of a program that had been stopped for longer than its time.
+func endsSuspended(t *testing.T, cfg Config, act string, closed bool) time.Duration {
+	t.Helper()
+	word := token(t)
+	s, l, over, limit := begins(t, cfg, act, word, 300*time.Millisecond)
+	defer s.Close()
 	if err := s.Pause(); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case err := <-over:
 		t.Fatalf("it ended while it was suspended: %v, %+v", err, l.Of[1])
-	case <-time.After(2 * p.Limits.Time):
+	case <-time.After(2 * limit):
 	}
-	at, want := time.Now(), engine.Cancelled
+	at, want, err := time.Now(), engine.Cancelled, error(nil)
 	if closed {
 		err = s.Close()
 	} else {
-		at, want = at.Add(p.Limits.Time), engine.TimedOut
+		at, want = at.Add(limit), engine.TimedOut
 		err = s.Resume()
 	}
 	if err != nil {
