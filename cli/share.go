@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,10 +38,11 @@ func (p *purse) earningsCommand() *cobra.Command {
 	days := 7
 	c := &cobra.Command{
 		Use:   "earnings [NODE]",
-		Short: "What this home's node earned, day by day, and each redemption with its transaction",
+		Short: "What this home's node earned and lost, day by day, and each redemption with its transaction",
 		Long: `What this home's node, or the one that is named, earned on the last days: of each day what was earned, the 90 % of it, what of that is held as the
-node's bond, bonus and duty pay (a day that is not over is marked, and may get more); and each redemption with its transaction, its block, what was promised, the fee out
-of it, what is paid and levied, and what it was for. Where the lease's rates are this home's of now or the default ones, it says what each resource cost.`,
+node's bond, bonus and duty pay (a day that is not over is marked, and may get more), and what it lost; each redemption with its transaction, its block, what was promised,
+the fee out of it, what is paid and levied, or lost, and what it was for; and each loss: pay that went back to its payer, as the node was convicted before it was final, or
+what was taken from the bond. Where the lease's rates are this home's of now or the default ones, it says what each resource cost.`,
 		Args:    optional("one node"),
 		Example: "  hpips share earnings\n  hpips share earnings --days 30 -o json",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -70,38 +73,77 @@ of it, what is paid and levied, and what it was for. Where the lease's rates are
 func earningsTable(w io.Writer, e ledger.Earnings) {
 	fmt.Fprintf(w, "node\t%s\nowner\t%s\n", e.Node, e.Owner)
 	bondLines(w, e.Bond)
-	fmt.Fprintln(w, "\nDAY\tASSET\tEARNED\tPAID\tHELD\tLEVIED\tBONUS\tDUTY")
+	fmt.Fprintln(w, "\nDAY\tASSET\tEARNED\tPAID\tHELD\tLEVIED\tBONUS\tDUTY\tLOST")
 	for _, d := range e.Days {
-		day, bonus, duty := strconv.FormatUint(d.Day, 10), hpips(d.Bonus), hpips(d.Duty)
-		if d.Open {
-			day, bonus, duty = day+" (open)", "-", "-"
-		}
-		for _, a := range d.Assets {
-			if a.Denom == money.Denom {
-				fmt.Fprintf(w, "%s\tHPIPS\t%s\t%s\t%s\t%s\t%s\t%s\n", day, hpips(a.Gross), hpips(a.Paid), hpips(a.Held), hpips(a.Levied), bonus, duty)
-				continue
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t\t\n", day, a.Denom, a.Gross, a.Paid, a.Held, a.Levied)
-		}
-		if len(d.Assets) == 0 {
-			fmt.Fprintf(w, "%s\tHPIPS\t0.000000\t0.000000\t0.000000\t0.000000\t%s\t%s\n", day, bonus, duty)
-		}
+		dayRows(w, d)
 	}
-	if len(e.Redemptions) == 0 {
+	redeemedRows(w, e.Redemptions)
+	lossRows(w, e.Losses)
+}
+
+// redeemedRows writes what became of each redemption.
+func redeemedRows(w io.Writer, all []ledger.Redemption) {
+	if len(all) == 0 {
 		fmt.Fprintln(w, "\nnothing was redeemed yet: a node redeems when a lease ends, and daily")
 		return
 	}
-	fmt.Fprintln(w, "\nTIME\tBLOCK\tASSET\tAMOUNT\tFEE\tPAID\tLEVIED\tTASKS\tCPU\tLEASE\tTX")
-	for _, r := range e.Redemptions {
+	fmt.Fprintln(w, "\nTIME\tBLOCK\tASSET\tAMOUNT\tFEE\tPAID\tLEVIED\tLOST\tTASKS\tCPU\tLEASE\tTX")
+	for _, r := range all {
 		in := func(base string) string { return base }
 		if r.Denom == money.Denom {
 			in = hpips
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%.12s\t%s\n", r.Time.Local().Format(time.DateTime), r.Height, r.Denom, in(r.Amount), hpips(r.Fee), in(r.Paid), in(r.Levied),
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%.12s\t%s\n", r.Time.Local().Format(time.DateTime), r.Height, r.Denom, in(r.Amount), hpips(r.Fee), in(r.Paid), in(r.Levied), in(r.Lost),
 			r.Usage.Tasks, time.Duration(r.Usage.CPU).Round(time.Millisecond), r.Lease, r.Tx)
 		costs(w, r.Costs, in)
 	}
-	fmt.Fprintln(w, "\nAMOUNT less FEE is earned; PAID is nine tenths of it, and LEVIED goes to all holders.")
+	fmt.Fprintln(w, "\nAMOUNT less FEE is earned; PAID is nine tenths of it, and LEVIED goes to all holders. What is LOST went back to its payer instead, since the node was convicted first.")
+}
+
+// dayRows writes what a node had of a day, a line for each asset.
+func dayRows(w io.Writer, d ledger.EarnedDay) {
+	day, bonus, duty := strconv.FormatUint(d.Day, 10), hpips(d.Bonus), hpips(d.Duty)
+	if d.Open {
+		day, bonus, duty = day+" (open)", "-", "-"
+	}
+	nothing := func(denom string) ledger.AssetDay {
+		return ledger.AssetDay{Denom: denom, Gross: "0", Paid: "0", Held: "0", Levied: "0"}
+	}
+	assets := slices.Clone(d.Assets)
+	lost := map[string]string{}
+	for _, c := range d.Lost {
+		lost[c.Denom] = c.Amount
+		if !slices.ContainsFunc(assets, func(a ledger.AssetDay) bool { return a.Denom == c.Denom }) {
+			assets = append(assets, nothing(c.Denom))
+		}
+	}
+	if len(assets) == 0 {
+		assets = append(assets, nothing(money.Denom))
+	}
+	for _, a := range assets {
+		gone := cmp.Or(lost[a.Denom], "0")
+		if a.Denom == money.Denom {
+			fmt.Fprintf(w, "%s\tHPIPS\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", day, hpips(a.Gross), hpips(a.Paid), hpips(a.Held), hpips(a.Levied), bonus, duty, hpips(gone))
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t\t\t%s\n", day, a.Denom, a.Gross, a.Paid, a.Held, a.Levied, gone)
+	}
+}
+
+// lossRows lists what a node lost, if it lost anything.
+func lossRows(w io.Writer, all []ledger.Loss) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nTIME\tBLOCK\tASSET\tLOST\tWHAT\tLEASE")
+	words := map[string]string{ledger.Refunded: "pay went back to its payer", ledger.Slashed: "taken from the bond"}
+	for _, one := range all {
+		amount := one.Amount
+		if one.Denom == money.Denom {
+			amount = hpips(amount)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%.12s\n", one.Time.Local().Format(time.DateTime), one.Height, one.Denom, amount, words[one.What], one.Lease)
+	}
 }
 
 // costs tells what each resource cost that cost anything.

@@ -100,13 +100,13 @@ func bondLines(w io.Writer, b ledger.Bond) {
 		fmt.Fprintf(w, "bond\tnone: %s of pay is held until it is worth ten days' pay; it %s\n", share, back)
 	}
 	for _, a := range b.Assets {
-		held, target, unit := a.Held, a.Target, a.Denom
+		held, target, before, unit := a.Held, a.Target, a.Before, a.Denom
 		if a.Denom == money.Denom {
-			held, target, unit = hpips(a.Held), hpips(a.Target), "HPIPS"
+			held, target, before, unit = hpips(a.Held), hpips(a.Target), hpips(a.Before), "HPIPS"
 		}
 		how := share + " of pay is held until it is whole"
 		if a.Slashed {
-			how = "it was slashed; " + how
+			how = "it was slashed, and had " + before + " before; " + how
 		}
 		fmt.Fprintf(w, "bond\t%s of %s %s: %s; it %s\n", held, target, unit, how, back)
 	}

@@ -23,12 +23,14 @@ type Earnings struct {
 	Bond        Bond         `json:"bond"`
 	Days        []EarnedDay  `json:"days"`        // the newest first; days without anything are left out
 	Redemptions []Redemption `json:"redemptions"` // the newest first
+	Losses      []Loss       `json:"losses"`      // the newest first
 }
 
 // EarnedDay is a node's share of one day.
 type EarnedDay struct {
 	Day  uint64 `json:"day"`
 	Open bool   `json:"open"` // not over: more may come, and bonus and duty pay are not reckoned yet
+	Lost []Coin `json:"lost"` // that day, of pay that was not final and of the bond
 	Earned
 }
 
@@ -43,11 +45,13 @@ type Redemption struct {
 	Fee    string        `json:"fee"`    // of it, for the redemption, in uhpips
 	Paid   string        `json:"paid"`   // nine tenths of the rest, rounded down, once it is final
 	Levied string        `json:"levied"` // what is left
+	Lost   string        `json:"lost"`   // went back to its payer instead, as the node was convicted before it was final; 0: nothing did
 	Usage  voucher.Usage `json:"usage"`
 	Costs  *Costs        `json:"costs,omitempty"` // what was used at the lease's rates, where these are known
 
-	amount uint64
-	whole  voucher.Voucher
+	amount   uint64
+	whole    voucher.Voucher
+	sequence string // among all redemptions
 }
 
 // Costs are what each resource of a redemption cost, in base units, each rounded down: together they are less than Amount by what rounding leaves.
@@ -86,6 +90,7 @@ func (r *Redemption) share(fee uint64) {
 	if net%10 != 0 {
 		levied++
 	}
+	r.Lost = "0"
 	r.Fee, r.Paid, r.Levied = strconv.FormatUint(fee, 10), strconv.FormatUint(net-levied, 10), strconv.FormatUint(levied, 10)
 }
 
@@ -95,7 +100,7 @@ func (l *Ledger) Earnings(ctx context.Context, node []byte, days int) (Earnings,
 	if err != nil {
 		return Earnings{}, err
 	}
-	e := Earnings{Node: n.Node, Owner: n.Owner, Days: []EarnedDay{}, Redemptions: []Redemption{}}
+	e := Earnings{Node: n.Node, Owner: n.Owner, Days: []EarnedDay{}, Redemptions: []Redemption{}, Losses: []Loss{}}
 	if e.Bond, err = l.Bond(ctx, node); err != nil {
 		return e, err
 	}
@@ -113,25 +118,33 @@ func (l *Ledger) Earnings(ctx context.Context, node []byte, days int) (Earnings,
 		}
 		for _, one := range all {
 			if one.Node == n.Node {
-				e.Days = append(e.Days, EarnedDay{c.Day - back, back == 0, one})
+				e.Days = append(e.Days, EarnedDay{Day: c.Day - back, Open: back == 0, Lost: []Coin{}, Earned: one})
 			}
 		}
 	}
-	e.Redemptions, err = l.redemptions(ctx, node, days)
-	return e, err
-}
-
-// redemptions lists a node's redemptions of the last days.
-func (l *Ledger) redemptions(ctx context.Context, node []byte, days int) ([]Redemption, error) {
 	rules, err := l.Rules(ctx)
 	if err != nil {
-		return nil, err
+		return e, err
 	}
+	length := time.Duration(rules.DaySeconds) * time.Second
+	since := time.Now().Add(-time.Duration(days) * length)
+	if e.Redemptions, err = l.redemptions(ctx, node, since); err != nil {
+		return e, err
+	}
+	losses, err := l.losses(ctx, node, since)
+	if err != nil {
+		return e, err
+	}
+	e.lose(losses, func(t time.Time) uint64 { return uint64(max(t.Sub(c.Genesis), 0) / length) })
+	return e, nil
+}
+
+// redemptions lists a node's redemptions since a time.
+func (l *Ledger) redemptions(ctx context.Context, node []byte, since time.Time) ([]Redemption, error) {
 	found, err := l.withEvent(ctx, "hpips_redemption.node='"+hex.EncodeToString(node)+"'")
 	if err != nil {
 		return nil, err
 	}
-	since := time.Now().Add(-time.Duration(days) * time.Duration(rules.DaySeconds) * time.Second)
 	before := map[voucher.ID]voucher.Voucher{}
 	all := []Redemption{}
 	for _, tx := range found {
@@ -151,7 +164,9 @@ func (l *Ledger) redemptions(ctx context.Context, node []byte, days int) ([]Rede
 			}
 			one := Redemption{Tx: tx.Hash.String(), Height: tx.Height, Time: h.Header.Time.UTC(), Lease: hex.EncodeToString(v.Lease[:]), Denom: money.Denom,
 				Amount: strconv.FormatUint(v.Amount-old.Amount, 10), Usage: less(v.Usage, old.Usage), amount: v.Amount - old.Amount, whole: v}
-			one.share(uint64(inCoins(redemptionTold(events(tx.TxResult.Events), v.Lease)["fee"])))
+			told := redemptionTold(events(tx.TxResult.Events), v.Lease)
+			one.sequence = told["sequence"]
+			one.share(uint64(inCoins(told["fee"])))
 			if known, err := l.Lease(ctx, v.Lease); err == nil {
 				one.Denom = known.Denom
 			}

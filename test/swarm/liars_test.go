@@ -4,13 +4,16 @@ package swarm
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/test/e2e/receipts"
 )
@@ -126,7 +129,7 @@ func (v *village) books(ctx context.Context, d *receipts.Docket) {
 	if !all || longest > 3*epoch {
 		v.t.Errorf("the longest of %d disputes took %d blocks; all ended: %t", len(d.Disputes), longest, all)
 	}
-	v.t.Logf("audits %v, disputes %v, the longest %d blocks", d.Audits, d.Verdicts(), longest)
+	v.t.Logf("audits %v, disputes %v, the longest %d blocks; of %d a node still tells the verdict", d.Audits, d.Verdicts(), longest, v.told(ctx, d))
 	var unsound error
 	defer func() {
 		if unsound != nil {
@@ -141,6 +144,35 @@ func (v *village) books(ctx context.Context, d *receipts.Docket) {
 	if err != nil || !seen.OK {
 		v.t.Errorf("verify: %+v, %v", seen, err)
 	}
+}
+
+// told asks a node of the chain for the verdicts about all redemptions that were disputed: each outcome is one that its blocks tell of. It counts those of which the chain still knows.
+func (v *village) told(ctx context.Context, d *receipts.Docket) (n int) {
+	v.t.Helper()
+	type redemption struct{ node, sequence string }
+	by := map[redemption][]string{} // who was accused, and what came of it
+	for _, t := range d.Disputes {
+		at := redemption{t.Node, t.Sequence}
+		by[at] = append(by[at], t.Accused+" "+t.Verdict)
+	}
+	for at, want := range by {
+		node, err1 := ledger.NodeKey(at.node)
+		sequence, err2 := strconv.ParseUint(at.sequence, 10, 64)
+		if err := errors.Join(err1, err2); err != nil {
+			v.t.Fatal(err)
+		}
+		got, known, err := v.window.Verdicts(ctx, node, sequence)
+		if err != nil || known && len(got) == 0 {
+			v.t.Errorf("redemption %s of %s: %v, %v", at.sequence, at.node, got, err)
+		}
+		for _, one := range got {
+			if said := ledger.NodeText(one.Accused[:]) + " " + one.Outcome; !slices.Contains(want, said) {
+				v.t.Errorf("redemption %s of %s: a node says %q, its blocks %q", at.sequence, at.node, said, want)
+			}
+			n++
+		}
+	}
+	return n
 }
 
 // Jurors of each kind. Everybody works as it should but bob, so that there is something to dispute. Mute jurors lose their places, or are fined on the chain; who makes up what it says is found
