@@ -76,8 +76,8 @@ func TestEarningsAreExplained(t *testing.T) {
 		Losses: []ledger.Loss{{Height: 9, What: ledger.Refunded, Denom: "uhpips", Amount: "1000", Lease: "abcdef"}, {Height: 9, What: ledger.Slashed, Denom: "uhpips", Amount: "350"}}})
 	for _, word := range []string{"8 (open)\tHPIPS\t0.006800\t0.006120\t0.001530\t0.000680\t-\t-\t0.000000\n", "7\tHPIPS\t0.006800\t0.006120\t0.001530\t0.000680\t0.000005\t0.000007\t0.001350\n",
 		"7\tsilver\t0\t0\t0\t0\t\t\t3\n", "6\tHPIPS\t0.000000\t0.000000\t0.000000\t0.000000\t0.000000\t0.000000\t0.000000\n",
-		"uhpips\t0.007000\t0.000200\t0.006120\t0.000680\t0.000000\t", "uhpips\t0.001200\t0.000200\t0.000000\t0.000000\t0.001000\t",
-		"9\tuhpips\t0.001000\tpay went back to its payer\tabcdef\n", "9\tuhpips\t0.000350\ttaken from the bond\t\n", "for CPU\t\t\t0.006900", "for memory\t\t\t0.000099"} {
+		"HPIPS\t0.007000\t0.000200\t0.006120\t0.000680\t0.000000\t", "HPIPS\t0.001200\t0.000200\t0.000000\t0.000000\t0.001000\t",
+		"9\tHPIPS\t0.001000\tpay went back to its payer\tabcdef\n", "9\tHPIPS\t0.000350\ttaken from the bond\t\n", "for CPU\t\t\t0.006900", "for memory\t\t\t0.000099"} {
 		if !strings.Contains(out.String(), word) {
 			t.Errorf("no %q in\n%s", word, out.String())
 		}

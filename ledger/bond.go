@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	sdkmath "cosmossdk.io/math"
-
 	"github.com/hpips/hpips/proto/gen/bondv1"
 )
 
@@ -28,7 +26,7 @@ type Bonded struct {
 	Target  string `json:"target"`
 	Counts  string `json:"counts"`  // behind its results: nothing while the node leaves
 	Slashed bool   `json:"slashed"` // and not whole again
-	Before  string `json:"before"`  // what it had then before it was slashed; 0: it was not
+	Before  string `json:"before"`  // what it had before it was slashed; 0: it was not, or is whole again
 }
 
 // Bond asks for the bonds of a node. One that never was paid has none.
@@ -44,21 +42,13 @@ func (l *Ledger) Bond(ctx context.Context, node []byte) (Bond, error) {
 	p := rules.Params
 	b := Bond{Assets: []Bonded{}, Share: float64(p.HoldPermille) / 1000, Returns: time.Duration(p.ReturnSeconds) * time.Second, Seconds: p.ReturnSeconds, Busy: r.Busy, Enough: r.Enough}
 	for _, s := range r.Bonds {
-		b.Assets = append(b.Assets, Bonded{s.Bond.Denom, s.Bond.Held.String(), s.Target.String(), s.Counts.String(), s.Bond.Before.IsPositive(), beforeSlash(s.Bond.Before)})
+		b.Assets = append(b.Assets, Bonded{s.Bond.Denom, s.Bond.Held.String(), s.Target.String(), s.Counts.String(), s.Bond.Before.IsPositive(), s.Bond.Before.String()})
 	}
 	if r.Leaving != nil {
 		due := time.Unix(r.Leaving.Due, 0).UTC()
 		b.Leaves, b.Due = true, &due
 	}
 	return b, nil
-}
-
-// beforeSlash is what a bond had before it was slashed, as text.
-func beforeSlash(n sdkmath.Int) string {
-	if n.IsNil() {
-		return "0"
-	}
-	return n.String()
 }
 
 // Bonds asks for what is held as bonds of an account's nodes, by asset.

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"reflect"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func TestWhatARedemptionCameTo(t *testing.T) {
 	}
 }
 
-// Dave is convicted before his pay is final: it is no pay of his, and stands beside what was. Of his bond something is taken by a verdict, and something by a transaction; nothing of bob's is his.
+// Dave is convicted before his pay is final: that of day 1 goes back. Of his bond something is taken by what falls due, and something by a transaction; what bob loses is not his.
 func TestWhatANodeLost(t *testing.T) {
 	f, l := judged(t)
 	taken := func(n uint64) abci.Event {
@@ -54,16 +55,20 @@ func TestWhatANodeLost(t *testing.T) {
 	f.next(func() { f.send(&auditv1.MsgAttest{Sender: fairAddress("bob")}, taken(50)) })
 	last := f.height()
 	dave := fairNode("dave").Public().(ed25519.PublicKey)
-	e := Earnings{Node: "dave's", Days: []EarnedDay{{Day: 1, Earned: Earned{Node: "dave's"}}}}
-	var err error
-	if e.Redemptions, err = l.redemptions(t.Context(), dave, time.Time{}); err != nil {
-		t.Fatal(err)
+	days := calendar{genesis: fairBegan, length: fairDay * time.Second, last: 2}
+	collect := func() (e Earnings) {
+		t.Helper()
+		var err1, err2 error
+		e.Days = []EarnedDay{{Day: 1}}
+		e.Redemptions, err1 = l.redemptions(t.Context(), dave, time.Time{})
+		e.Losses, err2 = l.losses(t.Context(), dave, time.Time{})
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		e.lose(days)
+		return e
 	}
-	losses, err := l.losses(t.Context(), dave, time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.lose(losses, func(at time.Time) uint64 { return uint64(at.Sub(fairBegan) / (fairDay * time.Second)) })
+	e := collect()
 	type loss struct {
 		height int64
 		what   string
@@ -81,10 +86,18 @@ func TestWhatANodeLost(t *testing.T) {
 	if r := e.Redemptions; len(r) != 1 || r[0].Amount != "7000" || r[0].Fee != "200" || r[0].Lost != "6800" || r[0].Paid != "0" || r[0].Levied != "0" {
 		t.Errorf("%+v", e.Redemptions)
 	}
-	if len(e.Days) != 2 || e.Days[0].Day != 2 || !reflect.DeepEqual(e.Days[0].Lost, []Coin{{money.Denom, "400"}}) || !reflect.DeepEqual(e.Days[1].Lost, []Coin{{money.Denom, "6800"}}) {
+	one, two := []Coin{{money.Denom, "6800"}}, []Coin{{money.Denom, "400"}}
+	if d := e.Days; len(d) != 2 || d[0].Day != 2 || !d[0].Open || !reflect.DeepEqual(d[0].Lost, two) || d[1].Open || !reflect.DeepEqual(d[1].Lost, one) {
 		t.Errorf("%+v", e.Days)
 	}
 	if late, err := l.losses(t.Context(), dave, f.time(last)); err != nil || len(late) != 1 {
 		t.Errorf("%+v, %v", late, err)
+	}
+	if days.first = 2; len(collect().Days[1].Lost) > 0 {
+		t.Errorf("day 1 is none of those that were asked for: %+v", collect().Days)
+	}
+	f.oldest = last
+	if e := collect(); len(e.Losses) != 1 || len(e.Redemptions) > 0 {
+		t.Errorf("of what the chain's node keeps no more: %+v, %+v", e.Losses, e.Redemptions)
 	}
 }
