@@ -68,10 +68,16 @@ func TestOnesOwnSlotsAreFree(t *testing.T) {
 func TestEarningsAreExplained(t *testing.T) {
 	var out bytes.Buffer
 	day := ledger.Earned{Bonus: "5", Duty: "7", Assets: []ledger.AssetDay{{Denom: "uhpips", Gross: "6800", Paid: "6120", Held: "1530", Levied: "680"}}}
-	earningsTable(&out, ledger.Earnings{Days: []ledger.EarnedDay{{Day: 8, Open: true, Earned: day}, {Day: 7, Earned: day}}, Redemptions: []ledger.Redemption{
-		{Denom: "uhpips", Amount: "7000", Fee: "200", Paid: "6120", Levied: "680", Costs: &ledger.Costs{CPU: 6900, Memory: 99}}}})
-	for _, word := range []string{"8 (open)\tHPIPS\t0.006800\t0.006120\t0.001530\t0.000680\t-\t-", "7\tHPIPS\t0.006800\t0.006120\t0.001530\t0.000680\t0.000005\t0.000007",
-		"uhpips\t0.007000\t0.000200\t0.006120\t0.000680", "for CPU\t\t\t0.006900", "for memory\t\t\t0.000099"} {
+	empty := ledger.Earned{Bonus: "0", Duty: "0"}
+	earningsTable(&out, ledger.Earnings{Days: []ledger.EarnedDay{{Day: 8, Open: true, Earned: day}, {Day: 7, Earned: day, Lost: []ledger.Coin{{Denom: "silver", Amount: "3"}, {Denom: "uhpips", Amount: "1350"}}}, {Day: 6, Earned: empty}},
+		Redemptions: []ledger.Redemption{
+			{Denom: "uhpips", Amount: "7000", Fee: "200", Paid: "6120", Levied: "680", Lost: "0", Costs: &ledger.Costs{CPU: 6900, Memory: 99}},
+			{Denom: "uhpips", Amount: "1200", Fee: "200", Paid: "0", Levied: "0", Lost: "1000"}},
+		Losses: []ledger.Loss{{Height: 9, What: ledger.Refunded, Denom: "uhpips", Amount: "1000", Lease: "abcdef"}, {Height: 9, What: ledger.Slashed, Denom: "uhpips", Amount: "350"}}})
+	for _, word := range []string{"8 (open)\tHPIPS\t0.006800\t0.006120\t0.001530\t0.000680\t-\t-\t0.000000\n", "7\tHPIPS\t0.006800\t0.006120\t0.001530\t0.000680\t0.000005\t0.000007\t0.001350\n",
+		"7\tsilver\t0\t0\t0\t0\t\t\t3\n", "6\tHPIPS\t0.000000\t0.000000\t0.000000\t0.000000\t0.000000\t0.000000\t0.000000\n",
+		"HPIPS\t0.007000\t0.000200\t0.006120\t0.000680\t0.000000\t", "HPIPS\t0.001200\t0.000200\t0.000000\t0.000000\t0.001000\t",
+		"9\tHPIPS\t0.001000\tpay went back to its payer\tabcdef\n", "9\tHPIPS\t0.000350\ttaken from the bond\t\n", "for CPU\t\t\t0.006900", "for memory\t\t\t0.000099"} {
 		if !strings.Contains(out.String(), word) {
 			t.Errorf("no %q in\n%s", word, out.String())
 		}

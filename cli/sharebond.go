@@ -11,7 +11,6 @@ import (
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/spec/job"
-	"github.com/hpips/hpips/spec/money"
 )
 
 // sharing is what a PC shares now, and how its node stands with the chain, if it follows one.
@@ -100,15 +99,12 @@ func bondLines(w io.Writer, b ledger.Bond) {
 		fmt.Fprintf(w, "bond\tnone: %s of pay is held until it is worth ten days' pay; it %s\n", share, back)
 	}
 	for _, a := range b.Assets {
-		held, target, unit := a.Held, a.Target, a.Denom
-		if a.Denom == money.Denom {
-			held, target, unit = hpips(a.Held), hpips(a.Target), "HPIPS"
-		}
+		unit, in := asset(a.Denom)
 		how := share + " of pay is held until it is whole"
 		if a.Slashed {
-			how = "it was slashed; " + how
+			how = "it was slashed, and had " + in(a.Before) + " before; " + how
 		}
-		fmt.Fprintf(w, "bond\t%s of %s %s: %s; it %s\n", held, target, unit, how, back)
+		fmt.Fprintf(w, "bond\t%s of %s %s: %s; it %s\n", in(a.Held), in(a.Target), unit, how, back)
 	}
 }
 

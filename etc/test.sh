@@ -117,7 +117,7 @@ long() {
 	at_once=1 step "end to end: full disks, interrupted demos, Kubo" go_test 20m -count=1 -run "$late_e2e" -- $(packages "test/e2e")
 	at_once=1 step "chains" go_test 30m -count=1 -skip "$chain" -- ./test/chain
 	at_once=1 step "what happens to PCs" go_test 30m -count=1 -- ./test/chaos
-	step "nodes that lie" go_test 20m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
+	step "nodes that lie" go_test 60m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
 	step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench
 	step "what the rules of trust do to liars, reduced" go_test 5m -count=1 -run 'TestTrust(WithoutAudits|Jurors)?$' -- ./test/bench
 	step "$aside_name" awaited

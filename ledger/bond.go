@@ -26,6 +26,7 @@ type Bonded struct {
 	Target  string `json:"target"`
 	Counts  string `json:"counts"`  // behind its results: nothing while the node leaves
 	Slashed bool   `json:"slashed"` // and not whole again
+	Before  string `json:"before"`  // what it had before it was slashed; 0: it was not, or is whole again
 }
 
 // Bond asks for the bonds of a node. One that never was paid has none.
@@ -41,7 +42,7 @@ func (l *Ledger) Bond(ctx context.Context, node []byte) (Bond, error) {
 	p := rules.Params
 	b := Bond{Assets: []Bonded{}, Share: float64(p.HoldPermille) / 1000, Returns: time.Duration(p.ReturnSeconds) * time.Second, Seconds: p.ReturnSeconds, Busy: r.Busy, Enough: r.Enough}
 	for _, s := range r.Bonds {
-		b.Assets = append(b.Assets, Bonded{s.Bond.Denom, s.Bond.Held.String(), s.Target.String(), s.Counts.String(), s.Bond.Before.IsPositive()})
+		b.Assets = append(b.Assets, Bonded{s.Bond.Denom, s.Bond.Held.String(), s.Target.String(), s.Counts.String(), s.Bond.Before.IsPositive(), s.Bond.Before.String()})
 	}
 	if r.Leaving != nil {
 		due := time.Unix(r.Leaving.Due, 0).UTC()

@@ -16,19 +16,21 @@ import (
 	"github.com/hpips/hpips/spec/voucher"
 )
 
-// Earnings is what a node earned.
+// Earnings is what a node earned and lost.
 type Earnings struct {
 	Node        string       `json:"node"`
 	Owner       string       `json:"owner"`
 	Bond        Bond         `json:"bond"`
 	Days        []EarnedDay  `json:"days"`        // the newest first; days without anything are left out
 	Redemptions []Redemption `json:"redemptions"` // the newest first
+	Losses      []Loss       `json:"losses"`      // the newest first
 }
 
 // EarnedDay is a node's share of one day.
 type EarnedDay struct {
 	Day  uint64 `json:"day"`
 	Open bool   `json:"open"` // not over: more may come, and bonus and duty pay are not reckoned yet
+	Lost []Coin `json:"lost"` // that day, of pay that was not final and of the bond
 	Earned
 }
 
@@ -43,11 +45,13 @@ type Redemption struct {
 	Fee    string        `json:"fee"`    // of it, for the redemption, in uhpips
 	Paid   string        `json:"paid"`   // nine tenths of the rest, rounded down, once it is final
 	Levied string        `json:"levied"` // what is left
+	Lost   string        `json:"lost"`   // went back to its payer instead, as the node was convicted before it was final; 0: nothing did
 	Usage  voucher.Usage `json:"usage"`
 	Costs  *Costs        `json:"costs,omitempty"` // what was used at the lease's rates, where these are known
 
-	amount uint64
-	whole  voucher.Voucher
+	amount   uint64
+	whole    voucher.Voucher
+	sequence string // its number among all redemptions of the chain
 }
 
 // Costs are what each resource of a redemption cost, in base units, each rounded down: together they are less than Amount by what rounding leaves.
@@ -86,52 +90,82 @@ func (r *Redemption) share(fee uint64) {
 	if net%10 != 0 {
 		levied++
 	}
-	r.Fee, r.Paid, r.Levied = strconv.FormatUint(fee, 10), strconv.FormatUint(net-levied, 10), strconv.FormatUint(levied, 10)
+	r.Fee, r.Paid, r.Levied, r.Lost = strconv.FormatUint(fee, 10), strconv.FormatUint(net-levied, 10), strconv.FormatUint(levied, 10), "0"
 }
 
-// Earnings collects what a node earned on the last days.
+// Earnings collects what a node earned and lost on the last days, as far back as the chain's node keeps its blocks.
 func (l *Ledger) Earnings(ctx context.Context, node []byte, days int) (Earnings, error) {
 	n, err := l.Node(ctx, node)
 	if err != nil {
 		return Earnings{}, err
 	}
-	e := Earnings{Node: n.Node, Owner: n.Owner, Days: []EarnedDay{}, Redemptions: []Redemption{}}
+	e := Earnings{Node: n.Node, Owner: n.Owner}
 	if e.Bond, err = l.Bond(ctx, node); err != nil {
 		return e, err
 	}
-	c, err := l.Committee(ctx)
+	c, err := l.calendar(ctx, days)
 	if err != nil {
 		return e, err
 	}
-	for back := range uint64(days) {
-		if back > c.Day {
-			break
-		}
-		all, err := l.earned(ctx, c.Day-back)
-		if err != nil {
-			return e, err
-		}
-		for _, one := range all {
-			if one.Node == n.Node {
-				e.Days = append(e.Days, EarnedDay{c.Day - back, back == 0, one})
-			}
-		}
+	if e.Days, err = l.earnedDays(ctx, n, c); err != nil {
+		return e, err
 	}
-	e.Redemptions, err = l.redemptions(ctx, node, days)
+	since := time.Now().Add(-time.Duration(days) * c.length)
+	if e.Redemptions, err = l.redemptions(ctx, node, since); err != nil {
+		return e, err
+	}
+	e.Losses, err = l.losses(ctx, node, since)
+	e.lose(c)
 	return e, err
 }
 
-// redemptions lists a node's redemptions of the last days.
-func (l *Ledger) redemptions(ctx context.Context, node []byte, days int) ([]Redemption, error) {
+// calendar is the last days of the chain: the numbers of the first and the last of them, and where day 0 began.
+type calendar struct {
+	genesis     time.Time
+	length      time.Duration
+	first, last uint64
+}
+
+func (l *Ledger) calendar(ctx context.Context, days int) (calendar, error) {
+	now, err := l.Committee(ctx)
+	if err != nil {
+		return calendar{}, err
+	}
 	rules, err := l.Rules(ctx)
 	if err != nil {
-		return nil, err
+		return calendar{}, err
 	}
+	first := now.Day + 1 - min(now.Day+1, uint64(max(days, 0)))
+	return calendar{now.Genesis, time.Duration(rules.DaySeconds) * time.Second, first, now.Day}, nil
+}
+
+// day is the number of the day in which a time lies.
+func (c calendar) day(at time.Time) uint64 { return uint64(max(at.Sub(c.genesis), 0) / c.length) }
+
+// earnedDays lists the days on which a node earned something, the newest first.
+func (l *Ledger) earnedDays(ctx context.Context, n Node, c calendar) ([]EarnedDay, error) {
+	all := []EarnedDay{}
+	for i := range c.last + 1 - c.first {
+		day := c.last - i
+		earners, err := l.earned(ctx, day)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range earners {
+			if one.Node == n.Node {
+				all = append(all, EarnedDay{Day: day, Open: day == c.last, Lost: []Coin{}, Earned: one})
+			}
+		}
+	}
+	return all, nil
+}
+
+// redemptions lists a node's redemptions since a time.
+func (l *Ledger) redemptions(ctx context.Context, node []byte, since time.Time) ([]Redemption, error) {
 	found, err := l.withEvent(ctx, "hpips_redemption.node='"+hex.EncodeToString(node)+"'")
 	if err != nil {
 		return nil, err
 	}
-	since := time.Now().Add(-time.Duration(days) * time.Duration(rules.DaySeconds) * time.Second)
 	before := map[voucher.ID]voucher.Voucher{}
 	all := []Redemption{}
 	for _, tx := range found {
@@ -139,19 +173,21 @@ func (l *Ledger) redemptions(ctx context.Context, node []byte, days int) ([]Rede
 		if err != nil {
 			return nil, err
 		}
-		h, err := l.rpc.Header(ctx, &tx.Height)
-		if err != nil || h.Header == nil {
-			return nil, l.missing(ctx, tx.Height, err)
+		at, known, err := l.timeOf(ctx, tx.Height)
+		if err != nil {
+			return nil, err
 		}
 		for _, v := range claims {
 			old := before[v.Lease]
 			before[v.Lease] = v
-			if h.Header.Time.Before(since) {
+			if !known || at.Before(since) {
 				continue
 			}
-			one := Redemption{Tx: tx.Hash.String(), Height: tx.Height, Time: h.Header.Time.UTC(), Lease: hex.EncodeToString(v.Lease[:]), Denom: money.Denom,
+			one := Redemption{Tx: tx.Hash.String(), Height: tx.Height, Time: at, Lease: hex.EncodeToString(v.Lease[:]), Denom: money.Denom,
 				Amount: strconv.FormatUint(v.Amount-old.Amount, 10), Usage: less(v.Usage, old.Usage), amount: v.Amount - old.Amount, whole: v}
-			one.share(uint64(inCoins(redemptionTold(events(tx.TxResult.Events), v.Lease)["fee"])))
+			told := redemptionTold(events(tx.TxResult.Events), v.Lease)
+			one.sequence = told["sequence"]
+			one.share(uint64(inCoins(told["fee"])))
 			if known, err := l.Lease(ctx, v.Lease); err == nil {
 				one.Denom = known.Denom
 			}

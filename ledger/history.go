@@ -250,6 +250,18 @@ func (l *Ledger) missing(ctx context.Context, height int64, err error) error {
 	return l.unreachable(ctx, err)
 }
 
+// timeOf is when a block was made; known is false where the node does not keep it any more.
+func (l *Ledger) timeOf(ctx context.Context, height int64) (at time.Time, known bool, err error) {
+	h, err := l.rpc.Header(ctx, &height)
+	switch {
+	case err == nil && h.Header != nil:
+		return h.Header.Time.UTC(), true, nil
+	case err == nil || IsNotFound(l.missing(ctx, height, err)):
+		return at, false, nil
+	}
+	return at, false, l.unreachable(ctx, err)
+}
+
 func noBlock(height int64) error {
 	return &job.Failure{Code: job.CodeNotFound, Message: fmt.Sprintf("the node has no block %d", height), Hint: "hpips chain status says which blocks there are; a node with --archive keeps all"}
 }

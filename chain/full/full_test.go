@@ -86,22 +86,3 @@ func until(t *testing.T, what string, holds func() bool) {
 }
 
 func height(n *Node) int64 { return n.app.LastBlockHeight() }
-
-func TestFirstBlock(t *testing.T) {
-	start := time.Now()
-	alice := chaintest.New("alice")
-	doc := genesis(t, nil, alice)
-	t.Log("genesis", time.Since(start))
-	start = time.Now()
-	n, stop := serve(t, home(t, alice, doc))
-	t.Log("new", time.Since(start))
-	until(t, "first block", func() bool { return height(n) >= 1 })
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("the first block took %v", took)
-	} else {
-		t.Log("first block", took)
-	}
-	if err := stop(); err != nil {
-		t.Fatal(err)
-	}
-}

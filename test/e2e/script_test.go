@@ -53,7 +53,7 @@ func scripts(t *testing.T, dir, home string) {
 			return os.Symlink(built.hpips, filepath.Join(bin, "hpips"))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "answer": answer, "keep": keep, "same": same, "fifo": fifo, "await": await, "integers": integers, "image": image,
+			"exits": exits, "answer": answer, "keep": keep, "same": same, "fifo": fifo, "await": await, "integers": integers, "image": image, "unpunished": unpunished,
 		},
 	})
 }
@@ -194,6 +194,35 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 		case <-tick.C:
 		case <-late:
 			ts.Fatalf("the node of %s is not ready with %d peers", args[0], peers)
+		}
+	}
+}
+
+// unpunished waits until one of the nodes that the last answer of market providers lists has a bond, which is held of its pay, and checks that no bond was slashed.
+func unpunished(ts *testscript.TestScript, _ bool, _ []string) {
+	offers, _ := object(ts)["offers"].([]any)
+	if len(offers) == 0 {
+		ts.Fatalf("the last answer lists no offers")
+	}
+	late := time.After(pc.Patience)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for bonds := 0; bonds == 0; {
+		select {
+		case <-tick.C:
+		case <-late:
+			ts.Fatalf("no node was paid, so none has a bond")
+		}
+		for _, offer := range offers {
+			node, _ := find(offer, []string{"provider"})
+			ts.Check(ts.Exec("hpips", "share", "status", fmt.Sprint(node), "-o", "json"))
+			assets, _ := find(object(ts), []string{"bond", "assets"})
+			all, _ := assets.([]any)
+			for _, asset := range all {
+				if bonds++; asset.(map[string]any)["slashed"] != false {
+					ts.Fatalf("%v: %v", node, asset)
+				}
+			}
 		}
 	}
 }

@@ -4,23 +4,26 @@ package swarm
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/spec/job"
 	"github.com/hpips/hpips/test/e2e/receipts"
 )
 
 var fellowTasks = flag.Int("fellow-tasks", 2_000, "of the trial of fellows")
 
-// trial is how long one of these tests may take.
+// trial bounds the time of one of these tests: on a busy machine a round of juries takes minutes.
 func trial(t *testing.T) context.Context {
 	t.Helper()
-	long := 8 * time.Minute
+	long := 40 * time.Minute
 	if *soak {
 		long = 150 * time.Minute
 	}
@@ -68,28 +71,42 @@ func TestSoakLiarsOfEachKind(t *testing.T) {
 	}
 }
 
-// workUntil waits until it is so, and gives more dear work whenever no jury sits: the lot may have looked at nothing that mattered, and what juries are still to see need not be made more.
+// mostRounds is how often more work is given before a trial is given up. Whoever is first at a panel has a place there, so on a busy machine one juror may come to none in several rounds.
+func mostRounds() int { return counted(12, 40) }
+
+// workUntil gives more dear work, round after round, until it is so: what the lot looks at, and who comes to a panel first, is not up to the test.
 func (v *village) workUntil(ctx context.Context, what string, so func(*receipts.Docket) bool) {
 	v.t.Helper()
-	quiet := time.Now()
-	v.until(ctx, what, func() bool {
+	for round := 1; !v.round(ctx, so); round++ {
 		d := v.docket(ctx)
-		if so(d) {
+		v.t.Logf("round %d: audits %v, convicted %v, fined %v", round, d.Audits, d.Convicted, d.Fined)
+		if round == mostRounds() {
+			v.tell()
+			v.t.Fatalf("after %d rounds this has not come: %s", round, what)
+		}
+		v.wants(ctx, v.dear, counted(40, 600), job.Jury)
+	}
+}
+
+// round waits until it is so, or the juries are done with all that was redeemed, and tells which. Providers redeem within seconds when a job is over; where one is late, its juries sit in the
+// next round.
+func (v *village) round(ctx context.Context, so func(*receipts.Docket) bool) (yes bool) {
+	v.t.Helper()
+	const settled = 30 * time.Second
+	quiet := time.Now()
+	v.adjourns(ctx, "a round of juries ends", func() bool {
+		d := v.docket(ctx)
+		if yes = so(d); yes {
 			return true
 		}
 		audits, err1 := v.window.Audits(ctx)
 		disputes, err2 := v.window.Disputes(ctx)
-		if err1 != nil || err2 != nil || len(audits)+len(disputes) > 0 {
+		if err1 != nil || err2 != nil || len(audits)+len(disputes)+d.Pending > 0 {
 			quiet = time.Now()
 		}
-		if time.Since(quiet) < 90*time.Second {
-			return false
-		}
-		v.t.Logf("audits %v, convicted %v, fined %v", d.Audits, d.Convicted, d.Fined)
-		v.wants(ctx, v.dear, counted(40, 600), job.Jury)
-		quiet = time.Now()
-		return false
+		return time.Since(quiet) > settled
 	})
+	return yes
 }
 
 // judged finds that exactly these providers were convicted, that they have less than work would have brought, that all others were paid for all, and that the books are in order.
@@ -126,7 +143,7 @@ func (v *village) books(ctx context.Context, d *receipts.Docket) {
 	if !all || longest > 3*epoch {
 		v.t.Errorf("the longest of %d disputes took %d blocks; all ended: %t", len(d.Disputes), longest, all)
 	}
-	v.t.Logf("audits %v, disputes %v, the longest %d blocks", d.Audits, d.Verdicts(), longest)
+	v.t.Logf("audits %v, disputes %v, the longest %d blocks; of %d a node still tells the verdict", d.Audits, d.Verdicts(), longest, v.told(ctx, d))
 	var unsound error
 	defer func() {
 		if unsound != nil {
@@ -141,6 +158,35 @@ func (v *village) books(ctx context.Context, d *receipts.Docket) {
 	if err != nil || !seen.OK {
 		v.t.Errorf("verify: %+v, %v", seen, err)
 	}
+}
+
+// told asks a node of the chain for the verdicts about all redemptions that were disputed: each outcome is one that its blocks tell of. It counts those of which the chain still knows.
+func (v *village) told(ctx context.Context, d *receipts.Docket) (n int) {
+	v.t.Helper()
+	type redemption struct{ node, sequence string }
+	by := map[redemption][]string{} // who was accused, and what came of it
+	for _, t := range d.Disputes {
+		at := redemption{t.Node, t.Sequence}
+		by[at] = append(by[at], t.Accused+" "+t.Verdict)
+	}
+	for at, want := range by {
+		node, err1 := ledger.NodeKey(at.node)
+		sequence, err2 := strconv.ParseUint(at.sequence, 10, 64)
+		if err := errors.Join(err1, err2); err != nil {
+			v.t.Fatal(err)
+		}
+		got, known, err := v.window.Verdicts(ctx, node, sequence)
+		if err != nil || known && len(got) == 0 {
+			v.t.Errorf("redemption %s of %s: %v, %v", at.sequence, at.node, got, err)
+		}
+		for _, one := range got {
+			if said := ledger.NodeText(one.Accused[:]) + " " + one.Outcome; !slices.Contains(want, said) {
+				v.t.Errorf("redemption %s of %s: a node says %q, its blocks %q", at.sequence, at.node, said, want)
+			}
+			n++
+		}
+	}
+	return n
 }
 
 // Jurors of each kind. Everybody works as it should but bob, so that there is something to dispute. Mute jurors lose their places, or are fined on the chain; who makes up what it says is found

@@ -46,7 +46,9 @@ type village struct {
 	api    *client.Client
 	rpc    *rpchttp.HTTP
 	window *ledger.Ledger
-	cheap  string // programs, by content address: of three million instructions, and of a hundred and seventy
+	read   *receipts.Docket // what blocks told so far
+	day    time.Duration    // of the chain
+	cheap  string           // programs, by content address: of three million instructions, and of a hundred and seventy
 	dear   string
 }
 
@@ -58,7 +60,7 @@ const (
 // raise makes a village and waits until all sell and alice may pay. day is the chain's: how long a jury has.
 func raise(ctx context.Context, t *testing.T, day time.Duration, folk ...*villager) *village {
 	t.Helper()
-	v := &village{t: t, alice: &villager{name: "alice"}}
+	v := &village{t: t, alice: &villager{name: "alice"}, day: day}
 	v.folk = append(folk, v.alice)
 	dir := t.TempDir()
 	g := chain.Genesis{Network: chain.Dev, ChainID: villageChain, Time: time.Now().UTC(), Heartbeat: 2 * time.Second, EpochBlocks: 1000, Day: day,
@@ -217,10 +219,21 @@ func (v *village) look() error {
 // until waits until done.
 func (v *village) until(ctx context.Context, what string, done func() bool) {
 	v.t.Helper()
+	v.within(ctx, time.Duration(counted(5, 90))*time.Minute, what, done)
+}
+
+// adjourns waits until done, which may take as long as what no jury comes for is open: a day.
+func (v *village) adjourns(ctx context.Context, what string, done func() bool) {
+	v.t.Helper()
+	v.within(ctx, v.day+time.Duration(counted(5, 90))*time.Minute, what, done)
+}
+
+func (v *village) within(ctx context.Context, limit time.Duration, what string, done func() bool) {
+	v.t.Helper()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	began := time.Now()
-	ctx, stop := context.WithTimeout(ctx, time.Duration(counted(5, 90))*time.Minute)
+	ctx, stop := context.WithTimeout(ctx, limit)
 	defer stop()
 	for !done() {
 		select {
@@ -253,14 +266,19 @@ func (v *village) tell() {
 	}
 }
 
-// docket reads all blocks.
+// docket is what all blocks tell.
 func (v *village) docket(ctx context.Context) *receipts.Docket {
 	v.t.Helper()
 	st, err := v.rpc.Status(ctx)
 	v.must(err)
-	d, err := receipts.ReadDocket(ctx, v.rpc, 1, st.SyncInfo.LatestBlockHeight-1) // the last one may not be carried out yet
+	last := st.SyncInfo.LatestBlockHeight - 1 // the newest one may not be carried out yet
+	if v.read == nil {
+		v.read, err = receipts.ReadDocket(ctx, v.rpc, 1, last)
+	} else {
+		err = v.read.ReadTo(ctx, v.rpc, last)
+	}
 	v.must(err)
-	return d
+	return v.read
 }
 
 // wants has a job done and returns its end.
@@ -317,7 +335,7 @@ func (v *village) wrong(ctx context.Context, st job.Status) (n int) {
 // rests waits until nothing is looked at or disputed any more, and all pay of these is final or went back, and reads the blocks.
 func (v *village) rests(ctx context.Context, paid ...*villager) (d *receipts.Docket) {
 	v.t.Helper()
-	v.until(ctx, "no audit is open and all are paid", func() bool {
+	v.adjourns(ctx, "no audit is open and all are paid", func() bool {
 		audits, err1 := v.window.Audits(ctx)
 		disputes, err2 := v.window.Disputes(ctx)
 		if err1 != nil || err2 != nil || len(audits)+len(disputes) > 0 {

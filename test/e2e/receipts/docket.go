@@ -18,6 +18,7 @@ import (
 
 // Docket is what blocks tell of audits, disputes and what was taken from whom. Nodes are named as in ledger.NodeText, amounts are uhpips.
 type Docket struct {
+	Height    int64          // of the last block that was read
 	Audits    map[string]int // how many were opened, attested, passed, undecided
 	Disputes  map[string]*Trial
 	Fines     map[string]int      // of jurors: how often
@@ -46,17 +47,22 @@ type Trial struct {
 // ReadDocket reads blocks from to to, both included.
 func ReadDocket(ctx context.Context, c Chain, from, to int64) (*Docket, error) {
 	d := &Docket{Audits: map[string]int{}, Disputes: map[string]*Trial{}, Fines: map[string]int{}, Fined: map[string][]string{}, Convicted: map[string]int{}, Slashed: map[string]uint64{}, Paid: map[string]uint64{}, Lost: map[string]uint64{},
-		Juries: map[string]uint64{}}
-	for at := from; at <= to; at++ {
+		Juries: map[string]uint64{}, Height: from - 1}
+	return d, d.ReadTo(ctx, c, to)
+}
+
+// ReadTo reads the blocks after those that were read, up to one. After an error the docket is no good.
+func (d *Docket) ReadTo(ctx context.Context, c Chain, to int64) error {
+	for at := d.Height + 1; at <= to; at++ {
 		results, err1 := c.BlockResults(ctx, &at)
 		block, err2 := c.Block(ctx, &at)
 		if err := errors.Join(err1, err2); err != nil {
-			return nil, fmt.Errorf("block %d: %w", at, err)
+			return fmt.Errorf("block %d: %w", at, err)
 		}
 		for i, raw := range block.Block.Txs {
 			if results.TxsResults[i].Code == 0 {
 				if err := d.attested(raw); err != nil {
-					return nil, fmt.Errorf("block %d: transaction %d: %w", at, i, err)
+					return fmt.Errorf("block %d: transaction %d: %w", at, i, err)
 				}
 			}
 		}
@@ -66,11 +72,12 @@ func ReadDocket(ctx context.Context, c Chain, from, to int64) (*Docket, error) {
 		}
 		for _, e := range events {
 			if err := d.note(e, at); err != nil {
-				return nil, fmt.Errorf("block %d: %s: %w", at, e.Type, err)
+				return fmt.Errorf("block %d: %s: %w", at, e.Type, err)
 			}
 		}
+		d.Height = at
 	}
-	return d, nil
+	return nil
 }
 
 // note takes in one event.
