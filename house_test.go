@@ -254,6 +254,38 @@ func TestEveryDependencyHasItsReason(t *testing.T) {
 	}
 }
 
+// replacement is one module in place of another.
+type replacement struct {
+	Old, New struct{ Path, Version string }
+}
+
+// replaced are the replacements of a go.mod, sorted by what they stand for.
+func replaced(t *testing.T, modfile string) []replacement {
+	t.Helper()
+	text, err := exec.Command("go", "mod", "edit", "-json", modfile).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mod struct{ Replace []replacement }
+	if err := json.Unmarshal(text, &mod); err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(mod.Replace, func(a, b replacement) int { return strings.Compare(a.Old.Path, b.Old.Path) })
+	return mod.Replace
+}
+
+// What the SDK replaces it replaces in its own build alone: one of them is the database under every state. Ours are those, and no more.
+func TestTheSDKsReplacementsAreOurs(t *testing.T) {
+	at, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/cosmos/cosmos-sdk").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, have := replaced(t, filepath.Join(strings.TrimSpace(string(at)), "go.mod")), replaced(t, "go.mod")
+	if len(want) == 0 || !slices.Equal(have, want) {
+		t.Errorf("go.mod replaces\n%+v\nthe SDK\n%+v", have, want)
+	}
+}
+
 func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#\s]+)`)
 	for _, p := range tracked(t) {

@@ -55,6 +55,8 @@ type Options struct {
 	MinGas string
 	// Calm tells how long ago, by this node's clock, it saw the last block. Nil: empty blocks are not refused for being early.
 	Calm func() time.Duration
+	// Upgrades are those that the program can do; nil: Upgrades of this package.
+	Upgrades []Upgrade
 }
 
 // App is the application that the engine drives, one block after the other.
@@ -88,9 +90,14 @@ func New(o Options) (*App, error) {
 	}
 	a.modules = module.NewManagerFromMap(a.moduleMap())
 	order(a.modules)
-	if err := a.modules.RegisterServices(module.NewConfigurator(codec, a.MsgServiceRouter(), a.GRPCQueryRouter())); err != nil {
+	services := module.NewConfigurator(codec, a.MsgServiceRouter(), a.GRPCQueryRouter())
+	if err := a.modules.RegisterServices(services); err != nil {
 		return nil, fmt.Errorf("chain services: %w", err)
 	}
+	if o.Upgrades == nil {
+		o.Upgrades = Upgrades()
+	}
+	a.learn(o.Upgrades, services)
 	if a.ante, err = a.newAnte(); err != nil {
 		return nil, fmt.Errorf("chain ante handler: %w", err)
 	}

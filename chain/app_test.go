@@ -35,6 +35,8 @@ type desk struct {
 	guilty []abci.Misbehavior // evidence in the next block
 	retain uint64             // blocks that are kept; 0: all
 	mayGo  int64              // after the last block the engine may forget those before this one; 0: none
+	home   string             // where an upgrade leaves its note
+	can    []chain.Upgrade    // what the program can do
 }
 
 func newDesk(t testing.TB) *desk {
@@ -73,6 +75,7 @@ func (d *desk) begin() {
 	var err error
 	d.app, err = chain.New(chain.Options{
 		ChainID: d.doc.ChainID, DB: d.db, Log: log.NewNopLogger(), VRF: d.alice.VRF, Calm: func() time.Duration { return d.calm }, Retain: d.retain,
+		Home: d.home, Upgrades: d.can,
 	})
 	if err != nil {
 		d.t.Fatal(err)

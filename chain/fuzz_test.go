@@ -114,3 +114,37 @@ func FuzzGenesis(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSeat gives the founder of a chain any text as the file of another one's seat. It is refused, or the chain begins with two seats as anybody who checks its genesis says.
+func FuzzSeat(f *testing.F) {
+	both := genesis(&testing.T{}, "alice", "bob")
+	right, err := json.Marshal(both.Seats[1])
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(right)
+	f.Add([]byte(strings.Replace(string(right), `"guardian"`, `"network":"192.0.2.0/24","guardian"`, 1)))
+	f.Add([]byte(strings.Replace(string(right), `{`, `{"guardian":true,`, 1)))
+	f.Add([]byte(`{"registration":"AA==","vrfProof":null}`))
+	f.Add([]byte(`{}`))
+	twin, err := json.Marshal(both.Seats[0])
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(twin)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var n chain.GenesisNode
+		if json.Unmarshal(text, &n) != nil {
+			return
+		}
+		g := both
+		g.Seats = []chain.GenesisNode{both.Seats[0], n}
+		doc, err := g.Build()
+		if err != nil {
+			return
+		}
+		if s, err := chain.CheckGenesis(doc); err != nil || s.Seats != 2 {
+			t.Fatalf("%s: a chain of %d seats, %v", text, s.Seats, err)
+		}
+	})
+}

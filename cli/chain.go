@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -432,15 +430,3 @@ func parseTrust(text string) (trustPoint, error) {
 }
 
 func (t trustPoint) String() string { return fmt.Sprintf("%d:%s", t.height, t.hash) }
-
-// readJSON reads a file that holds one JSON value.
-func readJSON(file string, v any) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return &job.Failure{Code: job.CodeNotFound, Message: err.Error(), Hint: "name a file that is there"}
-	}
-	if err := json.Unmarshal(text, v); err != nil {
-		return &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s: %v", file, err), Hint: "it is JSON"}
-	}
-	return nil
-}

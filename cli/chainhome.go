@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -217,8 +218,8 @@ var chainName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}-[1-9][0-9]{0,4}$`)
 func (p *purse) build(network, id, to string, seats, grants []string) error {
 	g := chain.Genesis{Network: network, ChainID: id, Time: time.Now().UTC()}
 	for _, file := range seats {
-		var n chain.GenesisNode
-		if err := readJSON(file, &n); err != nil {
+		n, err := readSeat(file)
+		if err != nil {
 			return err
 		}
 		g.Seats = append(g.Seats, n)
@@ -243,6 +244,33 @@ func (p *purse) build(network, id, to string, seats, grants []string) error {
 	}
 	b.File = to
 	return p.tell(b)
+}
+
+// maxSeat bounds the file of a seat, which holds a word of a few hundred bytes and its signatures.
+const maxSeat = 64 << 10
+
+// readSeat reads what hpips chain seat has written, perhaps on another's PC.
+func readSeat(file string) (n chain.GenesisNode, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return n, &job.Failure{Code: job.CodeNotFound, Message: err.Error(), Hint: "name the file of a seat"}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxSeat+1))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return n, err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	switch err = d.Decode(&n); {
+	case len(text) > maxSeat:
+		err = fmt.Errorf("more than %d bytes", maxSeat)
+	case err == nil && d.More():
+		err = errors.New("there is more behind the seat")
+	}
+	if err != nil {
+		return n, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("%s: %v", file, err), Hint: "it is not the file of a seat: ask its owner for what hpips chain seat writes"}
+	}
+	return n, nil
 }
 
 func parseGrant(text, pot string) (chain.Grant, error) {

@@ -19,6 +19,7 @@ need_command npm npm
 need_command bwrap bubblewrap # native programs are run in its sandboxes
 need_command podman podman # images are run in its containers
 need_command chromium chromium # test/sdk: pages that fetch from gateways
+need_command strace strace # chain/full: what is on the disk when a vote leaves
 if [ "${1:-}" = soak ] && [ "$(uname -m)" = x86_64 ]; then # test/vm: a virtual machine, and what makes its system
 	need_command qemu-system-x86_64 qemu-system-x86
 	need_command mmdebstrap mmdebstrap

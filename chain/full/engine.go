@@ -134,7 +134,7 @@ func (n *Node) options(db dbm.DB) chain.Options {
 	o := chain.Options{
 		ChainID: c.Doc.ChainID, DB: db, Log: sdkLog{n.log}, VRF: c.VRF, Home: c.Home, MinGas: c.MinGas, Calm: n.calm,
 		Snapshots: filepath.Join(c.Home, "snapshots"), SnapshotEvery: c.SnapshotEvery,
-		Retain: keepBlocks,
+		Retain: keepBlocks, Upgrades: c.Upgrades,
 	}
 	if c.Archive {
 		o.Retain = 0

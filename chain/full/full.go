@@ -54,7 +54,9 @@ type Config struct {
 	SnapshotEvery uint64
 	// Wait is how long a seat that stands down waits when the chain stands still; 0: an epoch of heartbeats.
 	Wait time.Duration
-	Log  *slog.Logger
+	// Upgrades are those that the program can do; nil: those of this release.
+	Upgrades []chain.Upgrade
+	Log      *slog.Logger
 }
 
 // Check says what is missing.

@@ -105,6 +105,7 @@ func TestAliceAlone(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
+	asksByGRPC(t, n, grpc, bob, 5)
 	for _, path := range []string{"/cosmos/bank/v1beta1/balances/" + bob.Address(), "/hpips/supply/v1/supply", "/cosmos/base/tendermint/v1beta1/node_info"} {
 		res, err := http.Get("http://" + rest + path)
 		if err != nil {

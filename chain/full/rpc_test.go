@@ -6,7 +6,16 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/cosmos/cosmos-sdk/codec"
+	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/hpips/hpips/chain"
 	"github.com/hpips/hpips/chain/chaintest"
+	committeev1 "github.com/hpips/hpips/proto/gen/committeev1"
 )
 
 // Alice has a page of carol's open in her browser. It reaches neither the RPC nor REST of alice's node, whatever name carol gives to 127.0.0.1.
@@ -86,6 +95,30 @@ func TestABrowserAsksFirst(t *testing.T) {
 		h.ServeHTTP(w, req)
 		if w.Code != want || asked != (want == http.StatusMethodNotAllowed) || (w.Header().Get("Access-Control-Allow-Headers") == "") != asked {
 			t.Errorf("%s: %d %v", origin, w.Code, w.Header())
+		}
+	}
+}
+
+// asksByGRPC asks as a tool of others does: an SDK module, one of ours, and what is no question.
+func asksByGRPC(t *testing.T, n *Node, address string, who chaintest.Person, has int64) {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	words := grpc.ForceCodec(codec.NewProtoCodec(n.App().Codec().Registry).GRPCCodec())
+	var b banktypes.QueryBalanceResponse
+	if err := conn.Invoke(t.Context(), "/cosmos.bank.v1beta1.Query/Balance", &banktypes.QueryBalanceRequest{Address: who.Address(), Denom: chain.Base}, &b, words); err != nil || b.Balance == nil || b.Balance.Amount.Int64() != has {
+		t.Errorf("gRPC: %s holds %v, %v; want %d", who.Name, b.Balance, err, has)
+	}
+	var c committeev1.QueryCommitteeResponse
+	if err := conn.Invoke(t.Context(), "/hpips.committee.v1.Query/Committee", &committeev1.QueryCommitteeRequest{}, &c, words); err != nil || len(c.Seats) != 1 {
+		t.Errorf("gRPC: %d seats, %v", len(c.Seats), err)
+	}
+	for path, want := range map[string]codes.Code{"/hpips.committee.v1.Query/Ticket": codes.InvalidArgument, "/hpips.committee.v1.Query/Chairs": codes.Unimplemented} {
+		if err := conn.Invoke(t.Context(), path, &committeev1.QueryTicketRequest{Node: []byte("nobody")}, &committeev1.QueryTicketResponse{}, words); status.Code(err) != want {
+			t.Errorf("gRPC: %s of nobody: %v", path, err)
 		}
 	}
 }
