@@ -6,6 +6,8 @@ import (
 
 	"cosmossdk.io/math"
 
+	sdk "github.com/cosmos/cosmos-sdk/types"
+
 	"github.com/hpips/hpips/proto/gen/escrowv1"
 	"github.com/hpips/hpips/spec/voucher"
 )
@@ -85,6 +87,22 @@ func TestNothingIsRedeemedAfterTheLastWord(t *testing.T) {
 	if s.has(alice, Denom) != 998*hpips+hpips*3/4 {
 		t.Errorf("alice has %d", s.has(alice, Denom))
 	}
+	s.sound()
+}
+
+// The mempool takes such a word once, and does with it what a block will do.
+func TestTheMempoolTakesALastWordOnce(t *testing.T) {
+	s := founded(t)
+	s.must(s.open(alice, s.deposit(1, hpips), s.deposit(2, hpips)))
+	pool, _ := s.ctx.WithExecMode(sdk.ExecModeCheck).CacheContext()
+	m, more := redemption(bob, last(promise(t, 1, hpips/2)), unused(2)), redemption(bob, promise(t, 1, hpips))
+	s.must(s.keeper.CheckRedeem(pool, m))
+	s.refuses("again", s.keeper.CheckRedeem(pool, m), ErrLetGo)
+	s.refuses("a later voucher", s.keeper.CheckRedeem(pool, more), ErrLetGo)
+	s.refuses("the unused one", s.keeper.CheckRedeem(pool, redemption(bob, unused(2))), ErrUnknown)
+	s.must(s.send(m))
+	again, _ := s.ctx.WithExecMode(sdk.ExecModeReCheck).CacheContext()
+	s.refuses("checked again after the block", s.keeper.CheckRedeem(again, more), ErrLetGo)
 	s.sound()
 }
 
