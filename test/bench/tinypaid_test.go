@@ -98,7 +98,8 @@ func inTurn(t *testing.T, name string, free, paid *node, program string, count, 
 	return whole
 }
 
-// However many tasks a job has, its money takes few messages: a lease is opened once, closed once, and redeemed, or let go of unused, at most once a day.
+// However many tasks a job has, its money takes few messages: a lease is opened once, closed once, and redeemed, or let go of unused, at most once a day. What was
+// not used returns before the days of grace.
 func TestMessagesOfAPaidJob(t *testing.T) {
 	const providers = 4
 	alice := market(t, providers, time.Duration(either(300, 480))*time.Second) // a node that was never paid redeems a twelfth of a day after its first promise: the job is to end before
@@ -130,8 +131,17 @@ func TestMessagesOfAPaidJob(t *testing.T) {
 		}
 		return !slices.ContainsFunc(cost.Leases, func(l job.LeaseCost) bool { return due[l.Node] > rules.Fee })
 	})
-	b, err := receipts.Read(t.Context(), rpc, before, alice.chainHeight())
-	must(t, err)
+	var b *receipts.Book
+	alice.poll("what was not used is back, minutes before the grace is over", func() bool {
+		b, err = receipts.Read(t.Context(), rpc, before, alice.chainHeight())
+		must(t, err)
+		for _, l := range b.Leases {
+			if l.Over != 1 {
+				return false
+			}
+		}
+		return true
+	})
 	var redeemed int
 	for id, l := range b.Leases {
 		if l.Opened != 1 || l.Closed != 1 || len(l.Redemptions) > 1 {
