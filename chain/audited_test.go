@@ -27,8 +27,9 @@ type court struct {
 	lease  voucher.ID
 }
 
-// convened is a court in which bob did three tasks for 300,000 uhpips; the second result is made up if he lies. He has redeemed that, and it is drawn.
-func convened(t *testing.T, lies bool) *court {
+// convened is a court in which bob did three tasks for 300,000 uhpips; the second result is made up if he lies. He has redeemed that, and it is drawn;
+// last: with the word that he lets go of the lease.
+func convened(t *testing.T, lies, last bool) *court {
 	t.Helper()
 	c := &court{bob: chaintest.New("bob"), terms: [32]byte{7}}
 	g := genesis(t, "alice")
@@ -64,7 +65,7 @@ func convened(t *testing.T, lies bool) *court {
 		}
 		c.leaves = append(c.leaves, l)
 	}
-	c.redeems(t)
+	c.redeems(t, last)
 	for range 4 {
 		c.block()
 	}
@@ -125,7 +126,7 @@ func (c *court) seals() (all [][32]byte) {
 	return all
 }
 
-func (c *court) redeems(t *testing.T) {
+func (c *court) redeems(t *testing.T, last bool) {
 	t.Helper()
 	var tree trust.Tree
 	for _, s := range c.seals() {
@@ -138,8 +139,8 @@ func (c *court) redeems(t *testing.T) {
 		t.Fatal(err1, err2)
 	}
 	id := c.bob.ID()
-	c.free(&escrowv1.MsgRedeem{Sender: chaintest.Sender(c.bob), Node: id[:], Claims: []escrowv1.Claim{{Voucher: text, Signature: signed.Signature}},
-		Signature: voucher.SignRedeem(testChain, []voucher.Claim{{Voucher: text, Signature: signed.Signature}}, c.bob.Node)})
+	c.free(&escrowv1.MsgRedeem{Sender: chaintest.Sender(c.bob), Node: id[:], Claims: []escrowv1.Claim{{Voucher: text, Signature: signed.Signature, Last: last}},
+		Signature: voucher.SignRedeem(testChain, []voucher.Claim{{Voucher: text, Signature: signed.Signature, Last: last}}, c.bob.Node)})
 }
 
 func (c *court) audit() auditv1.Audit {
@@ -176,9 +177,19 @@ func (c *court) called(m trust.Matter, places int) (who []chaintest.Person, proo
 	return who, proofs
 }
 
-// Two jurors found what bob said: he is paid, and so are they, out of the lease.
-func TestAJuryFindsThatBobIsRight(t *testing.T) {
-	c := convened(t, false)
+// eitherWay plays a story with a bob who says nothing and with one who lets go of the lease.
+func eitherWay(t *testing.T, play func(t *testing.T, last bool)) {
+	for name, last := range map[string]bool{"keeps": false, "lets go": true} {
+		t.Run(name, func(t *testing.T) { play(t, last) })
+	}
+}
+
+// Two jurors found what bob said: he is paid, and so are they, out of the lease. If bob has let go of it alice has the rest then, and not before.
+func TestAJuryFindsThatBobIsRight(t *testing.T) { eitherWay(t, bobIsRight) }
+
+func bobIsRight(t *testing.T, last bool) {
+	c := convened(t, false, last)
+	before := c.balance(c.alice.Address())
 	a := c.audit()
 	if a.Draws != 3 || a.Jurors != 2 || a.Panels != 1 || c.balance(c.bob.Address()) != 0 {
 		t.Fatalf("%+v; bob has %d", a, c.balance(c.bob.Address()))
@@ -212,12 +223,18 @@ func TestAJuryFindsThatBobIsRight(t *testing.T) {
 			t.Errorf("%s has %d", p.Name, got)
 		}
 	}
+	if got, want := c.balance(c.alice.Address())-before, map[bool]int64{true: 4_000_000 - 300_200 - 2*300_000}[last]; got != want {
+		t.Errorf("alice has %d back, want %d", got, want)
+	}
 	c.sound()
 }
 
-// Three jurors find what bob made up: alice has her money back but for what the jury cost, and bob nothing.
-func TestAJuryFindsThatBobLied(t *testing.T) {
-	c := convened(t, true)
+// Three jurors find what bob made up: alice has her money back but for what the jury cost, and bob nothing. If he has let go of the lease she has the rest at the
+// same time.
+func TestAJuryFindsThatBobLied(t *testing.T) { eitherWay(t, bobLied) }
+
+func bobLied(t *testing.T, last bool) {
+	c := convened(t, true, last)
 	before := c.balance(c.alice.Address())
 	a := c.audit()
 	salt := trust.Salt(c.terms, 1)
@@ -255,8 +272,12 @@ func TestAJuryFindsThatBobLied(t *testing.T) {
 		c.block()
 	}
 	c.beat()
-	if got := c.balance(c.alice.Address()) - before; got != 300_000 || c.balance(c.bob.Address()) != 0 {
-		t.Errorf("alice has %d back, bob %d", got, c.balance(c.bob.Address()))
+	want := int64(300_000)
+	if last {
+		want += 4_000_000 - 300_200 - 3*100_000
+	}
+	if got := c.balance(c.alice.Address()) - before; got != want || c.balance(c.bob.Address()) != 0 {
+		t.Errorf("alice has %d back, want %d; bob %d", got, want, c.balance(c.bob.Address()))
 	}
 	for _, p := range who[:3] {
 		if got := c.balance(p.Address()); got != 67_500 { // three quarters of nine tenths of the price of one result

@@ -187,10 +187,10 @@ func (l *Ledger) redemptions(ctx context.Context, node []byte, since time.Time) 
 				Amount: strconv.FormatUint(v.Amount-old.Amount, 10), Usage: less(v.Usage, old.Usage), amount: v.Amount - old.Amount, whole: v}
 			told := redemptionTold(events(tx.TxResult.Events), v.Lease)
 			one.sequence = told["sequence"]
-			one.share(uint64(inCoins(told["fee"])))
-			if known, err := l.Lease(ctx, v.Lease); err == nil {
-				one.Denom = known.Denom
+			if denom := denomOf(told["amount"]); denom != "" {
+				one.Denom = denom
 			}
+			one.share(uint64(inCoins(told["fee"])))
 			all = append(all, one)
 		}
 	}
@@ -219,11 +219,16 @@ func (l *Ledger) vouchers(tx *ctypes.ResultTx) ([]voucher.Voucher, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]voucher.Voucher, len(claims))
-	for i, c := range claims {
-		if all[i], err = voucher.Parse(c.Voucher); err != nil {
+	var all []voucher.Voucher
+	for _, c := range claims {
+		if len(c.Voucher) == 0 { // it lets go of a lease
+			continue
+		}
+		v, err := voucher.Parse(c.Voucher)
+		if err != nil {
 			return nil, fmt.Errorf("transaction %s: %w", tx.Hash, err)
 		}
+		all = append(all, v)
 	}
 	return all, nil
 }

@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -433,13 +434,21 @@ func (f *fair) opens(lease, payer, node, denom string) func() {
 }
 
 // redeems what a payer's voucher promises above what was redeemed, in uhpips with the fee out of it. Another asset's comes with a little in HPIPS that
-// pays for both: lease names that one, too.
+// pays for both: lease names that one, too. Of one that is named with a minus sign the node lets go of unused.
 func (f *fair) redeems(payer, node string, more uint64, leases ...string) func() {
 	return func() {
 		m := &escrowv1.MsgRedeem{Sender: fairAddress(node), Node: fairNode(node)[32:]}
 		var told []abci.Event
 		fee := f.lease.RedeemFee * uint64(len(leases))
 		for _, name := range leases {
+			if name, unused := strings.CutPrefix(name, "-"); unused {
+				fee -= f.lease.RedeemFee
+				id := voucher.LeaseID(fairAddress(payer), sha256.Sum256([]byte(name)))
+				m.Claims = append(m.Claims, escrowv1.Claim{Last: true, Lease: id[:]})
+				told = append(told, fairEvent("hpips_lease", "what", "let-go", "lease", hex.EncodeToString(id[:]), "fee", coin(f.lease.RedeemFee, money.Denom)))
+				f.balances[fairAddress(payer)] -= int64(f.lease.RedeemFee)
+				continue
+			}
 			l := f.leases[voucher.LeaseID(fairAddress(payer), sha256.Sum256([]byte(name)))]
 			l.redeemed += more
 			v := voucher.Voucher{Chain: fairChain, Lease: l.id, Amount: l.redeemed}

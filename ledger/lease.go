@@ -42,7 +42,9 @@ type Lease struct {
 	Opened   int64     `json:"openedHeight"`
 	Until    time.Time `json:"until"`
 	Closing  time.Time `json:"closing,omitzero"` // since when
+	LetGo    bool      `json:"letGo,omitempty"`  // its node has let go of it: no voucher is good any more
 
+	Pending    uint32     `json:"-"` // redemptions that are not final
 	Key        voucher.ID `json:"-"`
 	NodeKey    []byte     `json:"-"`
 	VoucherKey []byte     `json:"-"`
@@ -52,7 +54,7 @@ var phases = map[escrowv1.Phase]string{escrowv1.PHASE_OPEN: "open", escrowv1.PHA
 
 func leaseOf(l escrowv1.Lease) Lease {
 	one := Lease{ID: hex.EncodeToString(l.Id), Payer: l.Payer, Node: NodeText(l.Node), Payee: l.Payee, Denom: l.Denom, Deposit: whole(l.Deposit), Redeemed: whole(l.Redeemed),
-		Final: whole(l.Final), Jury: whole(l.Jury), Phase: phases[l.Phase], Opened: l.OpenedHeight, Until: time.Unix(l.Until, 0).UTC(), NodeKey: l.Node, VoucherKey: l.VoucherKey}
+		Final: whole(l.Final), Jury: whole(l.Jury), Phase: phases[l.Phase], Opened: l.OpenedHeight, Until: time.Unix(l.Until, 0).UTC(), LetGo: l.LetGo, Pending: l.Pending, NodeKey: l.Node, VoucherKey: l.VoucherKey}
 	copy(one.Key[:], l.Id)
 	if l.ClosingTime > 0 {
 		one.Closing = time.Unix(l.ClosingTime, 0).UTC()
@@ -177,7 +179,7 @@ func CloseLeases(party string, leases []voucher.ID) Message {
 func Redeem(node []byte, claims []voucher.Claim, signature []byte) Message {
 	m := &escrowv1.MsgRedeem{Sender: sender(node), Node: node, Signature: signature}
 	for _, c := range claims {
-		m.Claims = append(m.Claims, escrowv1.Claim{Voucher: c.Voucher, Signature: c.Signature})
+		m.Claims = append(m.Claims, escrowv1.Claim{Voucher: c.Voucher, Signature: c.Signature, Last: c.Last, Lease: c.Lease})
 	}
 	return m
 }

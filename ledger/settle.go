@@ -98,7 +98,7 @@ type turn struct {
 	fee      *fee // of the transaction
 }
 
-// fee is what a transaction took for all its claims.
+// fee is what a transaction took for all its claims, those that let go of leases included.
 type fee struct{ took, claims uint64 }
 
 // tally sums what was reckoned.
@@ -393,6 +393,10 @@ func (s *settler) redeemed(ctx context.Context, node string, height int64) error
 func (s *settler) charge(tx *ctypes.ResultTx, claims []escrowv1.Claim, before map[voucher.ID]uint64) ([]turn, error) {
 	all, in := []turn{}, &fee{claims: uint64(len(claims))}
 	for _, c := range claims {
+		if len(c.Voucher) == 0 {
+			in.took += uint64(inCoins(letGoTold(events(tx.TxResult.Events), c.Lease)["fee"]))
+			continue
+		}
 		v, err := voucher.Parse(c.Voucher)
 		if err != nil {
 			return nil, fmt.Errorf("transaction %s: %w", tx.Hash, err)
@@ -429,6 +433,16 @@ func (s *settler) charged(t turn) error {
 func redemptionTold(all []Event, lease voucher.ID) map[string]string {
 	for _, e := range all {
 		if e.Type == "hpips_redemption" && e.Attributes["lease"] == hex.EncodeToString(lease[:]) {
+			return e.Attributes
+		}
+	}
+	return nil
+}
+
+// letGoTold is what a transaction says of a lease that was let go.
+func letGoTold(all []Event, lease []byte) map[string]string {
+	for _, e := range all {
+		if e.Type == "hpips_lease" && e.Attributes["what"] == "let-go" && e.Attributes["lease"] == hex.EncodeToString(lease) {
 			return e.Attributes
 		}
 	}

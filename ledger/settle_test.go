@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -139,6 +140,29 @@ func TestAForgedPaymentIsNamed(t *testing.T) {
 				t.Errorf("%+v, %v; want %q", got, err, c.differ)
 			}
 		})
+	}
+}
+
+// A lease that was let go of unused is no payment, and its fee is one of its transaction's.
+func TestALeaseThatWasLetGoIsSettled(t *testing.T) {
+	for forged, differ := range map[string]string{"": "", "199uhpips": "its fee is 399 uhpips, reckoned 400", "201uhpips": "its fee is 401 uhpips, reckoned 400"} {
+		f, l := newFair(t, "bob")
+		f.balances[fairAddress("alice")] = 3_000_000
+		f.next(f.opens("one", "alice", "bob", money.Denom), f.opens("two", "alice", "bob", money.Denom))
+		f.next(f.redeems("alice", "bob", 100_200, "-two", "one"))
+		f.next(f.redeems("alice", "bob", 7000, "one"))
+		f.until(12)
+		if forged != "" {
+			set(&f.txs[2].TxResult.Events[0], "fee", forged)
+		}
+		got, err := settle(t, l, 0)
+		if err != nil || got.OK != (differ == "") || !strings.Contains(got.Differs, differ) || got.OK && (got.Payments != 2 || got.Redeemed != 2) {
+			t.Errorf("%q: %+v, %v", forged, got, err)
+		}
+		all, err := l.redemptions(t.Context(), fairNode("bob").Public().(ed25519.PublicKey), 100_000)
+		if err != nil || len(all) != 2 || all[1].Amount != "100200" || all[0].Amount != "7000" {
+			t.Errorf("bob sees %+v, %v", all, err)
+		}
 	}
 }
 

@@ -191,6 +191,9 @@ func (q *queue) join(w written) error {
 				continue
 			}
 			for _, c := range r.Claims {
+				if len(c.Voucher) == 0 { // it lets go of a lease
+					continue
+				}
 				v, err := voucher.Parse(c.Voucher)
 				if err != nil {
 					return differ("transaction %s succeeded with a claim that cannot be read: %v", s.tx, err)

@@ -71,7 +71,7 @@ func (p *purse) Lease(ctx context.Context, id voucher.ID) (pay.Account, bool, er
 		return pay.Account{}, false, absent(pay.ErrAway, err)
 	}
 	a := pay.Account{Payer: l.Payer, Key: l.VoucherKey, Node: l.NodeKey, Payee: l.Payee, Denom: l.Denom, Deposit: l.Deposit, Redeemed: l.Redeemed, Final: l.Final,
-		Phase: phases[l.Phase], Until: l.Until.Unix()}
+		Free: l.Deposit - min(l.Deposit, l.Redeemed+l.Jury), Pending: l.Pending > 0, LetGo: l.LetGo, Phase: phases[l.Phase], Until: l.Until.Unix()}
 	if !l.Closing.IsZero() {
 		a.Closing = l.Closing.Unix()
 	}

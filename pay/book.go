@@ -17,13 +17,13 @@ import (
 	"github.com/hpips/hpips/spec/voucher"
 )
 
-// schema is version 2 of the book; version 1 had a tree in each lease's row that nobody read. A row of deed is what was done together and is not paid for, a row of
+// schema is version 3 of the book; version 1 had a tree in each lease's row that nobody read, version 2 let go of no lease. A row of deed is what was done together and is not paid for, a row of
 // leaf a Sheet; both are of leases whose payers want a jury. Leaves outlive their lease's row. Amounts are 64 bits without sign, kept as SQLite's integers with the same bits; times are Unix nanoseconds, 0 is none.
 const schema = `
 CREATE TABLE IF NOT EXISTS lease (id BLOB PRIMARY KEY, name TEXT NOT NULL, key BLOB NOT NULL, denom TEXT NOT NULL, until INTEGER NOT NULL, deposit INTEGER NOT NULL,
 	done BLOB NOT NULL,
 	voucher BLOB, signature BLOB, since INTEGER NOT NULL, ended INTEGER NOT NULL,
-	redeemed INTEGER NOT NULL, redeemed_at INTEGER NOT NULL) WITHOUT ROWID;
+	redeemed INTEGER NOT NULL, redeemed_at INTEGER NOT NULL, leaving INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS terms (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS redemption (lease TEXT NOT NULL, denom TEXT NOT NULL, amount INTEGER NOT NULL, tx TEXT NOT NULL, at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS deed (row INTEGER PRIMARY KEY AUTOINCREMENT, lease BLOB NOT NULL, body BLOB NOT NULL);
@@ -31,10 +31,13 @@ CREATE INDEX IF NOT EXISTS deed_lease ON deed (lease, row);
 CREATE TABLE IF NOT EXISTS leaf (lease BLOB NOT NULL, place INTEGER NOT NULL, before INTEGER NOT NULL, peaks BLOB NOT NULL, body BLOB NOT NULL, terms BLOB NOT NULL, at INTEGER NOT NULL,
 	PRIMARY KEY (lease, place));
 CREATE INDEX IF NOT EXISTS leaf_at ON leaf (at);
-PRAGMA user_version = 2;`
+PRAGMA user_version = 3;`
 
-// second makes a book of version 1 one of version 2.
-const second = `ALTER TABLE lease DROP COLUMN leaves; ALTER TABLE lease DROP COLUMN peaks;`
+// later makes a book of a version one of the next.
+var later = map[int]string{
+	1: `ALTER TABLE lease DROP COLUMN leaves; ALTER TABLE lease DROP COLUMN peaks;`,
+	2: `ALTER TABLE lease ADD COLUMN leaving INTEGER NOT NULL DEFAULT 0;`,
+}
 
 // book keeps what a payee must not lose, in SQLite. Promises and redemptions are written through safe, whose commits are synced to the disk; what was
 // done through quick, whose commits outlive this process but perhaps not a loss of power: a promise syncs them as well. Nobody writes side by side.
@@ -81,8 +84,8 @@ func (b *book) make() error {
 	if err := b.safe.QueryRow(`PRAGMA user_version`).Scan(&version); err != nil {
 		return err
 	}
-	if version == 1 {
-		if _, err := b.safe.Exec("BEGIN IMMEDIATE; " + second + " PRAGMA user_version = 2; COMMIT"); err != nil {
+	for ; later[version] != ""; version++ {
+		if _, err := b.safe.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s PRAGMA user_version = %d; COMMIT", later[version], version+1)); err != nil {
 			return err
 		}
 	}
@@ -209,6 +212,21 @@ func (b *book) ended(ctx context.Context, id voucher.ID, at time.Time) error {
 	return b.wrap("end lease", err)
 }
 
+// leaves keeps, synced, that leases are let go.
+func (b *book) leaves(ctx context.Context, ids []voucher.ID) error {
+	tx, err := b.safe.BeginTx(ctx, nil)
+	if err != nil {
+		return b.wrap("let go of leases", err)
+	}
+	defer tx.Rollback()
+	for _, id := range ids {
+		if _, err := tx.ExecContext(ctx, `UPDATE lease SET leaving = 1 WHERE id = ?`, id[:]); err != nil {
+			return b.wrap("let go of leases", err)
+		}
+	}
+	return b.wrap("let go of leases", tx.Commit())
+}
+
 // redemption is one lease's part of a transaction.
 type redemption struct {
 	id     voucher.ID
@@ -245,7 +263,8 @@ func (b *book) drop(ctx context.Context, id voucher.ID) error {
 
 // tabs reads all leases.
 func (b *book) tabs() (map[voucher.ID]*tab, error) {
-	rows, err := b.safe.Query(`SELECT id, name, key, denom, until, deposit, done, voucher, signature, since, ended, redeemed, redeemed_at FROM lease`)
+	rows, err := b.safe.Query(`SELECT id, lease.name, key, denom, until, deposit, done, voucher, signature, since, ended, redeemed, redeemed_at, leaving, body
+		FROM lease LEFT JOIN terms ON terms.name = lease.name`)
 	if err != nil {
 		return nil, b.wrap("read leases", err)
 	}
@@ -262,10 +281,10 @@ func (b *book) tabs() (map[voucher.ID]*tab, error) {
 }
 
 func scanTab(rows *sql.Rows) (id voucher.ID, _ *tab, err error) {
-	var key, done []byte
+	var key, done, body []byte
 	var until, deposit, since, ended, redeemed, redeemedAt int64
 	t := &tab{funded: true}
-	if err := rows.Scan(&key, &t.name, &t.key, &t.denom, &until, &deposit, &done, &t.claim.Voucher, &t.claim.Signature, &since, &ended, &redeemed, &redeemedAt); err != nil {
+	if err := rows.Scan(&key, &t.name, &t.key, &t.denom, &until, &deposit, &done, &t.claim.Voucher, &t.claim.Signature, &since, &ended, &redeemed, &redeemedAt, &t.leaving, &body); err != nil {
 		return id, nil, err
 	}
 	copy(id[:], key)
@@ -275,6 +294,10 @@ func scanTab(rows *sql.Rows) (id voucher.ID, _ *tab, err error) {
 		return id, nil, err
 	}
 	t.old = t.done
+	var l lease.Lease
+	if canon.Decode(body, lease.MaxLease, &l) == nil { // else its price is not known, and it is not let go
+		t.rates = &l.Terms.Quote.Rates
+	}
 	if t.claim.Voucher != nil {
 		t.last, err = voucher.Parse(t.claim.Voucher)
 	}

@@ -44,7 +44,8 @@ type tx struct {
 	leases []voucher.ID
 }
 
-type totals struct{ deposited, returned, final, fees uint64 }
+// totals are sums of one asset; letGo is the part of the fees that payers bear, whose leases were let go of unused.
+type totals struct{ deposited, returned, final, fees, letGo uint64 }
 
 type deposited struct {
 	Account
@@ -73,6 +74,8 @@ var (
 	errSignature = errors.New("signature is wrong")
 	errGrace     = errors.New("lease's grace is over")
 	errBatch     = errors.New("a message holds none, or too many")
+	errLetGo     = errors.New("lease's node has let go of it")
+	errHeld      = errors.New("pay of the lease is not final, or somebody looks at it")
 )
 
 const blockTime = 5 * time.Second
@@ -119,7 +122,7 @@ func (c *ledger) advance() {
 		if l.Phase == Open && l.Until <= c.head().Unix() {
 			l.Phase, l.Closing = Closing, l.Until // in the block that came then
 		}
-		if l.Phase == Closing && c.over(l) {
+		if l.Phase == Closing && (c.over(l) || l.LetGo && len(l.pending) == 0) {
 			l.Phase = Closed
 			c.sum(l.Denom).returned += l.Deposit - l.Redeemed
 			c.give(l.Payer, l.Denom, l.Deposit-l.Redeemed)
@@ -175,11 +178,11 @@ func (c *ledger) change(what func()) {
 	what()
 }
 
-// fees is what redemptions cost in all.
+// fees is what redemptions cost those who redeem, in all.
 func (c *ledger) fees() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sum(money.Denom).fees
+	return c.sum(money.Denom).fees - c.sum(money.Denom).letGo
 }
 
 // wealth is what an account has now.
@@ -237,7 +240,9 @@ func (d *door) Lease(_ context.Context, id voucher.ID) (Account, bool, error) {
 	if err := d.reach(); err != nil || l == nil {
 		return Account{}, false, err
 	}
-	return l.Account, true, nil
+	a := l.Account
+	a.Free, a.Pending = l.Deposit-l.Redeemed, len(l.pending) > 0
+	return a, true, nil
 }
 
 // transact applies all of a transaction or, when do fails, nothing.
@@ -391,14 +396,23 @@ func (d *door) Close(_ context.Context, leases []voucher.ID) error {
 	})
 }
 
+// leaseOf is the lease of a claim.
+func leaseOf(c voucher.Claim) (voucher.ID, error) {
+	if len(c.Voucher) == 0 && c.Last && len(c.Lease) == len(voucher.ID{}) {
+		return voucher.ID(c.Lease), nil
+	}
+	v, err := voucher.Parse(c.Voucher)
+	return v.Lease, err
+}
+
 func (d *door) Redeem(_ context.Context, claims []voucher.Claim, signature []byte) (string, error) {
 	var ids []voucher.ID
 	for _, c := range claims {
-		v, err := voucher.Parse(c.Voucher)
+		id, err := leaseOf(c)
 		if err != nil {
 			return "", err
 		}
-		ids = append(ids, v.Lease)
+		ids = append(ids, id)
 	}
 	err := d.transact("redeem", ids, func() error { return d.redeem(claims, signature) })
 	return fmt.Sprintf("TX%d", d.count("redeem")), err
@@ -406,31 +420,56 @@ func (d *door) Redeem(_ context.Context, claims []voucher.Claim, signature []byt
 
 func (d *door) redeem(claims []voucher.Claim, signature []byte) error {
 	seen, left := map[voucher.ID]bool{}, d.rules.Fee*uint64(len(claims))
+	claims, signed := slices.Clone(claims), claims
+	slices.SortStableFunc(claims, func(a, b voucher.Claim) int { return min(len(a.Voucher), 1) - min(len(b.Voucher), 1) }) // those without one pay for themselves
 	for _, c := range claims {
-		v, err := voucher.Parse(c.Voucher)
-		if err != nil {
-			return err
-		}
-		l := d.leases[v.Lease]
+		id, _ := leaseOf(c)
+		l := d.leases[id]
 		switch {
-		case v.Chain != d.id:
-			return errChain
 		case l == nil:
 			return errNoLease
 		case string(l.Node) != string(d.node):
 			return errParty
+		case l.LetGo:
+			return errLetGo
 		case l.Phase == Closed || l.Phase == Closing && d.over(l):
 			return errGrace
+		case seen[id]:
+			return errTwice
+		}
+		if seen[id] = true; c.Last {
+			l.LetGo = true
+			if l.Phase == Open {
+				l.Phase, l.Closing = Closing, d.head().Unix()
+			}
+		}
+		if len(c.Voucher) == 0 {
+			switch {
+			case len(l.pending) > 0:
+				return errHeld
+			case l.Denom != money.Denom || l.Deposit-l.Redeemed < d.rules.Fee:
+				return errFee
+			}
+			left -= d.rules.Fee
+			l.Redeemed += d.rules.Fee
+			d.sum(l.Denom).fees += d.rules.Fee
+			d.sum(l.Denom).letGo += d.rules.Fee
+			continue
+		}
+		v, err := voucher.Parse(c.Voucher)
+		if err != nil {
+			return err
+		}
+		switch {
+		case v.Chain != d.id:
+			return errChain
 		case v.Amount > l.Deposit:
 			return errOver
 		case v.Amount <= l.Redeemed:
 			return errOld
-		case seen[v.Lease]:
-			return errTwice
 		case voucher.CheckBytes(c.Voucher, c.Signature, l.Key) != nil:
 			return errSignature
 		}
-		seen[v.Lease] = true
 		gain, fee := v.Amount-l.Redeemed, uint64(0)
 		if l.Denom == money.Denom {
 			fee = min(left, gain)
@@ -443,7 +482,7 @@ func (d *door) redeem(claims []voucher.Claim, signature []byte) error {
 	if left > 0 {
 		return errFee
 	}
-	if voucher.CheckRedeem(d.id, claims, d.node, signature) != nil {
+	if voucher.CheckRedeem(d.id, signed, d.node, signature) != nil {
 		return errSignature
 	}
 	return nil

@@ -509,14 +509,23 @@ func TestWhatNobodyPaysForHasABound(t *testing.T) {
 	}
 }
 
-// A book of version 1 is taken over.
+// A book of an older version is taken over.
 func TestAnOlderBook(t *testing.T) {
+	for version, older := range map[int]string{
+		1: `DROP TABLE leaf; DROP TABLE deed; ALTER TABLE lease DROP COLUMN leaving; ALTER TABLE lease ADD COLUMN leaves INTEGER NOT NULL DEFAULT 0;
+			ALTER TABLE lease ADD COLUMN peaks BLOB NOT NULL DEFAULT ''; PRAGMA user_version = 1`,
+		2: `ALTER TABLE lease DROP COLUMN leaving; PRAGMA user_version = 2`,
+	} {
+		t.Run(fmt.Sprint(version), func(t *testing.T) { olderBook(t, older) })
+	}
+}
+
+func olderBook(t *testing.T, older string) {
 	tn := newTown(t, "alice", "bob")
 	alice, bob := tn.payer("alice"), tn.payee("bob")
 	l := tn.hired(alice, bob, "bob", hpips)
 	bob.Did(l, []job.Result{ran(0, time.Second)})
-	if _, err := bob.book.safe.Exec(`DROP TABLE leaf; DROP TABLE deed; ALTER TABLE lease ADD COLUMN leaves INTEGER NOT NULL DEFAULT 0; ALTER TABLE lease ADD COLUMN peaks BLOB NOT NULL DEFAULT '';
-		PRAGMA user_version = 1`); err != nil {
+	if _, err := bob.book.safe.Exec(older); err != nil {
 		t.Fatal(err)
 	}
 	if err := bob.Close(); err != nil {

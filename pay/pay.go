@@ -33,7 +33,8 @@ type Chain interface {
 	Open(ctx context.Context, deposits []Deposit) error
 	TopUp(ctx context.Context, additions []Addition) error
 	Close(ctx context.Context, leases []voucher.ID) error
-	// Redeem hands in claims with this node's signature over them (voucher.SignRedeem); it needs no account. tx is the transaction's name.
+	// Redeem hands in claims with this node's signature over them (voucher.SignRedeem), those by which it lets go of leases, too; it needs no account. tx is the
+	// transaction's name.
 	Redeem(ctx context.Context, claims []voucher.Claim, signature []byte) (tx string, err error)
 }
 
@@ -71,6 +72,9 @@ type Account struct {
 	Deposit  uint64
 	Redeemed uint64 // final or not
 	Final    uint64
+	Free     uint64 // what would return if it closed now: neither redeemed nor paid to jurors
+	Pending  bool   // something that was redeemed is not final
+	LetGo    bool   // its node has let go of it
 	Phase    Phase
 	Until    int64 // end of the term, Unix seconds
 	Closing  int64 // since when it is closing, Unix seconds; 0: it is not
@@ -112,6 +116,7 @@ var (
 	ErrUsage    = errors.New("more usage than there was")
 	ErrVoucher  = errors.New("voucher is not for this lease")
 	ErrRoot     = errors.New("voucher's root is not that of the results")
+	ErrLetGo    = errors.New("the lease was let go: all that was done is paid for, and its rest goes back")
 )
 
 // passing tells whether an error may go away by itself, with an unknown outcome or none.

@@ -72,6 +72,8 @@ type tab struct {
 	until   time.Time
 	deposit uint64
 	funded  bool // the chain has, or had, its deposit
+	here    bool // it was worked for in this life
+	rates   *voucher.Rates
 
 	done  voucher.Usage // what was done
 	old   voucher.Usage // of it, by earlier lives of this process, until it is forgiven
@@ -88,6 +90,10 @@ type tab struct {
 	redeemedAt time.Time // of the chain
 	closing    time.Time // on the chain, as last seen; zero: not
 	gone       bool      // the chain has returned its deposit, or does not have it
+	leaving    bool      // this node lets go of it: it takes no promise any more
+	said       bool      // the chain has that word
+	free       uint64    // on the chain, as last seen: what would return
+	pending    bool      // on the chain, as last seen: something redeemed is not final
 	again      time.Time // it rests until then: it brings less than it costs, or the chain refused it
 }
 
@@ -126,7 +132,10 @@ func (p *Payee) Funded(ctx context.Context, l lease.Lease) (deposit uint64, err 
 		a, err := p.stands(ctx, l.Terms)
 		if err == nil {
 			p.reached("funded: seen")
-			return forWork(l, a.Deposit), p.open(ctx, l, a)
+			if err = p.open(ctx, l, a); err != nil {
+				return 0, err
+			}
+			return forWork(l, a.Deposit), nil
 		}
 		if !errors.Is(err, ErrUnfunded) && !passing(err) && ctx.Err() == nil {
 			return 0, err
@@ -171,7 +180,10 @@ func (p *Payee) open(ctx context.Context, l lease.Lease, a Account) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.tab(id, l.Terms)
-	t.deposit, t.until, t.funded, t.closing, t.gone = a.Deposit, time.Unix(a.Until, 0), true, time.Time{}, false
+	if t.leaving {
+		return fmt.Errorf("lease %s: %w", l.ID(), ErrLetGo)
+	}
+	t.deposit, t.until, t.funded, t.here, t.closing, t.gone = a.Deposit, time.Unix(a.Until, 0), true, true, time.Time{}, false
 	if err := p.book.add(ctx, id, t, l); err != nil {
 		t.funded = false
 		return err
@@ -193,7 +205,7 @@ func (p *Payee) Lease(ctx context.Context, id string) (lease.Lease, bool) {
 func (p *Payee) tab(id voucher.ID, terms lease.Terms) *tab {
 	t := p.tabs[id]
 	if t == nil {
-		t = &tab{name: terms.ID(), key: terms.Pay.Key, denom: terms.Pay.Denom, until: time.Unix(end(terms), 0)}
+		t = &tab{name: terms.ID(), key: terms.Pay.Key, denom: terms.Pay.Denom, until: time.Unix(end(terms), 0), rates: &terms.Quote.Rates}
 		p.tabs[id] = t
 	}
 	return t
@@ -221,7 +233,7 @@ func (p *Payee) Did(l lease.Lease, results []job.Result, statements ...[32]byte)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.tab(id, l.Terms)
-	t.done = t.done.Add(sum)
+	t.done, t.here = t.done.Add(sum), true
 	p.reached("did: counted")
 	if sum.Tasks > 0 {
 		if err := p.count(id, t, l.Terms, deeds); err != nil {
@@ -293,7 +305,8 @@ func (t *tab) left(rates voucher.Rates) uint64 {
 }
 
 // Take takes a promise and returns the amount that is promised in all. It refuses one that is not signed by the lease's key for this chain and lease
-// (ErrVoucher, voucher.ErrSignature), promises less than an earlier one (ErrLess), is for more than was done (ErrUsage) or exceeds the deposit (ErrDeposit).
+// (ErrVoucher, voucher.ErrSignature), promises less than an earlier one (ErrLess), is for more than was done (ErrUsage), exceeds the deposit (ErrDeposit) or comes
+// after this node has let go of the lease (ErrLetGo).
 // Where the terms want a jury its root must be that of the results as it names them, and elsewhere it must have none (ErrRoot).
 // The same promise again changes nothing. What it takes is synced to the disk before it returns.
 func (p *Payee) Take(ctx context.Context, l lease.Lease, v lease.Voucher) (amount uint64, err error) {
@@ -327,6 +340,9 @@ func (p *Payee) Take(ctx context.Context, l lease.Lease, v lease.Voucher) (amoun
 	p.reached("take: checked")
 	if v.Voucher.Amount == t.last.Amount {
 		return t.last.Amount, nil
+	}
+	if t.leaving {
+		return t.last.Amount, fmt.Errorf("lease %s: %w", l.ID(), ErrLetGo)
 	}
 	settled, err := p.settle(ctx, id, t, l.Terms, v)
 	if err != nil {
@@ -396,7 +412,7 @@ func (p *Payee) covered(ctx context.Context, l lease.Lease, amount uint64) error
 	return p.book.deposited(ctx, id, t)
 }
 
-// Closed tells whether a lease was seen closing on the chain, or gone: no further work for it is safe. Serve looks at all leases from time to time.
+// Closed tells whether a lease was seen closing on the chain, or gone, or was let go: no further work for it is safe. Serve looks at all leases from time to time.
 func (p *Payee) Closed(l lease.Lease) bool {
 	if l.Terms.Pay == nil {
 		return false
@@ -404,10 +420,10 @@ func (p *Payee) Closed(l lease.Lease) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.tabs[l.Terms.Key()]
-	return t != nil && (t.gone || !t.closing.IsZero())
+	return t != nil && (t.gone || t.leaving || !t.closing.IsZero())
 }
 
-// Ended tells that a lease is over: what it is owed is redeemed soon. It may be repeated.
+// Ended tells that a lease is over: what it is owed is redeemed soon, and if nothing is unpaid then it is let go. It may be repeated.
 func (p *Payee) Ended(ctx context.Context, l lease.Lease) {
 	if l.Terms.Pay == nil {
 		return

@@ -75,7 +75,7 @@ func (p *Payee) step(ctx context.Context) (time.Duration, error) {
 	due := func(early time.Duration) []voucher.ID {
 		return p.list(func(t *tab) bool {
 			soon, may := p.ripe(t, rules, head.Time)
-			return t.owed() > 0 && soon <= early && may <= 0
+			return t.wants() && soon <= early && may <= 0
 		})
 	}
 	if len(due(0)) > 0 {
@@ -109,7 +109,8 @@ func (t *tab) owed() uint64 { return t.last.Amount - min(t.last.Amount, t.redeem
 // 0 or less: not at all. head is the chain's time. Needs p.mu.
 //
 // The day after its first promise a lease is due, and sooner when it has ended, when little of its deposit is left, when much is owed, or when this node
-// has never been paid. Two redemptions of a lease are a day apart, unless its closing leaves less time than that.
+// has never been paid. Two redemptions of a lease are a day apart, unless its closing leaves less time than that. One that is owed nothing is due when it
+// has ended, to be let go.
 func (p *Payee) ripe(t *tab, r Rules, head time.Time) (soon, may time.Duration) {
 	closing := t.closing
 	if closing.IsZero() && !head.Before(t.until) {
@@ -130,6 +131,9 @@ func (p *Payee) ripe(t *tab, r Rules, head time.Time) (soon, may time.Duration) 
 	}
 	if t.last.Amount >= t.deposit-t.deposit/8 || p.cfg.Worth > 0 && t.denom == money.Denom && t.owed() >= p.cfg.Worth {
 		sooner(t.since.Add(p.cfg.Soon))
+	}
+	if t.owed() == 0 {
+		mine = t.ended.Add(p.cfg.Soon)
 	}
 	if !closing.IsZero() {
 		mine = time.Time{}
@@ -158,7 +162,7 @@ func (p *Payee) next(r Rules, head time.Time) time.Duration {
 	defer p.mu.Unlock()
 	wait := p.cfg.Watch
 	for _, t := range p.tabs {
-		if t.owed() > 0 {
+		if t.wants() {
 			soon, may := p.ripe(t, r, head)
 			wait = min(wait, max(soon, may))
 		}
@@ -180,7 +184,7 @@ func (p *Payee) watch(ctx context.Context, head Head) error {
 	return nil
 }
 
-// look takes over what the chain says of a lease, and tells whether it can be redeemed now.
+// look takes over what the chain says of a lease, and tells whether it takes claims now.
 func (p *Payee) look(ctx context.Context, id voucher.ID, head Head) (bool, error) {
 	a, found, err := p.chain.Lease(ctx, id)
 	if err != nil {
@@ -196,7 +200,7 @@ func (p *Payee) look(ctx context.Context, id voucher.ID, head Head) (bool, error
 		t.again = time.Now().Add(p.cfg.Watch)
 		return false, nil
 	}
-	t.deposit, t.until = a.Deposit, time.Unix(a.Until, 0)
+	t.deposit, t.until, t.free, t.pending, t.said = a.Deposit, time.Unix(a.Until, 0), a.Free, a.Pending, a.LetGo
 	if t.closing = (time.Time{}); a.Phase == Closing {
 		t.closing = time.Unix(a.Closing, 0)
 	}
@@ -207,7 +211,7 @@ func (p *Payee) look(ctx context.Context, id voucher.ID, head Head) (bool, error
 		}
 		t.redeemed, t.redeemedAt, p.ever = a.Redeemed, head.Time, true
 	}
-	return t.owed() > 0, nil
+	return !t.said, nil
 }
 
 // demand is one lease's part of a redemption that is being made.
@@ -221,19 +225,21 @@ const mostClaims = 100
 
 // redeem redeems leases, in as few transactions as the chain's limit allows.
 func (p *Payee) redeem(ctx context.Context, ids []voucher.ID, r Rules, head Head) error {
-	var list []demand
+	var open []voucher.ID
 	for _, id := range ids {
-		open, err := p.look(ctx, id, head)
+		takes, err := p.look(ctx, id, head)
 		if err != nil {
 			return err
 		}
-		p.mu.Lock()
-		if t := p.tabs[id]; open {
-			list = append(list, demand{redemption{id, t.name, t.denom, t.last.Amount, t.owed()}, t.claim})
+		if takes {
+			open = append(open, id)
 		}
-		p.mu.Unlock()
 	}
 	p.reached("redeem: asked")
+	list, err := p.demands(ctx, open, r)
+	if err != nil {
+		return err
+	}
 	for _, some := range batches(list, max(min(r.Batch, mostClaims), 1)) {
 		some, poor := worthwhile(some, r.Fee)
 		p.postpone(poor, p.cfg.Watch)
@@ -260,11 +266,13 @@ func batches(list []demand, most int) [][]demand {
 	return out
 }
 
-// worthwhile keeps the demands that bring more than they cost: HPIPS beyond the fee, and other assets as long as the HPIPS beside them pays their fees.
+// worthwhile keeps the demands that bring more than they cost: HPIPS beyond the fee, and other assets as long as the HPIPS beside them pays their fees. What
+// is let go without a voucher costs nothing: its fee comes out of what returns.
 func worthwhile(list []demand, fee uint64) (good, poor []demand) {
 	var spare uint64
 	for _, d := range list {
 		switch {
+		case d.bare():
 		case d.denom == money.Denom && d.amount > fee:
 			spare = plus(spare, d.amount-fee)
 		case d.denom != money.Denom && spare >= fee:
@@ -299,7 +307,11 @@ func (p *Payee) hand(ctx context.Context, list []demand, head Head) error {
 	case half > 0:
 		return errors.Join(p.hand(ctx, list[:half], head), p.hand(ctx, list[half:], head))
 	}
-	p.log.Warn("The chain refuses to redeem a lease", "lease", list[0].name, "amount", list[0].amount, "err", err)
+	if list[0].bare() {
+		p.log.Info("The chain does not give back the rest of a lease yet", "lease", list[0].name, "err", err)
+	} else {
+		p.log.Warn("The chain refuses to redeem a lease", "lease", list[0].name, "amount", list[0].amount, "err", err)
+	}
 	p.postpone(list, 4*p.cfg.Watch)
 	return nil
 }
@@ -307,10 +319,12 @@ func (p *Payee) hand(ctx context.Context, list []demand, head Head) error {
 // received notes what a transaction brought.
 func (p *Payee) received(ctx context.Context, list []demand, tx string, head Head) error {
 	sums := map[string]uint64{}
-	rows := make([]redemption, len(list))
-	for i, d := range list {
-		rows[i] = d.redemption
-		sums[d.denom] = plus(sums[d.denom], d.amount)
+	var rows []redemption
+	for _, d := range list {
+		if !d.bare() {
+			rows = append(rows, d.redemption)
+			sums[d.denom] = plus(sums[d.denom], d.amount)
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -318,6 +332,15 @@ func (p *Payee) received(ctx context.Context, list []demand, tx string, head Hea
 		return err // look finds it on the chain
 	}
 	p.reached("redeem: kept")
+	for _, d := range list {
+		if t := p.tabs[d.id]; t != nil {
+			t.said = d.claim.Last
+		}
+	}
+	if len(rows) == 0 {
+		p.log.Debug("Leases were let go", "leases", len(list), "tx", tx)
+		return nil
+	}
 	p.ever = true
 	for _, r := range rows {
 		if t := p.tabs[r.id]; t != nil {
@@ -327,7 +350,7 @@ func (p *Payee) received(ctx context.Context, list []demand, tx string, head Hea
 			}
 		}
 	}
-	p.log.Info("Pay was redeemed", "leases", len(list), "amounts", fmt.Sprint(sums), "tx", tx)
+	p.log.Info("Pay was redeemed", "leases", len(rows), "amounts", fmt.Sprint(sums), "tx", tx)
 	return nil
 }
 
@@ -355,7 +378,7 @@ func (p *Payee) sweep(ctx context.Context, now time.Time, r Rules) error {
 			return err
 		}
 		delete(p.tabs, id)
-		if t.owed() > 0 {
+		if t.owed() > 0 && !t.givenUp(r.Fee) {
 			p.log.Warn("What was promised for a lease was not redeemed in time", "lease", t.name, "amount", t.owed(), "asset", t.denom)
 		}
 	}

@@ -192,7 +192,7 @@ func (p *Provider) accept(ctx context.Context, v promise) {
 
 // never tells whether a voucher is refused for good.
 func never(err error) bool {
-	for _, e := range []error{pay.ErrVoucher, pay.ErrLess, pay.ErrUsage, pay.ErrRoot, pay.ErrUnpaid, voucher.ErrSignature, voucher.ErrMalformed} {
+	for _, e := range []error{pay.ErrVoucher, pay.ErrLess, pay.ErrUsage, pay.ErrRoot, pay.ErrUnpaid, pay.ErrLetGo, voucher.ErrSignature, voucher.ErrMalformed} {
 		if errors.Is(err, e) {
 			return true
 		}

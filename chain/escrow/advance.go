@@ -128,7 +128,7 @@ func (k Keeper) finish(ctx sdk.Context, r escrowv1.Redemption) error {
 	emit(ctx, "hpips_final", "lease", hex.EncodeToString(l.Id), "node", hex.EncodeToString(l.Node), "sequence", number(r.Sequence), "payer", l.Payer,
 		"payee", l.Payee, "amount", r.Amount.String()+l.Denom)
 	l.Final, l.Pending = l.Final.Add(r.Amount), l.Pending-1
-	return k.keep(ctx, l)
+	return k.settled(ctx, l)
 }
 
 // leaveRow takes a redemption that is over out of its node's row, and lets the next one of the node come forward.

@@ -31,6 +31,27 @@ func BenchmarkRedeem(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/claim")
 }
 
+// BenchmarkLetGo is the same of leases that are let go of unused.
+func BenchmarkLetGo(b *testing.B) {
+	s := founded(b)
+	const n = 200
+	var claims []escrowv1.Claim
+	for i := range uint64(n) {
+		s.must(s.open(alice, s.deposit(i, hpips)))
+		claims = append(claims, unused(i))
+	}
+	s.commit()
+	m := redemption(bob, claims...)
+	b.ResetTimer()
+	for range b.N {
+		ctx, _ := s.ctx.CacheContext()
+		if _, err := s.msgs.Redeem(ctx, m); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/claim")
+}
+
 // BenchmarkFinal is a block in which 200 of 5,000 redemptions become final, with a plain split.
 func BenchmarkFinal(b *testing.B) {
 	s := founded(b)

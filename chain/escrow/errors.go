@@ -30,4 +30,6 @@ var (
 	ErrResting   = errorsmod.Register(Name, 25, "payouts rest until an upgrade")
 	ErrBudget    = errorsmod.Register(Name, 26, "more than the spending key's budget")
 	ErrQuestion  = errorsmod.Register(Name, 27, "question is not possible")
+	ErrLetGo     = errorsmod.Register(Name, 28, "lease's node has let go of it")
+	ErrHeld      = errorsmod.Register(Name, 29, "pay of the lease is not final, or somebody looks at it")
 )

@@ -30,12 +30,14 @@ func FuzzRedeem(f *testing.F) {
 	s.must(s.open(alice, s.deposit(1, hpips)))
 	c := promise(f, 1, hpips/2)
 	m := redemption(bob, c)
-	f.Add(m.Sender, m.Node, c.Voucher, c.Signature, m.Signature)
-	f.Add("", []byte{}, []byte{}, []byte{}, []byte{})
-	f.Add(m.Sender, m.Node, bytes.Repeat([]byte{0xff}, 600), make([]byte, 64), make([]byte, 64))
-	f.Fuzz(func(t *testing.T, sender string, node, word, signature, signed []byte) {
+	f.Add(m.Sender, m.Node, c.Voucher, c.Signature, false, []byte{}, m.Signature)
+	f.Add(m.Sender, m.Node, c.Voucher, c.Signature, true, []byte{}, redemption(bob, last(c)).Signature)
+	f.Add(m.Sender, m.Node, []byte{}, []byte{}, true, id(1), redemption(bob, unused(1)).Signature)
+	f.Add("", []byte{}, []byte{}, []byte{}, false, []byte{}, []byte{})
+	f.Add(m.Sender, m.Node, bytes.Repeat([]byte{0xff}, 600), make([]byte, 64), false, []byte{}, make([]byte, 64))
+	f.Fuzz(func(t *testing.T, sender string, node, word, signature []byte, last bool, lease, signed []byte) {
 		s.t = t
-		m := &escrowv1.MsgRedeem{Sender: sender, Node: node, Signature: signed, Claims: []escrowv1.Claim{{Voucher: word, Signature: signature}}}
+		m := &escrowv1.MsgRedeem{Sender: sender, Node: node, Signature: signed, Claims: []escrowv1.Claim{{Voucher: word, Signature: signature, Last: last, Lease: lease}}}
 		for _, mode := range []sdk.ExecMode{sdk.ExecModeCheck, sdk.ExecModeFinalize} {
 			ctx, _ := s.ctx.WithExecMode(mode).CacheContext()
 			err := s.keeper.CheckRedeem(ctx, m)
@@ -44,8 +46,10 @@ func FuzzRedeem(f *testing.F) {
 				_, err = s.msgs.Redeem(ctx, m)
 				coded(t, err)
 			}
-			if err == nil && (!bytes.Equal(word, c.Voucher) || !bytes.Equal(signature, c.Signature) || !bytes.Equal(node, bob.id())) {
-				t.Fatalf("taken: %x", word)
+			pays := bytes.Equal(word, c.Voucher) && bytes.Equal(signature, c.Signature) && len(lease) == 0
+			unused := last && bytes.Equal(lease, id(1)) && len(word) == 0 && len(signature) == 0
+			if err == nil && (!pays && !unused || !bytes.Equal(node, bob.id())) {
+				t.Fatalf("taken: %x of %x", word, lease)
 			}
 		}
 	})
@@ -69,6 +73,13 @@ func FuzzMessages(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(uint8(i), b)
+	}
+	for _, m := range []*escrowv1.MsgRedeem{redemption(bob, last(promise(f, 1, hpips/2))), redemption(bob, unused(1))} {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(3), b)
 	}
 	f.Fuzz(func(t *testing.T, kind uint8, b []byte) {
 		s.t = t
@@ -121,6 +132,7 @@ func FuzzGenesis(f *testing.F) {
 	s.must(s.open(alice, s.deposit(1, hpips), s.deposit(2, hpips)))
 	s.must(s.redeem(bob, promise(f, 1, hpips/2)))
 	s.must(s.close(bob, 2))
+	s.must(s.redeem(bob, last(promise(f, 1, hpips))))
 	f.Add([]byte(s.export()))
 	empty := founded(f)
 	f.Fuzz(func(t *testing.T, state []byte) {

@@ -20,17 +20,20 @@ type history struct {
 	owed   map[string][]owed // what waits to be final, by node, in the order in which it was redeemed
 	used   map[string]int64  // redeemed of leases whose number came again when they were forgotten, by denomination
 	done   map[string]int    // how often something was done, and not only tried
+	looked bool              // somebody looked at results
 }
 
 type entry struct {
 	node, denom       string
 	deposit, redeemed int64
 	until             int64
+	letGo             bool
 }
 
 type owed struct {
 	lease  uint64
 	amount int64
+	bare   bool // nothing: the lease is let go
 }
 
 // Whatever people do, in whatever order, with restarts in between: every unit is where the books say, nobody has less than nothing, pay becomes
@@ -55,12 +58,13 @@ func TestEveryUnitIsAccountedFor(t *testing.T) {
 			"audit": func(r *rapid.T) {
 				h.audits[rapid.Uint64Range(1, 12).Draw(r, "sequence")] = rapid.Bool().Draw(r, "open")
 			},
+			"jury":   func(r *rapid.T) { h.asked = seldom(r); h.looked = h.looked || h.asked },
 			"breach": func(r *rapid.T) { h.resting = seldom(r) },
 			"refuse": func(r *rapid.T) { h.refused[bob.address()] = seldom(r) },
 		})
 		h.end()
 	})
-	for _, what := range []string{"opened", "topped up", "closed", "redeemed", "final", "silver redeemed"} {
+	for _, what := range []string{"opened", "topped up", "closed", "redeemed", "final", "silver redeemed", "let go", "let go unused"} {
 		if done[what] == 0 {
 			t.Errorf("nothing was ever %s", what)
 		}
@@ -98,7 +102,7 @@ func (h *history) begins() {
 			d := h.deposit(h.number, 100_000)
 			d.Node, d.Denom = who.id(), denom
 			h.must(h.town.open(alice, d))
-			h.leases[h.number] = &entry{string(d.Node), d.Denom, d.Amount.Int64(), 0, d.Until}
+			h.leases[h.number] = &entry{node: string(d.Node), denom: d.Denom, deposit: d.Amount.Int64(), until: d.Until}
 		}
 	}
 }
@@ -137,7 +141,7 @@ func (h *history) opens(r *rapid.T) {
 			}
 			h.used[e.denom] += e.redeemed
 		}
-		h.leases[numbers[i]] = &entry{string(d.Node), d.Denom, d.Amount.Int64(), 0, d.Until}
+		h.leases[numbers[i]] = &entry{node: string(d.Node), denom: d.Denom, deposit: d.Amount.Int64(), until: d.Until}
 	}
 }
 
@@ -149,6 +153,9 @@ func (h *history) topsUp(r *rapid.T) {
 	}
 	a := escrowv1.Addition{Lease: id[:], Denom: denom, Amount: math.NewInt(amount), Until: h.now() + rapid.Int64Range(0, day).Draw(r, "until")}
 	if h.did("topped up", h.topUp(rapid.SampledFrom([]people{alice, carol}).Draw(r, "payer"), a)) {
+		if h.leases[n].letGo {
+			h.t.Fatalf("lease %d was topped up after its node let go of it", n)
+		}
 		h.leases[n].deposit += amount
 		h.leases[n].until = max(h.leases[n].until, a.Until)
 	}
@@ -158,7 +165,7 @@ func (h *history) closes(r *rapid.T) {
 	h.did("closed", h.close(rapid.SampledFrom([]people{alice, bob, carol, dave}).Draw(r, "who"), h.any(r)))
 }
 
-// redeems brings forward vouchers of alice's, mostly good ones, for one node.
+// redeems brings forward vouchers of alice's, mostly good ones, for one node, which lets go of some leases with them or without.
 func (h *history) redeems(r *rapid.T) {
 	who := rapid.SampledFrom([]people{bob, dave}).Draw(r, "node")
 	mine := slices.DeleteFunc(slices.Sorted(maps.Keys(h.leases)), func(n uint64) bool { return h.leases[n].node != string(who.id()) })
@@ -167,18 +174,42 @@ func (h *history) redeems(r *rapid.T) {
 	}
 	var claims []escrowv1.Claim
 	var parts []owed
+	lasts := map[uint64]bool{}
 	for _, n := range rapid.SliceOfNDistinct(rapid.SampledFrom(mine), 1, min(len(mine), 4), rapid.ID).Draw(r, "claims") {
 		amount := rapid.Int64Range(0, 6*hpips).Draw(r, "amount")
 		if e := h.leases[n]; e != nil && e.redeemed < e.deposit && !seldom(r) {
 			amount = rapid.Int64Range(e.redeemed+1, e.deposit).Draw(r, "good")
 		}
-		claims, parts = append(claims, promise(r, n, uint64(amount))), append(parts, owed{n, amount})
+		switch rapid.SampledFrom([]string{"pay", "pay", "pay", "last", "unused"}).Draw(r, "word") {
+		case "unused":
+			claims, parts = append(claims, unused(n)), append(parts, owed{n, 0, true})
+			lasts[n] = true
+			continue
+		case "last":
+			lasts[n] = true
+		}
+		c := promise(r, n, uint64(amount))
+		c.Last = lasts[n]
+		claims, parts = append(claims, c), append(parts, owed{n, amount, false})
 	}
 	if !h.did("redeemed", h.redeem(who, claims...)) {
 		return
 	}
 	for i, p := range parts {
 		e := h.leases[p.lease]
+		if e != nil && e.letGo {
+			h.t.Fatalf("redeemed %+v after its node let go of it", e)
+		}
+		if e != nil {
+			e.letGo = lasts[p.lease]
+		}
+		if p.bare && e != nil {
+			h.done["let go unused"]++
+			continue
+		}
+		if lasts[p.lease] {
+			h.done["let go"]++
+		}
 		if e == nil || p.amount <= e.redeemed || p.amount > e.deposit || e.node != string(who.id()) {
 			h.t.Fatalf("redeemed %d of %+v", p.amount, e)
 		}
@@ -187,15 +218,22 @@ func (h *history) redeems(r *rapid.T) {
 			h.done["silver redeemed"]++
 		}
 	}
-	h.owed[string(who.id())] = append(h.owed[string(who.id())], h.lessFees(parts)...)
+	parts = slices.DeleteFunc(h.lessFees(parts), func(o owed) bool { return o.bare })
+	h.owed[string(who.id())] = append(h.owed[string(who.id())], parts...)
 }
 
-// lessFees takes 200 for each part: from each in HPIPS its own, and what is then lacking from the first that have more.
+// lessFees takes 200 for each part: from each in HPIPS its own, which of a lease that is let go unused is what would return, and what is then lacking from the
+// first that have more.
 func (h *history) lessFees(parts []owed) []owed {
 	lacking := int64(0)
 	for i, p := range parts {
 		if h.leases[p.lease].denom != Denom {
 			lacking += 200
+			continue
+		}
+		if e := h.leases[p.lease]; p.bare {
+			part := min(200, e.deposit-e.redeemed)
+			e.redeemed, lacking = e.redeemed+part, lacking+200-part
 			continue
 		}
 		parts[i].amount = max(0, p.amount-200)
@@ -225,6 +263,15 @@ func (h *history) check() {
 		h.done["final"]++
 	}
 	h.finals = nil
+	for n, e := range h.leases {
+		if !e.letGo {
+			continue
+		}
+		l, known := h.lease(n)
+		if known && (!l.LetGo || l.Phase == escrowv1.PHASE_OPEN || l.Phase == escrowv1.PHASE_CLOSING && l.Pending == 0 && !h.looked) {
+			h.t.Fatalf("lease %d was let go and has nothing to wait for: %+v", n, l)
+		}
+	}
 	for _, denom := range []string{Denom, silver, tin} {
 		sum, want := int64(0), int64(2*hpips)
 		if denom == Denom {
@@ -244,7 +291,7 @@ func (h *history) check() {
 
 // end lets everything run out.
 func (h *history) end() {
-	h.resting = false
+	h.resting, h.asked = false, false
 	clear(h.audits)
 	clear(h.refused)
 	h.blocks(2, 2*24*time.Hour)

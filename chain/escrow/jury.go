@@ -106,5 +106,5 @@ func (k Keeper) forfeit(ctx sdk.Context, r escrowv1.Redemption) error {
 	emit(ctx, "hpips_forfeited", "lease", hex.EncodeToString(l.Id), "node", hex.EncodeToString(l.Node), "sequence", number(r.Sequence), "payer", l.Payer,
 		"payee", l.Payee, "amount", r.Amount.String()+l.Denom)
 	l.Forfeited, l.Pending = l.Forfeited.Add(r.Amount), l.Pending-1
-	return k.keep(ctx, l)
+	return k.settled(ctx, l)
 }

@@ -163,7 +163,8 @@ func (k Keeper) added(ctx context.Context, p escrowv1.Params, payer string, l es
 	return l, errors.Join(k.ends.Remove(ctx, collections.Join(was, l.Id)), k.ends.Set(ctx, collections.Join(uint64(l.Until), l.Id)))
 }
 
-// Close ends leases early, by payer or payee, all of them or none. One that is closing or closed already stays as it is.
+// Close ends leases early, by payer or payee, all of them or none. One that is closing, closed or gone already stays as it is: its node may have let go of it
+// while this was under way.
 func (k Keeper) Close(ctx context.Context, who string, leases [][]byte) error {
 	party, _, err := k.canonical(who)
 	if err != nil {
@@ -178,6 +179,11 @@ func (k Keeper) Close(ctx context.Context, who string, leases [][]byte) error {
 	}
 	for _, id := range leases {
 		l, err := k.lease(ctx, id)
+		if errors.Is(err, ErrUnknown) {
+			if gone, err := k.graves.Has(ctx, id); err == nil && gone {
+				continue
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -196,13 +202,22 @@ func (k Keeper) Close(ctx context.Context, who string, leases [][]byte) error {
 
 // closing begins a lease's grace, from now and not from its end: while the chain stood still, nobody could redeem.
 func (k Keeper) closing(ctx context.Context, l escrowv1.Lease, what string) error {
-	index, err := k.others.Clock.Index(ctx)
+	l, err := k.shut(ctx, l)
 	if err != nil {
 		return err
 	}
-	l.Phase, l.ClosingTime, l.ClosingIndex = escrowv1.PHASE_CLOSING, sdk.UnwrapSDKContext(ctx).BlockTime().Unix(), index
 	tell(ctx, what, l, l.Deposit.Sub(l.Redeemed))
-	return errors.Join(k.ends.Remove(ctx, collections.Join(uint64(l.Until), l.Id)), k.graces.Set(ctx, collections.Join(index, l.Id)), k.leases.Set(ctx, l.Id, l))
+	return k.leases.Set(ctx, l.Id, l)
+}
+
+// shut moves a lease into the row of those whose grace has begun. It is not written.
+func (k Keeper) shut(ctx context.Context, l escrowv1.Lease) (escrowv1.Lease, error) {
+	index, err := k.others.Clock.Index(ctx)
+	if err != nil {
+		return l, err
+	}
+	l.Phase, l.ClosingTime, l.ClosingIndex = escrowv1.PHASE_CLOSING, sdk.UnwrapSDKContext(ctx).BlockTime().Unix(), index
+	return l, errors.Join(k.ends.Remove(ctx, collections.Join(uint64(l.Until), l.Id)), k.graces.Set(ctx, collections.Join(index, l.Id)))
 }
 
 // graceOver tells whether a closing lease takes no vouchers any more.

@@ -82,6 +82,9 @@ func (r *recount) countLeases(ctx context.Context) error {
 			l.Redeemed.Add(l.Jury).GT(l.Deposit) || !l.Redeemed.Equal(l.Final.Add(l.Fees).Add(l.Forfeited).Add(wait)) {
 			return true, fmt.Errorf("lease %x: deposit %s, redeemed %s, final %s, fees %s, forfeited %s, juries %s, %d pending with %s", id, l.Deposit, l.Redeemed, l.Final, l.Fees, l.Forfeited, l.Jury, l.Pending, wait)
 		}
+		if l.LetGo && l.Phase == escrowv1.PHASE_OPEN {
+			return true, fmt.Errorf("lease %x is open and was let go", id)
+		}
 		left := l.Deposit.Sub(l.Fees).Sub(l.Final).Sub(l.Forfeited).Sub(l.Jury)
 		where, err := false, error(nil)
 		switch l.Phase {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
+	"slices"
 
 	"cosmossdk.io/collections"
 	"cosmossdk.io/math"
@@ -48,9 +49,9 @@ func (k Keeper) Redeem(ctx context.Context, m *escrowv1.MsgRedeem) error {
 //
 //  1. Shape, and the gas of it.
 //  2. Each claim against its lease: what is redeemed now is what the voucher promises above what was redeemed before.
-//  3. The fee, out of what is redeemed in HPIPS.
+//  3. The fee, out of what is redeemed in HPIPS, or returns in it.
 //  4. Signatures: the node's, and each voucher's. They cost most, so they come last.
-//  5. Each claim becomes pending; the fee is paid.
+//  5. Each claim becomes pending, or its lease is let go; the fee is paid.
 func (k Keeper) redeem(metered sdk.Context, m *escrowv1.MsgRedeem, signatures bool) error {
 	if err := k.shape(m); err != nil { // 1
 		return err
@@ -84,7 +85,7 @@ func (k Keeper) redeem(metered sdk.Context, m *escrowv1.MsgRedeem, signatures bo
 			return err
 		}
 	}
-	if err := k.wait(ctx, m.Node, claims); err != nil { // 5
+	if err := errors.Join(k.wait(ctx, m.Node, claims), k.release(ctx, claims)); err != nil { // 5
 		return err
 	}
 	if fee.IsZero() {
@@ -112,25 +113,33 @@ func (k Keeper) shape(m *escrowv1.MsgRedeem) error {
 		return ErrSender
 	}
 	for _, c := range m.Claims {
-		if len(c.Voucher) > voucher.MaxVoucher || len(c.Signature) != voucher.SignatureSize {
-			return ErrMalformed.Wrapf("claim: voucher of %d bytes, signature of %d", len(c.Voucher), len(c.Signature))
+		redeems := len(c.Voucher) > 0 && len(c.Voucher) <= voucher.MaxVoucher && len(c.Signature) == voucher.SignatureSize && len(c.Lease) == 0
+		if bare := c.Last && len(c.Voucher) == 0 && len(c.Signature) == 0 && len(c.Lease) == len(voucher.ID{}); !redeems && !bare {
+			return ErrMalformed.Wrapf("claim: voucher of %d bytes, signature of %d, lease of %d", len(c.Voucher), len(c.Signature), len(c.Lease))
 		}
 	}
 	return nil
 }
 
-// claim is one voucher beside its lease.
+// claim is one voucher beside its lease, or a lease that is let go without one.
 type claim struct {
 	word    escrowv1.Claim
 	promise voucher.Voucher
 	lease   escrowv1.Lease
 	amount  math.Int // in all
 	redeems math.Int // of it now, fee included
+	returns math.Int // without a voucher: what may pay its fee, and returns
 	fee     math.Int
 }
 
+// bare tells whether nothing is redeemed by a claim.
+func (c claim) bare() bool { return len(c.word.Voucher) == 0 }
+
 // claim checks all of one claim but the signature.
 func (k Keeper) claim(ctx sdk.Context, p escrowv1.Params, node []byte, c escrowv1.Claim) (none claim, err error) {
+	if len(c.Voucher) == 0 {
+		return k.bare(ctx, p, node, c)
+	}
 	v, err := voucher.Parse(c.Voucher)
 	if err != nil {
 		return none, ErrMalformed.Wrap(err.Error())
@@ -138,14 +147,8 @@ func (k Keeper) claim(ctx sdk.Context, p escrowv1.Params, node []byte, c escrowv
 	if v.Chain != ctx.ChainID() {
 		return none, ErrChain.Wrapf("%q", v.Chain)
 	}
-	l, err := k.lease(ctx, v.Lease[:])
+	l, err := k.claimable(ctx, p, node, v.Lease[:])
 	if err != nil {
-		return none, err
-	}
-	if string(l.Node) != string(node) {
-		return none, ErrParty.Wrapf("redeem %x by %x", l.Id, node)
-	}
-	if err := k.redeemable(ctx, p, l); err != nil {
 		return none, err
 	}
 	amount := math.NewIntFromUint64(v.Amount)
@@ -157,11 +160,27 @@ func (k Keeper) claim(ctx sdk.Context, p escrowv1.Params, node []byte, c escrowv
 	case v.Usage.Tasks < l.Tasks || v.Usage.Work < l.Work:
 		return none, ErrOld.Wrapf("%d results of %d instructions after %d of %d for %x", v.Usage.Tasks, v.Usage.Work, l.Tasks, l.Work, l.Id)
 	}
-	return claim{word: c, promise: v, lease: l, amount: amount, redeems: amount.Sub(l.Redeemed), fee: math.ZeroInt()}, nil
+	return claim{word: c, promise: v, lease: l, amount: amount, redeems: amount.Sub(l.Redeemed), returns: math.ZeroInt(), fee: math.ZeroInt()}, nil
 }
 
-// redeemable tells whether a lease takes vouchers now: while it is open, and until its grace is over, also where its rest has not returned yet.
+// claimable finds a lease of a node's that takes claims now.
+func (k Keeper) claimable(ctx context.Context, p escrowv1.Params, node, id []byte) (escrowv1.Lease, error) {
+	l, err := k.lease(ctx, id)
+	if err != nil {
+		return l, err
+	}
+	if string(l.Node) != string(node) {
+		return l, ErrParty.Wrapf("redeem %x by %x", l.Id, node)
+	}
+	return l, k.redeemable(ctx, p, l)
+}
+
+// redeemable tells whether a lease takes vouchers now: while it is open, and until its grace is over, also where its rest has not returned yet; and not after
+// its node has let go of it.
 func (k Keeper) redeemable(ctx context.Context, p escrowv1.Params, l escrowv1.Lease) error {
+	if l.LetGo {
+		return ErrLetGo.Wrapf("%x", l.Id)
+	}
 	switch l.Phase {
 	case escrowv1.PHASE_OPEN:
 		return nil
@@ -175,18 +194,21 @@ func (k Keeper) redeemable(ctx context.Context, p escrowv1.Params, l escrowv1.Le
 	return ErrGrace.Wrapf("%x", l.Id)
 }
 
-// charge takes the fee for all claims from those in HPIPS: from each its own, as far as it redeems that much, and what is then lacking from the first
-// that redeem more.
+// charge takes the fee for all claims from those in HPIPS: from each its own, as far as it redeems or returns that much, and what is then lacking from the
+// first that redeem more.
 func charge(claims []claim, each uint64) (math.Int, error) {
 	fee := math.NewIntFromUint64(each).MulRaw(int64(len(claims)))
 	left := fee
-	for _, most := range []math.Int{math.NewIntFromUint64(each), fee} {
-		for i := range claims {
-			if c := &claims[i]; c.lease.Denom == Denom {
-				part := math.MinInt(math.MinInt(left, most), c.redeems.Sub(c.fee))
-				c.fee, left = c.fee.Add(part), left.Sub(part)
-			}
+	take := func(c *claim, most math.Int) {
+		if part := math.MinInt(left, most); c.lease.Denom == Denom && part.IsPositive() {
+			c.fee, left = c.fee.Add(part), left.Sub(part)
 		}
+	}
+	for i := range claims {
+		take(&claims[i], math.MinInt(math.NewIntFromUint64(each), claims[i].redeems.Add(claims[i].returns)))
+	}
+	for i := range claims {
+		take(&claims[i], claims[i].redeems.Sub(claims[i].fee))
 	}
 	if left.IsPositive() {
 		return fee, ErrFee.Wrapf("%s of %s%s are lacking", left, fee, Denom)
@@ -198,12 +220,15 @@ func charge(claims []claim, each uint64) (math.Int, error) {
 func signed(chain string, m *escrowv1.MsgRedeem, claims []claim) error {
 	words := make([]voucher.Claim, len(m.Claims))
 	for i, c := range m.Claims {
-		words[i] = voucher.Claim{Voucher: c.Voucher, Signature: c.Signature}
+		words[i] = voucher.Claim{Voucher: c.Voucher, Signature: c.Signature, Last: c.Last, Lease: c.Lease}
 	}
 	if err := voucher.CheckRedeem(chain, words, m.Node, m.Signature); err != nil {
 		return ErrSignature.Wrap(err.Error())
 	}
 	for _, c := range claims {
+		if c.bare() {
+			continue
+		}
 		if err := voucher.CheckBytes(c.word.Voucher, c.word.Signature, c.lease.VoucherKey); err != nil {
 			return ErrSignature.Wrap(err.Error())
 		}
@@ -211,8 +236,11 @@ func signed(chain string, m *escrowv1.MsgRedeem, claims []claim) error {
 	return nil
 }
 
-// wait puts claims into their node's row of what is to be final.
+// wait puts claims with vouchers into their node's row of what is to be final.
 func (k Keeper) wait(ctx sdk.Context, node []byte, claims []claim) error {
+	if !slices.ContainsFunc(claims, func(c claim) bool { return !c.bare() }) {
+		return nil
+	}
 	last, _, err := found(k.last.Get(ctx))
 	if err != nil {
 		return err
@@ -224,7 +252,10 @@ func (k Keeper) wait(ctx sdk.Context, node []byte, claims []claim) error {
 			return err
 		}
 	}
-	for _, c := range claims {
+	for i, c := range claims {
+		if c.bare() {
+			continue
+		}
 		last++
 		l, net := c.lease, c.redeems.Sub(c.fee)
 		used := c.promise.Usage
@@ -245,6 +276,7 @@ func (k Keeper) wait(ctx sdk.Context, node []byte, claims []claim) error {
 		}
 		emit(ctx, "hpips_redemption", "lease", hex.EncodeToString(l.Id), "node", hex.EncodeToString(node), "sequence", number(last), "payer", l.Payer,
 			"payee", l.Payee, "amount", net.String()+l.Denom, "fee", c.fee.String()+Denom)
+		claims[i].lease = l
 	}
 	return k.last.Set(ctx, last)
 }

@@ -141,7 +141,7 @@ func TestGasOfRedemptions(t *testing.T) {
 	s.must(s.open(alice, s.deposit(1, hpips), s.deposit(2, hpips)))
 	m := redemption(bob, promise(t, 1, hpips/2), promise(t, 2, hpips/2))
 	for name, mode := range map[string]sdk.ExecMode{"mempool": sdk.ExecModeCheck, "block": sdk.ExecModeFinalize, "again": sdk.ExecModeReCheck} {
-		for _, m := range []*escrowv1.MsgRedeem{m, redemption(bob, promise(t, 1, hpips/2), promise(t, 9, hpips/2))} {
+		for _, m := range []*escrowv1.MsgRedeem{m, redemption(bob, promise(t, 1, hpips/2), promise(t, 9, hpips/2)), redemption(bob, last(promise(t, 1, hpips/2)), unused(2))} {
 			meter := storetypes.NewGasMeter(RedeemGas(2))
 			ctx, _ := s.ctx.WithExecMode(mode).WithGasMeter(meter).CacheContext()
 			err := s.keeper.CheckRedeem(ctx, m)

@@ -404,6 +404,15 @@ func signs(t rapid.TB, who people, v voucher.Voucher) escrowv1.Claim {
 	return escrowv1.Claim{Voucher: b, Signature: signed.Signature}
 }
 
+// last is the same claim with the word that it is its lease's last.
+func last(c escrowv1.Claim) escrowv1.Claim {
+	c.Last = true
+	return c
+}
+
+// unused lets go of a lease without a voucher.
+func unused(n uint64) escrowv1.Claim { return escrowv1.Claim{Last: true, Lease: id(n)} }
+
 // redemption is what an honest node sends.
 func redemption(who people, claims ...escrowv1.Claim) *escrowv1.MsgRedeem {
 	sum := sha256.Sum256(who.id())
@@ -414,7 +423,7 @@ func redemption(who people, claims ...escrowv1.Claim) *escrowv1.MsgRedeem {
 	m := &escrowv1.MsgRedeem{Sender: sender, Node: who.id(), Claims: claims}
 	words := make([]voucher.Claim, len(claims))
 	for i, c := range claims {
-		words[i] = voucher.Claim{Voucher: c.Voucher, Signature: c.Signature}
+		words[i] = voucher.Claim{Voucher: c.Voucher, Signature: c.Signature, Last: c.Last, Lease: c.Lease}
 	}
 	m.Signature = voucher.SignRedeem(chainID, words, who.node())
 	return m

@@ -90,8 +90,10 @@ func voucherVectors(t *testing.T) any {
 
 func redemptionVectors(t *testing.T) any {
 	type one struct {
-		Voucher   spectest.Octets `json:"voucher"`
-		Signature spectest.Octets `json:"signature"`
+		Voucher   spectest.Octets `json:"voucher,omitempty"`
+		Signature spectest.Octets `json:"signature,omitempty"`
+		Last      bool            `json:"last,omitempty"`
+		Lease     spectest.Octets `json:"lease,omitempty"`
 	}
 	type vector struct {
 		Chain     string          `json:"chain"`
@@ -104,7 +106,15 @@ func redemptionVectors(t *testing.T) any {
 	var all []vector
 	var claims []Claim
 	v := vector{Chain: "hpips-1", Node: spectest.Octets(bob.Public().(ed25519.PublicKey))}
-	for _, w := range words()[1:3] {
+	add := func(c Claim) {
+		claims, v.Claims = append(claims, c), append(v.Claims, one{c.Voucher, c.Signature, c.Last, c.Lease})
+		v.Signed, v.Signature = RedeemBytes(v.Chain, claims), SignRedeem(v.Chain, claims, bob)
+		if err := CheckRedeem(v.Chain, claims, ed25519.PublicKey(v.Node), v.Signature); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, v)
+	}
+	for i, w := range words()[1:] {
 		w.Chain = v.Chain
 		b, err := w.Bytes()
 		if err != nil {
@@ -114,13 +124,10 @@ func redemptionVectors(t *testing.T) any {
 		if err != nil {
 			t.Fatal(err)
 		}
-		claims, v.Claims = append(claims, Claim{Voucher: b, Signature: s.Signature}), append(v.Claims, one{b, s.Signature})
-		v.Signed, v.Signature = RedeemBytes(v.Chain, claims), SignRedeem(v.Chain, claims, bob)
-		if err := CheckRedeem(v.Chain, claims, ed25519.PublicKey(v.Node), v.Signature); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, v)
+		add(Claim{Voucher: b, Signature: s.Signature, Last: i == 2})
 	}
+	let := sha256.Sum256([]byte("a lease that was let go"))
+	add(Claim{Last: true, Lease: let[:]})
 	return all
 }
 

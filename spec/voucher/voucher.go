@@ -174,10 +174,12 @@ func CheckWord(prefix string, b, signature, key []byte) error {
 	return nil
 }
 
-// Claim is one voucher that a provider redeems.
+// Claim is one voucher that a provider redeems, or a lease that it lets go of without one.
 type Claim struct {
-	Voucher   []byte `cbor:"voucher"` // canonical bytes
-	Signature []byte `cbor:"signature"`
+	Voucher   []byte `cbor:"voucher,omitempty"` // canonical bytes; empty: nothing is redeemed
+	Signature []byte `cbor:"signature,omitempty"`
+	Last      bool   `cbor:"last,omitempty"`  // the provider lets go of the lease: no other voucher of it is good any more
+	Lease     []byte `cbor:"lease,omitempty"` // of a claim without a voucher: the lease's ID
 }
 
 // RedeemBytes is what the provider's node key signs: all claims of one redemption, with the chain they are for.

@@ -64,6 +64,11 @@ func TestARedemptionIsItsNodesAlone(t *testing.T) {
 	if err := CheckRedeem("hpips-test-2", claims, bob.Public().(ed25519.PublicKey), signature); !errors.Is(err, ErrSignature) {
 		t.Errorf("another chain: %v", err)
 	}
+	for name, c := range map[string]Claim{"the lease is let go": {Voucher: []byte{1}, Signature: []byte{2}, Last: true}, "it names a lease": {Voucher: []byte{1}, Signature: []byte{2}, Lease: []byte{3}}} {
+		if err := CheckRedeem("hpips-test-1", []Claim{c}, bob.Public().(ed25519.PublicKey), signature); !errors.Is(err, ErrSignature) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	claims[0].Voucher[0]++
 	if err := CheckRedeem("hpips-test-1", claims, bob.Public().(ed25519.PublicKey), signature); !errors.Is(err, ErrSignature) {
 		t.Errorf("another root: %v", err)
@@ -175,11 +180,11 @@ func FuzzSignature(f *testing.F) {
 // No signature but bob's is taken for his redemption.
 func FuzzRedemption(f *testing.F) {
 	bob := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
-	f.Add("hpips-test-1", []byte{1}, []byte{2}, []byte(bob.Public().(ed25519.PublicKey)), SignRedeem("hpips-test-1", []Claim{{Voucher: []byte{1}, Signature: []byte{2}}}, bob))
-	f.Add("", []byte{}, []byte{}, []byte{}, []byte{})
-	f.Fuzz(func(t *testing.T, chain string, word, signature, node, signed []byte) {
-		err := CheckRedeem(chain, []Claim{{Voucher: word, Signature: signature}}, node, signed)
-		if err == nil && (chain != "hpips-test-1" || string(word) != "\x01" || string(signature) != "\x02" || !bytes.Equal(node, bob.Public().(ed25519.PublicKey))) {
+	f.Add("hpips-test-1", []byte{1}, []byte{2}, false, []byte{}, []byte(bob.Public().(ed25519.PublicKey)), SignRedeem("hpips-test-1", []Claim{{Voucher: []byte{1}, Signature: []byte{2}}}, bob))
+	f.Add("", []byte{}, []byte{}, true, []byte{}, []byte{}, []byte{})
+	f.Fuzz(func(t *testing.T, chain string, word, signature []byte, last bool, lease, node, signed []byte) {
+		err := CheckRedeem(chain, []Claim{{Voucher: word, Signature: signature, Last: last, Lease: lease}}, node, signed)
+		if err == nil && (last || len(lease) > 0 || chain != "hpips-test-1" || string(word) != "\x01" || string(signature) != "\x02" || !bytes.Equal(node, bob.Public().(ed25519.PublicKey))) {
 			t.Fatalf("taken: %q %x %x of %x", chain, word, signature, node)
 		}
 		if err != nil && !errors.Is(err, ErrSignature) {

@@ -193,8 +193,8 @@ func copied(to, from string) error {
 
 // audited is what an audit found, in uhpips.
 type audited struct {
-	leases, used, parts                                             int
-	deposit, promised, redeemed, fees, paid, levied, returned, left uint64
+	leases, used, parts                                                    int
+	deposit, promised, redeemed, fees, letGo, paid, levied, returned, left uint64
 }
 
 // audit waits until all leases are over, and compares what all books say.
@@ -298,7 +298,7 @@ func (b *ledgers) check(id string, c job.LeaseCost, l receipts.Lease, fee uint64
 	switch {
 	case l.Opened != 1 || l.Closed != 1 || l.Over != 1:
 		t.Errorf("lease %s: opened, closed and over %d, %d and %d times", id, l.Opened, l.Closed, l.Over)
-	case l.Redeemed > l.Deposit || l.Redeemed+l.Returned != l.Deposit || l.Final != l.Net || l.Paid+l.Levied != l.Final:
+	case l.Redeemed > l.Deposit || l.Redeemed+l.LetGo+l.Returned != l.Deposit || l.Final != l.Net || l.Paid+l.Levied != l.Final:
 		t.Errorf("lease %s: %+v", id, l)
 	case l.Redeemed > c.Promised:
 		t.Errorf("lease %s: %d are redeemed of %d that were promised", id, l.Redeemed, c.Promised)
@@ -324,7 +324,7 @@ func (b *ledgers) verify(keeper *citizen, sellers []*citizen, book *receipts.Boo
 	t.Helper()
 	_, window := keeper.through()
 	balance, err := window.Balance(t.Context(), v.payers[0].Address())
-	if want := 1000*money.Scale - a.redeemed - book.Fees[v.payers[0].Address()]; err != nil || uint64(balance.Balance) != want {
+	if want := 1000*money.Scale - a.redeemed - a.letGo - book.Fees[v.payers[0].Address()]; err != nil || uint64(balance.Balance) != want {
 		t.Errorf("alice's account holds %d, want %d, %v", balance.Balance, want, err)
 	}
 	var earned uint64
@@ -377,7 +377,7 @@ func (a *audited) add(l receipts.Lease) {
 		a.used++
 	}
 	a.parts += len(l.Redemptions)
-	a.deposit, a.redeemed, a.fees, a.paid, a.levied, a.returned = a.deposit+l.Deposit, a.redeemed+l.Redeemed, a.fees+l.Fees, a.paid+l.Paid, a.levied+l.Levied, a.returned+l.Returned
+	a.deposit, a.redeemed, a.fees, a.letGo, a.paid, a.levied, a.returned = a.deposit+l.Deposit, a.redeemed+l.Redeemed, a.fees+l.Fees, a.letGo+l.LetGo, a.paid+l.Paid, a.levied+l.Levied, a.returned+l.Returned
 }
 
 // keyOf is a payer's lease as the chain calls it, in hex.

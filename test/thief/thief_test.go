@@ -367,19 +367,82 @@ func TestAThiefPromisesNoMoreThanIsDeposited(t *testing.T) {
 	})
 }
 
+// Bob let go of yesterday's leases: of one with his last voucher, of one that nothing was done for without. What carol did not use is hers again before Mallory
+// comes, and she can promise nothing of them: only what runs, and what of yesterday its provider kept.
+func TestAThiefPromisesNothingOfWhatWasLetGo(t *testing.T) {
+	everyWay(t, func(t *testing.T, s *town) {
+		const served, unused, kept = 0, 1, 2
+		yesterday := s.open(700_000, 700_000, 600_000)
+		s.takes("yesterday's leases", 2_000_000, s.steal(time.Second, 0, yesterday)) // by carol's node, which has its key still
+		id := func(i int) voucher.ID { return voucher.ID(s.lease(yesterday, i)) }
+		s.good("bob's pay", s.block(time.Second, s.redeem(id(kept), 100_000)))
+		s.good("bob's last word", s.block(time.Second, s.claims(s.claim(id(served), 100_000, true), voucher.Claim{Last: true, Lease: s.lease(yesterday, unused)})))
+		s.takes("what was not used", -699_800, &abci.ExecTxResult{}) // of the one at once, of the other when bob's pay is final
+		s.good("closing all three", s.steal(time.Second, 0, &escrowv1.MsgClose{Party: s.carol.Address(), Leases: [][]byte{s.lease(yesterday, served), s.lease(yesterday, unused), s.lease(yesterday, kept)}}))
+		s.block(day / 4)
+		s.block(day / 4)
+		got := int64(0)
+		for _, one := range s.took[len(s.took)-4:] {
+			got -= one.amount
+		}
+		if want := int64(700_000 - 200 + 600_000); got != want {
+			t.Errorf("carol has %d of yesterday's deposits back, want %d", got, want)
+		}
+
+		s.block(day / 2)
+		running := s.open(1000)
+		s.takes("what runs", 1000, s.steal(time.Second, 0, running))
+		for _, row := range []struct {
+			what string
+			tx   []byte
+			says string
+		}{
+			{"of the one that its node kept", s.redeem(id(kept), 600_000), ""},
+			{"of the one that was served", s.redeem(id(served), 700_000), escrow.ErrUnknown.Error()},
+			{"of the one that was not", s.redeem(id(unused), 700_000), escrow.ErrUnknown.Error()},
+			{"of what runs, beside that", s.claims(s.claim(voucher.ID(s.lease(running, 0)), 1000, false), s.claim(id(served), 700_000, false)), escrow.ErrUnknown.Error()},
+			{"of more than what runs has", s.redeem(voucher.ID(s.lease(running, 0)), 1001), escrow.ErrDeposit.Error()},
+			{"of what runs", s.redeem(voucher.ID(s.lease(running, 0)), 1000), ""},
+		} {
+			r := s.block(time.Second, row.tx)
+			if (r.Code == 0) != (row.says == "") || !strings.Contains(r.Log, row.says) {
+				t.Errorf("a promise %s: code %d, %s; want %q", row.what, r.Code, r.Log, row.says)
+			}
+			s.takes("a promise "+row.what, 0, r)
+		}
+	})
+}
+
+// good wants a transaction to succeed.
+func (s *town) good(what string, r *abci.ExecTxResult) {
+	s.t.Helper()
+	if r.Code != 0 {
+		s.t.Fatalf("%s: %s", what, r.Log)
+	}
+}
+
 // redeem is what bob hands in for a voucher that Mallory signed with the stolen key.
 func (s *town) redeem(lease voucher.ID, amount uint64) []byte {
+	s.t.Helper()
+	return s.claims(s.claim(lease, amount, false))
+}
+
+// claim is a voucher that the key signed.
+func (s *town) claim(lease voucher.ID, amount uint64, last bool) voucher.Claim {
 	s.t.Helper()
 	v := voucher.Voucher{Chain: chainID, Lease: lease, Amount: amount, Usage: voucher.Usage{Tasks: 1}}
 	text, err := v.Bytes()
 	s.must(err)
 	signed, err := v.Sign(s.key.Owner.Key)
 	s.must(err)
+	return voucher.Claim{Voucher: text, Signature: signed.Signature, Last: last}
+}
+
+// claims is bob's transaction.
+func (s *town) claims(all ...voucher.Claim) []byte {
+	s.t.Helper()
 	id := s.bob.ID()
-	tx, err := chain.FreeTx(s.app.Codec(), &escrowv1.MsgRedeem{
-		Sender: chaintest.Sender(s.bob), Node: id[:], Claims: []escrowv1.Claim{{Voucher: text, Signature: signed.Signature}},
-		Signature: voucher.SignRedeem(chainID, []voucher.Claim{{Voucher: text, Signature: signed.Signature}}, s.bob.Node),
-	})
+	tx, err := chain.FreeTx(s.app.Codec(), ledger.Redeem(id[:], all, voucher.SignRedeem(chainID, all, s.bob.Node)))
 	s.must(err)
 	return tx
 }

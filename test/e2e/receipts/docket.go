@@ -126,6 +126,8 @@ func (d *Docket) note(e abci.Event, at int64) error {
 			d.Escrow += amount
 		case "closed":
 			d.Escrow -= amount
+		case "let-go":
+			d.Escrow -= int64(sums.read(v["fee"]))
 		}
 	case "hpips_redemption":
 		d.Escrow -= int64(sums.read(v["fee"]))

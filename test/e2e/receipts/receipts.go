@@ -34,12 +34,13 @@ type Book struct {
 }
 
 // Lease is what blocks tell of one lease. Redeemed is what vouchers took out of the deposit: Fees and Net. Final is the part of Net that is paid and
-// levied; Returned went back to the payer.
+// levied; Returned went back to the payer. LetGo is the fee of a lease that its provider let go of unused.
 type Lease struct {
 	Node, Payer, Payee            string
 	Opened, Closed, Over          int // how often it was opened, closed by a side or expired, and given back
 	Deposit, Redeemed, Fees, Net  uint64
 	Final, Paid, Levied, Returned uint64
+	LetGo                         uint64
 	OpenedAt, ClosedAt, OverAt    time.Time
 	Redemptions                   []time.Time // when it was redeemed
 }
@@ -109,6 +110,11 @@ func (b *Book) note(e abci.Event, at time.Time) (string, error) {
 			l.Deposit += amount
 		case "closing", "expired":
 			l.Closed, l.ClosedAt = l.Closed+1, at
+		case "let-go":
+			l.LetGo += sums.read(v["fee"])
+			if l.Closed == 0 { // nobody had closed it
+				l.Closed, l.ClosedAt = 1, at
+			}
 		case "closed":
 			l.Over, l.OverAt, l.Returned = l.Over+1, at, l.Returned+amount
 		}
