@@ -116,11 +116,11 @@ func (h *host) face(t *testing.T, c Case) {
 		return
 	}
 	took := h.ownerComes(t, c, s)
-	for n := 1; n < tries && took > second; n++ {
+	for n := 1; n < tries && took > Patience(second); n++ {
 		took = min(took, h.ownerComes(t, c, s))
 	}
 	h.slowest = max(h.slowest, took)
-	if took > second {
+	if took > Patience(second) {
 		t.Errorf("the owner had the machine back after %s", took)
 	}
 }
@@ -140,7 +140,7 @@ func (h *host) open(t *testing.T, c Case) (s engine.Sandbox, p engine.Program, r
 	}
 	began := time.Now()
 	s, err := h.hold.Engine.Open(t.Context(), p)
-	if took := time.Since(began); took > 2*time.Minute {
+	if took := time.Since(began); took > Patience(2*time.Minute) {
 		t.Errorf("it was opened, or refused, after %s", took)
 	}
 	var bad *engine.ProgramError
@@ -197,7 +197,7 @@ func (h *host) toItsEnd(t *testing.T, c Case, s engine.Sandbox, p engine.Program
 	if strings.Contains(said, "escaped") || strings.Contains(said, h.secret) {
 		t.Errorf("it did: %s", brief(said))
 	}
-	if most := p.Limits.Time + 5*second; took > most {
+	if most := p.Limits.Time + Patience(5*second); took > most {
 		t.Errorf("it ended after %s: %q", took, o.Message)
 	}
 	h.idle(t)

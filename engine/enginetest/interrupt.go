@@ -63,10 +63,10 @@ func cancelOneOfFifty(t *testing.T, kit Kit) {
 func cancelRunning(t *testing.T, kit Kit) {
 	s := open(t, kit, nil)
 	took := cancelOnce(t, s, 0)
-	for n := 1; n < tries && took > 100*time.Millisecond; n++ {
+	for n := 1; n < tries && took > Patience(100*time.Millisecond); n++ {
 		took = min(took, cancelOnce(t, s, uint64(4*n)))
 	}
-	if took > 100*time.Millisecond {
+	if took > Patience(100*time.Millisecond) {
 		t.Errorf("the cancel took %s", took)
 	}
 	t.Logf("cancel took %s", took)
@@ -115,7 +115,7 @@ func contextEnds(t *testing.T, kit Kit) {
 }
 
 func timeLimit(t *testing.T, kit Kit) {
-	s := open(t, kit, func(p *engine.Program) { p.Limits.Time = time.Second }) // the others have to be done in that, on a machine that does much else
+	s := open(t, kit, func(p *engine.Program) { p.Limits.Time = Patience(time.Second) }) // the others have to be done in that, on a machine that does much else
 	start := time.Now()
 	l := run(t, s, nil, index(1), act(2, "spin"), index(3))
 	took := time.Since(start)
@@ -125,7 +125,7 @@ func timeLimit(t *testing.T, kit Kit) {
 	if !right(l.Of[1]) || !right(l.Of[3]) {
 		t.Errorf("the others: %v, %v", l.Of[1], l.Of[3])
 	}
-	if took < time.Second {
+	if took < Patience(time.Second) {
 		t.Errorf("the limit of 1s ended a task in %s", took)
 	}
 }
@@ -148,7 +148,7 @@ func pause(t *testing.T, kit Kit) {
 	if !kit.Pauses {
 		t.Skip("this system cannot stop a process where it is")
 	}
-	s := open(t, kit, func(p *engine.Program) { p.Limits.Time = 600 * time.Millisecond })
+	s := open(t, kit, func(p *engine.Program) { p.Limits.Time = Patience(600 * time.Millisecond) })
 	began, ended := make(chan struct{}), make(chan struct{})
 	l := whenItSpins(1, func() {
 		if err := s.Pause(); err != nil {
@@ -163,7 +163,7 @@ func pause(t *testing.T, kit Kit) {
 	select {
 	case <-ended:
 		t.Error("a paused task came to its time limit")
-	case <-time.After(900 * time.Millisecond):
+	case <-time.After(Patience(900 * time.Millisecond)):
 	}
 	if err := s.Resume(); err != nil {
 		t.Error(err)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,11 @@ import (
 
 	"github.com/hpips/hpips/engine"
 )
+
+var slow = flag.Int("slow", 1, "how many times as long as on a PC programs of tests may take, for virtual PCs whose processors are made of software")
+
+// Patience is for how long programs, and those who wait for them, have where a PC would take d.
+func Patience(d time.Duration) time.Duration { return time.Duration(*slow) * d }
 
 // Kit is an engine under test.
 type Kit struct {

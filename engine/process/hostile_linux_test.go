@@ -27,7 +27,7 @@ func TestHostile(t *testing.T) {
 				Program: func(t *testing.T, _ enginetest.Case) engine.Program { return program(t, helper(t, "hostile")) },
 				Running: enginetest.Tokened,
 				Loose:   !e.groups.Limits("memory"), Boundless: !e.groups.Limits("pids") && os.Geteuid() == 0,
-				Limits: engine.Limits{Time: time.Second, Memory: 96 << 20, Output: 1 << 20, Disk: 8 << 20},
+				Limits: engine.Limits{Time: enginetest.Patience(time.Second), Memory: 96 << 20, Output: 1 << 20, Disk: 8 << 20},
 			}, cases)
 			leftGroups(t, e)
 		})
@@ -85,11 +85,11 @@ func TestLateWhileSuspended(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%v", name, act, closed), func(t *testing.T) {
 					cfg.Processes = 64
 					late := endsSuspended(t, cfg, act, closed)
-					if late > time.Second {
+					if late > enginetest.Patience(time.Second) {
 						t.Logf("the first time after %s", late)
 						late = endsSuspended(t, cfg, act, closed)
 					}
-					if late > time.Second {
+					if late > enginetest.Patience(time.Second) {
 						t.Errorf("ended after %s", late)
 					}
 				})
@@ -128,7 +128,7 @@ func begins(t *testing.T, cfg Config, act, word string, limit time.Duration) (s 
 func endsSuspended(t *testing.T, cfg Config, act string, closed bool) time.Duration {
 	t.Helper()
 	word := token(t)
-	s, l, over, limit := begins(t, cfg, act, word, 300*time.Millisecond)
+	s, l, over, limit := begins(t, cfg, act, word, enginetest.Patience(300*time.Millisecond))
 	defer s.Close()
 	if err := s.Pause(); err != nil {
 		t.Fatal(err)

@@ -90,7 +90,7 @@ func TestLimitOfMemory(t *testing.T) {
 	const limit = 256 << 20
 	for name, cfg := range modes {
 		t.Run(name, func(t *testing.T) {
-			s, _, word := guestBox(t, cfg, engine.Limits{Memory: limit, Time: time.Minute})
+			s, _, word := guestBox(t, cfg, engine.Limits{Memory: limit, Time: enginetest.Patience(time.Minute)})
 			held, l := newEngine(t, cfg).groups.Limits("memory"), enginetest.NewLedger()
 			less, more := strconv.Itoa(limit*9/10>>20-8), strconv.Itoa(limit*11/10>>20) // a program of Go takes some itself
 			most, stop := sampled(t, func() int64 { return sandbox.Weigh(enginetest.Tokened(t, word)).Memory })
@@ -113,7 +113,7 @@ func TestLimitOfDisk(t *testing.T) {
 	const limit = 512 << 20
 	for name, cfg := range modes {
 		t.Run(name, func(t *testing.T) {
-			s, dir, word := guestBox(t, cfg, engine.Limits{Memory: 1 << 30, Disk: limit, Time: time.Minute})
+			s, dir, word := guestBox(t, cfg, engine.Limits{Memory: 1 << 30, Disk: limit, Time: enginetest.Patience(time.Minute)})
 			for id, row := range []struct {
 				act  []string
 				full bool
