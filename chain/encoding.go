@@ -16,6 +16,7 @@ import (
 	"github.com/cosmos/cosmos-sdk/types/msgservice"
 	txtypes "github.com/cosmos/cosmos-sdk/types/tx"
 	"github.com/cosmos/cosmos-sdk/x/auth"
+	authsigning "github.com/cosmos/cosmos-sdk/x/auth/signing"
 	authtx "github.com/cosmos/cosmos-sdk/x/auth/tx"
 	"github.com/cosmos/cosmos-sdk/x/auth/vesting"
 	authzmodule "github.com/cosmos/cosmos-sdk/x/authz/module"
@@ -126,7 +127,7 @@ func Encoding() (Codec, error) {
 }
 
 // decode reads a transaction and refuses what the SDK's code behind it would stumble over: fields that are absent where it looks
-// into them unasked.
+// into them unasked, and messages that name nobody who could sign them.
 func decode(plain sdk.TxDecoder, bytes []byte) (sdk.Tx, error) {
 	if len(bytes) > MaxTx {
 		return nil, errorsmod.Wrapf(sdkerrors.ErrTxTooLarge, "%d bytes, at most %d", len(bytes), MaxTx)
@@ -141,6 +142,13 @@ func decode(plain sdk.TxDecoder, bytes []byte) (sdk.Tx, error) {
 	}
 	if err := whole(holder.GetProtoTx()); err != nil {
 		return nil, errorsmod.Wrap(sdkerrors.ErrTxDecode, err.Error())
+	}
+	signed, ok := tx.(authsigning.SigVerifiableTx)
+	if !ok {
+		return nil, errorsmod.Wrapf(sdkerrors.ErrTxDecode, "transaction of type %T", tx)
+	}
+	if _, err := signed.GetSigners(); err != nil { // the SDK would refuse it without a code
+		return nil, errorsmod.Wrapf(sdkerrors.ErrInvalidAddress, "who has to sign: %v", err)
 	}
 	return tx, nil
 }

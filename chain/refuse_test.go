@@ -90,6 +90,8 @@ func TestBadTransactionsAreRefused(t *testing.T) {
 		}, send)},
 		{"a release that nobody voted for", d.signed(next, &supplyv1.MsgRelease{Authority: d.alice.Address(), From: "community", To: bob.Address(), Amount: math.NewInt(5)})},
 		{"parameters by alice alone", d.signed(next, &committeev1.MsgUpdateParams{Authority: d.alice.Address()})},
+		{"a burning of nobody's", d.signed(next, &supplyv1.MsgBurn{Amount: math.NewInt(5)})},
+		{"a transfer of another network's account", d.signed(next, &banktypes.MsgSend{FromAddress: "cosmos1r5v5srda7xfth3hn2s26txvrcrntldjumt8mhl", ToAddress: bob.Address(), Amount: chaintest.Coins(5)})},
 		{"an empty burning", d.signed(next, &supplyv1.MsgBurn{Holder: d.alice.Address()})},
 		{"a free message with a fee", unsigned(t, d, func(tx *txtypes.Tx) { tx.AuthInfo.Fee.GasLimit = 5 }, d.stepDown(1))},
 		{"a free message with a memo", unsigned(t, d, func(tx *txtypes.Tx) { tx.Body.Memo = "hello" }, d.stepDown(1))},
