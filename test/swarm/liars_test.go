@@ -135,12 +135,11 @@ func (v *village) judged(ctx context.Context, d *receipts.Docket, liars ...*vill
 	v.books(ctx, d)
 }
 
-// books finds that every dispute has ended within three epochs, as a development network counts them, that deposits and bonds hold what is owed, and that the chain is what its rules make it.
+// books finds that every dispute has ended within three rounds' time, which is three epochs on the public chain, that deposits and bonds hold what is owed, and that the chain is what its rules make it.
 func (v *village) books(ctx context.Context, d *receipts.Docket) {
 	v.t.Helper()
-	const epoch = 20 // blocks
 	longest, all := d.Longest()
-	if !all || longest > 3*epoch {
+	if !all || longest > 3*(committing+revealing) {
 		v.t.Errorf("the longest of %d disputes took %d blocks; all ended: %t", len(d.Disputes), longest, all)
 	}
 	v.t.Logf("audits %v, disputes %v, the longest %d blocks; of %d a node still tells the verdict", d.Audits, d.Verdicts(), longest, v.told(ctx, d))

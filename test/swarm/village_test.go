@@ -5,6 +5,7 @@ package swarm
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/chain"
+	"github.com/hpips/hpips/chain/audit"
 	"github.com/hpips/hpips/ledger"
 	"github.com/hpips/hpips/node"
 	"github.com/hpips/hpips/proto/gen/committeev1"
@@ -74,6 +76,7 @@ func raise(ctx context.Context, t *testing.T, day time.Duration, folk ...*villag
 	}
 	doc, err := g.Build()
 	v.must(err)
+	doc.AppState = v.judge(doc.AppState)
 	text, err := chain.GenesisBytes(doc)
 	v.must(err)
 	for _, p := range v.folk {
@@ -91,6 +94,24 @@ func raise(ctx context.Context, t *testing.T, day time.Duration, folk ...*villag
 	v.must(node.NamePayer(v.alice.home, v.alice.secret.Address()))
 	v.open(ctx)
 	return v
+}
+
+// A round of a dispute is longer than on other development networks, in blocks of about a second: a dozen nodes share the processors of one machine, and a juror that is late is none.
+const committing, revealing = 30, 20
+
+// judge gives a chain its rules for juries: those of its day, and rounds that are long enough.
+func (v *village) judge(state json.RawMessage) json.RawMessage {
+	v.t.Helper()
+	rules, day := audit.Development(), uint64(v.day/time.Second)
+	rules.PassSeconds, rules.RecentSeconds, rules.BarSeconds, rules.CommitBlocks, rules.RevealBlocks = day, 3*day, 14*day, committing, revealing
+	text, err := audit.Genesis(rules)
+	v.must(err)
+	var modules map[string]json.RawMessage
+	v.must(json.Unmarshal(state, &modules))
+	modules[audit.Name] = text
+	state, err = json.Marshal(modules)
+	v.must(err)
+	return state
 }
 
 // enrol makes somebody's keys, a seat for whoever works, and alice's right to pay.
