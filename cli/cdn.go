@@ -22,6 +22,7 @@ import (
 
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
 	"github.com/hpips/hpips/store/gateway"
 )
 
@@ -191,16 +192,23 @@ type servedBy struct {
 }
 
 func (s *shell) cdnPublishCommand() *cobra.Command {
-	copies, timeout := 1, 10*time.Minute
+	copies, timeout, price := 1, 10*time.Minute, ""
 	c := &cobra.Command{
 		Use:   "publish PATH",
 		Short: "Bring a file or folder into the store and have this home's gateways hold and serve it",
 		Long: `Bring a file or folder into the node's store, have each of this home's gateways (hpips cdn ls) fetch and hold it, and check that each serves it.
 It prints one URL, ipfs://CID?gateway=…&gateway=…, that sdk/js reads from all of them at once, and where each serves it. Publishing again asks only
-those that do not hold it yet.`,
+those that do not hold it yet.
+
+With --price the gateways give it for that price alone, which each of them is paid itself, into its owner's account: hpips get CID --gateway URL --pay MAX buys it. Publishing again
+with another price, or without, changes that.`,
 		Args:    exactly(1, "one path"),
-		Example: "  hpips cdn publish film.mp4\n  hpips cdn publish site/ --copies 2 -o json",
+		Example: "  hpips cdn publish film.mp4\n  hpips cdn publish site/ --copies 2 -o json\n  hpips cdn publish film.mp4 --price 0.001/MiB",
 		RunE: func(c *cobra.Command, args []string) error {
+			rate, err := rateOf(price)
+			if err != nil {
+				return err
+			}
 			edges, err := s.edges()
 			if err != nil {
 				return err
@@ -224,7 +232,7 @@ those that do not hold it yet.`,
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), timeout)
 			defer cancel()
-			told, err := publish(ctx, api, e, edges)
+			told, err := publish(ctx, api, e, rate, edges)
 			if err != nil {
 				return err
 			}
@@ -233,11 +241,26 @@ those that do not hold it yet.`,
 	}
 	c.Flags().IntVar(&copies, "copies", copies, "gateways that have to serve it, or it is a failure")
 	c.Flags().DurationVar(&timeout, "timeout", timeout, "for the gateways to fetch it")
+	c.Flags().StringVar(&price, "price", "", "HPIPS that the gateways ask for it, such as 0.001/MiB or 0.5/GiB (default: it is free)")
 	return c
 }
 
+// rateOf reads a price: base units for a GiB.
+func rateOf(price string) (uint64, error) {
+	if price == "" {
+		return 0, nil
+	}
+	text, unit, _ := strings.Cut(price, "/")
+	times := map[string]money.Amount{"MiB": 1 << 10, "GiB": 1}[unit]
+	a, err := money.Parse(text)
+	if err != nil || times == 0 || a == 0 || a > 1000*money.Scale {
+		return 0, &job.Failure{Code: job.CodeUsage, Message: fmt.Sprintf("--price %.64q is no price", price), Hint: "write HPIPS for a MiB or a GiB, 1000 at most: 0.001/MiB, 0.5/GiB"}
+	}
+	return uint64(a * times), nil
+}
+
 // publish has all edges hold an entry, at once.
-func publish(ctx context.Context, api *client.Client, e client.Entry, edges []gateway.Edge) (published, error) {
+func publish(ctx context.Context, api *client.Client, e client.Entry, rate uint64, edges []gateway.Edge) (published, error) {
 	root, err := cid.Decode(e.CID)
 	if err != nil {
 		return published{}, err
@@ -256,9 +279,9 @@ func publish(ctx context.Context, api *client.Client, e client.Entry, edges []ga
 	var waits sync.WaitGroup
 	for i, edge := range edges {
 		waits.Go(func() {
-			err := edge.Hold(ctx, root, e.Name, origins)
+			err := edge.Hold(ctx, root, e.Name, rate, origins)
 			if err == nil {
-				err = edge.Serves(ctx, root)
+				err = edge.Serves(ctx, root, rate)
 			}
 			told.Gateways[i] = servedBy{URL: edge.At(root), Serves: err == nil}
 			if err != nil {

@@ -89,18 +89,23 @@ func cannotRead(name string, err error) *job.Failure {
 }
 
 func (s *shell) getCommand() *cobra.Command {
-	var target, keyFile string
+	var target, keyFile, from, most string
 	var force bool
 	timeout := time.Minute
 	c := &cobra.Command{
 		Use:   "get CID [-O PATH]",
 		Short: "Write content to this PC",
-		Long:  "Write the file or folder behind a content address (CID, ipfs://CID/path) to PATH; -O - writes a file to the standard output.\n\nWhat was put with --private comes out with --key FILE, a file whose first line is the key; - reads it from the standard input.",
+		Long:  "Write the file or folder behind a content address (CID, ipfs://CID/path) to PATH; -O - writes a file to the standard output.\n\nWhat was put with --private comes out with --key FILE, a file whose first line is the key; - reads it from the standard input.\n\nWith --gateway it comes from somebody's gateway over HTTP instead of from connected nodes, every byte checked here. What has a price there is paid for as it comes, out of a deposit that the node makes (hpips wallet allow): MAX HPIPS at most. What is not used returns.",
 		Args:  exactly(1, "one content address"),
 		Example: `  hpips get bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi -O photos
   hpips get ipfs://bafy…/readme.txt -O -
-  hpips get bafk… --key letters.key -O letters`,
+  hpips get bafk… --key letters.key -O letters
+  hpips get bafy… --gateway https://cdn.example --pay 0.5 -O film.mp4`,
 		RunE: func(c *cobra.Command, args []string) error {
+			buy, err := buying(c, from, most, target)
+			if err != nil {
+				return err
+			}
 			api, err := s.open()
 			if err != nil {
 				return err
@@ -115,7 +120,8 @@ func (s *shell) getCommand() *cobra.Command {
 			if target == "-" {
 				return s.cat(c.Context(), api, args[0], timeout)
 			}
-			e, err := s.get(c.Context(), api, args[0], target, force, timeout)
+			buy.Idle, buy.Force = max(1, int(timeout/time.Second)), force
+			e, err := s.export(c.Context(), api, args[0], target, buy)
 			if err != nil {
 				return err
 			}
@@ -123,28 +129,58 @@ func (s *shell) getCommand() *cobra.Command {
 				client.Entry
 				Path string `json:"path"`
 			}{e, absolute(target, workingDir())}
-			return s.show(told, e.CID, func(w io.Writer) { fmt.Fprintf(w, "%s\t%s\t%s\n", e.CID, bytesText(e.Size), target) })
+			return s.show(told, e.CID, func(w io.Writer) {
+				fmt.Fprintf(w, "%s\t%s\t%s", e.CID, bytesText(e.Size), target)
+				if e.Paid > 0 {
+					fmt.Fprintf(w, "\t%s HPIPS paid", e.Paid)
+				}
+				fmt.Fprintln(w)
+			})
 		},
 	}
 	c.Flags().StringVarP(&target, "out", "O", "", "where to write it (default ./CID); - is the standard output")
 	c.Flags().BoolVar(&force, "force", false, "replace what is there")
 	c.Flags().StringVar(&keyFile, "key", "", "file with the key of a private file, - for standard input")
 	c.Flags().DurationVar(&timeout, "timeout", timeout, "give up after so long without progress")
+	c.Flags().StringVar(&from, "gateway", "", "URL of a gateway to get it from, such as https://cdn.example")
+	c.Flags().StringVar(&most, "pay", "", "HPIPS that it may cost at the gateway (default: nothing)")
 	return c
+}
+
+// buying reads from which gateway something is to come, and what it may cost there.
+func buying(c *cobra.Command, from, most, target string) (to client.Export, err error) {
+	switch {
+	case from == "" && most == "":
+		return to, nil
+	case from == "":
+		return to, usage(c, "--pay is for what comes from a gateway: name it with --gateway")
+	case target == "-" || c.Flags().Changed("key"):
+		return to, usage(c, "--gateway writes to a path as it comes: get it so first, then again without --gateway, to standard output or with its key")
+	}
+	to.Gateway = from
+	if most != "" {
+		to.Pay, err = parseAmount(most)
+	}
+	return to, err
 }
 
 // get writes content to target and returns its entry.
 func (s *shell) get(ctx context.Context, api *client.Client, address, target string, force bool, idle time.Duration) (client.Entry, error) {
+	return s.export(ctx, api, address, target, client.Export{Force: force, Idle: max(1, int(idle/time.Second))})
+}
+
+// export is get with where it is to come from.
+func (s *shell) export(ctx context.Context, api *client.Client, address, target string, to client.Export) (client.Entry, error) {
 	whole, err := filepath.Abs(target)
 	if err != nil {
 		return client.Entry{}, err
 	}
-	if err := free(target, force); err != nil {
+	if err := free(target, to.Force); err != nil {
 		return client.Entry{}, err
 	}
 	step, end := s.transferBar("get " + filepath.Base(whole))
 	defer end()
-	to := client.Export{Path: whole, Force: true, Idle: max(1, int(idle/time.Second))}
+	to.Path, to.Force = whole, true
 	return api.Get(ctx, address, to, step)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hpips/hpips/api/client"
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
 	"github.com/hpips/hpips/store"
 )
 
@@ -62,6 +63,14 @@ func entry(e store.Entry) client.Entry {
 func (c *content) Export(ctx context.Context, address string, to client.Export, progress func(client.Progress)) (client.Entry, error) {
 	wait := newWait(ctx, idleTime(to.Idle))
 	defer wait.stop()
+	var bought money.Amount
+	if to.Gateway != "" {
+		root, cost, err := c.buy(wait, address, to, progress)
+		if err != nil {
+			return client.Entry{}, err
+		}
+		address, bought = root.String(), cost
+	}
 	id, err := c.m.store.Resolve(wait.ctx, address)
 	if err != nil {
 		return client.Entry{}, c.gone(wait, address, err)
@@ -93,7 +102,7 @@ func (c *content) Export(ctx context.Context, address string, to client.Export, 
 	if err != nil {
 		return client.Entry{}, failure(err)
 	}
-	e := client.Entry{CID: id.String(), Name: filepath.Base(to.Path), Size: int64(size), Kind: string(store.Regular)}
+	e := client.Entry{CID: id.String(), Name: filepath.Base(to.Path), Size: int64(size), Kind: string(store.Regular), Paid: bought}
 	if fi, err := os.Lstat(to.Path); err == nil && fi.IsDir() {
 		e.Kind = string(store.Directory)
 	}

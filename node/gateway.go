@@ -28,14 +28,12 @@ func (m *member) open(all Config) error {
 		_, hosts := around.Where(m.host.ID())
 		return m.gateway.URLs(near, hosts)
 	}, m.recorded)
+	if err := m.openPrices(all); err != nil {
+		return err
+	}
 	if cfg.Address != "" {
 		m.served = prometheus.NewRegistry()
-		if all.Pins {
-			if err := m.openPins(all); err != nil {
-				return err
-			}
-		}
-		g, err := gateway.New(m.log.With("room", "gateway"), m.store, gateway.Parts{Guide: m.guide, Pins: m.pins, Metrics: m.served, Paced: all.throttle.Listener, Closed: all.throttle.Closed}, cfg)
+		g, err := gateway.New(m.log.With("room", "gateway"), m.store, gateway.Parts{Guide: m.guide, Pins: m.pins, Metrics: m.served, Paced: all.throttle.Listener, Closed: all.throttle.Closed, Sale: m.sale()}, cfg)
 		if err != nil {
 			return asUsage(err, "choose another address with --gateway, such as --gateway 127.0.0.1:0")
 		}
@@ -60,14 +58,26 @@ func (m *member) recorded(ctx context.Context, c cid.Cid) ([]peer.ID, error) {
 // pinsTokenFile is what clients of the pinning service show.
 const pinsTokenFile = "pins.token"
 
+// openPrices opens the pinning service if there is one to be, and learns in any case what costs something here.
+func (m *member) openPrices(all Config) error {
+	defer m.recalling.Store(false)
+	if all.Pins && all.Gateway.Address != "" {
+		return m.openPins(all)
+	}
+	return gateway.Recall(m.log.With("room", "pins"), m.store, m.pinsFile(), m.prices)
+}
+
+// pinsFile is the database of the pinning service.
+func (m *member) pinsFile() string { return filepath.Join(m.dir, "pins.db") }
+
 // openPins opens the pinning service of the gateway.
 func (m *member) openPins(all Config) error {
 	token, err := secret(filepath.Join(m.dir, pinsTokenFile))
 	if err != nil {
 		return fmt.Errorf("pins token: %w", err)
 	}
-	cfg := gateway.DefaultPins(filepath.Join(m.dir, "pins.db"), token)
-	cfg.Bytes = all.PinSize
+	cfg := gateway.DefaultPins(m.pinsFile(), token)
+	cfg.Bytes, cfg.Prices = all.PinSize, m.prices
 	m.pins, err = gateway.OpenPins(m.log.With("room", "pins"), m.store, m.host.Addrs, cfg)
 	if err != nil {
 		return err

@@ -210,10 +210,13 @@ func (k *keeper) drop(ctx context.Context, life *chainLife, kept map[proof.Part]
 	return err
 }
 
-// reclaim says that the node has a part again that it kept before it was away. Where the chain says no it waits longer each time, and holds it until another has it, or the deal is over.
+// reclaim says that the node has a part again that it kept before it was away. Where the chain says no it waits longer each time, and holds it until another has it, or the deal is over. A word of an epoch that has gone by meanwhile says nothing
+// about the part: it is said again at the next look.
 func (k *keeper) reclaim(ctx context.Context, life *chainLife, p proof.Part, epoch uint64) error {
 	if err := k.say(ctx, life, proof.Keep{Epoch: epoch, Parts: []proof.Part{p}}); err != nil {
-		k.tries.failed(p)
+		if h, ok := k.c.seat.Head(); !ok || h.Epoch.Number == epoch {
+			k.tries.failed(p)
+		}
 		return err
 	}
 	k.said[p] = epoch

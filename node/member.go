@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -56,6 +57,8 @@ type member struct {
 	till      *till                // nil for a node without a chain
 	lists     *lists
 	guide     *gateway.Neighbours  // who has what
+	prices    *gateway.Prices      // of what its gateway sells
+	recalling atomic.Bool          // its prices are not known yet: peers are given nothing until then
 	records   records              // of the chain, for the guide
 	gateway   *gateway.Gateway     // nil: it serves no content over HTTP
 	pins      *gateway.Pins        // nil: it takes no requests to pin
@@ -66,7 +69,7 @@ type member struct {
 
 // openMember builds a node bottom-up; what was opened before an error is closed again.
 func openMember(log *slog.Logger, dir string, cfg Config, role role) (_ *member, err error) {
-	m := &member{log: log, dir: dir, label: cfg.Label, full: make(chan struct{}, 1), lists: newLists(log.With("room", "node"), cfg)}
+	m := &member{log: log, dir: dir, label: cfg.Label, full: make(chan struct{}, 1), lists: newLists(log.With("room", "node"), cfg), prices: gateway.NewPrices()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())
@@ -149,6 +152,10 @@ func (m *member) join(cfg Config) error {
 	m.opened(host.Close)
 	m.sessions = p2p.NewSessions(m.log.With("room", "p2p"), host, p2p.DefaultSessions())
 	settings := store.Default()
+	settings.Withheld = m.withheld
+	if _, err := os.Stat(m.pinsFile()); err == nil {
+		m.recalling.Store(true)
+	}
 	if cfg.throttle != nil {
 		settings.Gives = func(p peer.ID) bool { return cfg.throttle.Closed() == "" || m.deals(p) }
 	}

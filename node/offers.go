@@ -32,7 +32,7 @@ func (h *House) Offers(ctx context.Context, of job.Resources) ([]client.Offer, e
 	known, now := m.requester.Histories(), time.Now()
 	for _, o := range m.broker.Offers(ctx, order, peers[:min(len(peers), offered)]) {
 		p, err := peer.Decode(o.Provider)
-		ours := err == nil && (p == m.host.ID() || m.till != nil && m.till.ours(p))
+		ours := err == nil && (p == m.host.ID() || m.till.ours(p))
 		history := known[o.Provider]
 		offer := client.Offer{Ours: ours, Provider: o.Provider, Owner: o.Owner, Network: o.Network, Class: o.Class, Region: o.Region, Speed: o.Speed, GPUs: o.GPUs, Slots: o.Slots, Load: o.Load, Rates: o.Rates, Hour: o.Hour, Refusal: o.Refusal,
 			Score: history.Score(o.Class, now), Rests: restOf(history, now)}

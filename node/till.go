@@ -288,8 +288,11 @@ func (t *till) account(label string) func() market.Account {
 	}
 }
 
-// ours reports whether a peer is of this node's owner.
+// ours reports whether a peer is of this node's owner; without a till nobody is known to be.
 func (t *till) ours(p peer.ID) bool {
+	if t == nil {
+		return false
+	}
 	t.mu.Lock()
 	mine, k := t.owner, t.others[p]
 	t.mu.Unlock()

@@ -244,6 +244,22 @@ func (p *Payee) Did(l lease.Lease, results []job.Result, statements ...[32]byte)
 	return t.done
 }
 
+// Served counts bytes that are about to be sent under a lease for content, which has no results. It is to be called before their last one is sent: a promise for bytes
+// that this payee does not know of is refused.
+func (p *Payee) Served(l lease.Lease, bytes uint64) {
+	if l.Terms.Pay == nil {
+		return
+	}
+	id := l.Terms.Key()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.tab(id, l.Terms)
+	t.done, t.here = t.done.Add(voucher.Usage{Sent: bytes}), true
+	if err := p.count(id, t, l.Terms, nil); err != nil {
+		p.log.Warn("Served bytes are not written down: if this node stops now, it may not be paid for them", "lease", t.name, "err", err)
+	}
+}
+
 // count writes down what was done. Needs p.mu.
 func (p *Payee) count(id voucher.ID, t *tab, terms lease.Terms, deeds []Deed) error {
 	switch {

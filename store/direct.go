@@ -46,13 +46,13 @@ func (s *Store) answerDirect(stream network.Stream) {
 		_ = stream.Reset()
 		return
 	}
-	if err := s.answerAll(stream); err != nil {
+	if err := s.answerAll(stream, stream.Conn().RemotePeer()); err != nil {
 		s.log.Debug("Question for blocks ends early", "peer", stream.Conn().RemotePeer(), "err", err)
 		_ = stream.Reset()
 	}
 }
 
-func (s *Store) answerAll(stream network.Stream) error {
+func (s *Store) answerAll(stream network.Stream, to peer.ID) error {
 	_ = stream.SetDeadline(time.Now().Add(directQuiet))
 	in := bufio.NewReader(stream)
 	n, err := binary.ReadUvarint(in)
@@ -76,7 +76,7 @@ func (s *Store) answerAll(stream network.Stream) error {
 	until := time.Now().Add(time.Duration(q.Wait) * time.Second)
 	for _, w := range q.Want {
 		_ = stream.SetDeadline(until.Add(directQuiet))
-		if err := s.answerOne(out, w, late); err != nil {
+		if err := s.answerOne(out, to, w, late); err != nil {
 			return err
 		}
 		_ = stream.SetDeadline(time.Now().Add(directQuiet))
@@ -85,9 +85,13 @@ func (s *Store) answerAll(stream network.Stream) error {
 }
 
 // answerOne answers about one block. If it is not here it may still come, until late has gone off.
-func (s *Store) answerOne(out *bufio.Writer, w []byte, late *time.Timer) error {
+func (s *Store) answerOne(out *bufio.Writer, to peer.ID, w []byte, late *time.Timer) error {
 	c, err := cid.Cast(w)
 	if err != nil {
+		return err
+	}
+	if s.withheld(to, c) {
+		_, err := out.Write([]byte{0})
 		return err
 	}
 	block, err := s.blocks.Get(context.Background(), c)

@@ -164,7 +164,7 @@ func FuzzDirectQuestion(f *testing.F) {
 		if canon.Decode(b, maxQuestion, &q) == nil {
 			for _, w := range q.Want {
 				late := time.NewTimer(0)
-				_ = s.answerOne(bufio.NewWriter(io.Discard), w, late)
+				_ = s.answerOne(bufio.NewWriter(io.Discard), "", w, late)
 				late.Stop()
 				if c, err := cid.Cast(w); err == nil && !c.Defined() {
 					t.Fatal("an undefined address was accepted")
@@ -200,5 +200,39 @@ func TestWhoIsGivenNothing(t *testing.T) {
 	defer stop()
 	if n, err := bob.Fetch(again, e.CID, nil, alice.host.ID()); err != nil || n < 900_000 {
 		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// One block that alice withholds from bob comes neither way; all others do.
+func TestABlockIsWithheld(t *testing.T) {
+	a, b := newHost(t), newHost(t)
+	sold, free := blockfmt.NewBlock(random(70_000, 2)), random(70_000, 3)
+	held := cid.NewCidV1(cid.Raw, sold.Cid().Hash())
+	cfg := Default()
+	cfg.Withheld = func(p peer.ID, c cid.Cid) bool { return p == b.ID() && c.Equals(held) }
+	alice, err := Open(slog.New(slog.DiscardHandler), t.TempDir(), a, cfg)
+	must(t, err)
+	t.Cleanup(func() { must(t, alice.Close()) })
+	bob := openStore(t, t.TempDir(), b)
+	must(t, a.Connect(t.Context(), peer.AddrInfo{ID: b.ID(), Addrs: b.Addrs()}))
+	kept, err := alice.AddBytes(t.Context(), sold.RawData())
+	must(t, err)
+	if !kept.CID.Equals(held) {
+		t.Fatalf("%s is not %s", kept.CID, held)
+	}
+	other, err := alice.AddBytes(t.Context(), free)
+	must(t, err)
+	var got []cid.Cid
+	must(t, bob.askDirect(t.Context(), a.ID(), []cid.Cid{held, other.CID}, 0, func(block blockfmt.Block) error { got = append(got, block.Cid()); return nil }))
+	if len(got) != 1 || !got[0].Equals(other.CID) {
+		t.Errorf("on the direct way bob is given %v", got)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if n, err := bob.Fetch(ctx, held, nil); err == nil {
+		t.Errorf("bob is given %d bytes by the exchange", n)
+	}
+	if _, err := bob.Fetch(t.Context(), other.CID, nil); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,21 @@ func (s *Store) FetchBehind(ctx context.Context, c cid.Cid, most int64, wait tim
 // FetchWithin is Fetch of a DAG of most bytes of blocks, those already here too; 0 is no limit. More is ErrTooLarge; what came stays until GC.
 func (s *Store) FetchWithin(ctx context.Context, c cid.Cid, most int64, progress func(Progress), from ...peer.ID) (int64, error) {
 	return s.fetch(ctx, c, most, progress, 0, from...)
+}
+
+// FetchVia is Fetch from something else than peers: by gives blocks, or fails and goes on failing, also when asked for nothing. Nobody else is asked. The hashes of what it gives are checked.
+func (s *Store) FetchVia(ctx context.Context, c cid.Cid, by exchange.Fetcher, progress func(Progress)) (int64, error) {
+	release, err := s.gate.enter(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("fetch %s: %w", c, err)
+	}
+	defer release()
+	if s.whole.has(c) {
+		return 0, nil
+	}
+	mark := s.blocks.mark()
+	n, err := s.follow(ctx, c, &pull{by: by, meter: newMeter(progress, 0), most: s.cfg.MaxFetch})
+	return n, errors.Join(err, s.blocks.flushSince(ctx, mark))
 }
 
 func (s *Store) fetch(ctx context.Context, c cid.Cid, most int64, progress func(Progress), wait time.Duration, from ...peer.ID) (int64, error) {
@@ -98,6 +114,7 @@ type pull struct {
 	session context.Context  // of the fetcher; ended and replaced after a stall
 	end     func()           // ends it
 	fetcher exchange.Fetcher // nil when offline
+	by      exchange.Fetcher // in the place of peers; nil: they are asked
 	meter   *meter
 	came    atomic.Int64 // blocks that came from peers
 	seen    *cid.Set
@@ -119,8 +136,12 @@ type landing struct {
 }
 
 func (s *Store) pull(ctx context.Context, root cid.Cid, most int64, progress func(Progress), wait time.Duration, from []peer.ID) (int64, error) {
-	p := &pull{s: s, meter: newMeter(progress, 0), seen: cid.NewSet(), landed: make(chan landing, maxBatches),
-		todo: []want{{cid: root}}, from: from, wait: wait, most: most}
+	return s.follow(ctx, root, &pull{meter: newMeter(progress, 0), from: from, wait: wait, most: most})
+}
+
+// follow brings what is missing under root.
+func (s *Store) follow(ctx context.Context, root cid.Cid, p *pull) (int64, error) {
+	p.s, p.seen, p.landed, p.todo = s, cid.NewSet(), make(chan landing, maxBatches), []want{{cid: root}}
 	mark := s.whole.mark()
 	p.begin(ctx)
 	err := p.run(ctx)
@@ -142,7 +163,10 @@ func (s *Store) pull(ctx context.Context, root cid.Cid, most int64, progress fun
 // begin opens a session of the exchange.
 func (p *pull) begin(ctx context.Context) {
 	p.session, p.end = context.WithCancel(ctx)
-	if p.s.swap != nil {
+	switch {
+	case p.by != nil:
+		p.fetcher = p.by
+	case p.s.swap != nil:
 		p.fetcher = p.s.swap.NewSession(p.session)
 	}
 }
@@ -153,6 +177,9 @@ func (p *pull) begin(ctx context.Context) {
 func (p *pull) run(ctx context.Context) error {
 	watch := time.NewTicker(p.s.stall + p.wait)
 	defer watch.Stop()
+	if p.by != nil { // it has its own times, and what is broken off may have cost something
+		watch.Stop()
+	}
 	var before int64
 	for {
 		if err := p.launch(ctx); err != nil {
@@ -316,6 +343,9 @@ func (p *pull) get(session context.Context, fetcher exchange.Fetcher, batch []wa
 	}
 	if err == nil {
 		for block := range found {
+			if p.by != nil && !matches(block.Cid().Hash(), block.RawData()) {
+				return landing{err: fmt.Errorf("block %s: other bytes came", block.Cid())}
+			}
 			below, err := p.take(session, block)
 			if err != nil {
 				return landing{err: err}
@@ -326,12 +356,21 @@ func (p *pull) get(session context.Context, fetcher exchange.Fetcher, batch []wa
 		}
 	}
 	if len(waiting) == len(keys) && session.Err() == nil { // or run would ask for ever
-		return landing{err: errors.New("the exchange is closed")}
+		return landing{err: cmp.Or(p.failure(session), errors.New("the exchange is closed"))}
 	}
 	for _, w := range waiting {
 		l.absent = append(l.absent, w)
 	}
 	return l
+}
+
+// failure is why what stands in the place of peers gives nothing any more.
+func (p *pull) failure(session context.Context) error {
+	if p.by == nil {
+		return nil
+	}
+	_, err := p.by.GetBlocks(session, nil)
+	return err
 }
 
 // direct asks the peers that are known to have the content, one after the other, and takes what comes off waiting. A peer that does not
@@ -376,5 +415,8 @@ func (p *pull) take(session context.Context, block blockfmt.Block) ([]want, erro
 	}
 	p.came.Add(1)
 	p.meter.add(1, int64(len(block.RawData())), "")
+	if p.s.swap == nil {
+		return below, nil
+	}
 	return below, p.s.swap.NotifyNewBlocks(context.WithoutCancel(session), block)
 }

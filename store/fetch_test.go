@@ -7,12 +7,15 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ipfs/boxo/bitswap/message"
 	"github.com/ipfs/boxo/bitswap/network"
 	"github.com/ipfs/boxo/bitswap/network/bsnet"
+	blockfmt "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
@@ -266,5 +269,82 @@ func TestFetchOverDelay(t *testing.T) {
 	t.Logf("%.1f MiB/s at a round trip of 50 ms", best)
 	if best < floor {
 		t.Errorf("%.1f MiB/s, want at least %v", best, floor)
+	}
+}
+
+// shop gives blocks of a store, and those that it spoils with one bit flipped.
+type shop struct {
+	*Store
+	spoils map[cid.Cid]bool
+	given  atomic.Int64
+}
+
+func (s *shop) GetBlock(ctx context.Context, c cid.Cid) (blockfmt.Block, error) {
+	block, err := s.Block(ctx, c)
+	if err == nil && s.spoils[c] {
+		data := bytes.Clone(block.RawData())
+		data[0] ^= 1
+		return blockfmt.NewBlockWithCid(data, c)
+	}
+	s.given.Add(1)
+	return block, err
+}
+
+func (s *shop) GetBlocks(ctx context.Context, all []cid.Cid) (<-chan blockfmt.Block, error) {
+	to := make(chan blockfmt.Block, len(all))
+	defer close(to)
+	for _, c := range all {
+		block, err := s.GetBlock(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		to <- block
+	}
+	return to, nil
+}
+
+// What comes from somewhere else than from peers is checked like what they send, and asked for once.
+func TestFetchVia(t *testing.T) {
+	from, to := &shop{Store: alone(t), spoils: map[cid.Cid]bool{}}, alone(t)
+	e, err := from.AddBytes(t.Context(), random(5<<20, 4))
+	must(t, err)
+	blocks := 0
+	var leaf cid.Cid
+	must(t, from.Each(t.Context(), e.CID, func(c cid.Cid, _ int) {
+		blocks++
+		if c != e.CID {
+			leaf = c
+		}
+	}))
+	if blocks != 6 {
+		t.Fatalf("a file of five leaves has %d blocks", blocks)
+	}
+	from.spoils[leaf] = true
+	if _, err := to.FetchVia(t.Context(), e.CID, from, nil); err == nil || !strings.Contains(err.Error(), "other bytes") {
+		t.Errorf("with a spoilt block: %v", err)
+	}
+	clear(from.spoils)
+	if _, err := to.FetchVia(t.Context(), e.CID, from, nil); err != nil {
+		t.Error(err)
+	}
+	if n, err := to.FetchVia(t.Context(), e.CID, from, nil); n != 0 || err != nil {
+		t.Errorf("again: %d bytes, %v", n, err)
+	}
+	if size, err := to.Size(t.Context(), e.CID); size != 5<<20 || err != nil {
+		t.Errorf("%d bytes are here: %v", size, err)
+	}
+	if n := from.given.Load(); n < 6 || n > 11 {
+		t.Errorf("%d blocks were asked for", n)
+	}
+	if err := to.Each(t.Context(), leaf, func(cid.Cid, int) {}); err != nil {
+		t.Error(err)
+	}
+	must(t, to.blocks.DeleteBlock(t.Context(), leaf))
+	told := 0
+	if err := to.Each(t.Context(), e.CID, func(cid.Cid, int) { told++ }); !ipld.IsNotFound(err) || told != 5 {
+		t.Errorf("a leaf is lost: %d blocks are told of, %v", told, err)
+	}
+	if _, err := alone(t).FetchVia(t.Context(), e.CID, &shop{Store: alone(t)}, nil); !errors.Is(err, ErrNotFound) {
+		t.Errorf("from a shop that has nothing: %v", err)
 	}
 }

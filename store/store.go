@@ -50,6 +50,8 @@ type Config struct {
 	MaxEntries  int                // files and directories that one tree may have
 	MaxFetch    int64              // bytes that one Fetch may bring; 0 is no limit
 	Gives       func(peer.ID) bool // whether a peer is given blocks now; nil: all are
+
+	Withheld func(peer.ID, cid.Cid) bool // whether a block is one that a peer is not given; nil: none is
 }
 
 // Default returns the settings measured to be good on a home PC.
@@ -150,7 +152,7 @@ func (s *Store) join() {
 			bitswap.WithoutDuplicatedBlockStats(),
 			bitswap.WithClientOption(client.WithDontHaveTimeoutConfig(patience())),
 			bitswap.WithClientOption(client.WithDefaultProviderQueryManager(false)),
-			bitswap.WithPeerBlockRequestFilter(func(p peer.ID, _ cid.Cid) bool { return s.gives(p) }),
+			bitswap.WithPeerBlockRequestFilter(func(p peer.ID, c cid.Cid) bool { return s.gives(p) && !s.withheld(p, c) }),
 		)
 		ex = s.swap
 		s.host.SetStreamHandler(directProtocol, s.answerDirect)
@@ -161,6 +163,11 @@ func (s *Store) join() {
 
 // gives reports whether a peer is given blocks now.
 func (s *Store) gives(p peer.ID) bool { return s.cfg.Gives == nil || s.cfg.Gives(p) }
+
+// withheld reports whether a block is one that a peer is not given.
+func (s *Store) withheld(p peer.ID, c cid.Cid) bool {
+	return s.cfg.Withheld != nil && s.cfg.Withheld(p, c)
+}
 
 // patience is how long a peer may take to answer a want before bitswap pretends that it
 // said no. The default is twice the latency seen, at least 50 ms: on a busy machine that

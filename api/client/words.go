@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/hpips/hpips/spec/job"
+	"github.com/hpips/hpips/spec/money"
 )
 
 // ErrorBody is the body of every answer that is not a success.
@@ -82,6 +83,8 @@ type Entry struct {
 	Name string `json:"name,omitempty"`
 	Size int64  `json:"size"` // bytes of content: of a file its length, of a symbolic link that of its target's path, of a folder the sum below; 0 where that is not here
 	Kind string `json:"kind"` // file | directory | symlink
+
+	Paid money.Amount `json:"paid,omitzero"` // to the gateway that it was bought from
 }
 
 // Listing is an entry of the store and, of a directory, what is in it.
@@ -146,4 +149,7 @@ type Export struct {
 	Path  string `json:"path"` // absolute
 	Force bool   `json:"force,omitempty"`
 	Idle  int    `json:"idleSeconds,omitempty"` // give up after so many seconds without progress; 0 = 60
+
+	Gateway string       `json:"gateway,omitempty"` // URL of the gateway to get it from; else it comes from peers
+	Pay     money.Amount `json:"pay,omitzero"`      // what it may cost there
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,29 +56,35 @@ func (e Edge) client() *remote.Client {
 // everything is all states of a request.
 var everything = remote.PinOpts.FilterStatus(remote.StatusQueued, remote.StatusPinning, remote.StatusPinned, remote.StatusFailed)
 
-// Hold has the edge hold a content and returns when it does. origins are addresses, with /p2p/ID, of nodes that have it. What is held already, or
-// on its way, is not asked for again; what failed before is.
-func (e Edge) Hold(ctx context.Context, c cid.Cid, name string, origins []multiaddr.Multiaddr) error {
+// Hold has the edge hold a content and returns when it does. origins are addresses, with /p2p/ID, of nodes that have it; rate is its price there (PriceMeta), 0: it is free. What is held already, or
+// on its way, is not asked for again; what failed before is, and what has another price, which stands until the new one does: in between it is not free.
+func (e Edge) Hold(ctx context.Context, c cid.Cid, name string, rate uint64, origins []multiaddr.Multiaddr) error {
 	service := e.client()
 	known, err := service.LsSync(ctx, remote.PinOpts.FilterCIDs(c), everything)
 	if err != nil {
 		return fmt.Errorf("edge %s: %w", e.URL, err)
 	}
 	var now remote.PinStatusGetter
+	var stale []string
 	for _, k := range known {
-		if k.GetStatus() != remote.StatusFailed {
+		was, err := rateOf(k.GetPin().GetMeta())
+		if err == nil && was == rate && k.GetStatus() != remote.StatusFailed {
 			now = k
-		} else if err := service.DeleteByID(ctx, k.GetRequestId()); err != nil {
-			return fmt.Errorf("edge %s: %w", e.URL, err)
+		} else {
+			stale = append(stale, k.GetRequestId())
 		}
 	}
 	if now == nil {
-		now, err = service.Add(ctx, c, remote.PinOpts.WithName(name), remote.PinOpts.WithOrigins(origins[:min(len(origins), maxOrigins)]...))
+		how := []remote.AddOption{remote.PinOpts.WithName(name), remote.PinOpts.WithOrigins(origins[:min(len(origins), maxOrigins)]...)}
+		if rate > 0 {
+			how = append(how, remote.PinOpts.AddMeta(map[string]string{PriceMeta: strconv.FormatUint(rate, 10)}))
+		}
+		now, err = service.Add(ctx, c, how...)
 	}
 	for wait := firstLook; err == nil; wait = min(2*wait, lastLook) {
 		switch now.GetStatus() {
 		case remote.StatusPinned:
-			return nil
+			return e.drop(ctx, service, stale)
 		case remote.StatusFailed:
 			return fmt.Errorf("edge %s: %s", e.URL, cmp.Or(now.GetInfo()["status_details"], "it gave up without saying why"))
 		}
@@ -88,6 +96,16 @@ func (e Edge) Hold(ctx context.Context, c cid.Cid, name string, origins []multia
 		now, err = service.GetStatusByID(ctx, now.GetRequestId())
 	}
 	return fmt.Errorf("edge %s: %w", e.URL, err)
+}
+
+// drop removes requests.
+func (e Edge) drop(ctx context.Context, service *remote.Client, requests []string) error {
+	for _, id := range requests {
+		if err := service.DeleteByID(ctx, id); err != nil {
+			return fmt.Errorf("edge %s: %w", e.URL, err)
+		}
+	}
+	return nil
 }
 
 // LetGo has the edge let go of a content, whoever asked for it with this token, and tells how many requests there were.
@@ -108,8 +126,8 @@ func (e Edge) LetGo(ctx context.Context, c cid.Cid) (n int, err error) {
 	return n, nil
 }
 
-// Serves asks the edge's gateway for the root block and checks its bytes; nil: whoever asks gets it there.
-func (e Edge) Serves(ctx context.Context, c cid.Cid) error {
+// Serves asks the edge's gateway for the root block and checks its bytes; nil: whoever asks gets it there. With a price it checks that this is asked for and that nobody gets it without.
+func (e Edge) Serves(ctx context.Context, c cid.Cid, rate uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, edgeTime)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.At(c)+"?format=raw", nil)
@@ -122,11 +140,17 @@ func (e Edge) Serves(ctx context.Context, c cid.Cid) error {
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, edgeBlock+1))
-	switch {
+	switch asked := resp.Header.Get(priceHeader); {
 	case err != nil:
 		return fmt.Errorf("edge %s: %w", e.URL, err)
+	case rate > 0 && resp.StatusCode == http.StatusOK:
+		return fmt.Errorf("edge %s holds it and gives it away: it takes no price", e.URL)
+	case rate > 0 && resp.StatusCode == http.StatusPaymentRequired && asked == strconv.FormatUint(rate, 10):
+		return nil
+	case rate > 0 && resp.StatusCode == http.StatusPaymentRequired:
+		return fmt.Errorf("edge %s asks another price for it: %s uhpips for a GiB", e.URL, asked)
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("edge %s holds it and does not serve it: %s", e.URL, resp.Status)
+		return fmt.Errorf("edge %s holds it and does not serve it: %s: %.200s", e.URL, resp.Status, bytes.TrimSpace(data))
 	}
 	sum, err := c.Prefix().Sum(data)
 	if err == nil && !sum.Equals(c) {

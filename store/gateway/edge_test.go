@@ -23,19 +23,19 @@ func TestEdge(t *testing.T) {
 	url := pinning(t, bob, func(c *PinsConfig) { c.Idle = 500 * time.Millisecond })
 	edge := Edge{URL: url + "/", Token: token}
 	must(t, edge.Check())
-	if err := edge.Serves(t.Context(), film); err == nil || !strings.Contains(err.Error(), "404") {
+	if err := edge.Serves(t.Context(), film, 0); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("serves what it does not have: %v", err)
 	}
-	if err := edge.Hold(t.Context(), film, "film", nil); err == nil || !strings.Contains(err.Error(), "no connected node sent any of it") {
+	if err := edge.Hold(t.Context(), film, "film", 0, nil); err == nil || !strings.Contains(err.Error(), "no connected node sent any of it") {
 		t.Errorf("nobody is named who has it: %v", err)
 	}
 	for range 2 { // what failed is asked for again, what is held is not
-		must(t, edge.Hold(t.Context(), film, "film", at))
+		must(t, edge.Hold(t.Context(), film, "film", 0, at))
 	}
 	if names, n := listed(t, url, "status=queued,pinning,pinned,failed"); names != "film" || n != 1 {
 		t.Errorf("bob lists %q, %d", names, n)
 	}
-	must(t, edge.Serves(t.Context(), film))
+	must(t, edge.Serves(t.Context(), film, 0))
 	if n, err := edge.LetGo(t.Context(), film); n != 1 || err != nil {
 		t.Errorf("letting go: %d, %v", n, err)
 	}
@@ -43,13 +43,13 @@ func TestEdge(t *testing.T) {
 		t.Error("bob holds it still")
 	}
 	wrong := Edge{URL: url, Token: "of somebody else"}
-	if err := wrong.Hold(t.Context(), film, "film", at); err == nil || !strings.Contains(err.Error(), "UNAUTHORIZED") {
+	if err := wrong.Hold(t.Context(), film, "film", 0, at); err == nil || !strings.Contains(err.Error(), "UNAUTHORIZED") {
 		t.Errorf("a wrong token: %v", err)
 	}
 	slow := pinning(t, bob, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if err := (Edge{URL: slow, Token: token}).Hold(ctx, contentOf("nobody has it"), "", nil); !errors.Is(err, context.DeadlineExceeded) {
+	if err := (Edge{URL: slow, Token: token}).Hold(ctx, contentOf("nobody has it"), "", 0, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("no patience: %v", err)
 	}
 }
@@ -57,7 +57,7 @@ func TestEdge(t *testing.T) {
 func TestEdgeThatLies(t *testing.T) {
 	mallory := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("something else")) }))
 	defer mallory.Close()
-	if err := (Edge{URL: mallory.URL, Token: token}).Serves(t.Context(), contentOf("film")); err == nil || !strings.Contains(err.Error(), "other bytes") {
+	if err := (Edge{URL: mallory.URL, Token: token}).Serves(t.Context(), contentOf("film"), 0); err == nil || !strings.Contains(err.Error(), "other bytes") {
 		t.Errorf("mallory serves: %v", err)
 	}
 	for url, says := range map[string]string{

@@ -1,8 +1,8 @@
 // Package gateway keeps the HTTP face of a node's content: the trustless gateway (raw blocks and CARs by content address), whole files where only
 // this machine can ask, Delegated Routing v1, and the IPFS Pinning Service API.
 // It promises that only bytes which match their address leave it, that nothing is fetched for others unless the owner said so, and that no client can
-// take more of the node than its share: of requests, connections, time and memory.
-// It leaves the blocks and their exchange to package store, what other nodes serve to whoever builds it, and pay for bytes to the stages above.
+// take more of the node than its share: of requests, connections, time and memory; content with a price is given to nobody who owes more than the stated credit.
+// It leaves the blocks and their exchange to package store, what other nodes serve to whoever builds it, and deposits and redemptions to the stages above.
 package gateway
 
 import (
@@ -125,6 +125,7 @@ type Parts struct {
 	Guide   Guide                 // who has what
 	Pins    *Pins                 // the pinning service
 	Metrics prometheus.Registerer // of the gateway itself
+	Sale    *Sale                 // of what has a price; nil: nothing has one
 
 	// Paced holds what other machines are given to its owner's rates; nil: to none. Closed says why they are given nothing now; nil, or "", that they are.
 	Paced  func(net.Listener) net.Listener
@@ -146,7 +147,11 @@ func New(log *slog.Logger, blocks *store.Store, parts Parts, cfg Config) (*Gatew
 		}
 		secure = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"h2", "http/1.1"}}
 	}
-	g.shelf = newShelf(blocks, cfg)
+	var prices *Prices
+	if parts.Sale != nil {
+		prices = parts.Sale.Prices
+	}
+	g.shelf = newShelf(blocks, prices, cfg)
 	handler, err := g.routes(parts)
 	if err != nil {
 		return nil, err

@@ -29,14 +29,19 @@ const (
 func (g *Gateway) routes(parts Parts) (func(net.Addr) http.Handler, error) {
 	var from exchange.Interface
 	if peers := g.shelf.store.Elsewhere(); g.cfg.Fetch && peers != nil {
-		from = afar{peers, g.cfg.Quiet}
+		from = afar{peers, g.cfg.Quiet, g.shelf}
 	}
 	service := blockservice.New(blockstore.NewIdStore(g.shelf), from, blockservice.WriteThrough(true))
 	content, err := g.content(service, parts.Metrics)
 	if err != nil {
 		return nil, err
 	}
-	d := &desk{content: content, blocks: service}
+	d := &desk{content: content, blocks: service, shelf: g.shelf}
+	if parts.Sale != nil {
+		if d.sale, err = newCounter(*parts.Sale); err != nil {
+			return nil, err
+		}
+	}
 	if parts.Guide != nil {
 		d.routing = routing(parts.Guide)
 	}
@@ -193,6 +198,8 @@ type desk struct {
 	blocks  blockservice.BlockGetter // those that content serves
 	routing http.Handler             // nil: nobody is told who has what
 	pins    http.Handler             // nil: no pinning service here
+	shelf   *shelf
+	sale    *counter // nil: nothing has a price
 }
 
 func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -206,6 +213,8 @@ func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(p, "/ipfs/") && len(p) > len("/ipfs/"):
 		d.serveContent(w, r)
+	case d.sale != nil && strings.HasPrefix(p, payPath):
+		d.sale.ServeHTTP(w, r)
 	case strings.HasPrefix(p, "/ipns/"):
 		refuse(w, http.StatusNotFound, "names (/ipns/) are not looked up here: ask for /ipfs/CID")
 	case d.routing != nil && (strings.HasPrefix(p, "/routing/v1/providers/") || strings.HasPrefix(p, "/routing/v1/peers/")):
@@ -233,6 +242,10 @@ func (d *desk) serveContent(w http.ResponseWriter, r *http.Request) {
 	}
 	// A stranger's page is shown without its scripts, and loads nothing from other sites: it could tell them what else this machine holds.
 	w.Header().Set("Content-Security-Policy", "default-src 'self' 'unsafe-inline' data: blob:; frame-ancestors 'self'; sandbox allow-same-origin")
+	if c, rate := d.price(r); rate > 0 && r.Method != http.MethodOptions {
+		d.sell(w, r, c, rate)
+		return
+	}
 	if asksCAR(r) && r.Header.Get("Cache-Control") != "only-if-cached" {
 		if status, err := d.lacksRoot(r); err != nil {
 			refuse(w, status, err.Error())
@@ -243,6 +256,16 @@ func (d *desk) serveContent(w http.ResponseWriter, r *http.Request) {
 	if w.Header().Get("X-Stream-Error") != "" {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// price is what the root of a path costs; 0: nothing.
+func (d *desk) price(r *http.Request) (cid.Cid, uint64) {
+	root, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/ipfs/"), "/")
+	c, err := cid.Decode(root)
+	if err != nil || d.sale == nil {
+		return cid.Undef, 0 // boxo has the words for it
+	}
+	return c, d.sale.Prices.Of(c)
 }
 
 func asksCAR(r *http.Request) bool {

@@ -100,6 +100,9 @@ func (p *Pins) answer(r *http.Request) (status int, v any, err error) {
 		if err != nil {
 			return 0, nil, err
 		}
+		if rate, _ := rateOf(pin.Meta); rate > 0 && p.cfg.Prices == nil { // readPin looked at it
+			return 0, nil, wrong("content has no price here: this node follows no chain on which it could be paid")
+		}
 		s, err := p.add(ctx, pin, id)
 		return http.StatusAccepted, p.told(s), err
 	case one && r.Method == http.MethodGet:
@@ -141,6 +144,9 @@ func readPin(r io.Reader) (p Pin, err error) {
 		return p, wrongf("more than %d origins", maxOrigins)
 	case len(p.Meta) > maxMeta:
 		return p, wrongf("more than %d entries in meta", maxMeta)
+	}
+	if _, err := rateOf(p.Meta); err != nil {
+		return p, wrong(err.Error())
 	}
 	for _, o := range p.Origins {
 		if _, err := peer.AddrInfoFromString(o); err != nil {

@@ -91,21 +91,27 @@ func (l *pinList) begin(ctx context.Context) (roots map[string]bool, err error) 
 type pinWork struct {
 	id, cid, instead string
 	origins          []string
+	rate             uint64 // see rateOf
 }
 
 // next takes the oldest request out of the queue; nil: none waits.
 func (l *pinList) next(ctx context.Context) (*pinWork, error) {
 	w := &pinWork{}
-	var origins string
+	var origins, meta string
 	err := l.db.QueryRowContext(ctx, `UPDATE request SET status = ? WHERE id = (SELECT id FROM request WHERE status = ? ORDER BY created LIMIT 1)
-		RETURNING id, cid, instead, origins`, Pinning, Queued).Scan(&w.id, &w.cid, &w.instead, &origins)
+		RETURNING id, cid, instead, origins, meta`, Pinning, Queued).Scan(&w.id, &w.cid, &w.instead, &origins, &meta)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return w, json.Unmarshal([]byte(origins), &w.origins)
+	var said map[string]string
+	if err := errors.Join(json.Unmarshal([]byte(origins), &w.origins), json.Unmarshal([]byte(meta), &said)); err != nil {
+		return nil, err
+	}
+	w.rate, err = rateOf(said)
+	return w, err
 }
 
 // change runs an update of one request and tells whether that is still there.

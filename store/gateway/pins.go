@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -52,6 +54,7 @@ type PinsConfig struct {
 	Most   int           // requests that are kept
 	Bytes  int64         // of one request's content; 0 is no limit
 	Idle   time.Duration // without a byte, after which a request fails
+	Prices *Prices       // of what is held at a price; nil: a request that names one is refused
 }
 
 // DefaultPins are settings for a home with its database at file.
@@ -93,7 +96,54 @@ func OpenPins(log *slog.Logger, blocks *store.Store, delegates func() []string, 
 	if err != nil {
 		return nil, err
 	}
-	return &Pins{log: log, cfg: cfg, store: blocks, delegates: delegates, list: list, wake: make(chan struct{}, 1), working: map[string]context.CancelCauseFunc{}}, nil
+	p := &Pins{log: log, cfg: cfg, store: blocks, delegates: delegates, list: list, wake: make(chan struct{}, 1), working: map[string]context.CancelCauseFunc{}}
+	if err := p.recall(); err != nil {
+		return nil, errors.Join(err, list.close())
+	}
+	return p, nil
+}
+
+// Recall gives what the service of a home holds at a price its price where the service itself does not run. file is its database, which need not be there.
+func Recall(log *slog.Logger, blocks *store.Store, file string, prices *Prices) error {
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	list, err := openPinList(file)
+	if err != nil {
+		return err
+	}
+	p := &Pins{log: log, cfg: PinsConfig{Prices: prices}, store: blocks, list: list}
+	return errors.Join(p.recall(), list.close())
+}
+
+// recall gives what is held at a price its price again, before anybody is served.
+func (p *Pins) recall() error {
+	if p.cfg.Prices == nil {
+		return nil
+	}
+	ctx := context.Background()
+	all, err := p.list.read(ctx, pinColumns+" WHERE EXISTS (SELECT 1 FROM json_each(meta) WHERE key = ?)", PriceMeta)
+	if err != nil {
+		return fmt.Errorf("pins: prices: %w", err)
+	}
+	for _, s := range all {
+		rate, err := rateOf(s.Pin.Meta)
+		c, wrong := cid.Decode(s.Pin.CID)
+		if err = errors.Join(err, wrong); err != nil {
+			return fmt.Errorf("pins: request %s: %w", s.Request, err)
+		}
+		if s.Status == Failed {
+			continue
+		}
+		if s.Status != Pinned {
+			p.cfg.Prices.announce(s.Request, c, rate)
+			continue
+		}
+		if err := p.cfg.Prices.set(ctx, p.store, s.Request, c, rate); err != nil {
+			p.log.Warn("Content with a price is not whole", "cid", s.Pin.CID, "err", err)
+		}
+	}
+	return nil
 }
 
 // Close releases the database. Serve must not be running.
@@ -177,6 +227,9 @@ func (p *Pins) carry(ctx context.Context, w pinWork) {
 	if err == nil {
 		err = p.hold(ctx, w)
 	}
+	if err != nil {
+		p.cfg.Prices.drop(w.id)
+	}
 	switch cause := context.Cause(ctx); {
 	case err == nil, errors.Is(err, errNoRequest), errors.Is(err, errRemoved), errors.Is(cause, errRemoved):
 		return
@@ -204,8 +257,16 @@ func (p *Pins) hold(ctx context.Context, w pinWork) error {
 		return err
 	}
 	defer free()
+	if w.rate > 0 && p.cfg.Prices != nil {
+		p.cfg.Prices.announce(w.id, c, w.rate)
+	}
 	if err := p.bring(ctx, c, w.origins); err != nil {
 		return err
+	}
+	if w.rate > 0 && p.cfg.Prices != nil {
+		if err := p.cfg.Prices.set(ctx, p.store, w.id, c, w.rate); err != nil {
+			return err
+		}
 	}
 	folder, err := p.store.Dir(ctx, []store.Link{{Name: w.id, CID: c}})
 	if err != nil {
@@ -282,6 +343,7 @@ func (p *Pins) add(ctx context.Context, pin Pin, old string) (Status, error) {
 		return Status{}, err
 	}
 	p.stop(old)
+	p.cfg.Prices.drop(old)
 	p.notice()
 	return s, nil
 }
@@ -293,6 +355,7 @@ func (p *Pins) remove(ctx context.Context, id string) error {
 		return err
 	}
 	p.stop(id)
+	p.cfg.Prices.drop(id)
 	for _, root := range roots {
 		p.release(root)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/ipfs/boxo/exchange"
@@ -29,10 +30,11 @@ type shelf struct {
 	store  *store.Store
 	cache  *otter.Cache[string, []byte] // by multihash; nil: there is none
 	denied map[string]bool              // by multihash
+	prices *Prices
 }
 
-func newShelf(blocks *store.Store, cfg Config) *shelf {
-	s := &shelf{store: blocks, denied: map[string]bool{}}
+func newShelf(blocks *store.Store, prices *Prices, cfg Config) *shelf {
+	s := &shelf{store: blocks, denied: map[string]bool{}, prices: prices}
 	for _, c := range cfg.Deny {
 		s.denied[string(c.Hash())] = true
 	}
@@ -51,6 +53,9 @@ func (s *shelf) Get(ctx context.Context, c cid.Cid) (blockfmt.Block, error) {
 	if s.denied[key] {
 		return nil, errDenied
 	}
+	if s.priced(ctx, c) {
+		return nil, errPriced
+	}
 	if s.cache == nil {
 		return s.store.Block(ctx, c)
 	}
@@ -66,6 +71,16 @@ func (s *shelf) Get(ctx context.Context, c cid.Cid) (blockfmt.Block, error) {
 		return nil, absent(c, err)
 	}
 	return blockfmt.NewBlockWithCid(data, c)
+}
+
+// priced tells of a block that is not for this request.
+func (s *shelf) priced(ctx context.Context, c cid.Cid) bool {
+	return s.prices.Of(c) > 0 && !paidFor(ctx, c)
+}
+
+// withheld is denied or priced: peers are not asked for it either.
+func (s *shelf) withheld(ctx context.Context, c cid.Cid) bool {
+	return s.denied[string(c.Hash())] || s.priced(ctx, c)
 }
 
 // absent gives an error of a load that was shared the words for this CID.
@@ -125,10 +140,12 @@ func (s *shelf) DeleteBlock(context.Context, cid.Cid) error { return errReadOnly
 // AllKeysChan is refused: who does not know an address does not learn it here.
 func (s *shelf) AllKeysChan(context.Context) (<-chan cid.Cid, error) { return nil, errReadOnly }
 
-// afar is the exchange with peers that gives each block so much time.
+// afar is the exchange with peers that gives each block so much time, and is not asked for what the shelf withholds: a blockservice asks for several where the shelf
+// refuses them, whatever the reason.
 type afar struct {
 	exchange.SessionExchange
 	quiet time.Duration
+	shelf *shelf
 }
 
 // GetBlock asks for one block.
@@ -138,17 +155,18 @@ func (a afar) GetBlock(ctx context.Context, c cid.Cid) (blockfmt.Block, error) {
 
 // GetBlocks asks for several.
 func (a afar) GetBlocks(ctx context.Context, all []cid.Cid) (<-chan blockfmt.Block, error) {
-	return session{a.SessionExchange, a.quiet}.GetBlocks(ctx, all)
+	return session{a.SessionExchange, a.quiet, a.shelf}.GetBlocks(ctx, all)
 }
 
 // NewSession gives each block of a session so much time.
 func (a afar) NewSession(ctx context.Context) exchange.Fetcher {
-	return session{a.SessionExchange.NewSession(ctx), a.quiet}
+	return session{a.SessionExchange.NewSession(ctx), a.quiet, a.shelf}
 }
 
 type session struct {
 	exchange.Fetcher
 	quiet time.Duration
+	shelf *shelf
 }
 
 // GetBlock asks for one block.
@@ -159,6 +177,7 @@ func (s session) GetBlock(ctx context.Context, c cid.Cid) (blockfmt.Block, error
 // GetBlocks asks for several; what is not there in the time of one since the last one came is not given.
 func (s session) GetBlocks(ctx context.Context, all []cid.Cid) (<-chan blockfmt.Block, error) {
 	ctx, cancel := context.WithCancel(ctx)
+	all = slices.DeleteFunc(slices.Clone(all), func(c cid.Cid) bool { return s.shelf.withheld(ctx, c) })
 	from, err := s.Fetcher.GetBlocks(ctx, all)
 	if err != nil {
 		cancel()

@@ -135,6 +135,15 @@ func TestAHomeComesFromTheArchive(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dave.Home, "chain", "data")); !os.IsNotExist(err) {
 		t.Errorf("dave has blocks: %v", err)
 	}
+	erin := pc.New(t, program, "erin", "--join", bob.Address(t), "--no-provider")
+	erin.Must(t, "chain", "join", file, "--trust", "5:"+trusted.Hash)
+	if killed := cutOff(t, erin, "chain", "rebuild", "--from-ipfs", "--join", bob.Address(t), "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"); !killed {
+		t.Error("erin's rebuilding was over before it was killed")
+	}
+	told = erin.Hpips(t, "chain", "rebuild", "--from-ipfs", "--join", bob.Address(t), "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns", "-o", "json")
+	if told.Code != 0 || json.Unmarshal([]byte(told.Stdout), &r) != nil || r.Height < end-1 || r.Height == end-1 && !strings.EqualFold(r.AppHash, after.AppHash) {
+		t.Errorf("erin after a kill: exit %d, %s%s", told.Code, told.Stdout, told.Stderr)
+	}
 	if told = carol.Hpips(t, "chain", "rebuild", "--from-ipfs"); told.Code != 125 || !strings.Contains(told.Stderr, "has blocks already") {
 		t.Errorf("carol once more: exit %d, %s", told.Code, told.Stderr)
 	}
@@ -148,5 +157,33 @@ func TestAHomeComesFromTheArchive(t *testing.T) {
 	}, func() string { return last.Stdout + last.Stderr })
 	if now, err := window(t, carol.Home).Block(t.Context(), end); err != nil || now.AppHash != after.AppHash || now.Hash != after.Hash {
 		t.Errorf("carol's block %d is %+v, alice's %+v: %v", end, now, after, err)
+	}
+}
+
+// cutOff kills a command as soon as it has begun to rebuild the home; false: it came to its end before that.
+func cutOff(t *testing.T, p *pc.PC, args ...string) bool {
+	t.Helper()
+	cmd := p.Command(t.Context(), args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(pc.Patience); ; {
+		select {
+		case <-tick.C:
+		case err := <-ended:
+			t.Logf("it ended: %v", err)
+			return false
+		case <-late:
+			t.Fatal("it does not begin")
+		}
+		if _, err := os.Stat(filepath.Join(p.Home, "chain", "data")); err != nil {
+			continue
+		}
+		_ = cmd.Process.Kill() // it may have ended just now
+		return <-ended != nil
 	}
 }
