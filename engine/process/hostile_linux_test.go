@@ -138,7 +138,8 @@ func endsSuspended(t *testing.T, cfg Config, act string, closed bool) time.Durat
 		t.Fatalf("it ended while it was suspended: %v, %+v", err, l.Of[1])
 	case <-time.After(2 * limit):
 	}
-	at, want, err := time.Now(), engine.Cancelled, error(nil)
+	at, want := time.Now(), engine.Cancelled
+	var err error
 	if closed {
 		err = s.Close()
 	} else {
