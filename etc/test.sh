@@ -49,13 +49,13 @@ step() {
 	exit 1
 }
 
-# aside NICE NAME COMMAND...: begins a step of that niceness, which takes what the steps after it leave of the processors, as many of these wait for chains. What it says is told when it is awaited.
+# aside NAME COMMAND...: begins a step that takes what the steps after it leave of the processors, as many of these wait for chains. What it says is told when it is awaited.
 aside() {
-	local nice=$1 name=$2
-	shift 2
+	local name=$1
+	shift
 	aside_said=$(mktemp)
 	set -m # a process group of its own, which ends whole
-	{ renice -n "$nice" -p $BASHPID >/dev/null && "$@"; } >"$aside_said" 2>&1 &
+	{ renice -n 19 -p $BASHPID >/dev/null && "$@"; } >"$aside_said" 2>&1 &
 	aside_pid=$!
 	set +m
 	trap 'kill -- -$aside_pid 2>/dev/null; rm -f "$aside_said" "$told"' EXIT
@@ -94,17 +94,16 @@ elsewhere() {
 quick() {
 	at_once=3 step "unit tests" go_test 10m -skip "$later" -- $(packages -v "$racy|test" | grep -v '/hpips$')
 	at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -skip "$later" -- $(packages "$racy" | grep -vE "/($heavy)\$")
-	aside 5 "a chain, its wallet and its money, meanwhile" go_test 20m -count=1 -run "$chain" -- ./test/chain # waits for days of a chain most of the time
 	at_once=1 step "end to end" go_test 20m -count=1 -skip "$late_e2e" -- $(packages "test/e2e")
-	step "$aside_name" awaited
-	aside 19 "lint, meanwhile" make lint
+	aside "lint, meanwhile" make lint
+	at_once=1 step "a chain, its wallet and its money" go_test 20m -count=1 -run "$chain" -- ./test/chain
 	step "several rooms together" go_test 20m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade")
 	step "$aside_name" awaited
 }
 
 # What takes longer, of what is not counted in hours.
 long() {
-	aside 19 "builds for Windows and macOS, meanwhile" elsewhere
+	aside "builds for Windows and macOS, meanwhile" elsewhere
 	at_once=1 step "sandboxes, and stores of many nodes" go_test 20m -short -- $(packages "$heavy")
 	step "long tests of single rooms" go_test 20m -run "$later" -- ./chain/full ./chain/committee ./store/... ./node ./proto ./machine
 	step "a hundred metered modules on two engines" go_test 10m -count=1 -run TestAlike -- ./spec/meter -args -modules 100
