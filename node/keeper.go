@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -42,7 +43,7 @@ type keeper struct {
 }
 
 const (
-	keepEvery      = 5 * time.Second  // at most
+	keepEvery      = 5 * time.Second  // from half of it on, by lot: who always looked at the end of an epoch would always be too late with its word
 	manifestWithin = time.Minute      // a manifest comes
 	partWithin     = 30 * time.Second // a part comes, and a second for each MiB more, but for
 	partAtMost     = 5 * time.Minute  // what came stays, and the next try goes on from there: nobody holds up the others
@@ -79,7 +80,7 @@ func (k *keeper) Serve(ctx context.Context) error {
 				k.log.Debug("Deals wait", "err", err)
 			}
 		}
-		rest := time.NewTimer(keepEvery)
+		rest := time.NewTimer(keepEvery/2 + rand.N(keepEvery/2))
 		select {
 		case <-ctx.Done():
 		case <-rest.C:

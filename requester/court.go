@@ -127,8 +127,8 @@ type panel struct {
 	dismissed [][32]byte // jurors that had a place and were wrong, or silent twice: they have none again
 	silent    [][32]byte // jurors that lost their place once, as nothing was heard of them
 	judged    bool       // it waits to be attested
-	question  *Question  // what a canary found
-	asked     bool       // that all of them agree with a wrong result, or the program is not deterministic: nothing is attested before the verdict
+	question  *Question  // what its jurors or a canary found
+	asked     bool       // and the chain was asked about, or the program is not deterministic: nothing is judged before the verdict
 }
 
 // seat is a juror that committed itself.

@@ -64,7 +64,7 @@ func (c *court) Verdicts(context.Context, [32]byte, uint64) ([]Verdict, bool, er
 	return slices.Clone(c.verdicts), true, nil
 }
 
-// ends lets the last dispute end.
+// ends lets the last dispute end. What found no jury may be asked again, and has no verdict from then on.
 func (c *court) ends(o Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,7 +192,8 @@ func (c *court) Dispute(_ context.Context, q Question) (err error) {
 	if len(q.Witnesses) > 0 && !h.draw().Hits(q.Draw, q.Place, l) {
 		return fmt.Errorf("draw %d does not fall on place %d", q.Draw, q.Place)
 	}
-	if slices.ContainsFunc(c.disputes, func(before Question) bool { return before.Place == q.Place && before.Accused == q.Accused }) {
+	told := func(v Verdict) bool { return v.Place == q.Place && v.Outcome == NoJury }
+	if slices.ContainsFunc(c.disputes, func(before Question) bool { return before.Place == q.Place && before.Accused == q.Accused }) && !slices.ContainsFunc(c.verdicts, told) {
 		return errors.New("that was asked before")
 	}
 	if err := c.voices(h, q.Draw/trust.PanelSize, q.Work, q.Witnesses); err != nil {
@@ -205,6 +206,7 @@ func (c *court) Dispute(_ context.Context, q Question) (err error) {
 	if !differ {
 		return errors.New("everybody agrees")
 	}
+	c.verdicts = slices.DeleteFunc(c.verdicts, told)
 	c.disputes = append(c.disputes, q)
 	return nil
 }

@@ -219,7 +219,8 @@ func TestTheAnswerToAnAttestationIsLost(t *testing.T) {
 	})
 }
 
-// Mallory says something else about one result. There is one dispute, with jack as the other witness; she loses her place for good, he keeps his, and jill comes.
+// Mallory says something else about one result. There is one dispute, with jack as the other witness, and nobody else looks at the panel until the verdict, also where the first jury does not come together. Then she loses her place for good, he keeps
+// his, and jill comes.
 func TestAWrongJurorLosesItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const draw = trust.PanelSize + 5
@@ -239,12 +240,19 @@ func TestAWrongJurorLosesItsPlace(t *testing.T) {
 		if q.Draw != draw || q.Place != place || q.Accused != 0 || len(q.Witnesses) != 2 || q.Witnesses[0].Juror != a.jack.node || q.Witnesses[1].Juror != a.mallory.node {
 			t.Errorf("%+v", q)
 		}
+		for _, o := range []Outcome{NoJury, AccusedRight} {
+			if h, err := a.jill.asks(a.r, m); err != nil || h.Stage != lease.StageFilled {
+				t.Errorf("jill looks at it before there is a verdict: %+v, %v", h, err)
+			}
+			a.c.ends(o)
+			a.looks()
+		}
 		if h, err := a.mallory.asks(a.r, m); err != nil || h.Stage != lease.StageFilled {
 			t.Errorf("mallory may come again: %+v, %v", h, err)
 		}
 		sit(t, a.r, m, a.jill, a.jack) // he tells it again
 		a.looks()
-		if got := a.c.found(); !reflect.DeepEqual(got, [][]uint64{{0}, {1}}) || len(a.c.asked()) != 1 {
+		if got := a.c.found(); !reflect.DeepEqual(got, [][]uint64{{0}, {1}}) || len(a.c.asked()) != 2 {
 			t.Errorf("attested are %v, %d disputes", got, len(a.c.asked()))
 		}
 		if n := a.verified(t); n != 2*trust.PanelSize {
@@ -297,6 +305,8 @@ func TestWitnessesFoundTheSameWork(t *testing.T) {
 		if asked := a.c.asked(); len(asked) != 1 || len(asked[0].Witnesses) != 1 || asked[0].Witnesses[0].Juror != a.mallory.node {
 			t.Fatalf("%+v", asked)
 		}
+		a.c.ends(AccusedRight)
+		a.looks()
 		sit(t, a.r, a.panel(0), a.jack, a.jill)
 		if got := a.c.found(); !reflect.DeepEqual(got, [][]uint64{{0}}) {
 			t.Errorf("attested are %v", got)

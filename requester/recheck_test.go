@@ -36,9 +36,16 @@ func TestWhatAConvictedNodeDidIsLookedAtAgain(t *testing.T) {
 			}
 		}
 		found := a.disputed(t)
+		last := found[len(found)-1]
 		slices.Sort(found)
 		if !slices.Equal(found, wrong) {
 			t.Errorf("disputed are the results of tasks %v, want %v", found, wrong)
+		}
+		a.c.ends(NoJury)
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if found := a.disputed(t); len(found) != len(wrong)+1 || found[len(wrong)] != last {
+			t.Errorf("after task %d found no jury disputed are %v", last, found)
 		}
 		a.says(t, "nobody has checked what it gave for 200 tasks (0–199)", "2 results of provider", "found wrong: 2 tasks (5, 150)")
 		if st, err := a.r.Job(t.Context(), a.job); err != nil || st.Wrong != 2 || st.Doubtful != 0 {
@@ -157,7 +164,7 @@ func TestTheLastUncheckedResultsAreLookedAt(t *testing.T) {
 	})
 }
 
-// The chain takes some disputes of a lease at once. Alice asks about the others when there is room, also in another life; and what she could not run at first she runs later.
+// The chain takes some disputes of a lease at once, and the last one finds no jury. Alice asks about the others when there is room, also in another life; what found no jury she asks again; and what she could not run at first she runs later.
 func TestEveryWrongResultHasItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong := []uint64{3, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110}

@@ -180,6 +180,12 @@ func (j *journal) reviewed(ctx context.Context, some ...review) error {
 	})
 }
 
+// unask lets what the chain was asked for a result be asked for again.
+func (j *journal) unask(ctx context.Context, leaseID string, place uint64, now time.Time) error {
+	_, err := j.w.ExecContext(ctx, `UPDATE review SET state = ?, at = ? WHERE lease = ? AND place = ? AND state = ?`, reviewWrong, now.UnixMilli(), leaseID, int64(place), reviewAsked)
+	return j.wrap("ask again", err)
+}
+
 // untold lists the wrong results of a node that their jobs were not told of, by job.
 func (j *journal) untold(ctx context.Context, node string) (map[string][]uint64, error) {
 	rows, err := j.r.QueryContext(ctx, `SELECT job, idx FROM review WHERE node = ? AND state IN (?, ?, ?) AND NOT told`, node, reviewWrong, reviewAsked, reviewLapsed)

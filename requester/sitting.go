@@ -156,8 +156,7 @@ func (r *Requester) known(ctx context.Context, key [32]byte) (id string, l lease
 
 // judge compares what all jurors of a panel said with what the provider did.
 //
-//  1. A leaf about which any of them says something else is disputed: they are its witnesses. Those keep their places who said what the leaf says; if the provider was wrong there will be no
-//     panel any more, and otherwise the others were.
+//  1. A leaf about which any of them says something else is disputed: they are its witnesses, and keep their places until the verdict (verdicts.go), so that nobody looks in vain.
 //  2. Who says what the leaves say has done their work: who claims another has no place.
 //  3. Now and then this node runs a draw again itself (canary). If it finds another result than all of them, it asks fresh jurors, and attests nothing; a juror whose state is another is accused,
 //     and its place is for the next one.
@@ -181,11 +180,11 @@ func (r *Requester) judge(ctx context.Context, p *panel) error {
 		}
 		err = r.dispute(ctx, leaves[0].lease, q)
 		r.log.Warn("A juror found another result", "lease", leaves[0].lease, "place", q.Place, "err", err)
-		if err == nil {
-			r.dismiss(p, func(s *seat) bool { return firstOther(s.word.Says, leaves) >= 0 })
-			return nil
+		if err != nil {
+			return errors.Join(err, r.unseat(ctx, p))
 		}
-		return errors.Join(err, r.unseat(ctx, p))
+		p.question, p.asked = &q, true
+		return nil
 	}
 	work := worth(leaves)
 	if !r.dismiss(p, func(s *seat) bool { return s.vote.Work != work }) { // 2

@@ -73,19 +73,24 @@ func (r *Requester) hearVerdicts(ctx context.Context) error {
 
 // decided is what follows from a verdict.
 //
-//  1. Right, against this node's own word: a panel that waits for that is attested.
-//  2. Undecided: the program is noted, and the job told.
+//  1. The provider was right: jurors who contradicted it lose their places on panels that wait for that; where it was this node that did, the panel is attested.
+//  2. There was no jury: it is as if nobody had asked. Panels are judged again, and what is reclaimed is asked for again.
+//  3. Undecided: the program is noted, and the job told.
 func (r *Requester) decided(ctx context.Context, q question, o Outcome) error {
+	aboutProvider := q.accused == q.node
 	switch {
-	case o == AccusedRight && q.accused == q.node: // 1
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for m, p := range r.panels {
-			if p.asked && p.question != nil && m.Node == q.node && m.Sequence == q.sequence && p.question.Place == q.place {
-				p.judged = true
+	case o == AccusedRight && aboutProvider: // 1
+		for _, p := range r.waiting(q) {
+			if err := r.upheld(ctx, p); err != nil {
+				return err
 			}
 		}
-	case o == Undecided: // 2
+	case o == NoJury && aboutProvider: // 2
+		for _, p := range r.waiting(q) {
+			p.asked = false
+		}
+		return r.journal.unask(ctx, q.lease, q.place, r.now())
+	case o == Undecided: // 3
 		s, err := r.Statement(ctx, q.lease, q.index)
 		if err != nil {
 			return err
@@ -97,6 +102,43 @@ func (r *Requester) decided(ctx context.Context, q question, o Outcome) error {
 		r.log.Warn("A program is not deterministic: no jury is asked about it any more", "program", s.Work.Module, "job", id, "task", q.index)
 		return r.journal.addChance(ctx, s.Work.Module, id, fmt.Sprintf("its program is not deterministic: each juror found another result of task %d; no jury is asked about it any more, and what it does is paid without one", q.index), r.now())
 	}
+	return nil
+}
+
+// waiting are the panels that wait for what a question about a provider comes to.
+func (r *Requester) waiting(q question) (all []*panel) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for m, p := range r.panels {
+		if p.asked && p.question != nil && m.Node == q.node && m.Sequence == q.sequence && p.question.Place == q.place {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// upheld goes on with a panel whose question was answered for the provider.
+func (r *Requester) upheld(ctx context.Context, p *panel) error {
+	if len(p.question.Witnesses) == 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		p.judged = true
+		return nil
+	}
+	leaves, err := r.drawn(ctx, p)
+	if err != nil {
+		return err
+	}
+	place := p.question.Place
+	p.question, p.asked = nil, false
+	r.dismiss(p, func(s *seat) bool {
+		for i, l := range leaves {
+			if l.place == place && s.word.Says[i].Answer != l.Leaf.Answer() {
+				return true
+			}
+		}
+		return false
+	})
 	return nil
 }
 

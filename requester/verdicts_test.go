@@ -97,7 +97,7 @@ func leaseOf(t *testing.T, a *audit) string {
 	return id
 }
 
-// Alice's own PC makes an error, and she asks jurors about what bob and his panel agree on. They say that bob is right, and the panel is attested after all. Without a jury it is not.
+// Alice's own PC makes an error, and she asks jurors about what bob and his panel agree on. They say that bob is right, and the panel is attested after all. Without a jury it is not, and she asks again.
 func TestAlicesOwnPCIsWrong(t *testing.T) {
 	for outcome, want := range map[Outcome][][]uint64{AccusedRight: {{0}}, NoJury: nil} {
 		t.Run(string(outcome), func(t *testing.T) {
@@ -121,6 +121,9 @@ func TestAlicesOwnPCIsWrong(t *testing.T) {
 				a.looks()
 				if got := a.c.found(); !reflect.DeepEqual(got, want) {
 					t.Errorf("attested are %v, want %v", got, want)
+				}
+				if n := len(a.c.asked()); n != 2-len(want) {
+					t.Errorf("%d disputes", n)
 				}
 			})
 		})

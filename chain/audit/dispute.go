@@ -2,6 +2,7 @@ package audit
 
 import (
 	"errors"
+	"slices"
 
 	"cosmossdk.io/collections"
 	"cosmossdk.io/math"
@@ -13,17 +14,15 @@ import (
 	"github.com/hpips/hpips/spec/voucher"
 )
 
-// Kinds of questions about a leaf: is the provider right, and is the juror right who is such a witness (from 1).
-const aboutProvider = 0
-
 // dispute takes a question about a leaf.
 //
 //  1. The redemption is not final, or its node is convicted.
 //  2. The payer signed.
-//  3. The leaf is under the redemption's root, within its span; it was not asked about before.
+//  3. The leaf is under the redemption's root, within its span.
 //  4. Witnesses are jurors of the panel whose draw fell on the leaf, and what they say here is what they committed themselves to. Without any it is the payer's own word.
 //  5. Somebody said something else than the accused.
-//  6. The lease can pay a whole jury; of final pay the bond does.
+//  6. Nobody asked that before, or there was no jury.
+//  7. The lease can pay a whole jury; of final pay the bond does.
 func (k Keeper) dispute(ctx sdk.Context, m *auditv1.MsgDispute) (uint64, error) {
 	if err := k.shapeDispute(m); err != nil {
 		return 0, err
@@ -42,7 +41,7 @@ func (k Keeper) dispute(ctx sdk.Context, m *auditv1.MsgDispute) (uint64, error) 
 		return 0, err
 	}
 	l := trust.Leaf{Statement: trust.Digest(m.Statement), Result: trust.Digest(m.Result), Work: m.Work, Before: m.Before}
-	if err := k.under(ctx, a, m, l); err != nil { // 3
+	if err := k.under(a, m, l); err != nil { // 3
 		return 0, err
 	}
 	d := auditv1.Dispute{Node: a.Node, Sequence: a.Sequence, Place: m.Place, Statement: m.Statement, Result: m.Result, Work: m.Work, Before: m.Before, Accused: a.Node,
@@ -52,10 +51,13 @@ func (k Keeper) dispute(ctx sdk.Context, m *auditv1.MsgDispute) (uint64, error) 
 	if err := k.witnesses(ctx, a, m, l, &d); err != nil { // 4, 5
 		return 0, err
 	}
-	if err := k.affords(ctx, p, d); err != nil { // 6
+	if err := k.unasked(ctx, d); err != nil { // 6
 		return 0, err
 	}
-	return k.openDispute(ctx, a, m, d)
+	if err := k.affords(ctx, p, d); err != nil { // 7
+		return 0, err
+	}
+	return k.openDispute(ctx, a, d)
 }
 
 // shapeDispute is all that a dispute shows without looking into the state.
@@ -112,8 +114,8 @@ func (k Keeper) disputable(ctx sdk.Context, m *auditv1.MsgDispute) (a auditv1.Au
 	return a, true, nil
 }
 
-// under tells whether the leaf is one of the audit's, and was not asked about before.
-func (k Keeper) under(ctx sdk.Context, a auditv1.Audit, m *auditv1.MsgDispute, l trust.Leaf) error {
+// under tells whether the leaf is one of the audit's.
+func (k Keeper) under(a auditv1.Audit, m *auditv1.MsgDispute, l trust.Leaf) error {
 	path := make([][32]byte, len(m.Path))
 	for i, step := range m.Path {
 		path[i] = [32]byte(step)
@@ -124,12 +126,20 @@ func (k Keeper) under(ctx sdk.Context, a auditv1.Audit, m *auditv1.MsgDispute, l
 	if err := trust.CheckPath([32]byte(a.Root), a.TasksBefore+a.Tasks, m.Place, l.Seal([32]byte(m.Salt)), path); err != nil {
 		return ErrLeaf.Wrap(err.Error())
 	}
-	asked, err := k.asked.Has(ctx, collections.Join3(a.Lease, m.Place, uint64(m.Accused)))
+	return nil
+}
+
+// unasked tells whether nobody asked before what a dispute is about.
+func (k Keeper) unasked(ctx sdk.Context, d auditv1.Dispute) error {
+	asked, err := k.asked.Has(ctx, about(d))
 	if err == nil && asked {
-		err = ErrAsked.Wrapf("place %d of %x", m.Place, a.Lease)
+		err = ErrAsked.Wrapf("place %d of %x, about %x", d.Place, d.Lease, d.Accused)
 	}
 	return err
 }
+
+// about is what a dispute asks: a leaf of a lease, and who is accused.
+func about(d auditv1.Dispute) leaf { return collections.Join3(d.Lease, d.Place, d.Accused) }
 
 // price is what was paid for a leaf, 1 at least.
 func (k Keeper) price(a auditv1.Audit, l trust.Leaf) uint64 {
@@ -149,7 +159,7 @@ func (k Keeper) witnesses(ctx sdk.Context, a auditv1.Audit, m *auditv1.MsgDisput
 	}
 	panel, within := m.Draw/trust.PanelSize, m.Draw%trust.PanelSize
 	var all []juror
-	differ := m.Accused > aboutProvider // that a juror made up its state, the payer knows by itself
+	differ := m.Accused > 0 // that a juror made up its state, the payer knows by itself
 	for i, w := range m.Witnesses {
 		j, err := k.voice(ctx, a, panel, m.PanelWork, w.Voice)
 		if err != nil {
@@ -185,7 +195,7 @@ func (k Keeper) witnesses(ctx sdk.Context, a auditv1.Audit, m *auditv1.MsgDisput
 // affords tells whether a whole jury can be paid, and whether the lease has room for one more dispute.
 func (k Keeper) affords(ctx sdk.Context, p auditv1.Params, d auditv1.Dispute) error {
 	open := uint32(0)
-	rng := collections.NewPrefixedTripleRange[[]byte, uint64, uint64](d.Lease)
+	rng := collections.NewPrefixedTripleRange[[]byte, uint64, []byte](d.Lease)
 	err := k.asked.Walk(ctx, rng, func(_ leaf, id uint64) (bool, error) {
 		there, err := k.disputes.Has(ctx, id)
 		if there {
@@ -208,20 +218,22 @@ func (k Keeper) affords(ctx sdk.Context, p auditv1.Params, d auditv1.Dispute) er
 	return err
 }
 
-// openDispute keeps a new dispute: it waits for the next seed to draw its jurors.
-func (k Keeper) openDispute(ctx sdk.Context, a auditv1.Audit, m *auditv1.MsgDispute, d auditv1.Dispute) (uint64, error) {
+// openDispute keeps a new dispute: it waits for the next seed to draw its jurors. That the same question found no jury before is forgotten.
+func (k Keeper) openDispute(ctx sdk.Context, a auditv1.Audit, d auditv1.Dispute) (uint64, error) {
 	last, _, err := found(k.last.Get(ctx))
 	if err != nil {
 		return 0, err
 	}
 	d.Id, d.Round, d.Phase = last+1, 1, auditv1.PHASE_CALLED
 	d.DueHeight = height(ctx) + 1
+	kept := k.recent
 	if !d.Final {
 		a.Disputes++
-		err = k.audits.Set(ctx, collections.Join(a.Node, a.Sequence), a)
+		kept = k.audits
 	}
+	a.Verdicts = slices.DeleteFunc(a.Verdicts, func(v auditv1.Verdict) bool { return v.Place == d.Place && string(v.Accused) == string(d.Accused) })
 	emit(ctx, "hpips_dispute", "what", "opened", "dispute", number(d.Id), "node", digits(d.Node), "sequence", number(d.Sequence), "place", number(d.Place), "lease", digits(d.Lease), "payer", d.Payer,
 		"accused", digits(d.Accused), "price", number(d.Price)+d.Denom)
-	return d.Id, errors.Join(err, k.last.Set(ctx, d.Id), k.disputes.Set(ctx, d.Id, d), k.dues.Set(ctx, collections.Join(d.DueHeight, d.Id)),
-		k.asked.Set(ctx, collections.Join3(d.Lease, d.Place, uint64(m.Accused)), d.Id), k.hold(ctx, d.Lease, true))
+	return d.Id, errors.Join(kept.Set(ctx, collections.Join(a.Node, a.Sequence), a), k.last.Set(ctx, d.Id), k.disputes.Set(ctx, d.Id, d), k.dues.Set(ctx, collections.Join(d.DueHeight, d.Id)),
+		k.asked.Set(ctx, about(d), d.Id), k.hold(ctx, d.Lease, true))
 }

@@ -73,11 +73,7 @@ func TestAWrongWitnessIsFined(t *testing.T) {
 		if change != nil {
 			change(says)
 		}
-		w := auditv1.Witness{Voice: s.speaks(a, 0, p, says, work)}
-		for _, say := range says {
-			w.Answers, w.States = append(w.Answers, slices.Clone(say.Answer[:])), append(w.States, slices.Clone(say.State[:]))
-		}
-		return w
+		return s.witness(a, p, says, work)
 	}
 	m := s.question(j, q, place, witness(liar, func(s []trust.Say) { s[7].Answer = trust.Digest{9} }), witness(honest, nil))
 	m.Draw, m.PanelWork = 7, 1000
@@ -117,10 +113,7 @@ func TestARowHasOnePoint(t *testing.T) {
 	a := s.audit(q)
 	p := s.called(PanelMatter(chainID, a, 0), int(a.Jurors))[0]
 	says, work := s.says(j, a, 0, p)
-	w := auditv1.Witness{Voice: s.speaks(a, 0, p, says, work)}
-	for _, say := range says {
-		w.Answers, w.States = append(w.Answers, slices.Clone(say.Answer[:])), append(w.States, slices.Clone(say.State[:]))
-	}
+	w := s.witness(a, p, says, work)
 	_, beta := p.proof(PanelMatter(chainID, a, 0))
 	drawn, last := map[int]int{}, (*auditv1.MsgDispute)(nil)
 	for i := range a.Draws {
@@ -227,11 +220,7 @@ func TestAProgramOfChancePunishesNobody(t *testing.T) {
 	for _, p := range s.called(PanelMatter(chainID, a, 0), 2)[:2] {
 		says, work := s.says(j, a, 0, p)
 		says[7].Answer = sha256.Sum256([]byte("what " + p + " found"))
-		w := auditv1.Witness{Voice: s.speaks(a, 0, p, says, work)}
-		for _, say := range says {
-			w.Answers, w.States = append(w.Answers, slices.Clone(say.Answer[:])), append(w.States, slices.Clone(say.State[:]))
-		}
-		all, witnesses = append(all, p), append(witnesses, w)
+		all, witnesses = append(all, p), append(witnesses, s.witness(a, p, says, work))
 	}
 	m := s.question(j, q, place, witnesses...)
 	m.Draw, m.PanelWork = 7, 1000
@@ -252,17 +241,6 @@ func TestAProgramOfChancePunishesNobody(t *testing.T) {
 			t.Errorf("%s got %d and has a bond of %d", p, s.paid[p], s.bonds[p])
 		}
 	}
-}
-
-// With too few jurors there is no jury: as if nobody had asked; who looked is paid.
-func TestTooFewJurors(t *testing.T) {
-	s, j, q := lied(t, 60)
-	s.must(s.send(s.question(j, q, 3)))
-	jurors := s.answers(j, 1, 2, truth(j, 3))
-	if len(s.lost) > 0 || s.bonds["bob"] != 1000 || s.paid[jurors[0]] != 10 || s.audit(q).Disputes != 0 {
-		t.Fatalf("lost %v, bond %d, paid %d", s.lost, s.bonds["bob"], s.paid[jurors[0]])
-	}
-	s.refuses("the same again", s.send(s.question(j, q, 3)), ErrAsked)
 }
 
 // Who leaves has no bond that counts, and pays all the same.
@@ -347,10 +325,7 @@ func TestBadDisputes(t *testing.T) {
 	p := s.called(PanelMatter(chainID, a, 0), 2)[0]
 	says, work := s.says(j, a, 0, p)
 	witness := func(change func(*auditv1.Witness)) auditv1.Witness {
-		w := auditv1.Witness{Voice: s.speaks(a, 0, p, says, work)}
-		for _, say := range says {
-			w.Answers, w.States = append(w.Answers, slices.Clone(say.Answer[:])), append(w.States, slices.Clone(say.State[:]))
-		}
+		w := s.witness(a, p, says, work)
 		if change != nil {
 			change(&w)
 		}

@@ -19,10 +19,7 @@ func TestACopycatIsFound(t *testing.T) {
 	says, work := s.says(j, a, 0, lazy)
 	right := says[5].State
 	says[5].State = trust.Digest{7}
-	w := auditv1.Witness{Voice: s.speaks(a, 0, lazy, says, work)}
-	for _, say := range says {
-		w.Answers, w.States = append(w.Answers, slices.Clone(say.Answer[:])), append(w.States, slices.Clone(say.State[:]))
-	}
+	w := s.witness(a, lazy, says, work)
 	m := s.question(j, q, place, w)
 	m.Draw, m.PanelWork, m.Accused = 5, work, 1
 	signDispute(s.t, chainID, m, person("alice").vouchers())

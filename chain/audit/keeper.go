@@ -99,7 +99,7 @@ type Neighbours struct {
 type (
 	turn   = collections.Pair[[]byte, uint64]           // node, sequence
 	due    = collections.Pair[uint64, turn]             // height or Unix seconds, then whose
-	leaf   = collections.Triple[[]byte, uint64, uint64] // lease, place, kind of question
+	leaf   = collections.Triple[[]byte, uint64, []byte] // lease, place, accused node
 	choice = collections.Triple[uint64, uint64, []byte] // dispute, round, juror
 	when   = collections.Pair[uint64, uint64]           // index of a seed, dispute
 	date   = collections.Pair[uint64, []byte]           // Unix seconds, node
@@ -146,7 +146,7 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, addresses address.
 		disputes:    collections.NewMap(b, disputesPrefix, "disputes", collections.Uint64Key, codec.CollValue[auditv1.Dispute](cdc)),
 		last:        collections.NewItem(b, lastPrefix, "last", collections.Uint64Value),
 		dues:        collections.NewKeySet(b, duesPrefix, "dues", collections.PairKeyCodec(collections.Uint64Key, collections.Uint64Key)),
-		asked:       collections.NewMap(b, askedPrefix, "asked", collections.TripleKeyCodec(key, collections.Uint64Key, collections.Uint64Key), collections.Uint64Value),
+		asked:       collections.NewMap(b, askedPrefix, "asked", collections.TripleKeyCodec(key, collections.Uint64Key, key), collections.Uint64Value),
 		commits: collections.NewMap(b, commitsPrefix, "commits", collections.TripleKeyCodec(collections.Uint64Key, collections.Uint64Key, key),
 			codec.CollValue[auditv1.Commitment](cdc)),
 		leases:  collections.NewMap(b, leasesPrefix, "leases", key, collections.Uint64Value),
@@ -171,7 +171,7 @@ func (k Keeper) hold(ctx context.Context, lease []byte, up bool) error {
 	case n > 1:
 		return k.leases.Set(ctx, lease, n-1)
 	}
-	return errors.Join(k.leases.Remove(ctx, lease), k.asked.Clear(ctx, collections.NewPrefixedTripleRange[[]byte, uint64, uint64](lease)))
+	return errors.Join(k.leases.Remove(ctx, lease), k.asked.Clear(ctx, collections.NewPrefixedTripleRange[[]byte, uint64, []byte](lease)))
 }
 
 // owner is who owns a node; empty: nobody, it is not registered.

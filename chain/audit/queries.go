@@ -30,7 +30,7 @@ func (q queries) Audit(ctx context.Context, r *auditv1.QueryAuditRequest) (*audi
 		return nil, err
 	}
 	res := &auditv1.QueryAuditResponse{Audit: a}
-	rng := collections.NewPrefixedTripleRange[[]byte, uint64, uint64](a.Lease)
+	rng := collections.NewPrefixedTripleRange[[]byte, uint64, []byte](a.Lease)
 	err = q.keeper.asked.Walk(ctx, rng, func(_ leaf, id uint64) (bool, error) {
 		d, known, err := found(q.keeper.disputes.Get(ctx, id))
 		if known && d.Sequence == a.Sequence {

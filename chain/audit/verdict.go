@@ -84,10 +84,15 @@ var outcomes = map[auditv1.Outcome]string{auditv1.OUTCOME_RIGHT: "right", auditv
 
 // conclude ends a dispute: jurors first, the accused next, then the audit that it held up.
 func (k Keeper) conclude(ctx sdk.Context, d auditv1.Dispute, v trust.Verdict, what auditv1.Outcome) error {
-	sides, err := k.reckon(ctx, d, v)
-	if err != nil {
+	again, err1 := k.again(ctx, d, what)
+	sides, err2 := k.reckon(ctx, d, v)
+	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
+	if again { // whoever is a witness then is paid then
+		sides.right = slices.DeleteFunc(sides.right, func(j []byte) bool { return spokeFirst(d, j) })
+	}
+	var err error
 	if d, err = k.payJurors(ctx, d, sides.right); err != nil {
 		return err
 	}
@@ -103,10 +108,27 @@ func (k Keeper) conclude(ctx sdk.Context, d auditv1.Dispute, v trust.Verdict, wh
 	}
 	emit(ctx, "hpips_verdict", "what", outcomes[what], "dispute", number(d.Id), "node", digits(d.Node), "sequence", number(d.Sequence), "place", number(d.Place), "lease", digits(d.Lease), "payer", d.Payer,
 		"accused", digits(d.Accused), "statement", digits(d.Statement), "truth", digits(v.Truth[:]), "rounds", number(d.Round), "spent", number(d.Spent)+d.Denom)
-	if err := k.close(ctx, d, what); err != nil || what != auditv1.OUTCOME_WRONG {
+	if again {
+		err = k.asked.Remove(ctx, about(d))
+	}
+	if err := errors.Join(err, k.close(ctx, d, what)); err != nil || what != auditv1.OUTCOME_WRONG {
 		return err
 	}
 	return k.convict(ctx, d, sides.right)
+}
+
+// again tells whether what a dispute asked may be asked once more: it found no jury, and its audit is open. One that is passed waits for nothing more: else its payer could hold up the pay for as long as it likes.
+func (k Keeper) again(ctx sdk.Context, d auditv1.Dispute, what auditv1.Outcome) (bool, error) {
+	if what != auditv1.OUTCOME_NO_JURY || d.Final { // of final pay nothing is held up, and its time is that of the conviction
+		return what == auditv1.OUTCOME_NO_JURY, nil
+	}
+	a, known, err := found(k.audits.Get(ctx, collections.Join(d.Node, d.Sequence)))
+	return known && a.Until != 0, err
+}
+
+// spokeFirst tells whether a node is a witness of a dispute.
+func spokeFirst(d auditv1.Dispute, node []byte) bool {
+	return slices.ContainsFunc(d.First, func(w auditv1.Word) bool { return string(w.Juror) == string(node) })
 }
 
 // sides are the jurors of all rounds by what came of their word.
