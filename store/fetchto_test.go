@@ -46,7 +46,7 @@ func TestFetchToWritesMeanwhile(t *testing.T) {
 	data := random(size, 1)
 	e, err := alice.AddBytes(t.Context(), data)
 	must(t, err)
-	slow := storetest.Line{Rate: 10 << 20}.Before(t, a.Addrs()[0])
+	slow := storetest.Line{Rate: 5 << 20}.Before(t, a.Addrs()[0])
 	must(t, b.Connect(t.Context(), peer.AddrInfo{ID: a.ID(), Addrs: []multiaddr.Multiaddr{slow}}))
 	out := filepath.Join(t.TempDir(), "out")
 	var early int64 // bytes written when there were most to come
