@@ -7,7 +7,7 @@ export GOFLAGS="-buildvcs=false -trimpath" HPIPS_BIN=$PWD/bin/hpips
 
 # Rooms in which several goroutines share state: their tests run under the race detector. With node comes all of the chain's engine, which takes minutes to compile again: make soak has it.
 racy='p2p|seat|requester|provider|auditor|engine|store|market|verify|api'
-# Those of them that are minutes of other programs' work, in which the detector has nothing to see.
+# Of them the buyer's takes minutes: make long has it. Those of others are minutes of other programs' work, in which the detector has nothing to see.
 heavy='engine/process|engine/wasm|engine/container|store/replica|store/archive|store/gateway'
 # Tests that take long, and rooms with several chains, faults or histories: make long has them.
 later='TestFourAgreeOverFiveEpochs|TestStatesArePruned|TestAnArchiveKeepsAll|TestDrawsAreUniform|TestKilledInTheMiddleOf|TestDepositsGrowWithTheWork'
@@ -92,8 +92,8 @@ elsewhere() {
 
 # What a change is tried with: 25 minutes on two processors with an empty build cache.
 quick() {
-	at_once=3 step "unit tests" go_test 10m -skip "$later" -- $(packages -v "$racy|test" | grep -v '/hpips$')
-	at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -skip "$later" -- $(packages "$racy" | grep -vE "/($heavy)\$")
+	at_once=3 step "unit tests" go_test 10m -skip "$later" -- $(packages -v "$racy|test" | grep -v '/hpips$') ./requester
+	at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -skip "$later" -- $(packages "$racy" | grep -vE "/($heavy|requester)\$")
 	at_once=1 step "end to end" go_test 20m -count=1 -skip "$late_e2e" -- $(packages "test/e2e")
 	aside "lint, meanwhile" make lint
 	at_once=1 step "a chain, its wallet and its money" go_test 20m -count=1 -run "$chain" -- ./test/chain
@@ -107,10 +107,9 @@ long() {
 	at_once=1 step "sandboxes, and stores of many nodes" go_test 20m -short -- $(packages "$heavy")
 	step "long tests of single rooms" go_test 20m -run "$later" -- ./chain/full ./chain/committee ./store/... ./node ./proto ./machine
 	step "a hundred metered modules on two engines" go_test 10m -count=1 -run TestAlike -- ./spec/meter -args -modules 100
-	CGO_ENABLED=1 step "a buyer that is killed, with the race detector" go_test 20m -race -short -run "$later" -- ./requester
+	CGO_ENABLED=1 step "the buyer, with the race detector" go_test 20m -race -short -- ./requester
 	step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
 	step "a Ledger device made of software" go_test 10m -count=1 -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
-	step "half a million tasks without a voucher, and hundreds of panels" go_test 5m -count=1 -run 'TestWhoTakesNoVouchersIsTurnedAway|TestAJurorWhoCopiedIsAccused' -- ./requester
 	step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
 	step "histories of deals, money, audits and thieves" go_test 30m -count=1 -- $(packages "test/money|test/audit|test/deals|test/thief")
 	at_once=1 step "end to end: full disks, interrupted demos, Kubo" go_test 20m -count=1 -run "$late_e2e" -- $(packages "test/e2e")
