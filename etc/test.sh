@@ -15,7 +15,8 @@ later+='|TestAHomeIsRebuiltFromBlocks|TestBobComesBackToHisPC|TestBobsJuryRestsW
 later+='|TestTheJournalForgetsWhoWasSeenLongestAgo|TestHistoriesWithPowerCuts|TestADiskThatSpoilsBlocks|TestKilledAtAnyMoment'
 later+='|TestGeneratedCodeIsWhatTheSourcesSay|TestTrimLinked' # these build much that nothing else needs
 late_e2e='TestAnArchiveBuilds|TestKuboPinsAtANode|TestFullDisk|TestAnInterruptedDemo|TestSoak'
-chain='TestOneDesk|TestTheFirstBlockComesSoon|TestALateFirstBlockIsNotExcused|TestBobEarnsHisFirstHPIPS'
+late_chain='TestAHomeComesFromTheArchive|TestBobSellsAFilm|TestOthersKeepAlicesFile|TestAnObjectComesBackFromItsParts|TestAnArchiveKeepsAllAndAJoinerTheNewest'
+late_chain+='|TestBobChangesHisKeys|TestWhoLeavesHandsItsPartOver|TestWhoComesBackTakesItsPartUpAgain|TestANodeSpendsWithoutItsOwnersKey'
 
 summary=()
 began=$SECONDS
@@ -96,8 +97,7 @@ quick() {
 	at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -skip "$later" -- $(packages "$racy" | grep -vE "/($heavy|requester)\$")
 	at_once=1 step "end to end" go_test 20m -count=1 -skip "$late_e2e" -- $(packages "test/e2e")
 	aside "lint, meanwhile" make lint
-	at_once=1 step "a chain, its wallet and its money" go_test 20m -count=1 -run "$chain" -- ./test/chain
-	step "several rooms together" go_test 20m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade")
+	step "a chain, its wallet and its money; several rooms together" go_test 20m -count=1 -skip "$late_chain" -- ./test/chain $(packages "test/swarm|test/cosmjs|test/sdk|test/trade") # most of it waits
 	step "$aside_name" awaited
 }
 
@@ -113,7 +113,7 @@ long() {
 	step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
 	step "histories of deals, money, audits and thieves" go_test 30m -count=1 -- $(packages "test/money|test/audit|test/deals|test/thief")
 	at_once=1 step "end to end: full disks, interrupted demos, Kubo" go_test 20m -count=1 -run "$late_e2e" -- $(packages "test/e2e")
-	at_once=1 step "chains" go_test 30m -count=1 -skip "$chain" -- ./test/chain
+	at_once=1 step "chains" go_test 30m -count=1 -run "$late_chain" -- ./test/chain
 	at_once=1 step "what happens to PCs" go_test 30m -count=1 -- ./test/chaos
 	step "nodes that lie" go_test 60m -count=1 -tags lies -run 'TestSoak(Liars|Jurors|WithoutAJury)' -- ./test/swarm
 	step "few messages for a paid job" go_test 10m -count=1 -run TestMessagesOfAPaidJob -- ./test/bench

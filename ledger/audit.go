@@ -193,10 +193,10 @@ type Leaf struct {
 }
 
 // DisputeLeaf asks about a leaf that a draw of a panel fell on, of which the voices say something else, signed by the lease's voucher key; accused is the number of a voice whose state
-// is in doubt, from 1, or 0. It is free.
-func DisputeLeaf(a Audit, l Leaf, draw, work uint64, voices []Voice, accused int, secret []byte) (Message, error) {
+// is in doubt, from 1, or 0; attempt is what the last verdict about the same says (Next), 0 the first time. It is free.
+func DisputeLeaf(a Audit, l Leaf, draw, work uint64, voices []Voice, accused int, attempt uint32, secret []byte) (Message, error) {
 	m := &auditv1.MsgDispute{Sender: sender(a.Matter.Node[:]), Node: a.Matter.Node[:], Sequence: a.Matter.Sequence, Place: l.Place, Statement: l.Leaf.Statement[:], Result: l.Leaf.Result[:],
-		Work: l.Leaf.Work, Before: l.Leaf.Before, Salt: l.Salt[:], Draw: draw, PanelWork: work, Accused: uint32(accused)}
+		Work: l.Leaf.Work, Before: l.Leaf.Before, Salt: l.Salt[:], Draw: draw, PanelWork: work, Accused: uint32(accused), Attempt: attempt}
 	for _, step := range l.Path {
 		m.Path = append(m.Path, slices.Clone(step[:]))
 	}
@@ -248,6 +248,7 @@ type Verdict struct {
 	Place   uint64 // of the leaf among the lease's results
 	Accused sortition.Key
 	Outcome string
+	Next    uint32 // without a jury: the attempt by which the same may be asked again; 0: it may not
 }
 
 var verdictWords = map[auditv1.Outcome]string{auditv1.OUTCOME_RIGHT: "right", auditv1.OUTCOME_WRONG: "wrong", auditv1.OUTCOME_UNDECIDED: "undecided", auditv1.OUTCOME_NO_JURY: "no-jury"}
@@ -267,7 +268,7 @@ func (l *Ledger) Verdicts(ctx context.Context, node []byte, sequence uint64) (al
 		if err != nil {
 			return nil, false, err
 		}
-		all = append(all, Verdict{v.Place, accused, verdictWords[v.Outcome]})
+		all = append(all, Verdict{v.Place, accused, verdictWords[v.Outcome], v.Next})
 	}
 	return all, true, nil
 }

@@ -138,9 +138,9 @@ func (r *trial) works(tasks int, wrong ...int) Audit {
 }
 
 // asks lets alice dispute a leaf by her own word.
-func (r *trial) asks(a Audit, place int) Message {
+func (r *trial) asks(a Audit, place int, attempt uint32) Message {
 	r.t.Helper()
-	m, err := DisputeLeaf(a, Leaf{Place: uint64(place), Leaf: r.leaves[place], Salt: trust.Salt(r.terms, uint64(place)), Path: trust.Path(r.seals()[:a.Span.TasksBefore+a.Span.Tasks], uint64(place))}, 0, 0, nil, 0, r.alice.Owner.Key)
+	m, err := DisputeLeaf(a, Leaf{Place: uint64(place), Leaf: r.leaves[place], Salt: trust.Salt(r.terms, uint64(place)), Path: trust.Path(r.seals()[:a.Span.TasksBefore+a.Span.Tasks], uint64(place))}, 0, 0, nil, 0, attempt, r.alice.Owner.Key)
 	r.must(err)
 	return m
 }
@@ -215,7 +215,12 @@ func TestVerdictsOfRealDisputes(t *testing.T) {
 	r.says[0] = by(func(int) trust.Digest { return found(0) })
 	r.says[2] = func(int, int) (trust.Digest, bool) { return trust.Digest{}, false }
 	r.says[3] = by(func(juror int) trust.Digest { return trust.Digest{byte(juror), 9} })
-	r.free(r.asks(a, 0), r.asks(a, 2), r.asks(a, 3))
+	r.free(r.asks(a, 2, 0))
+	r.held(ctx)
+	if all, _, err := r.Verdicts(ctx, node[:], 1); err != nil || len(all) != 1 || all[0].Outcome != "no-jury" || all[0].Next != 1 {
+		t.Fatalf("without a jury: %+v, %v", all, err)
+	}
+	r.free(r.asks(a, 0, 0), r.asks(a, 2, 1), r.asks(a, 3, 0))
 	if open, err := r.Disputes(ctx); err != nil || len(open) != 3 || open[0].Price != 25_000 {
 		t.Fatalf("open are %+v, %v", open, err)
 	}
@@ -229,7 +234,7 @@ func TestVerdictsOfRealDisputes(t *testing.T) {
 
 	a = r.works(2, 5)
 	r.says[5] = by(func(int) trust.Digest { return found(5) })
-	r.free(r.asks(a, 5))
+	r.free(r.asks(a, 5, 0))
 	r.held(ctx)
 	r.blocks(4)
 	if all, known := verdicts(2); known { // all of it went back to alice

@@ -72,7 +72,7 @@ func (c *court) Verdicts(ctx context.Context, node [32]byte, sequence uint64) (a
 	}
 	told, known, err := w.Verdicts(ctx, node[:], sequence)
 	for _, v := range told {
-		all = append(all, requester.Verdict{Place: v.Place, Accused: v.Accused, Outcome: requester.Outcome(v.Outcome)})
+		all = append(all, requester.Verdict{Place: v.Place, Accused: v.Accused, Outcome: requester.Outcome(v.Outcome), Again: v.Next > 0})
 	}
 	return all, known, err
 }
@@ -157,7 +157,11 @@ func (c *court) Attest(ctx context.Context, h requester.Hearing, panels []reques
 // Dispute asks about a leaf.
 func (c *court) Dispute(ctx context.Context, q requester.Question) error {
 	l := ledger.Leaf{Place: q.Place, Leaf: q.Shown.Leaf, Salt: q.Shown.Salt, Path: q.Shown.Path}
-	m, err := ledger.DisputeLeaf(ledger.Audit{Matter: q.Hearing.Matter}, l, q.Draw, q.Work, voices(q.Witnesses), q.Accused, c.t.secret)
+	attempt, err := c.attempt(ctx, q)
+	if err != nil {
+		return err
+	}
+	m, err := ledger.DisputeLeaf(ledger.Audit{Matter: q.Hearing.Matter}, l, q.Draw, q.Work, voices(q.Witnesses), q.Accused, attempt, c.t.secret)
 	if err != nil {
 		return err
 	}
@@ -165,6 +169,22 @@ func (c *court) Dispute(ctx context.Context, q requester.Question) error {
 		return nil // in an earlier life, or by another finding
 	}
 	return err
+}
+
+// attempt is how often a question found no jury before.
+func (c *court) attempt(ctx context.Context, q requester.Question) (uint32, error) {
+	w := c.t.window()
+	if w == nil {
+		return 0, errNoChainNode
+	}
+	m := q.Hearing.Matter
+	told, _, err := w.Verdicts(ctx, m.Node[:], m.Sequence)
+	for _, v := range told {
+		if v.Place == q.Place && v.Accused == sortition.Key(q.About()) {
+			return v.Next, nil
+		}
+	}
+	return 0, err
 }
 
 func (c *court) send(ctx context.Context, m ledger.Message) error {

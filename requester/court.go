@@ -77,6 +77,14 @@ type Question struct {
 	Accused   int // number of the witness, from 1; 0: the provider
 }
 
+// About is whom it accuses.
+func (q Question) About() [32]byte {
+	if q.Accused > 0 {
+		return q.Witnesses[q.Accused-1].Juror
+	}
+	return q.Hearing.Matter.Node
+}
+
 // ErrNoTicket is for who has no ticket that is good: it ran out, or its node was found wrong.
 var ErrNoTicket = errors.New("no ticket is good that it could be drawn by")
 
@@ -96,6 +104,7 @@ type Verdict struct {
 	Place   uint64 // of the leaf
 	Accused [32]byte
 	Outcome Outcome
+	Again   bool // the same may be asked once more: there was no jury
 }
 
 // Court is the chain as the one who pays for what is audited sees it.
@@ -129,6 +138,8 @@ type panel struct {
 	judged    bool       // it waits to be attested
 	question  *Question  // what its jurors or a canary found
 	asked     bool       // and the chain was asked about, or the program is not deterministic: nothing is judged before the verdict
+	opened    bool       // all had spoken once: who still has a place is heard, also while others are missing
+	vain      map[uint64]int // places about which no jury came together, and how often
 }
 
 // seat is a juror that committed itself.
@@ -166,6 +177,12 @@ func (p *panel) full() bool { return len(p.seats) >= p.hearing.Jurors }
 
 func (p *panel) spoken() bool {
 	return p.full() && !slices.ContainsFunc(p.seats, func(s *seat) bool { return !s.spoken })
+}
+
+// heard tells whether all who have a place have spoken, of a panel that was full once.
+func (p *panel) heard() bool {
+	p.opened = p.opened || p.spoken()
+	return p.opened && len(p.seats) > 0 && !slices.ContainsFunc(p.seats, func(s *seat) bool { return !s.spoken })
 }
 
 func (p *panel) of(juror [32]byte) *seat {

@@ -38,7 +38,8 @@ type court struct {
 	disputes  []Question
 	refused   []error
 	verdicts  []Verdict
-	full      int // disputes that have room at once; 0: all
+	full      int           // disputes that have room at once; 0: all
+	delay     time.Duration // until a block holds a dispute
 	canaries  float64
 	examine   Examine
 }
@@ -69,7 +70,7 @@ func (c *court) ends(o Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	q := c.disputes[len(c.disputes)-1]
-	c.verdicts = append(c.verdicts, Verdict{q.Place, q.Hearing.Matter.Node, o})
+	c.verdicts = append(c.verdicts, Verdict{q.Place, q.About(), o, o == NoJury})
 }
 
 // Paid is one for each juror of an attested panel, whichever lease it was of.
@@ -179,6 +180,7 @@ func (c *court) Attest(_ context.Context, h Hearing, panels []Attestation) (err 
 }
 
 func (c *court) Dispute(_ context.Context, q Question) (err error) {
+	time.Sleep(c.delay)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer func() { c.note(err) }()
@@ -192,7 +194,7 @@ func (c *court) Dispute(_ context.Context, q Question) (err error) {
 	if len(q.Witnesses) > 0 && !h.draw().Hits(q.Draw, q.Place, l) {
 		return fmt.Errorf("draw %d does not fall on place %d", q.Draw, q.Place)
 	}
-	told := func(v Verdict) bool { return v.Place == q.Place && v.Outcome == NoJury }
+	told := func(v Verdict) bool { return v.Place == q.Place && v.Again }
 	if slices.ContainsFunc(c.disputes, func(before Question) bool { return before.Place == q.Place && before.Accused == q.Accused }) && !slices.ContainsFunc(c.verdicts, told) {
 		return errors.New("that was asked before")
 	}

@@ -86,6 +86,7 @@ type Requester struct {
 	links   map[peer.ID]*link
 	heard   chan struct{}            // a panel has spoken
 	panels  map[trust.Matter]*panel  // of audits that are open
+	asking  map[question]int         // on their way to the chain
 	sworn   map[[32]byte]lease.Lease // whose payer wants a jury, by what the chain calls them
 	secret  [32]byte                 // picks whom this node looks after
 	errands map[string]*errand
@@ -104,7 +105,7 @@ func New(log *slog.Logger, deps Deps, cfg Config) (*Requester, error) {
 		return nil, err
 	}
 	r := &Requester{log: log, cfg: cfg, deps: deps, journal: j, now: time.Now,
-		heard: make(chan struct{}, 1), panels: map[trust.Matter]*panel{}, sworn: map[[32]byte]lease.Lease{}, links: map[peer.ID]*link{}, errands: map[string]*errand{}, begin: make(chan *errand), closing: make(chan struct{}, 1), resumed: make(chan struct{})}
+		heard: make(chan struct{}, 1), panels: map[trust.Matter]*panel{}, asking: map[question]int{}, sworn: map[[32]byte]lease.Lease{}, links: map[peer.ID]*link{}, errands: map[string]*errand{}, begin: make(chan *errand), closing: make(chan struct{}, 1), resumed: make(chan struct{})}
 	if _, err := rand.Read(r.secret[:]); err != nil {
 		return nil, fmt.Errorf("requester: %w", err)
 	}

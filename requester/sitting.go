@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -58,7 +59,7 @@ func (r *Requester) sit(ctx context.Context) error {
 			if p.judged { // it was attested, and the answer was lost
 				told = append(told, p)
 			}
-		case p.spoken() && !p.judged:
+		case p.heard() && !p.judged:
 			waiting = append(waiting, p)
 		default:
 			p.quiet(r.now().Add(-r.cfg.Silence))
@@ -156,7 +157,8 @@ func (r *Requester) known(ctx context.Context, key [32]byte) (id string, l lease
 
 // judge compares what all jurors of a panel said with what the provider did.
 //
-//  1. A leaf about which any of them says something else is disputed: they are its witnesses, and keep their places until the verdict (verdicts.go), so that nobody looks in vain.
+//  1. A leaf about which any of them says something else is disputed: they are its witnesses, and keep their places until the verdict (verdicts.go), so that nobody looks in vain. Of several the one that found no jury least
+//     often: nobody shields a lie with a doubt that nobody can settle.
 //  2. Who says what the leaves say has done their work: who claims another has no place.
 //  3. Now and then this node runs a draw again itself (canary). If it finds another result than all of them, it asks fresh jurors, and attests nothing; a juror whose state is another is accused,
 //     and its place is for the next one.
@@ -169,7 +171,12 @@ func (r *Requester) judge(ctx context.Context, p *panel) error {
 	if err != nil {
 		return err
 	}
-	if q, doubt := p.doubt(leaves); doubt { // 1
+	q, doubts := p.doubt(leaves)
+	if doubts > 0 && q == nil {
+		p.asked = true // what is in doubt cannot be settled: the audit is passed
+		return nil
+	}
+	if q != nil { // 1
 		s, err := r.Statement(ctx, leaves[0].lease, q.Shown.Index)
 		if err != nil {
 			return err
@@ -178,12 +185,18 @@ func (r *Requester) judge(ctx context.Context, p *panel) error {
 			p.asked = true // jurors can tell nothing about it: the audit is passed
 			return nil
 		}
-		err = r.dispute(ctx, leaves[0].lease, q)
+		err = r.dispute(ctx, leaves[0].lease, *q)
 		r.log.Warn("A juror found another result", "lease", leaves[0].lease, "place", q.Place, "err", err)
 		if err != nil {
 			return errors.Join(err, r.unseat(ctx, p))
 		}
-		p.question, p.asked = &q, true
+		p.question, p.asked = q, true
+		return nil
+	}
+	r.mu.Lock()
+	full := p.full()
+	r.mu.Unlock()
+	if !full {
 		return nil
 	}
 	work := worth(leaves)
@@ -245,33 +258,30 @@ func worth(leaves []placed) (work uint64) {
 	return work
 }
 
-// firstOther is the first draw about which a juror says something else than its leaf; -1: none.
-func firstOther(says []trust.Say, leaves []placed) int {
-	for i, l := range leaves {
-		if says[i].Answer != l.Leaf.Answer() {
-			return i
-		}
-	}
-	return -1
-}
+// settled is for places about which nothing more can be asked.
+const settled = math.MaxInt
 
-// doubt is the question about the first leaf that a juror contradicts. The chain knows one work of a panel: witnesses are the jurors who found as much as this one. A provider that told
-// of more work than it did is found out by just that.
-func (p *panel) doubt(leaves []placed) (Question, bool) {
+// doubt is the question about a leaf that a juror contradicts, the one that found no jury least often, and how many there are; nil where none can be asked. The chain knows one work of a panel: witnesses are the jurors who found as much as
+// this one. A provider that told of more work than it did is found out by just that.
+func (p *panel) doubt(leaves []placed) (q *Question, doubts int) {
+	least := settled
 	for _, s := range p.seats {
-		i := firstOther(s.word.Says, leaves)
-		if i < 0 {
-			continue
-		}
-		q := Question{Hearing: p.hearing, Place: leaves[i].place, Shown: leaves[i].Shown, Draw: p.first() + uint64(i), Work: s.vote.Work}
-		for _, w := range p.seats {
-			if w.vote.Work == q.Work {
-				q.Witnesses = append(q.Witnesses, w.word)
+		for i, l := range leaves {
+			if s.word.Says[i].Answer == l.Leaf.Answer() {
+				continue
+			}
+			doubts++
+			if n := p.vain[l.place]; n < least {
+				least, q = n, &Question{Hearing: p.hearing, Place: l.place, Shown: l.Shown, Draw: p.first() + uint64(i), Work: s.vote.Work}
 			}
 		}
-		return q, true
 	}
-	return Question{}, false
+	for _, w := range p.seats {
+		if q != nil && w.vote.Work == q.Work {
+			q.Witnesses = append(q.Witnesses, w.word)
+		}
+	}
+	return q, doubts
 }
 
 // canary runs one draw of a panel again, if the lot falls on it, and makes a question of what should not be: of another result than that of the leaf, with which all of the panel agree, or of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hpips/hpips/spec/job"
@@ -24,10 +25,17 @@ type question struct {
 
 // dispute puts a question to the chain, and notes it before.
 func (r *Requester) dispute(ctx context.Context, leaseID string, q Question) error {
-	k := question{node: q.Hearing.Matter.Node, sequence: q.Hearing.Matter.Sequence, place: q.Place, accused: q.Hearing.Matter.Node, lease: leaseID, index: q.Shown.Index}
-	if q.Accused > 0 {
-		k.accused = q.Witnesses[q.Accused-1].Juror
-	}
+	k := question{node: q.Hearing.Matter.Node, sequence: q.Hearing.Matter.Sequence, place: q.Place, accused: q.About(), lease: leaseID, index: q.Shown.Index}
+	r.mu.Lock()
+	r.asking[k]++ // until it is on the chain, what is told there is of an earlier attempt
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.asking[k]--; r.asking[k] == 0 {
+			delete(r.asking, k)
+		}
+	}()
 	if err := r.journal.addQuestion(ctx, k); err != nil {
 		return err
 	}
@@ -36,8 +44,10 @@ func (r *Requester) dispute(ctx context.Context, leaseID string, q Question) err
 
 // hearVerdicts asks what became of the questions that are open, and does what follows.
 func (r *Requester) hearVerdicts(ctx context.Context) error {
-	open, err := r.journal.questions(ctx)
-	var failed error
+	open, failed := r.journal.questions(ctx)
+	r.mu.Lock()
+	open = slices.DeleteFunc(open, func(q question) bool { return r.asking[q] > 0 })
+	r.mu.Unlock()
 	type redemption struct {
 		node     [32]byte
 		sequence uint64
@@ -48,6 +58,7 @@ func (r *Requester) hearVerdicts(ctx context.Context) error {
 	}
 	seen := map[redemption]told{}
 	for _, q := range open {
+		var err error
 		of := redemption{q.node, q.sequence}
 		t, is := seen[of]
 		if !is {
@@ -60,24 +71,24 @@ func (r *Requester) hearVerdicts(ctx context.Context) error {
 		over := !t.known
 		for _, v := range t.all {
 			if v.Place == q.place && v.Accused == q.accused {
-				over, err = true, errors.Join(err, r.decided(ctx, q, v.Outcome))
+				over, err = true, errors.Join(err, r.decided(ctx, q, v))
 			}
 		}
 		if over && err == nil {
 			err = r.journal.dropQuestion(ctx, q)
 		}
-		failed, err = errors.Join(failed, err), nil
+		failed = errors.Join(failed, err)
 	}
-	return errors.Join(failed, err)
+	return failed
 }
 
 // decided is what follows from a verdict.
 //
 //  1. The provider was right: jurors who contradicted it lose their places on panels that wait for that; where it was this node that did, the panel is attested.
-//  2. There was no jury: it is as if nobody had asked. Panels are judged again, and what is reclaimed is asked for again.
+//  2. There was no jury: it is as if nobody had asked. Panels are judged again, and what is reclaimed is asked for again, while the chain takes it.
 //  3. Undecided: the program is noted, and the job told.
-func (r *Requester) decided(ctx context.Context, q question, o Outcome) error {
-	aboutProvider := q.accused == q.node
+func (r *Requester) decided(ctx context.Context, q question, v Verdict) error {
+	o, aboutProvider := v.Outcome, q.accused == q.node
 	switch {
 	case o == AccusedRight && aboutProvider: // 1
 		for _, p := range r.waiting(q) {
@@ -87,9 +98,11 @@ func (r *Requester) decided(ctx context.Context, q question, o Outcome) error {
 		}
 	case o == NoJury && aboutProvider: // 2
 		for _, p := range r.waiting(q) {
-			p.asked = false
+			p.goesOn(q.place, v.Again)
 		}
-		return r.journal.unask(ctx, q.lease, q.place, r.now())
+		if v.Again {
+			return r.journal.unask(ctx, q.lease, q.place, r.now())
+		}
 	case o == Undecided: // 3
 		s, err := r.Statement(ctx, q.lease, q.index)
 		if err != nil {
@@ -115,6 +128,21 @@ func (r *Requester) waiting(q question) (all []*panel) {
 		}
 	}
 	return all
+}
+
+// goesOn lets a panel be judged again whose question found no jury.
+func (p *panel) goesOn(place uint64, again bool) {
+	if len(p.question.Witnesses) == 0 { // this node's own word is asked about alone
+		p.asked = !again
+		return
+	}
+	if p.vain == nil {
+		p.vain = map[uint64]int{}
+	}
+	if p.vain[place]++; !again {
+		p.vain[place] = settled
+	}
+	p.question, p.asked = nil, false
 }
 
 // upheld goes on with a panel whose question was answered for the provider.

@@ -96,8 +96,11 @@ func (k Keeper) Settled(ctx context.Context, node []byte, sequence uint64, lost 
 	if err := errors.Join(k.leaveRows(ctx, a), k.audits.Remove(ctx, at), k.hold(ctx, a.Lease, false)); err != nil {
 		return err
 	}
-	if err := k.Bond.Touch(ctx, sortition.Key(node)); err != nil || lost {
+	if err := k.Bond.Touch(ctx, sortition.Key(node)); err != nil {
 		return err
+	}
+	if lost {
+		return k.forget(ctx, a)
 	}
 	a.Until = 0
 	if err := k.recent.Set(ctx, at, a); err != nil {
@@ -125,16 +128,16 @@ func (k Keeper) prune(ctx context.Context, node []byte) error {
 		return err
 	}
 	sum := uint64(0)
-	var old []uint64
-	err = k.recent.Walk(ctx, collections.NewPrefixedPairRange[[]byte, uint64](node).Descending(), func(at turn, a auditv1.Audit) (bool, error) {
+	var old []auditv1.Audit
+	err = k.recent.Walk(ctx, collections.NewPrefixedPairRange[[]byte, uint64](node).Descending(), func(_ turn, a auditv1.Audit) (bool, error) {
 		if sum >= p.RecentResults {
-			old = append(old, at.K2())
+			old = append(old, a)
 		}
 		sum += min(a.Tasks, p.RecentResults)
 		return false, nil
 	})
-	for _, sequence := range old {
-		err = errors.Join(err, k.recent.Remove(ctx, collections.Join(node, sequence)))
+	for _, a := range old {
+		err = errors.Join(err, k.forget(ctx, a), k.recent.Remove(ctx, collections.Join(node, a.Sequence)))
 	}
 	return err
 }
@@ -235,6 +238,17 @@ func (k Keeper) forgiveNext(ctx sdk.Context, _ auditv1.Params) (bool, error) {
 	if first, waits, err := k.Escrow.First(ctx, row.K2()); err != nil || waits && first <= c.Through { // some are not back with their payers: payouts rest, or there are many
 		c.Until = now(ctx) + waitLonger
 		return err == nil, errors.Join(err, k.forgives.Remove(ctx, row), k.forgives.Set(ctx, collections.Join(uint64(c.Until), row.K2())), k.convictions.Set(ctx, row.K2(), c))
+	}
+	var old []auditv1.Audit
+	err = k.recent.Walk(ctx, lost, func(_ turn, a auditv1.Audit) (bool, error) {
+		old = append(old, a)
+		return false, nil
+	})
+	for _, a := range old {
+		err = errors.Join(err, k.forget(ctx, a))
+	}
+	if err != nil {
+		return false, err
 	}
 	return true, errors.Join(k.forgives.Remove(ctx, row), k.convictions.Remove(ctx, row.K2()), k.recent.Clear(ctx, lost), k.Bond.Touch(ctx, sortition.Key(row.K2())))
 }

@@ -19,9 +19,9 @@ import (
 //  1. The redemption is not final, or its node is convicted.
 //  2. The payer signed.
 //  3. The leaf is under the redemption's root, within its span.
-//  4. Witnesses are jurors of the panel whose draw fell on the leaf, and what they say here is what they committed themselves to. Without any it is the payer's own word.
-//  5. Somebody said something else than the accused.
-//  6. Nobody asked that before, or there was no jury.
+//  4. Nobody asked that before, or there was no jury each time.
+//  5. Witnesses are jurors of the panel whose draw fell on the leaf, and what they say here is what they committed themselves to. Without any it is the payer's own word.
+//  6. Somebody said something else than the accused.
 //  7. The lease can pay a whole jury; of final pay the bond does.
 func (k Keeper) dispute(ctx sdk.Context, m *auditv1.MsgDispute) (uint64, error) {
 	if err := k.shapeDispute(m); err != nil {
@@ -48,10 +48,13 @@ func (k Keeper) dispute(ctx sdk.Context, m *auditv1.MsgDispute) (uint64, error) 
 		Price: k.price(a, l), Denom: a.Denom, Lease: a.Lease, Payer: a.Payer, Final: final, Opened: ctx.BlockHeight()}
 	answer := l.Answer()
 	d.Claim = answer[:]
-	if err := k.witnesses(ctx, a, m, l, &d); err != nil { // 4, 5
+	if m.Accused > 0 {
+		d.Accused = m.Witnesses[m.Accused-1].Voice.Juror
+	}
+	if err := k.unasked(ctx, d, m.Attempt); err != nil { // 4
 		return 0, err
 	}
-	if err := k.unasked(ctx, d); err != nil { // 6
+	if err := k.witnesses(ctx, a, m, l, &d); err != nil { // 5, 6
 		return 0, err
 	}
 	if err := k.affords(ctx, p, d); err != nil { // 7
@@ -98,6 +101,8 @@ func (k Keeper) disputable(ctx sdk.Context, m *auditv1.MsgDispute) (a auditv1.Au
 		return a, false, err
 	case known && len(a.Seed) == 0:
 		return a, false, ErrUnknown.Wrap("its seed is not known yet")
+	case known && a.Until == 0 && a.Disputes > 0: // else one after the other could hold up the pay of all that comes later
+		return a, false, ErrMany.Wrap("its audit is over: one question at a time")
 	case known:
 		return a, false, nil
 	}
@@ -129,11 +134,13 @@ func (k Keeper) under(a auditv1.Audit, m *auditv1.MsgDispute, l trust.Leaf) erro
 	return nil
 }
 
-// unasked tells whether nobody asked before what a dispute is about.
-func (k Keeper) unasked(ctx sdk.Context, d auditv1.Dispute) error {
-	asked, err := k.asked.Has(ctx, about(d))
-	if err == nil && asked {
-		err = ErrAsked.Wrapf("place %d of %x, about %x", d.Place, d.Lease, d.Accused)
+// unasked tells whether nobody asked before what a dispute is about, but for attempts that found no jury.
+func (k Keeper) unasked(ctx sdk.Context, d auditv1.Dispute, attempt uint32) error {
+	asked, err1 := k.asked.Has(ctx, about(d))
+	vain, _, err2 := found(k.vain.Get(ctx, about(d)))
+	err := errors.Join(err1, err2)
+	if err == nil && (asked || uint64(attempt) != vain) {
+		err = ErrAsked.Wrapf("place %d of %x, about %x, attempt %d", d.Place, d.Lease, d.Accused, attempt)
 	}
 	return err
 }

@@ -14,7 +14,7 @@ import (
 //
 //	message  proof                                  good once because
 //	Attest   the payer's signature, jurors' proofs  panels are attested in order
-//	Dispute  the payer's signature, a leaf's path   a leaf is asked about once, and a lease pays its jury
+//	Dispute  the payer's signature, a leaf's path   each attempt at a leaf is good once, and a lease pays its jury
 //	Commit   VRF proof below the threshold          a juror commits itself once in a dispute
 //	Reveal   what opens the commitment              it is opened once
 

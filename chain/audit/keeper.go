@@ -42,6 +42,7 @@ var (
 	leasesPrefix      = collections.NewPrefix(13)
 	barredPrefix      = collections.NewPrefix(14)
 	pardonsPrefix     = collections.NewPrefix(15)
+	vainPrefix        = collections.NewPrefix(16)
 )
 
 // Ticket is what the committee knows of a node that holds a ticket: whose it is, the key of its verifiable random function, its network (empty where networks do not count), and how many tickets
@@ -122,7 +123,8 @@ type Keeper struct {
 	disputes    collections.Map[uint64, auditv1.Dispute]
 	last        collections.Item[uint64]      // number of the last dispute
 	dues        collections.KeySet[when]      // disputes, by the height at which their phase ends
-	asked       collections.Map[leaf, uint64] // disputes by what they are about: each is good once while anything of its lease is here
+	asked       collections.Map[leaf, uint64] // disputes by what they are about: each is good once while its audit is here
+	vain        collections.Map[leaf, uint64] // how often each found no jury
 	commits     collections.Map[choice, auditv1.Commitment]
 	leases      collections.Map[[]byte, uint64] // how many audits and disputes of a lease are here
 	barred      collections.Map[[]byte, uint64] // jurors that were wrong, until when they are none, in Unix seconds
@@ -147,6 +149,7 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, addresses address.
 		last:        collections.NewItem(b, lastPrefix, "last", collections.Uint64Value),
 		dues:        collections.NewKeySet(b, duesPrefix, "dues", collections.PairKeyCodec(collections.Uint64Key, collections.Uint64Key)),
 		asked:       collections.NewMap(b, askedPrefix, "asked", collections.TripleKeyCodec(key, collections.Uint64Key, key), collections.Uint64Value),
+		vain:        collections.NewMap(b, vainPrefix, "vain", collections.TripleKeyCodec(key, collections.Uint64Key, key), collections.Uint64Value),
 		commits: collections.NewMap(b, commitsPrefix, "commits", collections.TripleKeyCodec(collections.Uint64Key, collections.Uint64Key, key),
 			codec.CollValue[auditv1.Commitment](cdc)),
 		leases:  collections.NewMap(b, leasesPrefix, "leases", key, collections.Uint64Value),
@@ -160,7 +163,7 @@ func NewKeeper(cdc codec.Codec, service store.KVStoreService, addresses address.
 	return k
 }
 
-// hold counts what of a lease is looked at; the last one to go opens what was asked about it to be forgotten.
+// hold counts what of a lease is looked at.
 func (k Keeper) hold(ctx context.Context, lease []byte, up bool) error {
 	n, _, err := found(k.leases.Get(ctx, lease))
 	switch {
@@ -171,7 +174,27 @@ func (k Keeper) hold(ctx context.Context, lease []byte, up bool) error {
 	case n > 1:
 		return k.leases.Set(ctx, lease, n-1)
 	}
-	return errors.Join(k.leases.Remove(ctx, lease), k.asked.Clear(ctx, collections.NewPrefixedTripleRange[[]byte, uint64, []byte](lease)))
+	return k.leases.Remove(ctx, lease)
+}
+
+// forget takes away what was asked about an audit that is remembered no more.
+func (k Keeper) forget(ctx context.Context, a auditv1.Audit) error {
+	for _, rows := range []collections.Map[leaf, uint64]{k.asked, k.vain} {
+		var old []leaf
+		err := rows.Walk(ctx, collections.NewPrefixedTripleRange[[]byte, uint64, []byte](a.Lease), func(at leaf, _ uint64) (bool, error) {
+			if p := at.K2(); p >= a.TasksBefore && p < a.TasksBefore+a.Tasks {
+				old = append(old, at)
+			}
+			return false, nil
+		})
+		for _, at := range old {
+			err = errors.Join(err, rows.Remove(ctx, at))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // owner is who owns a node; empty: nobody, it is not registered.

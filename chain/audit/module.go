@@ -56,7 +56,7 @@ func Genesis(p auditv1.Params) (json.RawMessage, error) {
 		return nil, fmt.Errorf("genesis of audit: %w", err)
 	}
 	rows := map[string][]entry{"params": {{"item", value}}}
-	for _, empty := range []string{"audits", "coming", "lapses", "recent", "convictions", "forgives", "disputes", "last", "dues", "asked", "commits", "leases", "barred", "pardons"} {
+	for _, empty := range []string{"audits", "coming", "lapses", "recent", "convictions", "forgives", "disputes", "last", "dues", "asked", "vain", "commits", "leases", "barred", "pardons"} {
 		rows[empty] = []entry{}
 	}
 	return json.Marshal(rows)

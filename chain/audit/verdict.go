@@ -84,12 +84,12 @@ var outcomes = map[auditv1.Outcome]string{auditv1.OUTCOME_RIGHT: "right", auditv
 
 // conclude ends a dispute: jurors first, the accused next, then the audit that it held up.
 func (k Keeper) conclude(ctx sdk.Context, d auditv1.Dispute, v trust.Verdict, what auditv1.Outcome) error {
-	again, err1 := k.again(ctx, d, what)
+	next, err1 := k.next(ctx, d, what)
 	sides, err2 := k.reckon(ctx, d, v)
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	if again { // whoever is a witness then is paid then
+	if next > 0 { // whoever is a witness then is paid then
 		sides.right = slices.DeleteFunc(sides.right, func(j []byte) bool { return spokeFirst(d, j) })
 	}
 	var err error
@@ -108,22 +108,27 @@ func (k Keeper) conclude(ctx sdk.Context, d auditv1.Dispute, v trust.Verdict, wh
 	}
 	emit(ctx, "hpips_verdict", "what", outcomes[what], "dispute", number(d.Id), "node", digits(d.Node), "sequence", number(d.Sequence), "place", number(d.Place), "lease", digits(d.Lease), "payer", d.Payer,
 		"accused", digits(d.Accused), "statement", digits(d.Statement), "truth", digits(v.Truth[:]), "rounds", number(d.Round), "spent", number(d.Spent)+d.Denom)
-	if again {
-		err = k.asked.Remove(ctx, about(d))
+	if next > 0 {
+		err = errors.Join(k.asked.Remove(ctx, about(d)), k.vain.Set(ctx, about(d), uint64(next)))
 	}
-	if err := errors.Join(err, k.close(ctx, d, what)); err != nil || what != auditv1.OUTCOME_WRONG {
+	if err := errors.Join(err, k.close(ctx, d, what, next)); err != nil || what != auditv1.OUTCOME_WRONG {
 		return err
 	}
 	return k.convict(ctx, d, sides.right)
 }
 
-// again tells whether what a dispute asked may be asked once more: it found no jury, and its audit is open. One that is passed waits for nothing more: else its payer could hold up the pay for as long as it likes.
-func (k Keeper) again(ctx sdk.Context, d auditv1.Dispute, what auditv1.Outcome) (bool, error) {
-	if what != auditv1.OUTCOME_NO_JURY || d.Final { // of final pay nothing is held up, and its time is that of the conviction
-		return what == auditv1.OUTCOME_NO_JURY, nil
+// mostAttempts is how often a question is good for that finds no jury each time. Who reveals in vain is paid each time, and somebody may see to it that others are too few.
+const mostAttempts = 4
+
+// next is the attempt by which what a dispute asked may be asked once more: it found no jury, and its audit is open. One that is passed waits for nothing more: else its payer could hold up the pay for as long as it likes. 0: it may not.
+func (k Keeper) next(ctx sdk.Context, d auditv1.Dispute, what auditv1.Outcome) (uint32, error) {
+	vain, _, err1 := found(k.vain.Get(ctx, about(d)))
+	a, known, err2 := found(k.audits.Get(ctx, collections.Join(d.Node, d.Sequence)))
+	open := d.Final || known && a.Until != 0 // of final pay nothing is held up, and its time is that of the conviction
+	if err := errors.Join(err1, err2); err != nil || what != auditv1.OUTCOME_NO_JURY || !open || vain+1 >= mostAttempts {
+		return 0, err
 	}
-	a, known, err := found(k.audits.Get(ctx, collections.Join(d.Node, d.Sequence)))
-	return known && a.Until != 0, err
+	return uint32(vain) + 1, nil
 }
 
 // spokeFirst tells whether a node is a witness of a dispute.
@@ -232,7 +237,7 @@ func (k Keeper) slash(ctx sdk.Context, d auditv1.Dispute, node []byte, amount ui
 const mostVerdicts = 32
 
 // close forgets a dispute but for its outcome, and lets go what it held up. One that stayed undecided ends its audit: the program is not deterministic, and no jury can tell anything about it.
-func (k Keeper) close(ctx sdk.Context, d auditv1.Dispute, what auditv1.Outcome) error {
+func (k Keeper) close(ctx sdk.Context, d auditv1.Dispute, what auditv1.Outcome, next uint32) error {
 	if err := errors.Join(k.disputes.Remove(ctx, d.Id), k.commits.Clear(ctx, collections.NewPrefixedTripleRange[uint64, uint64, []byte](d.Id))); err != nil {
 		return err
 	}
@@ -242,7 +247,7 @@ func (k Keeper) close(ctx sdk.Context, d auditv1.Dispute, what auditv1.Outcome) 
 	}
 	a, known, err := found(kept.Get(ctx, at))
 	if err == nil && known {
-		a.Verdicts = append(a.Verdicts, auditv1.Verdict{Place: d.Place, Accused: d.Accused, Outcome: what})
+		a.Verdicts = append(a.Verdicts, auditv1.Verdict{Place: d.Place, Accused: d.Accused, Outcome: what, Next: next})
 		a.Verdicts = a.Verdicts[max(0, len(a.Verdicts)-mostVerdicts):]
 		if !d.Final {
 			a.Disputes--
