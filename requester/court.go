@@ -133,12 +133,12 @@ type panel struct {
 	hearing   Hearing // as it was when the panel was first asked for; Attested grows
 	number    uint64
 	seats     []*seat
-	dismissed [][32]byte // jurors that had a place and were wrong, or silent twice: they have none again
-	silent    [][32]byte // jurors that lost their place once, as nothing was heard of them
-	judged    bool       // it waits to be attested
-	question  *Question  // what its jurors or a canary found
-	asked     bool       // and the chain was asked about, or the program is not deterministic: nothing is judged before the verdict
-	opened    bool       // all had spoken once: who still has a place is heard, also while others are missing
+	dismissed [][32]byte     // jurors that had a place and were wrong, or silent twice: they have none again
+	silent    [][32]byte     // jurors that lost their place once, as nothing was heard of them
+	judged    bool           // it waits to be attested
+	question  *Question      // what its jurors or a canary found
+	asked     bool           // and the chain was asked about, or the program is not deterministic: nothing is judged before the verdict
+	opened    bool           // all had spoken once: who still has a place is heard, also while others are missing
 	vain      map[uint64]int // places about which no jury came together, and how often
 }
 
