@@ -318,6 +318,9 @@ func (v *village) wants(ctx context.Context, program string, tasks int, mode job
 	return st
 }
 
+// mostJobs is how many jobs everybody has a part in one of, also where a busy PC comes late.
+const mostJobs = 24
+
 // shared has jobs done until everybody had a part in one, and gives the last.
 func (v *village) shared(ctx context.Context, program string, tasks int, mode job.Mode) (st job.Status) {
 	v.t.Helper()
@@ -326,7 +329,7 @@ func (v *village) shared(ctx context.Context, program string, tasks int, mode jo
 		idle[p.id] = true
 	}
 	for n := 0; len(idle) > 0; n++ {
-		if n == 8 {
+		if n == mostJobs {
 			v.t.Fatalf("after %d jobs these had no part in any: %v", n, idle)
 		}
 		st = v.wants(ctx, program, tasks, mode)
