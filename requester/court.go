@@ -138,7 +138,7 @@ type panel struct {
 	judged    bool           // it waits to be attested
 	question  *Question      // what its jurors or a canary found
 	asked     bool           // and the chain was asked about, or the program is not deterministic: nothing is judged before the verdict
-	opened    bool           // all had spoken once: who still has a place is heard, also while others are missing
+	again     bool           // others lost their places: what those say who are left is looked at, also while some are missing
 	vain      map[uint64]int // places about which no jury came together, and how often
 }
 
@@ -179,10 +179,9 @@ func (p *panel) spoken() bool {
 	return p.full() && !slices.ContainsFunc(p.seats, func(s *seat) bool { return !s.spoken })
 }
 
-// heard tells whether all who have a place have spoken, of a panel that was full once.
-func (p *panel) heard() bool {
-	p.opened = p.opened || p.spoken()
-	return p.opened && len(p.seats) > 0 && !slices.ContainsFunc(p.seats, func(s *seat) bool { return !s.spoken })
+// due tells whether a panel is to be judged: all have spoken, or all who are left of those who had.
+func (p *panel) due() bool {
+	return !p.judged && (p.full() || p.again) && len(p.seats) > 0 && !slices.ContainsFunc(p.seats, func(s *seat) bool { return !s.spoken })
 }
 
 func (p *panel) of(juror [32]byte) *seat {

@@ -73,6 +73,14 @@ func (c *court) ends(o Outcome) {
 	c.verdicts = append(c.verdicts, Verdict{q.Place, q.About(), o, o == NoJury})
 }
 
+// givesUp ends the last dispute: there was no jury, and it may not be asked again.
+func (c *court) givesUp() {
+	c.ends(NoJury)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.verdicts[len(c.verdicts)-1].Again = false
+}
+
 // Paid is one for each juror of an attested panel, whichever lease it was of.
 func (c *court) Paid(context.Context, voucher.ID) (paid uint64, err error) {
 	c.mu.Lock()

@@ -11,7 +11,7 @@ import (
 	"github.com/hpips/hpips/spec/trust"
 )
 
-// A dispute about final pay takes a block or two until it is on the chain; it finds no jury twice, and is asked a third time.
+// A dispute about final pay takes a block or two until it is on the chain; it finds no jury twice, and is asked a third time. When it may not be asked again, the job says that what was paid could not be had.
 func TestReviewIsAskedAgainEachTime(t *testing.T) {
 	for _, delay := range []time.Duration{0, 10 * time.Second} {
 		t.Run(delay.String(), func(t *testing.T) {
@@ -35,15 +35,30 @@ func TestReviewIsAskedAgainEachTime(t *testing.T) {
 					if n := len(a.c.asked()); n != want {
 						t.Fatalf("asked %d times, want %d", n, want)
 					}
-					a.c.ends(NoJury)
+					if want < 3 {
+						a.c.ends(NoJury)
+					}
+				}
+				a.c.givesUp()
+				time.Sleep(10 * time.Minute)
+				synctest.Wait()
+				states, err := a.r.journal.reviewedOf(t.Context(), a.job)
+				if n := len(a.c.asked()); err != nil || n != 3 || states[5] != reviewLapsed {
+					t.Errorf("asked %d times, task 5 is %q, %v", n, states[5], err)
 				}
 			})
 		})
 	}
 }
 
-// Mallory, a friend of bob's, contradicts him about a leaf that finds no jury. Jack sits beside her and found his lie; it is asked about, too.
+// Mallory, a friend of bob's, contradicts him about a leaf that finds no jury, or one that says that he was right. Jack sits beside her and found his lie; it is asked about, too, also when she has no place any more and nobody else comes.
 func TestAShieldedLieIsAskedAbout(t *testing.T) {
+	for _, o := range []Outcome{NoJury, AccusedRight} {
+		t.Run(string(o), func(t *testing.T) { shielded(t, o) })
+	}
+}
+
+func shielded(t *testing.T, outcome Outcome) {
 	synctest.Test(t, func(t *testing.T) {
 		const shield, lie = 3, 17
 		a := hold(t, trust.Whole, func(w lease.Work, k job.Task) *job.Result {
@@ -70,7 +85,7 @@ func TestAShieldedLieIsAskedAbout(t *testing.T) {
 		sit(t, a.r, a.panel(draw/trust.PanelSize), a.mallory, a.jack)
 		for range 20 {
 			a.looks()
-			a.c.ends(NoJury)
+			a.c.ends(outcome)
 		}
 		a.looks()
 		var places []uint64

@@ -164,7 +164,7 @@ func TestTheLastUncheckedResultsAreLookedAt(t *testing.T) {
 	})
 }
 
-// The chain takes some disputes of a lease at once, and the last one finds no jury. Alice asks about the others when there is room, also in another life; what found no jury she asks again; and what she could not run at first she runs later.
+// The chain takes some disputes of a lease at once. Alice asks about the others when there is room, also in another life; and what she could not run at first she runs later.
 func TestEveryWrongResultHasItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong := []uint64{3, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110}

@@ -180,9 +180,9 @@ func (j *journal) reviewed(ctx context.Context, some ...review) error {
 	})
 }
 
-// unask lets what the chain was asked for a result be asked for again.
-func (j *journal) unask(ctx context.Context, leaseID string, place uint64, now time.Time) error {
-	_, err := j.w.ExecContext(ctx, `UPDATE review SET state = ?, at = ? WHERE lease = ? AND place = ? AND state = ?`, reviewWrong, now.UnixMilli(), leaseID, int64(place), reviewAsked)
+// unask notes that no jury came together about a result: what was paid is asked for again, or it could not be.
+func (j *journal) unask(ctx context.Context, leaseID string, place uint64, state reviewState, now time.Time) error {
+	_, err := j.w.ExecContext(ctx, `UPDATE review SET state = ?, at = ? WHERE lease = ? AND place = ? AND state = ?`, state, now.UnixMilli(), leaseID, int64(place), reviewAsked)
 	return j.wrap("ask again", err)
 }
 

@@ -59,7 +59,7 @@ func (r *Requester) sit(ctx context.Context) error {
 			if p.judged { // it was attested, and the answer was lost
 				told = append(told, p)
 			}
-		case p.heard() && !p.judged:
+		case p.due():
 			waiting = append(waiting, p)
 		default:
 			p.quiet(r.now().Add(-r.cfg.Silence))
@@ -195,6 +195,7 @@ func (r *Requester) judge(ctx context.Context, p *panel) error {
 	}
 	r.mu.Lock()
 	full := p.full()
+	p.again = false
 	r.mu.Unlock()
 	if !full {
 		return nil
@@ -244,7 +245,7 @@ func (r *Requester) unseat(ctx context.Context, p *panel) error {
 	r.dismiss(p, func(s *seat) bool { return slices.Contains(gone, s.juror.Node) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p.judged, p.question, p.asked = false, nil, false
+	p.judged, p.question, p.asked, p.again = false, nil, false, true
 	return nil
 }
 

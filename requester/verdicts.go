@@ -100,9 +100,11 @@ func (r *Requester) decided(ctx context.Context, q question, v Verdict) error {
 		for _, p := range r.waiting(q) {
 			p.goesOn(q.place, v.Again)
 		}
+		state := reviewLapsed
 		if v.Again {
-			return r.journal.unask(ctx, q.lease, q.place, r.now())
+			state = reviewWrong
 		}
+		return r.journal.unask(ctx, q.lease, q.place, state, r.now())
 	case o == Undecided: // 3
 		s, err := r.Statement(ctx, q.lease, q.index)
 		if err != nil {
@@ -158,7 +160,9 @@ func (r *Requester) upheld(ctx context.Context, p *panel) error {
 		return err
 	}
 	place := p.question.Place
-	p.question, p.asked = nil, false
+	r.mu.Lock()
+	p.question, p.asked, p.again = nil, false, true
+	r.mu.Unlock()
 	r.dismiss(p, func(s *seat) bool {
 		for i, l := range leaves {
 			if l.place == place && s.word.Says[i].Answer != l.Leaf.Answer() {

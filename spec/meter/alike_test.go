@@ -175,7 +175,7 @@ func state(mod api.Module, count int64, passed bool) meter.State {
 }
 
 // somewhere are points within an execution and one behind it, drawn by the name of its program; the second is looked at on every engine and in both processes.
-func somewhere(name string, limit int64, of told) []int64 {
+func somewhere(name string, of told) []int64 {
 	sum, work := sha256.Sum256([]byte(name)), limit-of.left
 	points := []int64{0}
 	for i := range 3 {
@@ -219,11 +219,11 @@ func (t told) brief() string {
 	return fmt.Sprintf("%x %d bytes %q left %d room %d state %x", sha256.Sum256([]byte(t.out)), len(t.out), t.end, t.left, t.room, t.sum)
 }
 
-// limit is more than what is drawn takes.
+// limit is more than what is drawn takes, and ends the examples, which the interpreter would take hours for.
 const limit = 10_000_000
 
-// cast gives the modules of the test: those of the generator, and the examples that are built. These end at a limit, as the interpreter would take hours for them: the same, or a fifth of it where few modules are drawn.
-func cast(each func(name string, module []byte, limit int64, args ...string)) {
+// cast gives the modules of the test: those of the generator, and the examples that are built.
+func cast(each func(name string, module []byte, args []string)) {
 	for seed := range *modules {
 		kind := metertest.Mixed
 		switch seed % 20 {
@@ -234,13 +234,13 @@ func cast(each func(name string, module []byte, limit int64, args ...string)) {
 				kind = metertest.Deep
 			}
 		}
-		each(fmt.Sprintf("seed %d", seed), metertest.Program(seed, kind), limit)
+		each(fmt.Sprintf("seed %d", seed), metertest.Program(seed, kind), nil)
 	}
 	built, _ := filepath.Glob("../../examples/*/*.wasm")
 	for _, path := range built {
 		module, err := os.ReadFile(path)
 		if err == nil {
-			each(filepath.Base(path), module, min(limit, int64(*modules)*limit/100), "program")
+			each(filepath.Base(path), module, []string{"program"})
 		}
 	}
 }
@@ -249,7 +249,7 @@ func cast(each func(name string, module []byte, limit int64, args ...string)) {
 func tell() int {
 	ctx := context.Background()
 	rt := runtimes(ctx)["compiler"]
-	cast(func(name string, module []byte, limit int64, args ...string) {
+	cast(func(name string, module []byte, args []string) {
 		metered, err1 := meter.Rewrite(module)
 		watched, err2 := meter.RewriteWatched(module)
 		if err := errors.Join(err1, err2); err != nil {
@@ -257,7 +257,7 @@ func tell() int {
 			return
 		}
 		whole := run(ctx, rt, metered, limit, args...)
-		_, states := runWatched(ctx, rt, watched, limit, somewhere(name, limit, whole), args...)
+		_, states := runWatched(ctx, rt, watched, limit, somewhere(name, whole), args...)
 		fmt.Printf("%s %s %x\n", name, whole.brief(), states)
 	})
 	return 0
@@ -270,7 +270,7 @@ func TestAlike(t *testing.T) {
 	ctx := context.Background()
 	engines := runtimes(ctx)
 	n, stopped, ends := 0, 0, map[string]int{}
-	cast(func(name string, module []byte, limit int64, args ...string) {
+	cast(func(name string, module []byte, args []string) {
 		metered, err1 := meter.Rewrite(module)
 		watched, err2 := meter.RewriteWatched(module)
 		if err := errors.Join(err1, err2); err != nil {
@@ -278,7 +278,7 @@ func TestAlike(t *testing.T) {
 			return
 		}
 		whole := run(ctx, engines["compiler"], metered, limit, args...)
-		points := somewhere(name, limit, whole)
+		points := somewhere(name, whole)
 		var first [][32]byte
 		for _, engine := range []string{"compiler", "interpreter"} {
 			if engine == "interpreter" {

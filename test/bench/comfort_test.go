@@ -94,13 +94,12 @@ func TestComfort(t *testing.T) {
 	if median(idle) > 0.3 {
 		t.Error("the load is none: processors were idle")
 	}
-	loops := p99(slices.Concat(bare.drawn...)) / p99(slices.Concat(alone.drawn...))
-	figure(t, "comfort-loops", loops, "times, beside idle loops without HPIPS")
+	figure(t, "comfort-loops", p99(slices.Concat(bare.drawn...))/p99(slices.Concat(alone.drawn...)), "times, beside idle loops without HPIPS")
 	figure(t, "comfort-woken-loops", p99(slices.Concat(bare.woken...))/p99(slices.Concat(alone.woken...)), "times, beside idle loops without HPIPS")
 	drawn, woken := compared(t, "drawn", alone.drawn, beside.drawn), compared(t, "woken", alone.woken, beside.woken)
 	figure(t, "comfort", drawn, "times the latency of the PC to itself")
 	figure(t, "comfort-woken", woken, "times")
-	atLeast(t, "comfort, inverse", 1/drawn, min(1/1.5, 1/(1.1*loops)), 0.02) // a virtual machine whose processors are all busy has less of them
+	atLeast(t, "comfort, inverse", 1/drawn, 1/1.5, 0.02)
 	atLeast(t, "comfort-woken, inverse", 1/woken, 1/1.5, 0.02)
 }
 
