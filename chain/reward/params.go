@@ -22,7 +22,7 @@ func Public() rewardv1.Params {
 		BonusDay: 31, LeastCirculating: 1_000_000 * hpips, WholeCirculating: 50_000_000 * hpips,
 		SeatPrice: 5000, ReceiptPrice: 100, StoredPrice: 1,
 		TicketLevy: hpips, TicketDays: 30,
-		Batch: 500,
+		Batch: 250,
 	}
 }
 

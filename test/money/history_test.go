@@ -68,7 +68,7 @@ func twoABlock() rewardv1.Params {
 var people = []string{"alice", "bob", "carol", "dave", "erin"}
 
 func openBooks(t rapid.TB, kind storetypes.StoreType) *books {
-	b := &books{town: settled(t, kind, twoABlock(), map[string]int64{
+	b := &books{town: settled(t, kind, inMemory, twoABlock(), map[string]int64{
 		"alice": 3_000_000 * hpips, "bob": 2_000_000*hpips + 1, "carol": 7, "dave": 1_000_003 * hpips, "erin": 0,
 	}, people...), escrowed: map[string]map[string]int64{}, ordered: map[string]int64{}, gross: map[string]int64{}, levied: map[string]int64{},
 		bonds: map[string]map[string]*pledge{}, leaves: map[string]int64{}}

@@ -72,6 +72,7 @@ func nodeOf(name string) sortition.Key {
 type town struct {
 	t       rapid.TB
 	kind    storetypes.StoreType
+	data    func() dbm.DB // opens one that is empty
 	store   *rootmulti.Store
 	ctx     sdk.Context
 	work    *work
@@ -116,7 +117,7 @@ func (s *town) raise() {
 	authtypes.RegisterInterfaces(registry)
 	cdc := codec.NewProtoCodec(registry)
 	keys := storetypes.NewKVStoreKeys(authtypes.StoreKey, banktypes.StoreKey, supply.Name, reward.Name, bond.Name)
-	db := dbm.NewMemDB()
+	db := s.data()
 	s.store = rootmulti.NewStore(db, log.NewNopLogger())
 	for _, name := range []string{authtypes.StoreKey, banktypes.StoreKey, supply.Name, reward.Name, bond.Name} {
 		if s.kind == storetypes.StoreTypeDB {
@@ -173,11 +174,13 @@ func (b *beside) Paid(ctx context.Context, node sortition.Key, denom string, day
 
 // founded begins with the five accounts less what people got out of community and the first three, in uhpips. Everybody has a bag of junk and one of shells.
 func founded(t rapid.TB, p rewardv1.Params, grants map[string]int64, people ...string) *town {
-	return settled(t, storetypes.StoreTypeDB, p, grants, people...)
+	return settled(t, storetypes.StoreTypeDB, inMemory, p, grants, people...)
 }
 
-func settled(t rapid.TB, kind storetypes.StoreType, p rewardv1.Params, grants map[string]int64, people ...string) *town {
-	s := &town{t: t, kind: kind, work: &work{}, owners: map[sortition.Key]string{}}
+func inMemory() dbm.DB { return dbm.NewMemDB() }
+
+func settled(t rapid.TB, kind storetypes.StoreType, data func() dbm.DB, p rewardv1.Params, grants map[string]int64, people ...string) *town {
+	s := &town{t: t, kind: kind, data: data, work: &work{}, owners: map[sortition.Key]string{}}
 	s.raise()
 	for _, name := range people {
 		s.comes(name)
