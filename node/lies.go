@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,7 @@ import (
 //   - "mute": they commit themselves and never reveal.
 //   - "parrot": they make up what they commit themselves to, and then reveal what somebody else has revealed.
 //   - "dies": the process ends, once, between commitment and reveal.
+//   - "absent": they do not see what is asked for the first time.
 //
 // And any node with a file `hasty` waits for seconds where others wait for minutes, and looks after every jury.
 
@@ -166,7 +168,7 @@ func perjured(home string, b bar, d auditor.Deps, cfg auditor.JurorConfig) (audi
 		cfg.Every = time.Second
 	}
 	p := perjurer{home: home}
-	if p.kind, _ = kindOf(home); !slices.Contains([]string{"mute", "parrot", "dies", "fellow"}, p.kind) {
+	if p.kind, _ = kindOf(home); !slices.Contains([]string{"mute", "parrot", "dies", "fellow", "absent"}, p.kind) {
 		return d, cfg
 	}
 	text, _ := os.ReadFile(filepath.Join(home, fellowsFile)) // none: no fellows
@@ -195,6 +197,23 @@ func (p perjurer) committed(err error) error {
 type stand struct {
 	bar
 	p perjurer
+}
+
+// asked are the first disputes about what was told, by home and question.
+var asked sync.Map
+
+func (s stand) Disputes(ctx context.Context) ([]auditor.Dispute, error) {
+	all, err := s.bar.Disputes(ctx)
+	if s.p.kind != "absent" {
+		return all, err
+	}
+	return slices.DeleteFunc(all, func(d auditor.Dispute) bool {
+		if d.Phase == auditor.Waiting { // it has no number yet
+			return true
+		}
+		first, _ := asked.LoadOrStore(fmt.Sprint(s.p.home, d.Lease, d.Statement), d.ID)
+		return first == d.ID
+	}), err
 }
 
 func (s stand) Commit(ctx context.Context, d auditor.Dispute, v auditor.Vote) error {

@@ -224,6 +224,37 @@ func TestSoakJurorsOfEachKind(t *testing.T) {
 	}
 }
 
+// Nobody is there when alice asks about what bob made up: her questions find no jury. She asks again, by real transactions of other bytes, and those who come then convict him. With -soak alone:
+// each of his results is asked about once before one is asked about again, and each question takes 50 blocks.
+func TestSoakJurorsWhoComeLate(t *testing.T) {
+	if !*soak {
+		t.Skip("eight minutes of waiting; run it with -args -soak")
+	}
+	ctx := trial(t)
+	bob := &villager{name: "bob", lies: "garbage"}
+	folk := []*villager{bob}
+	for _, name := range []string{"carol", "dave", "erin", "frank", "grace"} {
+		folk = append(folk, &villager{name: name, lies: "absent"})
+	}
+	v := raise(ctx, t, 10*time.Minute, folk...)
+	v.shared(ctx, v.dear, 16, job.Jury)
+	v.workUntil(ctx, "bob is convicted", func(d *receipts.Docket) bool { return d.Convicted[bob.id] > 0 })
+	d := v.rests(ctx, folk[1:]...)
+	v.judged(ctx, d, bob)
+	again := 0
+	for _, first := range d.Disputes {
+		for _, second := range d.Disputes {
+			if first.Verdict == "no-jury" && second.Verdict == "wrong" && first.Lease == second.Lease && first.Sequence == second.Sequence && first.Ended <= second.Opened {
+				again++
+			}
+		}
+	}
+	if again == 0 || len(d.Fines) > 0 {
+		t.Errorf("of %v none was asked again, or somebody was fined: %v", d.Verdicts(), d.Fined)
+	}
+	t.Logf("%d questions without a jury before the one that convicts", again)
+}
+
 // The same without a jury: what bob and carol make up is accepted and paid, so the trials above show what juries do.
 func TestSoakWithoutAJuryLiesArePaid(t *testing.T) {
 	ctx := trial(t)
