@@ -387,9 +387,14 @@ func (c *citizen) ask(path string, question, answer proto.Message) error {
 	return proto.Unmarshal(got.Response.Value, answer)
 }
 
-// start begins a life of all PCs.
+// start begins a life of all PCs. A test that fails tells how each of them was.
 func (v *village) start() {
 	v.t.Helper()
+	v.t.Cleanup(func() {
+		if v.t.Failed() {
+			v.t.Log(v.state())
+		}
+	})
 	for _, c := range v.folk {
 		c.start()
 	}
@@ -398,13 +403,16 @@ func (v *village) start() {
 // until waits until done.
 func (v *village) until(what string, done func() bool) {
 	v.t.Helper()
-	pc.Eventually(v.t, what, done, func() string {
-		var all strings.Builder
-		for _, c := range v.folk {
-			fmt.Fprintf(&all, "%s at %d\n%s\n", c.Name, c.height(), c.Log(6))
-		}
-		return all.String()
-	})
+	pc.Eventually(v.t, what, done, func() string { return "" })
+}
+
+// state is where each PC is in the chain, and what it said last.
+func (v *village) state() string {
+	var all strings.Builder
+	for _, c := range v.folk {
+		fmt.Fprintf(&all, "%s at %d\n%s\n", c.Name, c.height(), c.Log(12))
+	}
+	return all.String()
 }
 
 // goesOn waits until these PCs have so many blocks more than the first of them has now.

@@ -34,8 +34,9 @@ import (
 //  1. bob and carol sell and hold a seat, dave sells, erin and frank hold a seat alone: one of four seats may be away and the chain goes on.
 //  2. Whoever is killed leaves its books on the disk: what they hold of vouchers is noted before it is started again (ledgers).
 //  3. When all is over, the chain's blocks, alice's journal, the providers' earnings and their books have to tell the same (audit).
+//
+// It runs alone: jobs stand behind all else on a PC, and beside five villages the first one took 98 s where it takes 13.
 func TestSoakPaidJobsAreKilled(t *testing.T) {
-	t.Parallel()
 	sellers := []string{"bob", "carol", "dave"}
 	v := newVillage(t, plan{names: []string{"erin", "frank", "bob", "carol", "dave", "alice"}, seats: 4, payers: 1, tune: lasting(4),
 		trade: trade{known: 5, sells: sellers, buys: "alice", keeps: "erin", day: time.Duration(counted(40, 60)) * time.Second}})
