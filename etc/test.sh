@@ -95,9 +95,9 @@ elsewhere() {
 quick() {
 	at_once=3 step "unit tests" go_test 10m -skip "$later" -- $(packages -v "$racy|test" | grep -v '/hpips$') ./requester
 	at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -skip "$later" -- $(packages "$racy" | grep -vE "/($heavy|requester)\$")
-	step "end to end; a chain, its wallet and its money" go_test 20m -count=1 -skip "$late_e2e|$late_chain" -- $(packages "test/e2e|test/chain") # both wait, for days of a chain
+	at_once=1 step "end to end" go_test 20m -count=1 -skip "$late_e2e" -- $(packages "test/e2e")
 	aside "lint, meanwhile" make lint
-	step "several rooms together" go_test 20m -count=1 -- $(packages "test/swarm|test/cosmjs|test/sdk|test/trade")
+	step "a chain, its wallet and its money; several rooms together" go_test 20m -count=1 -skip "$late_chain" -- ./test/chain $(packages "test/swarm|test/cosmjs|test/sdk|test/trade") # most of it waits
 	step "$aside_name" awaited
 }
 
