@@ -241,10 +241,10 @@ func TestSoakJurorsWhoComeLate(t *testing.T) {
 	v.workUntil(ctx, "bob is convicted", func(d *receipts.Docket) bool { return d.Convicted[bob.id] > 0 })
 	d := v.rests(ctx, folk[1:]...)
 	v.judged(ctx, d, bob)
-	again := 0
+	again := 0 // times that the question which convicts had found no jury before
 	for _, first := range d.Disputes {
 		for _, second := range d.Disputes {
-			if first.Verdict == "no-jury" && second.Verdict == "wrong" && first.Lease == second.Lease && first.Sequence == second.Sequence && first.Ended <= second.Opened {
+			if first.Verdict == "no-jury" && second.Verdict == "wrong" && first.Lease == second.Lease && first.Sequence == second.Sequence && first.Place == second.Place && first.Accused == second.Accused && first.Ended <= second.Opened {
 				again++
 			}
 		}
@@ -252,7 +252,7 @@ func TestSoakJurorsWhoComeLate(t *testing.T) {
 	if again == 0 || len(d.Fines) > 0 {
 		t.Errorf("of %v none was asked again, or somebody was fined: %v", d.Verdicts(), d.Fined)
 	}
-	t.Logf("%d questions without a jury before the one that convicts", again)
+	t.Logf("of %v, %d is the question that convicts, asked before", d.Verdicts(), again)
 }
 
 // The same without a jury: what bob and carol make up is accepted and paid, so the trials above show what juries do.

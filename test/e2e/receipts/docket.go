@@ -42,6 +42,7 @@ type Trial struct {
 	Verdict             string // right, wrong, undecided, no-jury
 	Committed, Revealed []string
 	Lease, Sequence     string
+	Place               string // of the result among those of the redemption
 }
 
 // ReadDocket reads blocks from to to, both included.
@@ -156,7 +157,7 @@ func (d *Docket) dispute(v map[string]string, at int64) error {
 	if v["what"] == "opened" {
 		node, err1 := nodeOf(v["node"])
 		accused, err2 := nodeOf(v["accused"])
-		d.Disputes[id] = &Trial{Node: node, Accused: accused, Opened: at, Lease: v["lease"], Sequence: v["sequence"]}
+		d.Disputes[id] = &Trial{Node: node, Accused: accused, Opened: at, Lease: v["lease"], Sequence: v["sequence"], Place: v["place"]}
 		return errors.Join(err1, err2)
 	}
 	t := d.Disputes[id]
