@@ -33,7 +33,7 @@ const (
 	demoParts   = 128
 	demoWidth   = 960
 	demoHeight  = 540
-	demoSamples = 16
+	demoSamples = 8
 	demoAcross  = 8
 	demoDown    = 5
 )

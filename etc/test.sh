@@ -6,14 +6,17 @@ GO=${GO:-go}
 export GOFLAGS="-buildvcs=false -trimpath" HPIPS_BIN=$PWD/bin/hpips
 
 # Rooms in which several goroutines share state: their tests run under the race detector. With node comes all of the chain's engine, which takes minutes to compile again: make soak has it.
-racy='p2p|seat|requester|provider|auditor|engine|store|market|verify|api'
-# Of them the buyer's takes minutes: make long has it. Those of others are minutes of other programs' work, in which the detector has nothing to see.
+racy='p2p|seat|engine|market|verify|api'
+# The same, but what they stand on takes another minute to compile for the detector: make test has them without it, make long with it.
+racy_late='requester|provider|auditor|engine/execution|store'
+# The tests of these are minutes of other programs' work, in which the detector has nothing to see.
 heavy='engine/process|engine/wasm|engine/container|store/replica|store/archive|store/gateway'
 # Tests that take long, and rooms with several chains, faults or histories: make long has them.
 later='TestFourAgreeOverFiveEpochs|TestStatesArePruned|TestAnArchiveKeepsAll|TestDrawsAreUniform|TestKilledInTheMiddleOf|TestDepositsGrowWithTheWork'
 later+='|TestAHomeIsRebuiltFromBlocks|TestBobComesBackToHisPC|TestBobsJuryRestsWhileHeIsThere' # what takes minutes of a clock
 later+='|TestTheJournalForgetsWhoWasSeenLongestAgo|TestHistoriesWithPowerCuts|TestADiskThatSpoilsBlocks|TestKilledAtAnyMoment'
 later+='|TestGeneratedCodeIsWhatTheSourcesSay|TestTrimLinked|TestAlike' # these build much that nothing else needs; modules are compared by the hundred
+main_job='^TestTheMainJob$'
 late_e2e='TestAnArchiveBuilds|TestKuboPinsAtANode|TestFullDisk|TestAnInterruptedDemo|TestSoak|TestOwnNetworks/chance'
 late_chain='TestAHomeComesFromTheArchive|TestBobSellsAFilm|TestOthersKeepAlicesFile|TestAnObjectComesBackFromItsParts|TestAnArchiveKeepsAllAndAJoinerTheNewest'
 late_chain+='|TestBobChangesHisKeys|TestWhoLeavesHandsItsPartOver|TestWhoComesBackTakesItsPartUpAgain|TestANodeSpendsWithoutItsOwnersKey'
@@ -50,13 +53,13 @@ step() {
 	exit 1
 }
 
-# aside NAME COMMAND...: begins a step that takes what the steps after it leave of the processors, as many of these wait for chains. What it says is told when it is awaited.
+# aside NICENESS NAME COMMAND...: begins a step beside those after it. What it says is told when it is awaited.
 aside() {
-	local name=$1
-	shift
+	local niceness=$1 name=$2
+	shift 2
 	aside_said=$(mktemp)
 	set -m # a process group of its own, which ends whole
-	{ renice -n 19 -p $BASHPID >/dev/null && "$@"; } >"$aside_said" 2>&1 &
+	{ renice -n "$niceness" -p $BASHPID >/dev/null && "$@"; } >"$aside_said" 2>&1 &
 	aside_pid=$!
 	set +m
 	trap 'kill -- -$aside_pid 2>/dev/null; rm -f "$aside_said" "$told"' EXIT
@@ -91,23 +94,25 @@ elsewhere() {
 	GOOS=windows CGO_ENABLED=0 "$GO" build ./... && GOOS=darwin CGO_ENABLED=0 "$GO" build ./...
 }
 
-# What a change is tried with: 25 minutes on two processors with an empty build cache.
+# What a change is tried with: 25 minutes on two processors with an empty build cache. What others have on a PC stands behind all else, so nothing else is at work beside the main job, and no linter beside jobs; a chain's days are waited for
+# beside both.
 quick() {
-	at_once=3 step "unit tests" go_test 10m -skip "$later" -- $(packages -v "$racy|test" | grep -v '/hpips$') ./requester
-	at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -skip "$later" -- $(packages "$racy" | grep -vE "/($heavy|requester)\$")
-	at_once=1 step "end to end" go_test 20m -count=1 -skip "$late_e2e" -- $(packages "test/e2e")
-	aside "lint, meanwhile" make lint
-	step "a chain, its wallet and its money; several rooms together" go_test 20m -count=1 -skip "$late_chain" -- ./test/chain $(packages "test/swarm|test/cosmjs|test/sdk|test/trade") # most of it waits
+	at_once=3 step "unit tests" go_test 10m -skip "$later" -- $(packages -v "$racy|test" | grep -vE "/hpips\$|/($heavy)(/|\$)") ./engine/execution
+	at_once=3 CGO_ENABLED=1 step "unit tests with the race detector" go_test 15m -race -short -skip "$later" -- $(packages "$racy" | grep -vE "/($heavy|engine/execution)\$")
+	at_once=1 step "the main job" go_test 10m -count=1 -run "$main_job" -- ./test/e2e
+	aside 0 "a chain, its wallet and its money; several rooms together" go_test 20m -count=1 -skip "$late_chain" -- ./test/chain $(packages "test/swarm|test/cosmjs|test/sdk|test/trade")
+	at_once=1 step "end to end" go_test 20m -count=1 -skip "$main_job|$late_e2e" -- $(packages "test/e2e")
+	step "lint" make lint
 	step "$aside_name" awaited
 }
 
 # What takes longer, of what is not counted in hours.
 long() {
-	aside "builds for Windows and macOS, meanwhile" elsewhere
+	aside 19 "builds for Windows and macOS, meanwhile" elsewhere
 	at_once=1 step "sandboxes, and stores of many nodes" go_test 20m -short -- $(packages "$heavy")
 	step "long tests of single rooms" go_test 20m -run "$later" -- ./chain/full ./chain/committee ./store/... ./node ./proto ./machine
 	step "a hundred metered modules on two engines" go_test 10m -count=1 -run TestAlike -- ./spec/meter -args -modules 100
-	CGO_ENABLED=1 step "the buyer, with the race detector" go_test 20m -race -short -- ./requester
+	CGO_ENABLED=1 step "the other rooms in which goroutines share state, with the race detector" go_test 20m -race -short -skip "$later" -- $(packages "$racy_late" | grep -vE "/($heavy)\$")
 	step "a seat that lies" go_test 10m -count=1 -tags equivocate -run TestALiarLosesItsSeat -- ./chain/full
 	step "a Ledger device made of software" go_test 10m -count=1 -tags "ledger test_ledger_mock" -run TestADevice -- ./ledger
 	step "content over 50 ms of delay" go_test 5m -count=1 -run TestFetchOverDelay -- ./store
