@@ -153,7 +153,7 @@ func TestBobEarnsHisFirstHPIPS(t *testing.T) {
 	if h := day.Holders; h == nil || h.Accounts < 2 || h.Circulating != day.Circulating || h.Height != day.Height-1 || h.Holders[0].Address != dev(t, alice.Home).Address() {
 		t.Errorf("the day's largest holders are %+v", h)
 	}
-	if n := day.Networks; n == nil || n.Seats < 1 || len(n.Networks) != n.Seats || n.Networks[0].Network != "local" || len(day.Notes) != 0 { // when it took many days bob has a seat, too
+	if n := day.Networks; n == nil || n.Seats < 1 || len(n.Networks) != n.Seats || len(day.Notes) != 0 { // one of the two who draw for a seat has it, or both
 		t.Errorf("the committee by network is %+v, the notes %q", n, day.Notes)
 	}
 	var wallet struct {
