@@ -10,10 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"time"
-
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/hpips/hpips/engine"
 	"github.com/hpips/hpips/engine/execution"
@@ -78,7 +75,7 @@ type Finding struct {
 	Result job.Result
 }
 
-// Examiner runs statements again.
+// Examiner runs statements again, in sessions (session.go).
 type Examiner struct {
 	log    *slog.Logger
 	store  Store
@@ -97,73 +94,6 @@ func New(log *slog.Logger, s Store, e engine.Engine, cfg Config) (*Examiner, err
 		return nil, fmt.Errorf("auditor folder: %w", err)
 	}
 	return &Examiner{log: log, store: s, engine: e, cfg: cfg, held: newHold()}, nil
-}
-
-// Examine runs a statement once, takes down the states at all points of the rules on the way, and keeps of each rule the one that counts. from are nodes that have its
-// contents. Several may be under way at once. An error is ErrNoAnswer or the end of ctx.
-func (e *Examiner) Examine(ctx context.Context, s lease.Statement, rules []Rule, from ...peer.ID) (Finding, error) {
-	points := slices.Concat(rules...)
-	slices.Sort(points)
-	points = slices.Compact(points)
-	if len(points) > engine.MaxPoints {
-		return Finding{}, noAnswer("%d points are too many for one execution", len(points))
-	}
-	if err := e.admit(s); err != nil {
-		return Finding{}, err
-	}
-	var r job.Result
-	var states []trust.Digest
-	for again := true; again; {
-		var err error
-		if r, states, again, err = e.attempt(ctx, s, points, from); err != nil {
-			return Finding{}, err
-		}
-	}
-	work := uint64(r.Usage.Work)
-	f := Finding{Answer: trust.Answer(r.Digest(), work), Result: r}
-	for _, rule := range rules {
-		i, _ := slices.BinarySearch(points, trust.Pick(rule, work))
-		f.States = append(f.States, states[i])
-	}
-	return f, nil
-}
-
-// attempt prepares a statement and runs it. again says that a hold came before it ran.
-func (e *Examiner) attempt(ctx context.Context, s lease.Statement, points []uint64, from []peer.ID) (r job.Result, states []trust.Digest, again bool, err error) {
-	begun, done, err := e.enter(ctx)
-	if err != nil {
-		return r, nil, false, err
-	}
-	defer done()
-	given := func(err error) (bool, error) { // what to say where begun has ended, and ctx has not
-		switch {
-		case err == nil || ctx.Err() != nil || begun.Err() == nil:
-			return false, err
-		case e.hasty:
-			return false, noAnswer("%w", errHeld)
-		}
-		return true, nil
-	}
-	b, err := e.prepare(begun, s, len(points) > 0, from)
-	if err != nil {
-		again, err = given(err)
-		return r, nil, again, err
-	}
-	defer b.close()
-	if b.box != nil {
-		leave, err := e.held.watch(b.box)
-		defer leave()
-		if err != nil {
-			return r, nil, false, noAnswer("sandbox: %w", err)
-		}
-	}
-	if e.hasty {
-		r, states, err = b.run(begun, points)
-		_, err = given(err)
-	} else {
-		r, states, err = b.run(ctx, points)
-	}
-	return r, states, false, err
 }
 
 // Within is an examiner that gives no answer where an execution takes more instructions than these.

@@ -20,28 +20,31 @@ import (
 	"github.com/hpips/hpips/store"
 )
 
-// bench is one statement with its program and inputs on this disk, and a sandbox for it.
+// bench is what statements of one program with the same inputs need, on this disk: what they share, what the present one has for itself, and a sandbox.
 type bench struct {
 	e       *Examiner
-	s       lease.Statement
+	s       lease.Statement // the present one
 	from    []peer.ID
 	dir     string
 	program engine.Program
 	stdin   string
-	input   string
 	kept    int64 // bytes that were brought
-	large   bool  // the task's own input is past its limit: it is not begun
 	box     engine.Sandbox
-	bounded bool // its work ends before the statement says
+	leave   func() // ends that a hold stops the sandbox
+	bounded bool   // its work ends before the statement says
+	begun   uint64 // statements
+	input   string // the task's own; "": it has none
+	own     int64  // bytes of it
+	large   bool   // it is past its limit: the task is not begun
 }
 
-// prepare brings all that a statement needs, and opens its sandbox, which is watched if states are asked for. What has no provider that could begin it has no answer.
-func (e *Examiner) prepare(ctx context.Context, s lease.Statement, watched bool, from []peer.ID) (*bench, error) {
+// bench brings what statements of a work share. Their sandbox is watched if states are asked for.
+func (e *Examiner) bench(ctx context.Context, w lease.Work, watched bool, from []peer.ID) (*bench, error) {
 	dir, err := os.MkdirTemp(e.cfg.Dir, "examination-")
 	if err != nil {
 		return nil, noAnswer("folder: %w", err)
 	}
-	b := &bench{e: e, s: s, from: from, dir: dir, program: execution.Program(s.Work)}
+	b := &bench{e: e, from: from, dir: dir, program: execution.Program(w), leave: func() {}}
 	b.program.Lease, b.program.Inputs, b.program.Dir = filepath.Base(dir), filepath.Join(dir, "in"), filepath.Join(dir, "box")
 	b.program.Limits.Time, b.program.Watched = e.cfg.Time, watched
 	if most := int64(min(e.cfg.Work, 1<<62)); most > 0 && (b.program.Limits.Work == 0 || b.program.Limits.Work > most) {
@@ -49,24 +52,40 @@ func (e *Examiner) prepare(ctx context.Context, s lease.Statement, watched bool,
 	}
 	err = errors.Join(os.Mkdir(b.program.Inputs, 0o700), os.Mkdir(b.program.Dir, 0o700))
 	if err == nil {
-		err = b.bring(ctx)
-	}
-	if err == nil && !b.large {
-		b.box, err = e.engine.Open(ctx, b.program)
+		err = b.bring(ctx, w)
 	}
 	if err == nil {
 		return b, nil
 	}
 	b.close()
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return nil, noAnswer("%w", err)
+	return nil, unanswered(ctx, err)
 }
 
-// bring fetches program, inputs and standard input, as a provider does when a lease begins, and then the task's own input.
-func (b *bench) bring(ctx context.Context) (err error) {
-	w := b.s.Work
+// unanswered is the end of ctx, or that there is no answer here.
+func unanswered(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return noAnswer("%w", err)
+}
+
+// begin brings what a statement has for itself, and opens the sandbox if that is still to do. What has no provider that could begin it has no answer.
+func (b *bench) begin(ctx context.Context, s lease.Statement) error {
+	b.s, b.begun = s, b.begun+1
+	err := b.bringOwn(ctx)
+	if err == nil && !b.large && b.box == nil {
+		if b.box, err = b.e.engine.Open(ctx, b.program); err == nil {
+			b.leave, err = b.e.held.watch(b.box)
+		}
+	}
+	if err != nil {
+		return unanswered(ctx, err)
+	}
+	return nil
+}
+
+// bring fetches program, inputs and standard input, as a provider does when a lease begins.
+func (b *bench) bring(ctx context.Context, w lease.Work) (err error) {
 	b.program.Module = filepath.Join(b.dir, "module")
 	if err := b.fetch(ctx, "program", w.Module, b.program.Module, execution.MaxModule); err != nil {
 		return err
@@ -87,15 +106,22 @@ func (b *bench) bring(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	return nil
+}
+
+// bringOwn fetches the task's own input, if it has one.
+func (b *bench) bringOwn(ctx context.Context) error {
 	in := b.s.Task.Input
 	if in == nil {
 		return nil
 	}
-	b.input = filepath.Join(b.program.Inputs, "own")
+	b.input = filepath.Join(b.program.Inputs, fmt.Sprint("own-", b.begun))
 	if in.CID == "" {
 		return os.WriteFile(b.input, in.Inline, 0o600)
 	}
-	err = b.fetch(ctx, "input", in.CID, b.input, b.program.Limits.Disk)
+	before := b.kept
+	err := b.fetch(ctx, "input", in.CID, b.input, b.program.Limits.Disk)
+	b.own = b.kept - before
 	b.large = errors.Is(err, store.ErrTooLarge)
 	if b.large {
 		return nil
@@ -129,7 +155,7 @@ func (b *bench) run(ctx context.Context, points []uint64) (job.Result, []trust.D
 		return execution.TooLarge(b.s.Task, b.program.Limits.Disk), slices.Repeat([]trust.Digest{meter.State{}.Sum()}, len(points)), nil
 	}
 	task := execution.Task(b.s.Work, b.s.Task, b.stdin, b.input)
-	task.ID, task.Stream, task.Points = 1, false, points
+	task.ID, task.Stream, task.Points = b.begun, false, points
 	var only outcome
 	err := b.box.Run(ctx, []engine.Task{task}, &only)
 	switch {
@@ -158,8 +184,22 @@ func (b *bench) run(ctx context.Context, points []uint64) (job.Result, []trust.D
 	return r, states, nil
 }
 
+// clear removes what was the present statement's alone.
+func (b *bench) clear() error {
+	if b.box != nil {
+		b.box.Release(b.begun)
+	}
+	var err error
+	if b.input != "" {
+		err = os.RemoveAll(b.input)
+	}
+	b.input, b.kept, b.own, b.large = "", b.kept-b.own, 0, false
+	return err
+}
+
 // close removes all of it.
 func (b *bench) close() {
+	b.leave()
 	var err error
 	if b.box != nil {
 		err = b.box.Close()

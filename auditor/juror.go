@@ -302,17 +302,21 @@ func (j *Juror) look(ctx context.Context, a Audit, m trust.Matter) (v verdict, e
 	if err != nil {
 		return v, err
 	}
+	session := j.deps.Examiner.Within(a.Budget).Session(from)
+	defer session.Close()
 	for i := 0; i < len(statements); {
 		same := sameAs(statements[i:]) // draws that fall on one result: it is run, paid for, and judged once
 		if v.work >= a.Budget {
 			return v, noAnswer("draw %d: %d instructions are all that is paid for", first+uint64(i), a.Budget)
 		}
-		f, err := j.deps.Examiner.Within(a.Budget-v.work).Examine(ctx, statements[i], []Rule{By(beta[:], statements[i])}, from)
+		f, err := session.Examine(ctx, statements[i], []Rule{By(beta[:], statements[i])})
 		if err != nil {
 			return v, fmt.Errorf("draw %d: %w", first+uint64(i), err)
 		}
+		if v.work += uint64(f.Result.Usage.Work); v.work > a.Budget {
+			return v, noAnswer("draw %d: with those before it takes more than %d instructions, which is what is paid for", first+uint64(i), a.Budget)
+		}
 		v.says = append(v.says, slices.Repeat([]trust.Say{{Answer: f.Answer, State: f.States[0]}}, same)...)
-		v.work += uint64(f.Result.Usage.Work)
 		i += same
 	}
 	v.voice = trust.Sum(v.says)
