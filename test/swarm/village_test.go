@@ -321,7 +321,7 @@ func (v *village) wants(ctx context.Context, program string, tasks int, mode job
 // mostJobs is how many jobs everybody has a part in one of, also where a busy PC comes late.
 const mostJobs = 24
 
-// shared has jobs done until everybody had a part in one, and gives the last.
+// shared has jobs done until everybody had a part in one but who was convicted and is not asked any more, and gives the last.
 func (v *village) shared(ctx context.Context, program string, tasks int, mode job.Mode) (st job.Status) {
 	v.t.Helper()
 	idle := map[string]bool{}
@@ -335,6 +335,9 @@ func (v *village) shared(ctx context.Context, program string, tasks int, mode jo
 		st = v.wants(ctx, program, tasks, mode)
 		for _, s := range st.Nodes {
 			delete(idle, s.Node)
+		}
+		for id := range v.docket(ctx).Convicted {
+			delete(idle, id)
 		}
 	}
 	return st
