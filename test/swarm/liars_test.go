@@ -252,7 +252,7 @@ func TestSoakJurorsWhoComeLate(t *testing.T) {
 	}
 	v := raise(ctx, t, 10*time.Minute, folk...)
 	v.shared(ctx, v.dear, 16, job.Jury)
-	v.until(ctx, "all that was done is redeemed", func() bool { return v.docket(ctx).Audits["opened"] >= len(folk) })
+	v.until(ctx, "what bob made up is asked about", func() bool { return len(v.docket(ctx).Disputes) > 0 })
 	v.workUntil(ctx, "bob is convicted", func(d *receipts.Docket) bool { return d.Convicted[bob.id] > 0 })
 	d := v.rests(ctx, folk[1:]...)
 	v.judged(ctx, d, bob)
