@@ -40,13 +40,13 @@ func TestFetchTo(t *testing.T) {
 
 // What has come is written while the rest is on its way, and the target is not there before the end.
 func TestFetchToWritesMeanwhile(t *testing.T) {
-	const size = 24 << 20
+	const size = 64 << 20 // many times what is asked for at once, of which the first block may come last
 	a, b := newHost(t), newHost(t)
 	alice, bob := openStore(t, t.TempDir(), a), openStore(t, t.TempDir(), b)
 	data := random(size, 1)
 	e, err := alice.AddBytes(t.Context(), data)
 	must(t, err)
-	slow := storetest.Line{Rate: 5 << 20}.Before(t, a.Addrs()[0])
+	slow := storetest.Line{Rate: 16 << 20}.Before(t, a.Addrs()[0])
 	must(t, b.Connect(t.Context(), peer.AddrInfo{ID: a.ID(), Addrs: []multiaddr.Multiaddr{slow}}))
 	out := filepath.Join(t.TempDir(), "out")
 	var early int64 // bytes written when there were most to come
