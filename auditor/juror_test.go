@@ -324,9 +324,36 @@ func TestAPanelIsJudged(t *testing.T) {
 	if !slices.Equal(d.town.said[m], want) || d.town.panels[m].Work != 3000 || d.town.panels[m].Juror != d.keys.Node() || d.town.asked != 1 || len(d.town.said) != 1 {
 		t.Errorf("said %x with work %d, asked %d times", d.town.said[m], d.town.panels[m].Work, d.town.asked)
 	}
+	if n := len(d.machine.opened); n != 1 {
+		t.Errorf("for one panel %d sandboxes were begun", n)
+	}
+	d.leavesNothing()
 	d.town.audits = nil
 	if err := d.Panels(t.Context()); err != nil || len(d.over)+len(d.found) > 0 {
 		t.Errorf("of closed audits %d and %d are remembered, %v", len(d.over), len(d.found), err)
+	}
+}
+
+// What all draws of a panel take together is paid for up to a budget: past it dave says nothing, and does not run the rest.
+func TestAPanelPastItsBudget(t *testing.T) {
+	for budget, want := range map[uint64]struct{ runs, said int }{3000: {3, 1}, 2500: {3, 0}, 2000: {2, 0}, 1999: {2, 0}, 1000: {1, 0}} {
+		d := founds(t)
+		d.audit(3, 0)
+		d.town.audits[0].Budget = budget
+		runs := 0
+		d.machine.play = func(task engine.Task, p engine.Program) engine.Outcome {
+			runs++
+			return honest(task, p)
+		}
+		for range 2 { // it is not tried again
+			if err := d.Panels(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if runs != want.runs || len(d.town.said) != want.said {
+			t.Errorf("of %d instructions: %d runs, spoke %d times, want %+v", budget, runs, len(d.town.said), want)
+		}
+		d.leavesNothing()
 	}
 }
 

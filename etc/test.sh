@@ -49,6 +49,10 @@ step() {
 		return
 	fi
 	summary+=("$(printf 'FAIL  %5d s  %s' $((SECONDS - start)) "$name")")
+	if [ -n "${aside_pid:-}" ]; then # it ends by itself, so that its nodes end with it
+		echo "== waiting for: $aside_name"
+		awaited
+	fi
 	finish "tests FAILED"
 	exit 1
 }
@@ -62,11 +66,17 @@ aside() {
 	{ renice -n "$niceness" -p $BASHPID >/dev/null && "$@"; } >"$aside_said" 2>&1 &
 	aside_pid=$!
 	set +m
-	trap 'kill -- -$aside_pid 2>/dev/null; rm -f "$aside_said" "$told"' EXIT
+	trap '[ -z "$aside_pid" ] || kill -- -$aside_pid 2>/dev/null; rm -f "$aside_said" "$told"' EXIT
 	aside_name=$name
 }
 
-awaited() { wait "$aside_pid"; local rc=$?; cat "$aside_said"; return $rc; }
+awaited() {
+	wait "$aside_pid"
+	local rc=$?
+	aside_pid=
+	cat "$aside_said"
+	return $rc
+}
 
 packages() { # packages [-v] PATTERN: those whose path below the module matches, or does not
 	"$GO" list ./... | grep -E "${@:1:$#-1}" -- "^github.com/hpips/hpips/(${*: -1})(/|\$)"
